@@ -1,0 +1,52 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that every test sees: one thread, one seed, the real images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
+
+import pytest
+import torch
+from monai.utils import set_determinism
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Give each test process one thread: small tensors are slower on several, and sums then keep their order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    """Start every test from the same random state, and leave no global seed or deterministic flag behind."""
+    set_determinism(seed=0)
+    yield
+    set_determinism(seed=None)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of the reference vectors."""
+    return REPOSITORY / "tests" / "reference"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real images: ``MMSEG_REAL_DATA``, or ``../shared/real_data`` beside the repository."""
+    named = os.environ.get("MMSEG_REAL_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "real_data"
+    if not folder.is_dir():
+        pytest.skip(f"no real images: MMSEG_REAL_DATA is {named or 'not set'} and {folder.name} is not there")
+    return folder
