@@ -1,0 +1,356 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What DAFNet minimises: one generator phase and two discriminator phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from monai_mmseg.losses.foreground_dice import foreground_dice_loss
+from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.least_squares_adversarial import least_squares_fake, least_squares_real
+from monai_mmseg.losses.masked import branch_means, class_counts, masked_mean
+from monai_mmseg.losses.offset_penalty import offset_penalty
+from monai_mmseg.losses.reconstruction import mean_absolute
+from monai_mmseg.losses.weighted_cross_entropy import class_weights_from_counts, weighted_cross_entropy
+from monai_mmseg.networks.layers.overlap import anatomy_overlap
+from monai_mmseg.networks.nets.dafnet import DAFNet
+from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.rows import PairedRows, paired_rows
+
+Batch = Mapping[str, Any]
+
+
+class DAFNetObjective(Objective):
+    """Disentangle, align and fuse: the losses of Chartsias et al., IEEE TMI 2020, arXiv:1911.04417, for ``M`` modalities.
+
+    Use it to train a :class:`~monai_mmseg.networks.DAFNet` on slices of several modalities of the same subjects, any of
+    which may be absent or not annotated. Each term is a **sum over branches** (one own path per modality, one per ordered
+    pair of modalities) of the **mean over the rows that exist**; a branch without rows adds zero.
+
+    ======================  =========================================================================  ======
+    generator term          what                                                                       weight
+    ======================  =========================================================================  ======
+    ``supervised``          (1 - Dice) + ``ce_factor`` * weighted cross-entropy, own and deformed          10
+    ``adversarial_mask``    ``mean (D_M(h(s)) - 1)^2``, own and deformed, labelled or not                   1
+    ``reconstruction``      ``mean |x - g(s, z)|``, own and deformed anatomy                                1
+    ``adversarial_image``   ``mean (D_i(g(s, z)) - 1)^2``                                                   1
+    ``kl``                  ``KL(q(z|s, x) || N(0, I))``                                                  0.1
+    ``latent``              ``mean |z~ - mu(s, g(s, z~))|``, ``z~ ~ N(0, I)``                               1
+    ``offset``              mean squared control-point offset (small-scale training only)                   0
+    ======================  =========================================================================  ======
+
+    The phases ``mask_discriminator`` and ``image_discriminators`` hold ``least_squares`` (``mean (D(real) - 1)^2 +
+    mean D(fake)^2``) and ``spectral`` (the paper code's soft penalty; zero unless the discriminators ask for it). They
+    reuse the generator's outputs, detached. When ``mask_discriminator`` is updated ``M`` times a step (the paper's way is
+    two), update ``u`` sees the fakes in the frame of modality ``u``; with one update it sees all frames.
+
+    With ``network.num_candidates = k > 1`` the cross terms are weighted sums over the ``k`` candidate slices, with the
+    balancer's weights; the adversarial terms see the first candidate only.
+
+    Differs from the paper: one optimiser for labelled and unlabelled samples, which may share a batch; the cross-entropy
+    has its arguments in the named order unless ``swapped_cross_entropy``; the image discriminators' fakes are the
+    generator's own renderings (own and deformed anatomy), without the extra one of an anatomy deformed away; real masks
+    are the annotated masks of the batch.
+
+    Args:
+        network: the network that is deployed.
+        mask_discriminator: scores foreground masks ``(N, K - 1, H, W)``.
+        image_discriminators: one per modality, score images ``(N, 1, H, W)``.
+        weights: ``{phase: {term: weight}}`` that replace defaults; unknown names are errors.
+        ce_factor: factor of the cross-entropy beside the Dice error.
+        swapped_cross_entropy: exchange prediction and truth in the cross-entropy, as the released code does.
+        reencode_anatomy: let the latent term encode the anatomy of the rendered image, as the paper writes, instead of
+            reusing the anatomy it was rendered from.
+        align_start: number of generator steps in which anatomies are passed on undeformed.
+
+    Raises:
+        ValueError: if the number of image discriminators is not the number of modalities, or a weight is misnamed.
+
+    Example:
+        >>> from monai_mmseg.networks import AdversarialDiscriminator, DAFNet
+        >>> size = (48, 48)
+        >>> net = DAFNet(2, 1, 3, modalities=["cine", "lge"], target="lge", spatial_size=size, features=(2, 2, 2, 2, 2))
+        >>> dis = [AdversarialDiscriminator(c, size, features=2) for c in (2, 1, 1)]
+        >>> objective = DAFNetObjective(net, dis[0], dis[1:])
+        >>> batch = {"image": torch.rand(2, 2, *size), "label": torch.zeros(2, 2, *size, dtype=torch.long),
+        ...          "present": torch.ones(2, 2, dtype=torch.bool), "labelled": torch.tensor([[True, False]] * 2)}
+        >>> sorted(objective(batch, "generator").terms)
+        ['adversarial_image', 'adversarial_mask', 'kl', 'latent', 'offset', 'reconstruction', 'supervised']
+    """
+
+    phases: tuple[str, ...] = ("generator", "mask_discriminator", "image_discriminators")
+    default_weights: ClassVar[dict[str, dict[str, float]]] = {
+        "generator": {
+            "supervised": 10.0,
+            "adversarial_mask": 1.0,
+            "reconstruction": 1.0,
+            "adversarial_image": 1.0,
+            "kl": 0.1,
+            "latent": 1.0,
+            "offset": 0.0,
+        },
+        "mask_discriminator": {"least_squares": 1.0, "spectral": 1.0},
+        "image_discriminators": {"least_squares": 1.0, "spectral": 1.0},
+    }
+
+    def __init__(
+        self,
+        network: DAFNet,
+        mask_discriminator: nn.Module,
+        image_discriminators: Sequence[nn.Module],
+        *,
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+        ce_factor: float = 0.01,
+        swapped_cross_entropy: bool = False,
+        reencode_anatomy: bool = False,
+        align_start: int = 0,
+    ) -> None:
+        super().__init__(network, weights=weights)
+        modalities = len(network.modalities)
+        if len(image_discriminators) != modalities:
+            raise ValueError(
+                f"image_discriminators must hold one network per modality {list(network.modalities)}, "
+                f"got {len(image_discriminators)}."
+            )
+        if align_start < 0:
+            raise ValueError(f"align_start must not be negative, got {align_start}.")
+        self.mask_discriminator = mask_discriminator
+        self.image_discriminators = nn.ModuleList(image_discriminators)
+        self.num_modalities = modalities
+        self.candidates = int(network.num_candidates)
+        self.num_classes = int(network.out_channels)
+        self.ce_factor = float(ce_factor)
+        self.swapped_cross_entropy = bool(swapped_cross_entropy)
+        self.reencode_anatomy = bool(reencode_anatomy)
+        self.align_start = int(align_start)
+        self.iteration = 0
+        self._rows: dict[bytes, PairedRows] = {}
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The step counter, which a resumed run needs for ``align_start``."""
+        return {"iteration": self.iteration}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Take the step counter back."""
+        self.iteration = int(state["iteration"])
+
+    def parameters_of(self, phase: str) -> list[nn.Parameter]:
+        """Parameters that ``phase`` trains; the three phases share none."""
+        part: nn.Module = {
+            "generator": self.network,
+            "mask_discriminator": self.mask_discriminator,
+            "image_discriminators": self.image_discriminators,
+        }[self.check_phase(phase)]
+        return list(part.parameters())
+
+    def forward(self, batch: Batch, phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
+        """Terms of one phase.
+
+        Args:
+            batch: ``image`` ``(B, M*k, H, W)`` in [-1, 1], ``label`` ``(B, M, H, W)`` class maps, ``present`` and
+                ``labelled`` bool ``(B, M)`` (kept on the CPU by the trainer, so that a step never waits for the GPU).
+            phase: one of :attr:`phases`.
+            previous: outputs of the generator phase of the same step; the discriminators need them.
+
+        Returns:
+            Unweighted terms, and for the generator the detached fakes and the own logits of the target (``pred``).
+
+        Raises:
+            ValueError: for an unknown phase, or a discriminator phase without the generator's outputs.
+        """
+        rows = self._plan(batch)
+        if self.check_phase(phase) == "generator":
+            return self._generator(batch, rows)
+        if not previous or "mask_fakes" not in previous:
+            raise ValueError(f"phase {phase!r} needs the outputs of phase 'generator' as `previous`, got {previous!r}.")
+        if phase == "mask_discriminator":
+            return self._mask_discriminator(batch, rows, previous)
+        return self._image_discriminators(batch, rows, previous)
+
+    # ---- generator
+    def _generator(self, batch: Batch, rows: PairedRows) -> PhaseOutput:
+        net, weight = self.network, self.weights["generator"]
+        image = self._candidate_images(batch)
+        anatomy = torch.cat([net.anatomy(image[b, m].flatten(0, 1), m) for m, b in enumerate(rows.encode) if len(b)])
+        own = anatomy[rows.own]
+        moved, offsets, candidate_weight = self._deform(anatomy, rows)
+        num_own = len(rows.own)
+        own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
+
+        logits = net.segment(torch.cat([own, moved])).float()
+        probs = logits.softmax(1)
+        terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight)}
+        terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
+        style = net.style(own, own_image)
+        terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
+        rendered = self._render(own, moved, style.mu, style.logvar, rows, weight)
+        terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
+        terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
+        terms["latent"] = self._latent(own, rows, weight["latent"])
+        terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
+            rows.num_branches - self.num_modalities, 1
+        )
+        if self.training:
+            self.iteration += 1
+        outputs = {
+            "mask_fakes": probs[:, 1:].detach(),
+            "image_fakes": rendered.detach(),
+            "logits": logits[:num_own].detach(),
+        }
+        return PhaseOutput(terms, outputs)
+
+    def _deform(self, anatomy: Tensor, rows: PairedRows) -> tuple[Tensor, Tensor, Tensor]:
+        """Deformed anatomies, offsets, and the weight of every row (1, or the balancer's for candidates)."""
+        moving, fixed = anatomy[rows.moving], anatomy[rows.fixed]
+        if self.training and self.iteration < self.align_start:
+            moved, offsets = moving, moving.new_zeros(len(moving), 1, 2)
+        else:
+            moved, offsets = self.network.deform(moving, fixed)
+        weight = anatomy.new_ones(len(rows.sample))
+        if self.candidates > 1:
+            overlap = anatomy_overlap(moved, fixed).view(-1, self.candidates)
+            weight = torch.cat([weight[: len(rows.own)], self.network.balancer(overlap).flatten()])
+        return moved, offsets, weight
+
+    def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
+        onehot = self._onehot(batch["label"][rows.sample, rows.frame])
+        labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
+        kept = onehot * labelled.view(-1, 1, 1, 1)
+        if self.swapped_cross_entropy:
+            # weights come from the predictions and are differentiated, hence not the counting helper
+            branch = nn.functional.one_hot(rows.branch, rows.num_branches).to(probs) * labelled[:, None]
+            counts = branch.T @ probs.flatten(2).sum(-1)
+        else:
+            counts = class_counts(kept, rows.branch, rows.num_branches)
+        weights = class_weights_from_counts(counts)[rows.branch]
+        error = foreground_dice_loss(probs, onehot)
+        error = error + self.ce_factor * weighted_cross_entropy(
+            probs, onehot, weights, swapped=self.swapped_cross_entropy
+        )
+        return self._mean(error * candidate_weight, rows, mask=labelled)
+
+    def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
+        if weight == 0:
+            return probs.new_zeros(())
+        score = probs.new_zeros(len(probs))
+        score[rows.first] = least_squares_real(self.mask_discriminator(probs[rows.first, 1:])).flatten().to(score)
+        return self._mean(score, rows, first_only=True)
+
+    def _render(
+        self, own: Tensor, moved: Tensor, mu: Tensor, logvar: Tensor, rows: PairedRows, weight: Mapping[str, float]
+    ) -> Tensor:
+        """Images of every row, own and deformed anatomies with the style of the frame's modality."""
+        if weight["reconstruction"] == 0 and weight["adversarial_image"] == 0:
+            return own.new_zeros(0, 1, *own.shape[2:])
+        style = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        rendered: Tensor = self.network.decode(torch.cat([own, moved]), torch.cat([style, style[rows.fixed_own]]))
+        return rendered.float()
+
+    def _reconstruction(self, rendered: Tensor, own_image: Tensor, rows: PairedRows, weight: Tensor) -> Tensor:
+        if not len(rendered):
+            return rendered.sum()
+        target = torch.cat([own_image, own_image[rows.fixed_own]])
+        return self._mean(mean_absolute(rendered, target) * weight, rows)
+
+    def _adversarial_image(self, rendered: Tensor, rows: PairedRows, weight: float) -> Tensor:
+        if weight == 0 or not len(rendered):
+            return rendered.new_zeros(())
+        score = rendered.new_zeros(len(rendered))
+        for index, discriminator in zip(rows.frames, self.image_discriminators, strict=True):
+            score[index] = least_squares_real(discriminator(rendered[index])).flatten().to(score)
+        return self._mean(score, rows, first_only=True)
+
+    def _latent(self, own: Tensor, rows: PairedRows, weight: float) -> Tensor:
+        if weight == 0:
+            return own.new_zeros(())
+        sampled = torch.randn(len(own), self.network.style_channels, device=own.device)
+        image = self.network.decode(own, sampled).float()
+        anatomy = own
+        if self.reencode_anatomy:
+            anatomy = torch.cat([self.network.anatomy(part, m) for m, part in self._by_modality(image, rows)])
+        return self._mean(mean_absolute(self.network.style(anatomy, image).mu, sampled), rows, own_only=True)
+
+    # ---- discriminators
+    def _mask_discriminator(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
+        update, updates = int(previous.get("update", 0)), int(previous.get("updates", 1))
+        fakes = rows.frames[update] if updates == self.num_modalities else rows.first
+        num_own = len(rows.own)
+        real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
+        labelled = batch["labelled"].to(real.device, non_blocking=True)[rows.sample[:num_own], rows.frame[:num_own]]
+        fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
+        return self._judge(self.mask_discriminator, real, fake, labelled)
+
+    def _image_discriminators(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
+        image = self._candidate_images(batch)
+        parts = []
+        for m, discriminator in enumerate(self.image_discriminators):
+            index = rows.frames[m] if len(previous["image_fakes"]) else rows.frames[m][:0]
+            fake = previous["image_fakes"][self._draw(index, len(rows.encode[m]))]
+            parts.append(self._judge(discriminator, image[rows.encode[m], m, 0], fake).terms)
+        return PhaseOutput({name: torch.stack([p[name] for p in parts]).sum() for name in parts[0]}, {})
+
+    def _judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> PhaseOutput:
+        score = discriminator(torch.cat([real.to(fake), fake])).float()
+        loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), mask)
+        loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten(), None)
+        return PhaseOutput({"least_squares": loss, "spectral": discriminator.spectral_penalty()}, {})  # type: ignore[operator]
+
+    # ---- helpers
+    def _plan(self, batch: Batch) -> PairedRows:
+        present: Tensor = batch["present"].cpu()
+        device = batch["image"].device
+        key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()
+        if key not in self._rows:
+            if len(self._rows) > 256:
+                self._rows.clear()
+            self._rows[key] = paired_rows(present, self.candidates, device)
+        return self._rows[key]
+
+    def _candidate_images(self, batch: Batch) -> Tensor:
+        image: Tensor = batch["image"]
+        expected = self.num_modalities * self.candidates
+        if image.shape[1] != expected:
+            raise ValueError(
+                f"image must have {self.num_modalities} modalities x {self.candidates} candidates = {expected} channels, "
+                f"got shape {tuple(image.shape)}."
+            )
+        return image.unflatten(1, (self.num_modalities, self.candidates)).unsqueeze(3)
+
+    def _onehot(self, label: Tensor) -> Tensor:
+        return (label.unsqueeze(1) == torch.arange(self.num_classes, device=label.device).view(1, -1, 1, 1)).float()
+
+    def _by_modality(self, own: Tensor, rows: PairedRows) -> list[tuple[int, Tensor]]:
+        parts = own.split([len(index) for index in rows.encode])
+        return [(m, part) for m, part in enumerate(parts) if len(part)]
+
+    @staticmethod
+    def _draw(index: Tensor, number: int) -> Tensor:
+        """``number`` of the rows without replacement (all, when there are no more)."""
+        return index[torch.randperm(len(index))[:number].to(index.device, non_blocking=True)]
+
+    def _mean(
+        self,
+        values: Tensor,
+        rows: PairedRows,
+        *,
+        mask: Tensor | None = None,
+        own_only: bool = False,
+        pairs_only: bool = False,
+        first_only: bool = False,
+    ) -> Tensor:
+        """Sum over branches of the mean over the samples of each."""
+        num_own = len(rows.own)
+        branch = rows.branch[:num_own] if own_only else rows.branch[num_own:] if pairs_only else rows.branch
+        if first_only and self.candidates > 1:
+            values, branch = values[rows.first], branch[rows.first]
+        elif self.candidates > 1 and not own_only:
+            # a mean over k candidate rows of one sample, whose weights sum to one, times k is their weighted sum
+            scale = values.new_full((rows.num_branches,), float(self.candidates))
+            scale[: self.num_modalities] = 1.0
+            values = values * scale[branch] if not pairs_only else values
+        return branch_means(values, branch, rows.num_branches, mask).sum()
