@@ -1,0 +1,52 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""A one-modality network behind the many-modalities contract."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SelectModality(nn.Module):
+    """Any network of one modality, fed with one of the modalities of a stack.
+
+    Use it to run a plain network (a baseline, say) in a pipeline that hands over ``(B, M * k, *spatial)``, beside the
+    networks that use all of it.
+
+    Args:
+        network: takes ``(B, 1, *spatial)``.
+        modality: number of the modality it sees.
+        num_modalities: number ``M`` of modalities of the stack.
+
+    Raises:
+        ValueError: if ``modality`` is not one of ``0 .. num_modalities - 1``.
+
+    Example:
+        >>> net = SelectModality(nn.Conv2d(1, 3, 1), modality=1, num_modalities=2)
+        >>> net(torch.zeros(1, 2, 8, 8)).shape
+        torch.Size([1, 3, 8, 8])
+    """
+
+    def __init__(self, network: nn.Module, modality: int, num_modalities: int) -> None:
+        super().__init__()
+        if not 0 <= modality < num_modalities:
+            raise ValueError(f"modality must be one of 0 .. {num_modalities - 1}, got {modality}.")
+        self.network = network
+        self.modality = modality
+        self.num_modalities = num_modalities
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits for the selected modality.
+
+        Args:
+            image: the stack ``(B, M * k, *spatial)``, of which the first of the ``k`` slices is used, or one modality
+                alone ``(B, 1, *spatial)``. NaN (absent) is read as zero.
+
+        Returns:
+            What the network gives, ``(B, K, *spatial)``.
+        """
+        if image.shape[1] > 1:
+            first = self.modality * (image.shape[1] // self.num_modalities)
+            image = image[:, first : first + 1]
+        return self.network(torch.where(torch.isnan(image), torch.zeros_like(image), image))
