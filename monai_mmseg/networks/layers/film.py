@@ -1,0 +1,120 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Feature-wise linear modulation: a style vector scales and shifts the channels of a feature map."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
+
+from monai_mmseg.networks.initialisation import glorot_uniform
+
+__all__ = ["FiLM", "FiLMBlock", "film"]
+
+
+def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Feature map with each channel scaled and shifted.
+
+    Args:
+        features: feature map, shape ``(B, C, *spatial)``.
+        gamma: scale of each channel, shape ``(B, C)``.
+        beta: shift of each channel, shape ``(B, C)``.
+
+    Returns:
+        ``features * gamma + beta``, shape ``(B, C, *spatial)``.
+
+    References:
+        E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018,
+        https://doi.org/10.1609/aaai.v32i1.11671.
+
+    Example:
+        >>> import torch
+        >>> film(torch.ones(1, 2, 3), torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, -1.0]])).tolist()
+        [[[3.0, 3.0, 3.0], [-1.0, -1.0, -1.0]]]
+    """
+    shape = list(gamma.shape) + [1] * (features.dim() - 2)
+    return features * gamma.reshape(shape) + beta.reshape(shape)
+
+
+class FiLM(nn.Module):
+    """Modulation of a feature map by a style vector.
+
+    Scale and shift come from one dense layer each, followed by a leaky ReLU.
+
+    Args:
+        style_channels: length of the style vector.
+        features: channels of the feature map.
+        negative_slope: of the leaky ReLU.
+
+    References:
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+        Differs from the paper: there scale and shift are free; the leaky ReLU is that of the published results.
+
+    Example:
+        >>> import torch
+        >>> FiLM(style_channels=8, features=4)(torch.rand(2, 4, 6, 6), torch.rand(2, 8)).shape
+        torch.Size([2, 4, 6, 6])
+    """
+
+    def __init__(self, style_channels: int, features: int, *, negative_slope: float = 0.3) -> None:
+        super().__init__()
+        self.negative_slope = float(negative_slope)
+        self.gamma = nn.Linear(style_channels, features)
+        self.beta = nn.Linear(style_channels, features)
+        self.apply(glorot_uniform)
+
+    def forward(self, features: Tensor, style: Tensor) -> Tensor:
+        """Modulate.
+
+        Args:
+            features: feature map, shape ``(B, features, *spatial)``.
+            style: style vectors, shape ``(B, style_channels)``.
+
+        Returns:
+            Feature map of the same shape.
+        """
+        gamma = F.leaky_relu(self.gamma(style), self.negative_slope)
+        beta = F.leaky_relu(self.beta(style), self.negative_slope)
+        return film(features, gamma, beta)
+
+
+class FiLMBlock(nn.Module):
+    """Residual block whose second convolution is modulated by a style vector.
+
+    Args:
+        spatial_dims: 2 or 3.
+        features: channels of the feature map.
+        style_channels: length of the style vector.
+        negative_slope: of all leaky ReLUs.
+
+    References:
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+
+    Example:
+        >>> import torch
+        >>> FiLMBlock(3, features=4, style_channels=8)(torch.rand(2, 4, 6, 6, 5), torch.rand(2, 8)).shape
+        torch.Size([2, 4, 6, 6, 5])
+    """
+
+    def __init__(self, spatial_dims: int, features: int, style_channels: int, *, negative_slope: float = 0.3) -> None:
+        super().__init__()
+        convolution = Conv[Conv.CONV, spatial_dims]
+        self.negative_slope = float(negative_slope)
+        self.conv_in = convolution(features, features, kernel_size=3, padding=1)
+        self.conv_out = convolution(features, features, kernel_size=3, padding=1)
+        self.film = FiLM(style_channels, features, negative_slope=negative_slope)
+        self.apply(glorot_uniform)
+
+    def forward(self, features: Tensor, style: Tensor) -> Tensor:
+        """Modulate and add.
+
+        Args:
+            features: feature map, shape ``(B, features, *spatial)``.
+            style: style vectors, shape ``(B, style_channels)``.
+
+        Returns:
+            Feature map of the same shape.
+        """
+        first = F.leaky_relu(self.conv_in(features), self.negative_slope)
+        return first + F.leaky_relu(self.film(self.conv_out(first), style), self.negative_slope)

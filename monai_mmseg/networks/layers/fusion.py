@@ -1,0 +1,49 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion of the anatomies of several modalities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["fuse_anatomies"]
+
+
+def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
+    """Elementwise maximum over the anatomies that are present.
+
+    Use it to join aligned anatomies of any number of modalities: the maximum does not depend on their order, and an
+    anatomy that one modality misses is taken from another.
+
+    Args:
+        anatomies: aligned anatomies, shape ``(B, N, C, *spatial)``.
+        present: which of the N are there, bool, shape ``(B, N)``; ``None`` means all. What stands in absent
+            entries is never read (not even a NaN), and gets no gradient.
+
+    Returns:
+        Fused anatomy of shape ``(B, C, *spatial)``; zeros where a sample has nothing present.
+
+    Raises:
+        ValueError: when the shape of ``present`` does not fit.
+
+    References:
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-B.
+
+    Example:
+        >>> a = torch.tensor([[[1.0, 0.0]], [[0.0, 0.5]]])[None]  # one sample, two modalities, one channel
+        >>> fuse_anatomies(a).tolist()
+        [[[1.0, 0.5]]]
+        >>> fuse_anatomies(a, torch.tensor([[False, True]])).tolist()
+        [[[0.0, 0.5]]]
+    """
+    if present is None:
+        return anatomies.amax(1)
+    if list(present.shape) != list(anatomies.shape[:2]):
+        raise ValueError(
+            f"present must have the shape {list(anatomies.shape[:2])} of the anatomies, got {list(present.shape)}."
+        )
+    rows, count = anatomies.shape[0], anatomies.shape[1]
+    mask = present.to(torch.bool).reshape([rows, count] + [1] * (anatomies.dim() - 2))
+    fused = torch.where(mask, anatomies, torch.full_like(anatomies, float("-inf"))).amax(1)
+    return torch.where(mask.any(1), fused, torch.zeros_like(fused))

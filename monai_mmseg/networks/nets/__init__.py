@@ -1,0 +1,30 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Networks, one file each."""
+
+from __future__ import annotations
+
+from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
+from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
+from monai_mmseg.networks.nets.balancer import PairBalancer
+from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
+from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
+from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
+
+__all__ = [
+    "AnatomyEncoders",
+    "AnatomySegmentor",
+    "AnatomyUNet",
+    "ContractingPath",
+    "DAFNet",
+    "DAFNetFactors",
+    "ExpandingPath",
+    "FiLMDecoder",
+    "ModalityEncoder",
+    "PairBalancer",
+    "SpatialTransformer",
+    "SpatialTransformerOutput",
+    "StyleOutput",
+]
