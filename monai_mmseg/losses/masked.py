@@ -1,0 +1,223 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+
+"""Means over the rows that count, equal on one process and on many.
+
+A batch holds rows that a loss must leave out: subjects without a label, modalities that were not acquired. Each
+process of a distributed run sees another number of such rows, so a mean of means is not the mean. The functions here
+divide by the count over *all* processes and scale by their number, because ``DistributedDataParallel`` averages
+gradients: the result is the gradient of one process that holds the joined batch. Every collective call is made
+whatever the data are, so that a process without a single row to count does not leave the others waiting.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["branch_means", "class_counts", "global_count", "keep_rows", "masked_mean"]
+
+
+def keep_rows(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
+    """Returns the tensor with the rows outside of the mask replaced by zeros.
+
+    Call it on the *inputs* of a loss: NaN or Inf in a row that is left out then reaches neither the value nor the
+    gradient (a mask applied to the result would multiply an infinite derivative by zero).
+
+    Args:
+        values: any tensor with rows first, shape ``(N, ...)``.
+        mask: rows to keep, bool, shape ``(N,)``. ``None`` keeps all.
+        name: how the caller's signature names the mask, for the error.
+
+    Returns:
+        Tensor of the shape of ``values``.
+
+    Raises:
+        ValueError: when ``mask`` is not a bool tensor of shape ``(N,)``.
+
+    Example:
+        >>> keep_rows(torch.tensor([[1.0, 2.0], [float("nan"), 3.0]]), torch.tensor([True, False]))
+        tensor([[1., 2.],
+                [0., 0.]])
+    """
+    if mask is None:
+        return values
+    _check_rows(name, mask, values.shape[0], torch.bool)
+    return torch.where(mask.reshape(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
+
+
+def global_count(count: Tensor) -> Tensor:
+    """Returns a count summed over all processes, or the count itself in a run of one process.
+
+    Call it once for a mask and hand the result to several :func:`masked_mean`, to save collective calls.
+
+    Args:
+        count: what this process counted, any shape, the same on every process.
+
+    Returns:
+        Detached tensor of the same shape.
+
+    Example:
+        >>> global_count(torch.tensor([True, False, True]).sum())
+        tensor(2)
+    """
+    count = count.detach()
+    if not _distributed():
+        return count
+    total = count.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor | None = None) -> Tensor:
+    """Returns the mean over the rows that count; zero when no row does.
+
+    When to use: to reduce the rows of a loss in an objective. In a distributed run all processes must call it.
+
+    Args:
+        values: one value a row, shape ``(N,)``. Rows left out may hold NaN.
+        mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
+        group_count: rows that count in all processes together, a scalar of :func:`global_count`. ``None`` counts here,
+            with one collective call.
+
+    Returns:
+        Scalar. In a run of W processes it is W times this process' share of the mean, so that the mean over processes,
+        which is what ``DistributedDataParallel`` does with gradients, is the mean over all rows.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> masked_mean(torch.tensor([1.0, 3.0, float("nan")]), torch.tensor([True, True, False]))
+        tensor(2.)
+        >>> masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([False, False]))
+        tensor(0.)
+    """
+    if values.ndim != 1:
+        raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
+    kept = keep_rows(values, mask)
+    if group_count is None:
+        rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
+        group_count = global_count(rows.sum())
+    return _world_size() * kept.sum() / group_count.clamp(min=1)
+
+
+def branch_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor | None = None) -> Tensor:
+    """Returns the mean of every branch: :func:`masked_mean` of each group of rows, in one collective call.
+
+    When to use: losses of several groups of rows (modalities, ordered pairs of modalities) computed in one call, each
+    averaged over its own rows.
+
+    Args:
+        values: one value a row, shape ``(N,)``.
+        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``.
+        num_branches: number of groups.
+        mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
+
+    Returns:
+        Means, shape ``(num_branches,)``; zero for a branch without rows.
+
+    Raises:
+        ValueError: when the shapes do not fit or ``branch`` does not hold integers.
+
+    Example:
+        >>> branch_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
+        tensor([2., 0., 5.])
+    """
+    if values.ndim != 1:
+        raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
+    members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
+    # a product and a sum, not a matrix product: autocast would turn that one into half precision
+    sums = (members * keep_rows(values, mask)).sum(1)
+    return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
+
+
+def class_counts(
+    onehot: Tensor,
+    branch: Tensor | None = None,
+    num_branches: int = 1,
+    mask: Tensor | None = None,
+    *,
+    differentiable: bool = False,
+) -> Tensor:
+    """Returns how many pixels every class has in every branch, over all processes.
+
+    When to use: to find the class weights of :func:`monai_mmseg.losses.weighted_cross_entropy` of several branches at
+    once, or in a distributed run: ``class_weights_from_counts(class_counts(onehot, branch, P))[branch]`` are weights
+    per row.
+
+    Args:
+        onehot: one-hot labels (or probabilities, for the swapped form), shape ``(N, K, *spatial)``.
+        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``. ``None`` puts all rows in
+            group 0.
+        num_branches: number of groups.
+        mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
+        differentiable: keep the gradient, across processes too (the swapped form differentiates its weights).
+
+    Returns:
+        Counts, shape ``(num_branches, K)``, at least float32.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> onehot = torch.eye(2)[torch.tensor([[0, 1, 1], [0, 0, 0]])].movedim(-1, 1)  # two rows of three pixels
+        >>> class_counts(onehot, torch.tensor([0, 1]), 2)
+        tensor([[1., 2.],
+                [3., 0.]])
+    """
+    if onehot.ndim < 3:
+        raise ValueError(f"onehot must have shape (N, K, *spatial), got {tuple(onehot.shape)}.")
+    rows = keep_rows(onehot, mask)
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten(2).sum(2)
+    if branch is None:
+        branch = torch.zeros(onehot.shape[0], dtype=torch.long, device=onehot.device)
+    members = _members(branch, num_branches, onehot.shape[0], mask).to(rows.dtype)
+    counts = (members[:, :, None] * rows).sum(1)
+    if not differentiable:
+        return global_count(counts)
+    return _SumOverProcesses.apply(counts) if _distributed() else counts
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """All-reduce whose gradient is the all-reduced gradient: every process' loss depends on every process' input."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> Tensor:
+        total = grad.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _members(branch: Tensor, num_branches: int, rows: int, mask: Tensor | None) -> Tensor:
+    """Bool table of shape ``(num_branches, N)``: which row counts in which branch."""
+    _check_rows("branch", branch, rows, torch.long)
+    if num_branches < 1:
+        raise ValueError(f"num_branches must be at least 1, got {num_branches}.")
+    members = branch[None] == torch.arange(num_branches, device=branch.device)[:, None]
+    if mask is not None:
+        _check_rows("mask", mask, rows, torch.bool)
+        members = members & mask[None]
+    return members
+
+
+def _check_rows(name: str, values: Tensor, rows: int, dtype: torch.dtype) -> None:
+    if values.shape != (rows,) or values.dtype != dtype:
+        raise ValueError(
+            f"{name} must be {dtype} of shape ({rows},), got {values.dtype} of shape {tuple(values.shape)}."
+        )
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if _distributed() else 1
