@@ -1,0 +1,76 @@
+# Every target does its own set-up in $(VENV); the first call takes minutes, later ones go straight to work.
+#
+#   make demo     train DAFNet on a small phantom and write an HTML page with pictures and a table
+#   make test     run the tests
+#   make check    format, lint, types, spelling, doctests
+#   make docs     build the documentation site, strictly, into site/
+#   make wheel    build the wheel and import it from a clean environment
+#   make clean    remove what the above left behind, but for the environment and runs/
+#
+# With a GPU, or to choose torch yourself:      make test CONSTRAINTS=
+# For the smaller CPU build of torch on Linux:  make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+DEMO_OUT ?= runs/demo
+
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+SOURCES := monai_mmseg tests benchmarks
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format docs wheel clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/python:
+	@echo "make: new environment $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; choose one with make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras: an install is repeated only when what it was made from has changed.
+$(VENV)/.installed-%: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	@echo "make: installing monai-mmseg[$*] into $(VENV); the first time this takes some minutes"
+	@$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-report
+	@$(BIN)/python benchmarks/demo.py --out $(DEMO_OUT)
+	@page=$$(ls $(DEMO_OUT)/report.html $(DEMO_OUT)/index.html $(DEMO_OUT)/*.html 2>/dev/null | head -n 1); \
+	 test -n "$$page" || { echo "make: the demo left no page in $(DEMO_OUT)" >&2; exit 1; }; \
+	 echo; echo "The page to look at: $$(cd $$(dirname $$page) && pwd)/$$(basename $$page)"
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check $(wildcard $(SOURCES))
+	$(BIN)/ruff check $(wildcard $(SOURCES))
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/python -m pytest --doctest-modules -q monai_mmseg
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format $(wildcard $(SOURCES))
+	$(BIN)/ruff check --fix $(wildcard $(SOURCES))
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
+
+wheel: $(VENV)/.installed-dev
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) dist/*.whl
+	cd build/clean && bin/python -c 'import monai_mmseg; print(monai_mmseg.__version__, monai_mmseg.__file__)'
+	cd build/clean && bin/mmseg --help
+
+clean:
+	rm -rf build dist site *.egg-info .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find monai_mmseg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
