@@ -1,0 +1,10 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Networks and the layers they are made of."""
+
+from __future__ import annotations
+
+from monai_mmseg.networks import layers, nets
+from monai_mmseg.networks.initialisation import glorot_uniform, he_normal, he_normal_
+
+__all__ = ["glorot_uniform", "he_normal", "he_normal_", "layers", "nets"]

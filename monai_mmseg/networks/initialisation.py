@@ -1,0 +1,83 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Initial weights as the original Keras implementations of the methods draw them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["glorot_uniform", "he_normal", "he_normal_"]
+
+# Standard deviation of a unit normal truncated at two standard deviations.
+TRUNCATED_STD = 0.87962566103423978
+
+
+def he_normal_(weight: Tensor) -> Tensor:
+    """Fill ``weight`` from a normal truncated at two standard deviations, with variance 2 / fan-in.
+
+    Use it for a bare weight; :func:`he_normal` treats a layer.
+
+    Args:
+        weight: kernel, shape ``(out, in, *kernel)``.
+
+    Returns:
+        The same tensor, filled in place.
+
+    Example:
+        >>> weight = he_normal_(torch.empty(64, 32, 3, 3))
+        >>> bool(weight.abs().max() <= 2 * (2 / (32 * 9)) ** 0.5 / 0.8796)
+        True
+    """
+    fan_in = weight.shape[1] * weight[0, 0].numel()
+    std = math.sqrt(2.0 / fan_in) / TRUNCATED_STD
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def _zero_bias(layer: nn.Module) -> None:
+    bias = getattr(layer, "bias", None)
+    if isinstance(bias, Tensor):
+        with torch.no_grad():
+            bias.zero_()
+
+
+def he_normal(layer: nn.Module) -> None:
+    """Initialise a convolution or dense layer: :func:`he_normal_` weight, zero bias.
+
+    Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
+
+    Args:
+        layer: any module.
+
+    Example:
+        >>> layer = nn.Linear(4, 2)
+        >>> he_normal(layer)
+        >>> layer.bias.tolist()
+        [0.0, 0.0]
+    """
+    weight = getattr(layer, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim > 1:
+        he_normal_(weight)
+        _zero_bias(layer)
+
+
+def glorot_uniform(layer: nn.Module) -> None:
+    """Initialise a convolution or dense layer: Glorot-uniform weight (the Keras default), zero bias.
+
+    Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
+
+    Args:
+        layer: any module.
+
+    Example:
+        >>> layer = nn.Linear(4, 2)
+        >>> glorot_uniform(layer)
+        >>> bool(layer.weight.abs().max() <= 1.0)
+        True
+    """
+    weight = getattr(layer, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim > 1:
+        nn.init.xavier_uniform_(weight)
+        _zero_bias(layer)
