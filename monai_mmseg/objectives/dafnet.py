@@ -220,18 +220,13 @@ class DAFNetObjective(Objective):
     def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
         onehot = self._onehot(batch["label"][rows.sample, rows.frame])
         labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
-        kept = onehot * labelled.view(-1, 1, 1, 1)
-        if self.swapped_cross_entropy:
-            # weights come from the predictions and are differentiated, hence not the counting helper
-            branch = nn.functional.one_hot(rows.branch, rows.num_branches).to(probs) * labelled[:, None]
-            counts = branch.T @ probs.flatten(2).sum(-1)
-        else:
-            counts = class_counts(kept, rows.branch, rows.num_branches)
+        swapped = self.swapped_cross_entropy
+        counts = class_counts(
+            probs if swapped else onehot, rows.branch, rows.num_branches, labelled, differentiable=swapped
+        )
         weights = class_weights_from_counts(counts)[rows.branch]
         error = foreground_dice_loss(probs, onehot)
-        error = error + self.ce_factor * weighted_cross_entropy(
-            probs, onehot, weights, swapped=self.swapped_cross_entropy
-        )
+        error = error + self.ce_factor * weighted_cross_entropy(probs, onehot, weights, swapped)
         return self._mean(error * candidate_weight, rows, mask=labelled)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
