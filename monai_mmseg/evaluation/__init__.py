@@ -1,0 +1,37 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation: one evaluator, one table, and measures of disentanglement."""
+
+from monai_mmseg.evaluation.disentanglement import (
+    LatentTraversal,
+    ModalityClassification,
+    disentanglement_report,
+    latent_traversal,
+    modality_classification,
+    posterior_variance,
+)
+from monai_mmseg.evaluation.evaluate import evaluate_predictions, score_rows
+from monai_mmseg.evaluation.files import find_prediction
+from monai_mmseg.evaluation.rows import ScoreRow
+from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
+from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
+
+__all__ = [
+    "FOREGROUND",
+    "EvaluationTable",
+    "LatentTraversal",
+    "MeanSd",
+    "MethodInfo",
+    "ModalityClassification",
+    "ScoreRow",
+    "SummaryRow",
+    "disentanglement_report",
+    "evaluate_predictions",
+    "find_prediction",
+    "latent_traversal",
+    "mean_sd",
+    "modality_classification",
+    "posterior_variance",
+    "score_rows",
+    "subject_means",
+]

@@ -1,0 +1,143 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Finding and reading the two volumes that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+ENDINGS = (".nii.gz", ".nii")
+POSTFIXES = ("_seg", "_pred", "_trans", "")
+#: Corner positions of two grids may differ by this share of a voxel: what a 32-bit header can lose.
+GRID_TOLERANCE = 0.01
+
+
+class LabelVolume(NamedTuple):
+    """An integer label volume and where it lies."""
+
+    values: NDArray[np.int64]  # (X, Y, Z)
+    affine: NDArray[np.float64]  # (4, 4), voxel to mm
+    spacing: tuple[float, float, float]  # mm
+    path: str
+
+
+def image_stem(path: str | Path) -> str:
+    """File name of an image without ``.nii`` or ``.nii.gz``.
+
+    Args:
+        path: any path.
+
+    Returns:
+        The stem.
+
+    Example:
+        >>> image_stem("s01/lge.nii.gz")
+        'lge'
+    """
+    name = Path(path).name
+    for ending in ENDINGS:
+        if name.endswith(ending):
+            return name[: -len(ending)]
+    return Path(name).stem
+
+
+def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
+    """The file in a folder of predictions that belongs to an item of a datalist.
+
+    Use it for what networks, baselines and MONAI's ``SaveImage`` write: ``<image stem>_seg.nii.gz`` (or without
+    ``_seg``) in the folder itself, in a folder named after the subject, the stem or the image's own folder.
+
+    Args:
+        folder: where the predictions are.
+        item: datalist item with ``image`` and ``subject``.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no file fits, or several do.
+    """
+    root, stem = Path(folder), image_stem(item["image"])
+    subject, parent = str(item["subject"]), Path(item["image"]).parent.name
+    nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
+    names = [stem] if stem.startswith(subject) else [stem, f"{subject}_{stem}"]
+    places = [root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS]
+    # The image itself is no prediction of itself: an evaluation of the data folder would otherwise compare grey values.
+    own = Path(item["image"]).resolve()
+    found = list(dict.fromkeys(place for place in places if place.is_file() and place.resolve() != own))
+    if len(found) == 1:
+        return found[0]
+    wanted = f"{stem}[_seg].nii.gz in {root}, {root / subject} or {root / stem}"
+    if not found:
+        raise ValueError(f"predictions must hold one file for subject {subject!r}, got none; looked for {wanted}.")
+    raise ValueError(f"predictions must hold one file for subject {subject!r}, got {[str(path) for path in found]}.")
+
+
+def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolume:
+    """Label volume of whole numbers that are all declared.
+
+    Args:
+        path: NIfTI file, 2D or 3D (a trailing axis of length one is dropped).
+        labels: declared values, background 0 included or not.
+
+    Returns:
+        The volume with affine and spacing of the file.
+
+    Raises:
+        ValueError: the file cannot be read, is not 3D, or holds fractions, NaN or undeclared values.
+    """
+    try:
+        image: Any = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+    except Exception as error:  # nibabel raises its own, OSError, EOFError and zlib errors for broken files
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    data = data[..., None] if data.ndim == 2 else data
+    if data.ndim != 3:
+        raise ValueError(f"{path} must be a label volume with 3 axes, got shape {tuple(data.shape)}.")
+    values = np.unique(data)
+    if not np.all(np.isfinite(values)) or np.any(values != np.round(values)):
+        odd = [float(value) for value in values if not np.isfinite(value) or value != np.round(value)][:5]
+        raise ValueError(f"{path} must hold whole numbers, one class a voxel, got {odd}.")
+    if unknown := sorted({int(value) for value in values} - {0, *labels}):
+        declared = ", ".join(f"{value} {name}" for value, name in sorted(labels.items()))
+        raise ValueError(f"{path} must hold declared labels only ({declared}), got also {unknown}.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    sizes = nib.affines.voxel_sizes(affine)
+    return LabelVolume(data.astype(np.int64), affine, (float(sizes[0]), float(sizes[1]), float(sizes[2])), str(path))
+
+
+def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
+    """Raise unless two volumes lie on one grid.
+
+    Use it before any voxel-by-voxel comparison; resampling one of them here would change the numbers silently.
+
+    Args:
+        prediction: what was predicted.
+        label: what is true.
+
+    Raises:
+        ValueError: shape or affine differ; the message has both paths.
+    """
+    pair = f"prediction {prediction.path} and label {label.path}"
+    if prediction.values.shape != label.values.shape:
+        raise ValueError(
+            f"{pair} must have one shape, got {prediction.values.shape} and {label.values.shape}; "
+            "write predictions on the grid of the image."
+        )
+    size = np.array(label.values.shape) - 1
+    corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])])
+    here, there = (nib.affines.apply_affine(volume.affine, corners) for volume in (prediction, label))
+    shift = float(np.abs(here - there).max())
+    if not shift <= GRID_TOLERANCE * min(label.spacing):
+        raise ValueError(
+            f"{pair} must lie in one place, got corners {shift:.3g} mm apart (affines "
+            f"{prediction.affine[:3].round(3).tolist()} and {label.affine[:3].round(3).tolist()})."
+        )
