@@ -1,0 +1,49 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from monai_mmseg.losses import RowLoss, SegmentationRowLoss
+from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+        (torch.int64, torch.float32),
+    ],
+)
+def test_precision(given, wanted):
+    assert at_least_float32(torch.zeros(1, dtype=given)).dtype == wanted
+
+
+def test_reductions():
+    values, mask = torch.tensor([1.0, 3.0, 8.0]), torch.tensor([True, True, False])
+    assert RowLoss().reduce(values) == 4
+    assert RowLoss().reduce(values, mask) == 2
+    assert RowLoss(reduction="sum").reduce(values, mask) == 4
+    torch.testing.assert_close(RowLoss(reduction="none").reduce(values, mask), torch.tensor([1.0, 3.0, 0.0]))
+    assert repr(RowLoss(reduction="sum")) == "RowLoss(reduction='sum')"
+
+
+def test_label_of_an_unlabelled_row_may_be_out_of_range():
+    target = torch.tensor([[[0, 1]], [[-1, 7]]])
+    probs, onehot = SegmentationRowLoss(to_onehot_y=True).prepare(
+        torch.rand(2, 2, 2), target, torch.tensor([True, False])
+    )
+    assert probs[1].abs().sum() == 0
+    torch.testing.assert_close(onehot[0], torch.eye(2))
+
+
+def test_integer_onehot_is_accepted():
+    _, onehot = SegmentationRowLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
+    assert onehot.dtype == torch.float32
+
+
+def test_flat_tensors_are_refused():
+    with pytest.raises(ValueError, match=r"a must have at least 2 dimensions, got shape \(3,\)\."):
+        check_same_shape("a", torch.zeros(3), "b", torch.zeros(3), min_dims=2)

@@ -1,0 +1,136 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from monai_mmseg.losses import branch_means, class_counts, global_count, keep_rows, masked_mean
+
+
+def test_mean_over_the_rows_that_count():
+    values = torch.tensor([1.0, float("nan"), 5.0], requires_grad=True)
+    mean = masked_mean(values, torch.tensor([True, False, True]))
+    mean.backward()
+    assert mean == 3
+    torch.testing.assert_close(values.grad, torch.tensor([0.5, 0.0, 0.5]))
+    assert masked_mean(torch.tensor([1.0, 2.0])) == 1.5
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_mean_of_nothing_is_zero(rows):
+    values = torch.full((rows,), float("nan"), requires_grad=True)
+    mean = masked_mean(values, torch.zeros(rows, dtype=torch.bool))
+    mean.backward()
+    assert mean == 0
+    assert (values.grad == 0).all()
+
+
+def test_given_count():
+    assert masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([True, True]), torch.tensor(4)) == 1
+    assert masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([False, False]), torch.tensor(0)) == 0
+
+
+def test_count_of_one_process():
+    assert global_count(torch.tensor(3)) == 3
+    assert not global_count(torch.ones(2, requires_grad=True)).requires_grad
+
+
+def test_infinite_derivative_of_a_row_left_out():
+    values = torch.tensor([4.0, 0.0], requires_grad=True)
+    keep = torch.tensor([True, False])
+    masked_mean(keep_rows(values, keep).clamp(min=1e-6).sqrt(), keep).backward()
+    torch.testing.assert_close(values.grad, torch.tensor([0.25, 0.0]))
+
+
+def test_branches():
+    values = torch.tensor([1.0, 3.0, 10.0, float("nan"), 7.0], requires_grad=True)
+    branch = torch.tensor([0, 0, 2, 2, 3])
+    mask = torch.tensor([True, True, True, False, True])
+    means = branch_means(values, branch, 4, mask)
+    torch.testing.assert_close(means.detach(), torch.tensor([2.0, 0.0, 10.0, 7.0]))
+    means.sum().backward()
+    torch.testing.assert_close(values.grad, torch.tensor([0.5, 0.5, 1.0, 0.0, 1.0]))
+
+
+def test_branches_equal_masked_means():
+    values, branch, mask = torch.randn(20), torch.randint(3, (20,)), torch.rand(20) > 0.4
+    expected = torch.stack([masked_mean(values, mask & (branch == b)) for b in range(3)])
+    torch.testing.assert_close(branch_means(values, branch, 3, mask), expected)
+
+
+@pytest.mark.parametrize("size", [(5, 4), (3, 2, 4)], ids=["2d", "3d"])
+def test_counts_of_classes(size):
+    classes = torch.randint(3, (6, *size))
+    branch, mask = torch.tensor([0, 1, 1, 0, 3, 1]), torch.tensor([True, True, False, True, True, True])
+    counts = class_counts(torch.eye(3)[classes].movedim(-1, 1), branch, 4, mask)
+    for b in range(4):
+        expected = torch.bincount(classes[mask & (branch == b)].flatten(), minlength=3).float()
+        torch.testing.assert_close(counts[b], expected)
+
+
+def test_counts_without_branches_and_their_gradient():
+    probs = torch.rand(2, 3, 4, requires_grad=True)
+    assert not class_counts(probs).requires_grad
+    counts = class_counts(probs, mask=torch.tensor([True, False]), differentiable=True)
+    torch.testing.assert_close(counts.detach(), probs[:1].sum((0, 2))[None].detach())
+    counts.sum().backward()
+    torch.testing.assert_close(probs.grad, torch.tensor([1.0, 0.0])[:, None, None].expand(2, 3, 4))
+
+
+def test_counts_of_half_precision_are_single():
+    assert class_counts(torch.ones(1, 1, 300, 300, dtype=torch.float16)).item() == 90000
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: masked_mean(torch.zeros(2, 1)), "values must have shape (N,), got (2, 1)."),
+        (
+            lambda: masked_mean(torch.zeros(2), torch.ones(2)),
+            "mask must be torch.bool of shape (2,), got torch.float32 of shape (2,).",
+        ),
+        (lambda: branch_means(torch.zeros(2, 1), torch.zeros(2).long(), 1), "values must have shape (N,), got (2, 1)."),
+        (
+            lambda: branch_means(torch.zeros(2), torch.zeros(3).long(), 1),
+            "branch must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
+        ),
+        (lambda: branch_means(torch.zeros(2), torch.zeros(2).long(), 0), "num_branches must be at least 1, got 0."),
+        (lambda: class_counts(torch.zeros(2, 3)), "onehot must have shape (N, K, *spatial), got (2, 3)."),
+    ],
+)
+def test_messages(call, message):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert message in str(error.value)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path, repository):
+    from tests.losses import masked_worker
+
+    worker, out = repository / "tests" / "losses" / "masked_worker.py", tmp_path / "found.pt"
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, worker, str(rank), tmp_path / "store", out], env=environment, stderr=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors.decode()
+    finally:
+        for process in processes:
+            process.kill()
+    found = torch.load(out, weights_only=True)
+    expected = masked_worker.gradients(slice(0, masked_worker.ROWS))
+    assert found.keys() == expected.keys()
+    for name, (value, gradient) in expected.items():
+        torch.testing.assert_close(found[name][0], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(found[name][1], gradient, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+    for name in ("mean", "segmentation", "segmentation, swapped", "branch 2, swapped=False", "branch 1, swapped=True"):
+        assert expected[name][1].abs().sum() > 0

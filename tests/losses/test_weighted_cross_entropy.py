@@ -1,0 +1,169 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn.functional import cross_entropy
+
+from monai_mmseg.losses import WeightedCrossEntropyLoss, class_counts, class_weights_from_counts, weighted_cross_entropy
+
+LN_EPS = -math.log(1e-12)  # 27.63
+
+
+def onehot(classes, num_classes):
+    return torch.eye(num_classes)[classes].movedim(-1, 1)
+
+
+@pytest.mark.parametrize("form", ["named", "swapped"])
+def test_original(costs, form):
+    loss = weighted_cross_entropy(costs["pred"], costs["true"], swapped=form == "swapped")
+    torch.testing.assert_close(loss.mean(), costs[f"wce_{form}"], rtol=1e-5, atol=0)
+
+
+def test_original_per_row_with_its_extra_softmax(costs):
+    named = weighted_cross_entropy(costs["pred"].softmax(1), costs["true"])
+    torch.testing.assert_close(named, costs["wce_perbatch_named"], rtol=1e-5, atol=0)
+    swapped = weighted_cross_entropy(costs["pred"], costs["true"].softmax(1), swapped=True)
+    torch.testing.assert_close(swapped, costs["wce_perbatch_swapped"], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (4, 3, 5)], ids=["2d", "3d"])
+def test_uniform_prediction_with_all_classes_gives_k_ln_k(size):
+    classes = torch.arange(math.prod(size)).reshape(1, *size) % 5  # every class is there
+    true = onehot(classes, 5)
+    loss = weighted_cross_entropy(torch.full_like(true, 0.2), true)
+    torch.testing.assert_close(loss, torch.tensor([5 * math.log(5)]))
+
+
+@pytest.mark.parametrize("size", [(6, 5), (4, 3, 5)], ids=["2d", "3d"])
+def test_swapped_is_one_minus_precision(size):
+    probs, true = torch.randn(3, 4, *size).softmax(1), onehot(torch.randint(3, (3, *size)), 4)  # class 3 is absent
+    axes = [0, *range(2, probs.ndim)]
+    precision = (probs * true).sum(axes) / probs.sum(axes)
+    assert precision[3] == 0
+    loss = weighted_cross_entropy(probs, true, swapped=True).mean()
+    torch.testing.assert_close(loss, LN_EPS * (1 - precision).sum())
+
+
+def test_swapped_is_zero_at_the_truth():
+    true = onehot(torch.randint(3, (2, 6, 6)), 3)
+    torch.testing.assert_close(weighted_cross_entropy(true, true, swapped=True), torch.zeros(2))
+
+
+def test_given_weights_match_torch():
+    logits, classes, weights = torch.randn(2, 3, 5, 4), torch.randint(3, (2, 5, 4)), torch.tensor([1.0, 2.0, 5.0])
+    expected = cross_entropy(logits, classes, weights, reduction="none").flatten(1).mean(1)
+    loss = weighted_cross_entropy(logits.softmax(1), onehot(classes, 3), weights)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_weights_per_row():
+    probs, true = torch.randn(2, 3, 5, 4).softmax(1), onehot(torch.randint(3, (2, 5, 4)), 3)
+    weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]])
+    loss = weighted_cross_entropy(probs, true, weights)
+    for row in range(2):
+        alone = weighted_cross_entropy(probs[row : row + 1], true[row : row + 1], weights[row])
+        torch.testing.assert_close(loss[row : row + 1], alone)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_branches_at_once_equal_one_call_each(swapped):
+    probs, true = torch.randn(5, 3, 4, 4).softmax(1), onehot(torch.randint(3, (5, 4, 4)), 3)
+    branch = torch.tensor([1, 0, 1, 2, 0])
+    counts = class_counts(probs if swapped else true, branch, 3, differentiable=swapped)
+    loss = weighted_cross_entropy(probs, true, class_weights_from_counts(counts)[branch], swapped)
+    for b in range(3):
+        torch.testing.assert_close(
+            loss[branch == b], weighted_cross_entropy(probs[branch == b], true[branch == b], swapped=swapped)
+        )
+
+
+def test_weights_of_an_absent_class_are_finite():
+    weights = class_weights_from_counts(torch.tensor([[30.0, 10.0, 0.0]]))
+    torch.testing.assert_close(weights[:, :2], torch.tensor([[40 / 30, 4.0]]))
+    assert weights.isfinite().all()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_gradient(swapped):
+    # inside of the simplex: the numerical derivative needs room
+    probs = (0.1 + torch.rand(2, 3, 2, 2, dtype=torch.float64)).requires_grad_()
+    true = onehot(torch.randint(3, (2, 2, 2)), 3).double()
+    assert gradcheck(lambda p: weighted_cross_entropy(p, true, swapped=swapped), (probs,))
+    mask = torch.tensor([True, False])
+    assert gradcheck(lambda p: weighted_cross_entropy(p, true, swapped=swapped, labelled=mask), (probs,))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_gradient_is_finite_at_certain_predictions(swapped):
+    true, probs = onehot(torch.tensor([[0, 0, 1, 1]]), 3), onehot(torch.tensor([[1, 0, 0, 1]]), 3).requires_grad_()
+    loss = weighted_cross_entropy(probs, true, swapped=swapped)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert probs.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_rows_without_a_label_change_nothing(swapped):
+    logits, labels = torch.randn(3, 3, 4, 4, requires_grad=True), torch.randint(3, (3, 1, 4, 4)).float()
+    loss = WeightedCrossEntropyLoss(softmax=True, to_onehot_y=True, swapped=swapped)
+    expected = loss(logits[[0, 2]], labels[[0, 2]])
+    labels[1] = float("nan")
+    with torch.no_grad():
+        logits[1] = float("nan")
+    actual = loss(logits, labels, torch.tensor([True, False, True]))
+    actual.backward()
+    torch.testing.assert_close(actual, expected)
+    assert logits.grad.isfinite().all()
+    assert logits.grad[1].abs().sum() == 0
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_no_row_with_a_label(swapped):
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = WeightedCrossEntropyLoss(softmax=True, swapped=swapped)(
+        logits, torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.bool)
+    )
+    loss.backward()
+    assert loss == 0
+    assert logits.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_half_precision_is_computed_in_single(dtype, swapped):
+    probs = torch.zeros(1, 2, 8, 8, dtype=dtype)
+    probs[:, 0] = 1  # log(1e-12) does not exist in float16
+    true = torch.zeros_like(probs)
+    true[:, 1] = 1
+    loss = weighted_cross_entropy(probs.requires_grad_(), true, swapped=swapped)
+    loss.sum().backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss.detach(), torch.tensor([LN_EPS]))  # every pixel wrong, one class weighs 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: weighted_cross_entropy(torch.zeros(1, 2, 3), torch.zeros(1, 3, 3)),
+            "probs and onehot must have one shape, got (1, 2, 3) and (1, 3, 3).",
+        ),
+        (
+            lambda: weighted_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(4)),
+            "class_weights must have shape (3,) or (2, 3), got (4,).",
+        ),
+        (
+            lambda: WeightedCrossEntropyLoss()(
+                torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(1, dtype=torch.bool)
+            ),
+            "labelled must be torch.bool of shape (2,), got torch.bool of shape (1,).",
+        ),
+    ],
+)
+def test_messages(call, message):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert message in str(error.value)
