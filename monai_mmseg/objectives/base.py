@@ -51,13 +51,14 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
 class Objective(nn.Module):
     """Base of all objectives: the networks of a method and the named terms that each phase of a step minimises.
 
-    When to use: subclass it to write a method. Set :attr:`phases` and :attr:`default_weights`, write :meth:`forward` and
-    :meth:`parameters_of`; :class:`~monai_mmseg.engines.ObjectiveTrainer` does the rest.
+    When to use: subclass it to write a method. Set :attr:`phases` and :attr:`default_weights`, write :meth:`forward`
+    and :meth:`parameters_of`; :class:`~monai_mmseg.engines.ObjectiveTrainer` does the rest.
 
     Rules for subclasses:
 
-    * ``forward`` returns the **unweighted** terms of the phase, named exactly as in ``default_weights[phase]``, whatever
-      the batch lacks (a term without rows is zero), because every process of a distributed run must give the same names.
+    * ``forward`` returns the **unweighted** terms of the phase, named exactly as in ``default_weights[phase]``,
+      whatever the batch lacks (a term without rows is zero), because every process of a distributed run must give the
+      same names.
     * ``outputs`` are detached.
     * Sums over the batch go through :mod:`monai_mmseg.losses.masked`, never inside a branch that depends on the batch.
     * State that is neither a parameter nor a buffer goes through ``get_extra_state``, as numbers and tensors, or a

@@ -1,0 +1,21 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer of every method, and what it needs to be repeatable."""
+
+from monai_mmseg.engines.averaging import WeightAveraging
+from monai_mmseg.engines.batch import HOST_KEYS, prepare_training_batch
+from monai_mmseg.engines.objective_trainer import IterationOutput, ObjectiveTrainer
+from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
+from monai_mmseg.engines.term_monitor import TermMonitor
+
+__all__ = [
+    "HOST_KEYS",
+    "IterationOutput",
+    "ObjectiveTrainer",
+    "TermMonitor",
+    "WeightAveraging",
+    "epoch_seed",
+    "prepare_training_batch",
+    "seed_data",
+    "seed_random_state",
+]

@@ -1,0 +1,79 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers that depend on the epoch alone, so that a resumed run draws what the first one would have drawn."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.utils import set_rnd
+
+__all__ = ["epoch_seed", "seed_data", "seed_random_state"]
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """One seed below 2**32 for an epoch and a process, far apart for neighbouring arguments.
+
+    Args:
+        seed: seed of the run.
+        epoch: index of the epoch, from 0.
+        rank: process of a distributed run.
+
+    Returns:
+        Seed.
+
+    Example:
+        >>> epoch_seed(0, 1) == epoch_seed(0, 1), epoch_seed(0, 1) == epoch_seed(1, 0)
+        (True, False)
+    """
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
+
+
+def seed_random_state(seed: int) -> None:
+    """Seed the global generators of PyTorch (all devices), NumPy and Python.
+
+    When to use: at the start of an epoch; the random state then needs no place in a checkpoint.
+
+    Args:
+        seed: below 2**32.
+
+    Example:
+        >>> seed_random_state(3); first = torch.rand(2)
+        >>> seed_random_state(3); bool((torch.rand(2) == first).all())
+        True
+    """
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - transforms of others draw from the global generator
+    random.seed(seed)
+
+
+def seed_data(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
+    """Tell a data loader which epoch starts.
+
+    Calls ``dataset.set_epoch(seed, epoch)``, ``sampler.set_epoch(epoch)`` and ``batch_sampler.set_epoch(epoch)`` where
+    they exist, seeds the loader's own generator, and the MONAI transforms of the data set (whose random states would
+    otherwise run on from epoch to epoch; with worker processes, MONAI's ``DataLoader`` seeds them again in each
+    worker).
+
+    Args:
+        loader: ``torch.utils.data.DataLoader`` or any iterable.
+        seed: seed of the run.
+        epoch: index of the epoch, from 0.
+        rank: process of a distributed run.
+    """
+    mixed = epoch_seed(seed, epoch, rank)
+    generator = getattr(loader, "generator", None)
+    if isinstance(generator, torch.Generator):
+        generator.manual_seed(mixed)
+    dataset = getattr(loader, "dataset", None)
+    if dataset is not None:
+        set_rnd(dataset, mixed)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(seed, epoch)
+    for name in ("sampler", "batch_sampler"):
+        sampler = getattr(loader, name, None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
