@@ -48,7 +48,7 @@ class FiLM(nn.Module):
         negative_slope: of the leaky ReLU.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: there scale and shift are free; the leaky ReLU is that of the published results.
 
     Example:
@@ -89,7 +89,7 @@ class FiLMBlock(nn.Module):
         negative_slope: of all leaky ReLUs.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Example:
         >>> import torch

@@ -28,7 +28,7 @@ def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
         ValueError: when the shape of ``present`` does not fit.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-B.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Example:
         >>> a = torch.tensor([[[1.0, 0.0]], [[0.0, 0.5]]])[None]  # one sample, two modalities, one channel

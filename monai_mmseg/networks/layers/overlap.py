@@ -28,7 +28,7 @@ def anatomy_overlap(a: Tensor, b: Tensor, eps: float = 1e-12) -> Tensor:
         ValueError: when the shapes differ.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-D.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Example:
         >>> a = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])

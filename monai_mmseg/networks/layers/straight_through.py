@@ -25,7 +25,7 @@ def straight_through_round(x: Tensor) -> Tensor:
 
     References:
         A. Chartsias et al., "Disentangle, align and fuse for multimodal and semi-supervised image segmentation",
-        IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+        IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: the text says that the channels of an anatomy sum to one; plain rounding, as published
         results were made, gives zero or one. See :func:`straight_through_argmax` for exactly one.
 

@@ -8,12 +8,15 @@ from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
 from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
 
 __all__ = [
+    "AdversarialDiscriminator",
     "AnatomyEncoders",
     "AnatomySegmentor",
     "AnatomyUNet",
@@ -24,7 +27,9 @@ __all__ = [
     "FiLMDecoder",
     "ModalityEncoder",
     "PairBalancer",
+    "SPADEDecoder",
     "SpatialTransformer",
     "SpatialTransformerOutput",
+    "SpectralKind",
     "StyleOutput",
 ]

@@ -26,7 +26,7 @@ class PairBalancer(nn.Module):
         ValueError: when there is less than one candidate.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-D.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Example:
         >>> balancer = PairBalancer(num_candidates=3)

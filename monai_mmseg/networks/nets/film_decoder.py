@@ -29,7 +29,7 @@ class FiLMDecoder(nn.Module):
         num_blocks: number of modulated residual blocks.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-A.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Example:
         >>> decoder = FiLMDecoder(anatomy_channels=8, style_channels=8)

@@ -52,7 +52,7 @@ class SpatialTransformer(nn.Module):
         ValueError: when the sizes make no sense.
 
     References:
-        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.1109/TMI.2020.3036584, section III-B.
+        A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: the network predicts offsets, not positions (as the published results were made), and
         ``max_offset`` is an addition that is off by default.
 
