@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from monai.networks.blocks import Convolution
@@ -170,7 +171,7 @@ class ContractingPath(nn.Module):
         channels = [in_channels, *features]
         self.levels = nn.ModuleList(
             _DoubleConvolution(spatial_dims, a, b, num_norms=1, norm_eps=norm_eps, norm_momentum=norm_momentum)
-            for a, b in zip(channels, channels[1:], strict=False)
+            for a, b in pairwise(channels)
         )
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
         self.apply(he_normal)
@@ -238,7 +239,7 @@ class ExpandingPath(nn.Module):
         widths = list(reversed(features))
         self.levels = nn.ModuleList(
             _UpBlock(spatial_dims, a, b, num_norms=num_norms, norm_eps=norm_eps, norm_momentum=norm_momentum)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.out = Convolution(spatial_dims, features[0], out_channels, kernel_size=1, conv_only=True)
         self.apply(he_normal)
@@ -265,8 +266,8 @@ class AnatomyUNet(nn.Module):
     """U-Net with the layers of DAFNet's anatomy encoder, for one image and its segmentation.
 
     Use it as the single-network baseline beside DAFNet: same blocks, same width, 34,526,149 weights at five classes.
-    Layers: two 3x3 convolutions with batch normalisation and ReLU a level, max pooling, nearest upsampling followed by a
-    convolution and batch normalisation without activation, concatenation in the order (upsampled, skip).
+    Layers: two 3x3 convolutions with batch normalisation and ReLU a level, max pooling, nearest upsampling followed by
+    a convolution and batch normalisation without activation, concatenation in the order (upsampled, skip).
 
     Args:
         spatial_dims: 2 or 3.

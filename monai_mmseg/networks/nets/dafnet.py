@@ -18,11 +18,10 @@ from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer
 
 __all__ = ["DAFNet", "DAFNetFactors"]
-
-NUM_CONTROL_POINTS = 25
 
 
 class DAFNetFactors(NamedTuple):
@@ -40,15 +39,16 @@ class DAFNetFactors(NamedTuple):
 class DAFNet(nn.Module):
     """Segmentation of one modality with the help of others that are neither registered nor always there.
 
-    Use it for 2D slices of two to four modalities of a subject, annotated fully or in one modality alone. Every modality's
-    slice becomes a binary anatomy map; a spatial transformer moves the other modalities' maps onto the reference; the
-    voxelwise maximum is segmented. A modality encoder and a decoder rebuild the images from anatomy and modality factor,
-    which is what trains the network without labels. 43,252,120 weights for two modalities and five classes at the
-    defaults; 192 pixels, FiLM decoder.
+    Use it for 2D slices of two to four modalities of a subject, annotated fully or in one modality alone. Each
+    modality's slice becomes a binary anatomy map; a spatial transformer moves the other modalities' maps onto the
+    reference; the voxelwise maximum is segmented. A modality encoder and a decoder rebuild the images from anatomy and
+    modality factor, which is what trains the network without labels. 43,252,120 weights for two modalities and five
+    classes at the defaults.
 
     The reference is the target where it is present, else the first modality (in the order of ``modalities``) that is.
-    A modality is absent where ``present`` says so, or where its candidate 0 holds a NaN. Whatever stands in its place has
-    no influence. If all are absent the result is finite and means nothing.
+    A modality is absent where ``present`` says so, or where its candidate 0 holds a NaN. Whatever stands in its place
+    has no influence. If all are absent the result is finite and means nothing. :meth:`forward` is for evaluation:
+    absent slices pass through the encoders as zeros, which in training mode would enter the batch statistics.
 
     Args:
         spatial_dims: 2 (the spatial transformer of the method works on slices).
@@ -123,7 +123,7 @@ class DAFNet(nn.Module):
         check_divisible(spatial_size, len(features) - 1, "spatial_size")
         self.modalities, self.target = modalities, target
         self.num_modalities, self.num_candidates = len(modalities), num_candidates
-        self.in_channels = in_channels
+        self.in_channels, self.num_points = in_channels, 25
         self.spatial_size = tuple(spatial_size)
         self.inference = inference
         self.anatomy_encoders = AnatomyEncoders(
@@ -144,8 +144,6 @@ class DAFNet(nn.Module):
             self.decoder = FiLMDecoder(anatomy_channels, style_channels, in_channels, width)
         else:
             width = 128 if decoder_features is None else decoder_features
-            from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
-
             self.decoder = SPADEDecoder(anatomy_channels, style_channels, spatial_size, in_channels, width)
         self.balancer = PairBalancer(num_candidates) if num_candidates > 1 else None
         # The target comes first, then the order of the list; where nothing is present it is the target again.
@@ -203,7 +201,7 @@ class DAFNet(nn.Module):
             The moved anatomy, ``(N, C, H, W)``, and the control points' offsets, ``(N, 25, 2)``.
         """
         if self.transformer is None:
-            return moving, torch.zeros([moving.shape[0], NUM_CONTROL_POINTS, 2], dtype=moving.dtype, device=moving.device)
+            return moving, moving.new_zeros([moving.shape[0], self.num_points, 2])
         moved = self.transformer(moving, fixed)
         return moved.deformed, moved.offsets
 
@@ -263,8 +261,8 @@ class DAFNet(nn.Module):
         """Return the logits of the reference modality's candidate 0.
 
         Args:
-            image: slices in [-1, 1], shape ``(B, M * k * in_channels, H, W)``: all candidates of the first modality, then
-                those of the second. A candidate that holds a NaN is absent; if it is candidate 0, so is the modality.
+            image: slices in [-1, 1], shape ``(B, M * k * in_channels, H, W)``: all candidates of the first modality,
+                then those of the second. A candidate with a NaN is absent; if it is candidate 0, so is the modality.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
 
         Returns:
