@@ -87,4 +87,5 @@ class LeastSquaresAdversarialLoss(RowLoss):
 def _mean_square(distance: Tensor) -> Tensor:
     if distance.ndim < 1:
         raise ValueError("score must have rows, shape (N, ...), got a scalar.")
-    return distance.square().reshape(distance.shape[0], -1).mean(1)
+    rows = distance.square()
+    return rows.flatten(1).mean(1) if rows.ndim > 1 else rows  # flatten, unlike reshape, takes zero rows

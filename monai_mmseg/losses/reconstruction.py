@@ -39,7 +39,7 @@ def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
         tensor([2., 0.])
     """
     check_same_shape("a", a, "b", b)
-    return (at_least_float32(a) - at_least_float32(b)).abs().reshape(a.shape[0], -1).mean(1)
+    return (at_least_float32(a) - at_least_float32(b)).abs().flatten(1).mean(1)
 
 
 class MeanAbsoluteLoss(RowLoss):

@@ -28,7 +28,7 @@ Batch = Mapping[str, Any]
 class DAFNetObjective(Objective):
     """Disentangle, align and fuse: the losses of Chartsias et al., IEEE TMI 2020, arXiv:1911.04417, for ``M`` modalities.
 
-    Use it to train a :class:`~monai_mmseg.networks.DAFNet` on slices of several modalities of the same subjects, any of
+    Use it to train a :class:`~monai_mmseg.networks.nets.DAFNet` on slices of several modalities of the same subjects, any of
     which may be absent or not annotated. Each term is a **sum over branches** (one own path per modality, one per ordered
     pair of modalities) of the **mean over the rows that exist**; a branch without rows adds zero.
 
@@ -72,7 +72,7 @@ class DAFNetObjective(Objective):
         ValueError: if the number of image discriminators is not the number of modalities, or a weight is misnamed.
 
     Example:
-        >>> from monai_mmseg.networks import AdversarialDiscriminator, DAFNet
+        >>> from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
         >>> size = (48, 48)
         >>> net = DAFNet(2, 1, 3, modalities=["cine", "lge"], target="lge", spatial_size=size, features=(2, 2, 2, 2, 2))
         >>> dis = [AdversarialDiscriminator(c, size, features=2) for c in (2, 1, 1)]
@@ -167,7 +167,9 @@ class DAFNetObjective(Objective):
         if self.check_phase(phase) == "generator":
             return self._generator(batch, rows)
         if not previous or "mask_fakes" not in previous:
-            raise ValueError(f"phase {phase!r} needs the outputs of phase 'generator' as `previous`, got {previous!r}.")
+            raise ValueError(
+                f"previous must hold the outputs of phase 'generator' for phase {phase!r}, got {sorted(previous or {})}."
+            )
         if phase == "mask_discriminator":
             return self._mask_discriminator(batch, rows, previous)
         return self._image_discriminators(batch, rows, previous)

@@ -12,6 +12,7 @@ from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, Sp
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
 
@@ -28,6 +29,7 @@ __all__ = [
     "ModalityEncoder",
     "PairBalancer",
     "SPADEDecoder",
+    "SelectModality",
     "SpatialTransformer",
     "SpatialTransformerOutput",
     "SpectralKind",
