@@ -1,0 +1,28 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Datalists, datasets and samplers."""
+
+from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
+from monai_mmseg.data.datalist import (
+    Datalist,
+    assign_folds,
+    group_by_subject,
+    load_datalist,
+    read_datalist,
+    write_folds,
+)
+from monai_mmseg.data.paired_dataset import PairedSliceDataset
+from monai_mmseg.data.sampler import EpochRandomSampler
+
+__all__ = [
+    "Datalist",
+    "EpochRandomSampler",
+    "PairedSliceDataset",
+    "assign_folds",
+    "group_by_subject",
+    "load_datalist",
+    "mask_labels",
+    "read_datalist",
+    "select_labelled_subjects",
+    "write_folds",
+]

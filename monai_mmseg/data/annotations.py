@@ -1,0 +1,78 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Pretend that some subjects have no labels: which ones, and how they are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+__all__ = ["mask_labels", "select_labelled_subjects"]
+
+Subject = TypeVar("Subject", bound=Hashable)
+
+
+def select_labelled_subjects(subjects: Sequence[Subject], fraction: float, seed: int = 10) -> list[Subject]:
+    """Subjects whose labels may be used; smaller fractions are prefixes of larger ones.
+
+    Source: fact sheet of DAFNet, sec. 5: drawn by subject, never by slice, with one seeded permutation of
+    the sorted list.
+
+    Args:
+        subjects: names (or numbers), in any order: they are sorted first.
+        fraction: share of them, 0 to 1.
+        seed: of the permutation.
+
+    Returns:
+        ``round(fraction * n)`` subjects.
+
+    Raises:
+        ValueError: if `fraction` is not between 0 and 1 or a subject is listed twice.
+
+    Example:
+        >>> chaos = [5, 3, 1, 15, 19, 2, 20, 37, 32, 38, 8, 39, 21, 33]
+        >>> select_labelled_subjects(chaos, 0.25)
+        [5, 20, 38, 19]
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}.")
+    if len(set(subjects)) != len(subjects):
+        raise ValueError("subjects must be distinct.")
+    ordered = sorted(subjects)  # type: ignore[type-var]
+    order = np.random.RandomState(seed).permutation(len(ordered))
+    return [ordered[int(place)] for place in order[: round(fraction * len(ordered))]]
+
+
+def mask_labels(
+    items: Iterable[Mapping[str, Any]], modality: str, fraction: float, seed: int = 10
+) -> list[dict[str, Any]]:
+    """Drop the labels of one modality for all but a fraction of the subjects; the files are never read.
+
+    Args:
+        items: flat items of a datalist.
+        modality: whose labels to drop.
+        fraction: share of the subjects that keep theirs, 0 to 1.
+        seed: of the permutation.
+
+    Returns:
+        Copies of the items.
+
+    Raises:
+        ValueError: if no item has that modality.
+
+    Example:
+        >>> items = [{"subject": "a", "modality": "lge", "label": "a.nii", "image": "b.nii"}]
+        >>> mask_labels(items, "lge", 0.0)
+        [{'subject': 'a', 'modality': 'lge', 'image': 'b.nii'}]
+    """
+    listed = [dict(item) for item in items]
+    subjects = sorted({item["subject"] for item in listed if item["modality"] == modality})
+    if not subjects:
+        raise ValueError(f"no item has modality {modality!r}, there are {sorted({i['modality'] for i in listed})}.")
+    kept = set(select_labelled_subjects(subjects, fraction, seed))
+    for item in listed:
+        if item["modality"] == modality and item["subject"] not in kept:
+            item.pop("label", None)
+    return listed

@@ -1,0 +1,324 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The one format for data: a flat list of images, each with its modality and subject."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Datalist", "assign_folds", "group_by_subject", "load_datalist", "read_datalist", "write_folds"]
+
+REQUIRED_KEYS = ("image", "modality", "subject")
+OPTIONAL_KEYS = ("label", "fold", "pairs", "meta")
+SECTIONS = ("training", "validation", "test")
+TOP_KEYS = (
+    *("name", "modalities", "labels", "target", "description", "meta", "licence", "license", "reference", "release"),
+    *("modality", "tensorImageSize", "numTraining", "numTest", "numValidation", "relase", *SECTIONS),
+)
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """A datalist as its file states it; paths are absolute.
+
+    Example:
+        >>> Datalist(Path("a.json"), "a", ["t1"], {0: "background", 1: "liver"}, {"training": []}).items("training")
+        []
+    """
+
+    path: Path
+    name: str
+    modalities: list[str]
+    labels: dict[int, str]
+    sections: dict[str, list[dict[str, Any]]]
+
+    def items(self, section: str) -> list[dict[str, Any]]:
+        """Items of one section.
+
+        Args:
+            section: ``"training"``, ``"validation"`` or ``"test"``.
+
+        Returns:
+            Flat items.
+
+        Raises:
+            KeyError: if the file has no such section.
+        """
+        if section not in self.sections:
+            close = get_close_matches(section, self.sections, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise KeyError(f"{self.path}: no section {section!r}, there are {sorted(self.sections)}.{hint}")
+        return self.sections[section]
+
+
+def _unknown(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    messages = []
+    for name in names:
+        if name not in known:
+            close = get_close_matches(str(name), known, 1)
+            messages.append(f"unknown key {name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+    return messages
+
+
+def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
+    if not isinstance(item, Mapping):
+        return [f"{where}: an item must be an object, got {type(item).__name__}"]
+    problems = [f"{where}: {message}" for message in _unknown(item, (*REQUIRED_KEYS, *OPTIONAL_KEYS))]
+    for key in REQUIRED_KEYS:
+        value = item.get(key)
+        if not isinstance(value, str) or not value:
+            problems.append(f"{where}: key {key!r} must be a non-empty string, got {value!r}")
+    if "label" in item and (not isinstance(item["label"], str) or not item["label"]):
+        problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
+    if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
+        problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
+    if isinstance(item.get("modality"), str) and modalities and item["modality"] not in modalities:
+        problems.append(f"{where}: modality {item['modality']!r} is not declared, 'modalities' are {list(modalities)}")
+    return problems
+
+
+def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """Content of a datalist file and everything that is wrong with its form (not with the files it names).
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The parsed object and a list of messages, empty if it is sound.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no JSON object.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such datalist.")
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a JSON file ({error}).") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: a datalist must be a JSON object, got {type(raw).__name__}.")
+    problems = _unknown(raw, TOP_KEYS)
+    modalities = raw.get("modalities", [])
+    if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
+        problems.append(f"'modalities' must be a list of names, got {modalities!r}")
+        modalities = []
+    if len(set(modalities)) != len(modalities):
+        problems.append(f"'modalities' must be distinct, got {modalities}")
+    labels = raw.get("labels", {})
+    if not isinstance(labels, dict) or not all(str(value).isdigit() for value in labels):
+        problems.append(f"'labels' must map numbers to names, got {labels!r}")
+    elif labels and "0" not in {str(value) for value in labels}:
+        problems.append("'labels' must declare 0, the background")
+    if not any(section in raw for section in SECTIONS):
+        problems.append(f"one of the sections {list(SECTIONS)} is needed")
+    for section in SECTIONS:
+        items = raw.get(section, [])
+        if not isinstance(items, list):
+            problems.append(f"{section}: must be a list of items, got {type(items).__name__}")
+            continue
+        for number, item in enumerate(items):
+            problems += _check_item(item, f"{section}[{number}]", modalities)
+    return raw, problems
+
+
+def read_datalist(path: str | Path) -> Datalist:
+    """Read and check a datalist.
+
+    Use it for everything beside the items: names of modalities and labels. The files it names are not opened; see
+    :func:`~monai_mmseg.data.check_datalist` for that.
+
+    Args:
+        path: JSON file; the paths in it are relative to its folder.
+
+    Returns:
+        The datalist with absolute paths. Subject and modality are left as they are (MONAI's ``load_decathlon_datalist``
+        turns every string that happens to be a path into one).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if its form is wrong; the message lists every problem.
+    """
+    raw, problems = read_raw(path)
+    if problems:
+        raise ValueError(f"{path}: " + "; ".join(problems) + ".")
+    root = Path(path).resolve().parent
+    sections = {section: [absolute_item(item, root) for item in raw[section]] for section in SECTIONS if section in raw}
+    everything = [item for items in sections.values() for item in items]
+    modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
+    labels = {int(value): str(name) for value, name in sorted(raw.get("labels", {}).items(), key=lambda x: int(x[0]))}
+    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections)
+
+
+def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Copy of an item whose paths are absolute.
+
+    Args:
+        item: an item of the file.
+        root: folder of the file.
+
+    Returns:
+        The copy.
+    """
+    paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
+    return {**item, **paths}
+
+
+def load_datalist(
+    path: str | Path,
+    section: str = "training",
+    *,
+    fold: int | Sequence[int] | None = None,
+    exclude_fold: int | Sequence[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Flat items of one section, maybe of some folds only.
+
+    Args:
+        path: the datalist.
+        section: ``"training"``, ``"validation"`` or ``"test"``.
+        fold: keep items of this fold or these folds.
+        exclude_fold: drop items of this fold or these folds.
+
+    Returns:
+        Items with absolute paths.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        KeyError: if there is no such section.
+        ValueError: if the form is wrong, folds are asked for that the items do not have, or nothing is left.
+    """
+    items = read_datalist(path).items(section)
+    if fold is None and exclude_fold is None:
+        return items
+    if without := [item["image"] for item in items if "fold" not in item]:
+        raise ValueError(
+            f"{path}: folds are asked for, but {len(without)} items of {section!r} have no 'fold' (first: "
+            f"{without[0]}); `mmseg data split {path}` makes them."
+        )
+    keep, drop = ([value] if isinstance(value, int) else value for value in (fold, exclude_fold))
+    known = sorted({item["fold"] for item in items})
+    if missing := [value for value in [*(keep or []), *(drop or [])] if value not in known]:
+        raise ValueError(f"{path}: no item has fold {missing}, there are {known}.")
+    chosen = [item for item in items if (keep is None or item["fold"] in keep) and item["fold"] not in (drop or [])]
+    if not chosen:
+        raise ValueError(f"{path}: no item is left for fold={fold}, exclude_fold={exclude_fold}; there are {known}.")
+    return chosen
+
+
+def group_by_subject(
+    items: Iterable[Mapping[str, Any]], modalities: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """One item for each subject, with a mapping from modality to file.
+
+    Args:
+        items: flat items.
+        modalities: names to keep, in this order; a subject with none of them is left out. ``None`` keeps all.
+
+    Returns:
+        ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
+        ``label`` is always there, maybe empty. Tables of pairs (``pairs``) are merged.
+
+    Raises:
+        ValueError: if a subject has two images of one modality.
+
+    Example:
+        >>> items = [{"image": "a.nii", "modality": "t1", "subject": "s1"},
+        ...          {"image": "b.nii", "label": "c.nii", "modality": "t2", "subject": "s1"}]
+        >>> group_by_subject(items)
+        [{'subject': 's1', 'image': {'t1': 'a.nii', 't2': 'b.nii'}, 'label': {'t2': 'c.nii'}}]
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for item in items:
+        modality = item["modality"]
+        if modalities is not None and modality not in modalities:
+            continue
+        group = groups.setdefault(item["subject"], {"subject": item["subject"], "image": {}, "label": {}})
+        if modality in group["image"]:
+            raise ValueError(
+                f"subject {item['subject']!r} has two images of modality {modality!r}: {group['image'][modality]} and "
+                f"{item['image']}."
+            )
+        group["image"][modality] = item["image"]
+        if item.get("label"):
+            group["label"][modality] = item["label"]
+        if "pairs" in item:
+            group["pairs"] = {**group.get("pairs", {}), **item["pairs"]}
+    order = list(modalities) if modalities is not None else None
+    for group in groups.values():
+        if order is not None:
+            for key in ("image", "label"):
+                group[key] = {name: group[key][name] for name in order if name in group[key]}
+    return list(groups.values())
+
+
+def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int = 0) -> list[dict[str, Any]]:
+    """Give every item a fold, by subject: all images of a subject are in one fold.
+
+    Args:
+        items: flat items.
+        folds: how many.
+        seed: of the shuffle of the subjects.
+
+    Returns:
+        Copies of the items with ``fold``, in the same order. Folds differ by at most one subject in size.
+
+    Raises:
+        ValueError: if there are fewer subjects than folds, or fewer than two folds.
+
+    Example:
+        >>> items = [{"subject": name} for name in "aabbcc"]
+        >>> [item["fold"] for item in assign_folds(items, folds=3)]
+        [2, 2, 1, 1, 0, 0]
+    """
+    listed = [dict(item) for item in items]
+    subjects = sorted({item["subject"] for item in listed})
+    if not 2 <= folds <= len(subjects):
+        raise ValueError(f"folds must lie between 2 and the number of subjects ({len(subjects)}), got {folds}.")
+    order = np.random.RandomState(seed).permutation(len(subjects))
+    fold_of = {subjects[subject]: place % folds for place, subject in enumerate(order)}
+    return [{**item, "fold": fold_of[item["subject"]]} for item in listed]
+
+
+def write_folds(path: str | Path, out: str | Path | None = None, *, folds: int = 5, seed: int = 0) -> Path:
+    """Write a datalist whose training items have folds; everything else stays as it is.
+
+    Args:
+        path: the datalist.
+        out: file to write; default is the same file. Paths stay relative, so it must lie in the same folder.
+        folds: how many.
+        seed: of the shuffle.
+
+    Returns:
+        The file written.
+
+    Raises:
+        ValueError: if the form of the datalist is wrong or `out` lies in another folder.
+    """
+    raw, problems = read_raw(path)
+    if problems:
+        raise ValueError(f"{path}: " + "; ".join(problems) + ".")
+    target = Path(path if out is None else out)
+    if target.resolve().parent != Path(path).resolve().parent:
+        raise ValueError(f"out must lie in the folder of {path}, since paths in it are relative, got {target}.")
+    raw["training"] = assign_folds(raw.get("training", []), folds, seed)
+    write_json(target, raw)
+    return target
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file at once: a reader sees the old file or the new one.
+
+    Args:
+        path: file to write.
+        content: what to write.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,53 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms for slices of several modalities; each is usable alone in any MONAI pipeline."""
+
+from monai_mmseg.transforms.affine_slices import (
+    RandAffineSlicesd,
+    RandRotateSlicesd,
+    affine_slices,
+    rotation_augmentation,
+)
+from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
+from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
+from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
+from monai_mmseg.transforms.orient_slices import OrientSlices, OrientSlicesd
+from monai_mmseg.transforms.pair_slices import (
+    SlicePairs,
+    candidate_slices,
+    candidate_window,
+    pair_slices,
+    pairs_from_table,
+    random_pairing,
+)
+from monai_mmseg.transforms.read_volume import VolumeError, read_volume
+from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
+from monai_mmseg.transforms.stack_modalities import StackModalitiesd
+
+__all__ = [
+    "LoadImageModalitiesd",
+    "OrientSlices",
+    "OrientSlicesd",
+    "RandAffineSlicesd",
+    "RandRotateSlicesd",
+    "SafeSpacingd",
+    "ScaleIntensitySlices",
+    "ScaleIntensitySlicesd",
+    "SlicePairs",
+    "SpacingInPlaned",
+    "StackModalitiesd",
+    "VolumeError",
+    "affine_slices",
+    "candidate_slices",
+    "candidate_window",
+    "find_slice_axis",
+    "pair_slices",
+    "pairs_from_table",
+    "random_pairing",
+    "read_volume",
+    "rotation_augmentation",
+    "scale_intensity",
+    "slice_orientation",
+    "slice_pitch",
+    "tilt_between",
+]

@@ -1,0 +1,140 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Read one image or label volume, and refuse what cannot be used, always with the path in the message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import LoadImage
+
+__all__ = ["VolumeError", "check_image_values", "check_label_values", "check_same_grid", "read_volume"]
+
+AFFINE_TOLERANCE = 1e-3  # mm, for matching an image and its label: headers are stored in single precision
+
+
+class VolumeError(ValueError):
+    """A volume that cannot be used; the message starts with its path."""
+
+
+def _path_of(volume: MetaTensor) -> str:
+    return str(volume.meta.get("filename_or_obj", "image"))
+
+
+def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
+    """Volume with its affine, channel first.
+
+    Use it wherever a file is read: it takes what MONAI's readers take (NIfTI, NRRD, MetaImage, DICOM folders).
+
+    Args:
+        source: a path, or a channel-first array or tensor, which is passed on (3D arrays get a channel).
+
+    Returns:
+        float32 MetaTensor ``(C, X, Y, Z)``; a 4D file has its last axis as channels, a 2D file one slice.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VolumeError: if it cannot be read, is no volume, or has an affine that cannot be inverted.
+
+    Example:
+        >>> tuple(read_volume(torch.zeros(1, 4, 4, 3)).shape)
+        (1, 4, 4, 3)
+    """
+    if isinstance(source, torch.Tensor | np.ndarray):
+        volume = source if isinstance(source, MetaTensor) else MetaTensor(torch.as_tensor(source))
+        volume = volume.clone().to(torch.float32)
+        if volume.ndim == 3:
+            volume = volume[None]
+    elif isinstance(source, str | Path):
+        if not Path(source).exists():
+            raise FileNotFoundError(f"{source}: no such file.")
+        try:
+            volume = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(str(source))
+        except Exception as error:  # readers raise whatever their library raises
+            reason = str(error).strip().splitlines()
+            raise VolumeError(f"{source}: cannot be read as an image ({reason[0] if reason else error!r}).") from error
+        if volume.ndim == 3:
+            volume = volume[..., None]
+    else:
+        raise VolumeError(f"image must be a path, a mapping from modality to path or an array, got {source!r}.")
+    name = _path_of(volume)
+    if volume.ndim != 4 or 0 in volume.shape:
+        raise VolumeError(f"{name}: expected a volume (C, X, Y, Z), got shape {tuple(volume.shape)}.")
+    affine = np.asarray(volume.affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise VolumeError(f"{name}: the affine cannot be inverted: {affine.tolist()}.")
+    volume.applied_operations = []
+    return volume
+
+
+def check_image_values(volume: MetaTensor) -> None:
+    """Refuse an image with values that are not numbers.
+
+    Args:
+        volume: an image that is there; absent modalities are not to be checked.
+
+    Raises:
+        VolumeError: if it holds NaN or infinite values.
+
+    Example:
+        >>> check_image_values(MetaTensor(torch.zeros(1, 2, 2, 2)))
+    """
+    bad = int((~torch.isfinite(volume.as_tensor())).sum())
+    if bad:
+        raise VolumeError(f"{_path_of(volume)}: {bad} of {volume.numel()} values are NaN or infinite.")
+
+
+def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> None:
+    """Refuse a label with values that nobody declared.
+
+    Args:
+        volume: a label map.
+        allowed: declared values; ``None`` asks for whole numbers from 0 to 255 only.
+
+    Raises:
+        VolumeError: if other values occur.
+
+    Example:
+        >>> check_label_values(MetaTensor(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)), [0, 1, 2])
+    """
+    found = torch.unique(volume.as_tensor()).tolist()
+    fits = [value == int(value) and 0 <= value <= 255 if np.isfinite(value) else False for value in found]
+    wrong = [
+        value
+        for value, fit in zip(found, fits, strict=True)
+        if not fit or (allowed is not None and value not in allowed)
+    ]
+    if wrong:
+        wanted = "whole numbers from 0 to 255" if allowed is None else f"one of the declared {list(allowed)}"
+        shown = [int(value) if np.isfinite(value) and value == int(value) else value for value in wrong[:10]]
+        raise VolumeError(f"{_path_of(volume)}: label values must be {wanted}, found {shown}.")
+
+
+def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:
+    """Refuse a label that lies on another grid than its image.
+
+    Args:
+        image: the image, ``(C, X, Y, Z)``.
+        label: its label map.
+
+    Raises:
+        VolumeError: if shapes differ, or a corner of the volume lies more than 0.001 mm + 0.001 voxel apart.
+
+    Example:
+        >>> check_same_grid(MetaTensor(torch.zeros(1, 2, 2, 2)), MetaTensor(torch.zeros(1, 2, 2, 2)))
+    """
+    names = f"{_path_of(label)}: the label lies on another grid than its image {_path_of(image)}"
+    if image.shape[1:] != label.shape[1:]:
+        raise VolumeError(f"{names}: shapes are {tuple(label.shape[1:])} and {tuple(image.shape[1:])}.")
+    corners = np.array([[*(np.array(c) * (np.array(image.shape[1:]) - 1)), 1] for c in np.ndindex(2, 2, 2)]).T
+    first, second = (np.asarray(v.affine, dtype=np.float64) for v in (image, label))
+    apart = float(np.linalg.norm(((first - second) @ corners)[:3], axis=0).max())
+    tolerance = AFFINE_TOLERANCE * (1 + float(np.linalg.norm(first[:3, :3], axis=0).min()))
+    # large volumes: a rotation stored in single precision moves far corners
+    tolerance += 1e-5 * float(np.linalg.norm(first[:3, :3] @ (np.array(image.shape[1:]) - 1)))
+    if apart > tolerance:
+        raise VolumeError(f"{names}: their corners lie {apart:.4g} mm apart (tolerance {tolerance:.2g} mm).")
