@@ -254,7 +254,7 @@ class ObjectiveTrainer(SupervisedTrainer):
                 self._selected = phase
             made: dict[str, Tensor] = {}
             for update in range(phase.updates):
-                made = self._update(phase, batch, {**previous, "update": update}, starts=starts, steps=steps).outputs
+                made = self._update(phase, batch, {**previous, "update": update, "updates": phase.updates}, starts=starts, steps=steps).outputs
             previous.update(made)
         if CommonKeys.PRED in previous:
             output[CommonKeys.PRED] = previous[CommonKeys.PRED]

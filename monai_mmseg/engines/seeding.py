@@ -75,5 +75,5 @@ def seed_data(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
             dataset.set_epoch(seed, epoch)
     for name in ("sampler", "batch_sampler"):
         sampler = getattr(loader, name, None)
-        if hasattr(sampler, "set_epoch"):
+        if sampler is not None and hasattr(sampler, "set_epoch"):
             sampler.set_epoch(epoch)

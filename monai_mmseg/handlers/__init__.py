@@ -1,0 +1,11 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Event handlers for the trainer and the evaluators, beside those of MONAI."""
+
+from monai_mmseg.handlers.atomic_save import atomic_save
+from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.final_model import FinalModelSaver
+from monai_mmseg.handlers.progress import Progress
+from monai_mmseg.handlers.resume import ResumeCheckpoint
+
+__all__ = ["AveragedValidationHandler", "FinalModelSaver", "Progress", "ResumeCheckpoint", "atomic_save"]
