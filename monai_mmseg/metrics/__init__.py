@@ -1,0 +1,42 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+
+"""Metrics: scores of whole subjects in which failures count, disentanglement, and tests of a difference."""
+
+from __future__ import annotations
+
+from monai_mmseg.metrics.distance_correlation import distance_correlation, distance_covariance, distance_variance
+from monai_mmseg.metrics.pooled_dice import pooled_dice
+from monai_mmseg.metrics.segmentation import (
+    ClassScore,
+    SurfaceDistances,
+    image_diagonal,
+    segmentation_scores,
+    surface_distances,
+)
+from monai_mmseg.metrics.significance import (
+    Interval,
+    PairedTest,
+    bootstrap_interval,
+    holm_correction,
+    paired_permutation_test,
+)
+from monai_mmseg.metrics.subject_distance import SubjectDistance
+
+__all__ = [
+    "ClassScore",
+    "Interval",
+    "PairedTest",
+    "SubjectDistance",
+    "SurfaceDistances",
+    "bootstrap_interval",
+    "distance_correlation",
+    "distance_covariance",
+    "distance_variance",
+    "holm_correction",
+    "image_diagonal",
+    "paired_permutation_test",
+    "pooled_dice",
+    "segmentation_scores",
+    "surface_distances",
+]
