@@ -77,14 +77,13 @@ def modality_classification(
     names = np.array([str(name) for name in subjects])
     if index.shape != (len(codes),) or len(names) != len(codes):
         raise ValueError(
-            f"modality and subjects must have one entry per row of z ({len(codes)}), got {index.shape} and {len(names)}."
+            f"modality and subjects must have one entry per row of z ({len(codes)}), got {len(index)} and {len(names)}."
         )
     tested = _test_subjects(sorted(set(names.tolist())), test_subjects, test_fraction, seed)
     test = np.isin(names, tested)
-    if len(set(index[~test].tolist())) < 2:
-        raise ValueError(
-            f"modality must have at least two values among the training subjects, got {sorted(set(index[~test].tolist()))}."
-        )
+    trained = sorted(set(index[~test].tolist()))
+    if len(trained) < 2:
+        raise ValueError(f"modality must have at least two values among the training subjects, got {trained}.")
     mean, deviation = codes[~test].mean(0), codes[~test].std(0)
     codes = (codes - mean) / np.where(deviation > 0, deviation, 1.0)
 
@@ -234,7 +233,9 @@ def _test_subjects(known: list[str], given: Sequence[str] | None, fraction: floa
         order = np.random.default_rng(seed).permutation(len(known))[:count]
         tested = [known[position] for position in order]
     if not 0 < len(set(tested)) < len(known):
-        raise ValueError(f"test_subjects must leave subjects to train on and to test on, got {len(tested)} of {len(known)}.")
+        raise ValueError(
+            f"test_subjects must leave subjects to train on and to test on, got {len(tested)} of {len(known)}."
+        )
     return tested
 
 

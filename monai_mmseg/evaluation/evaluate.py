@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.data.datalist import load_datalist
+from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
 from monai_mmseg.evaluation.rows import ScoreRow
 from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
@@ -122,12 +122,13 @@ def evaluate_predictions(
         chosen = [item for item in chosen if str(item["subject"]) in subjects]
     labelled = [item for item in chosen if item.get("label") and item.get("labelled", True)]
     if len(labelled) < len(chosen):
-        logger.warning("%d of %d %s images have no label and are left out.", len(chosen) - len(labelled), len(chosen), modality)
+        logger.warning(
+            "%d of %d %s images have no label and are left out.", len(chosen) - len(labelled), len(chosen), modality
+        )
     if not labelled:
         raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
 
     files = _files(labelled, predictions)
-    table = EvaluationTable()
     rows: list[ScoreRow] = []
     for item in labelled:
         subject = str(item["subject"])
@@ -144,16 +145,15 @@ def evaluate_predictions(
             subject=subject,
             penalty=penalty,
         )
-    table = EvaluationTable(rows, {method: MethodInfo(penalty, description)})
-    return table
+    return EvaluationTable(rows, {method: MethodInfo(penalty, description)})
 
 
 def _read(
     datalist: str | Path | Sequence[Mapping[str, Any]], section: str, labels: Mapping[int, str] | None
 ) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
     if isinstance(datalist, str | Path):
-        loaded = load_datalist(datalist, section)
-        return list(loaded), dict(labels or loaded.labels)
+        loaded = read_datalist(datalist)
+        return list(loaded.items(section)), dict(labels or loaded.labels)
     if labels is None:
         raise ValueError("labels must be given with a list of items, got None (only a file declares them).")
     return list(datalist), {int(value): str(name) for value, name in labels.items()}

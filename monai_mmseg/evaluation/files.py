@@ -67,7 +67,9 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     subject, parent = str(item["subject"]), Path(item["image"]).parent.name
     nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
     names = [stem] if stem.startswith(subject) else [stem, f"{subject}_{stem}"]
-    places = [root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS]
+    places = [
+        root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS
+    ]
     # The image itself is no prediction of itself: an evaluation of the data folder would otherwise compare grey values.
     own = Path(item["image"]).resolve()
     found = list(dict.fromkeys(place for place in places if place.is_file() and place.resolve() != own))

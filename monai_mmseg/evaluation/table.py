@@ -227,7 +227,9 @@ class EvaluationTable:
         writer = csv.DictWriter(out, fieldnames=list(ScoreRow.__dataclass_fields__), lineterminator="\n")
         writer.writeheader()
         for row in self:
-            writer.writerow({key: int(value) if isinstance(value, bool) else value for key, value in row.as_dict().items()})
+            writer.writerow(
+                {key: int(value) if isinstance(value, bool) else value for key, value in row.as_dict().items()}
+            )
         return _write(out.getvalue(), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
@@ -251,7 +253,9 @@ class EvaluationTable:
             mean = found[-1]
             cells = [method, modality, str(mean.subjects), *(dice.get(name, "–") for name in names)]
             cells.append(mean.dice.text(MEASURES["dice"][3]))
-            cells += [getattr(mean, key).text(MEASURES[key][3]) for key in ("hausdorff95", "hausdorff", "surface_distance")]
+            cells += [
+                getattr(mean, key).text(MEASURES[key][3]) for key in ("hausdorff95", "hausdorff", "surface_distance")
+            ]
             cells += [f"{mean.missed} of {mean.present}", str(mean.spurious), str(mean.empty)]
             lines.append("| " + " | ".join(map(_cell, cells)) + " |")
         return _write("\n".join([*lines, "", *self.notes(), ""]), path)

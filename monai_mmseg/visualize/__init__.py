@@ -1,0 +1,30 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Figures: predictions, anatomies, alignment, latent traversals, loss curves and contact sheets."""
+
+from monai_mmseg.visualize.alignment import AlignmentPair, alignment_figure
+from monai_mmseg.visualize.anatomy import anatomy_figure
+from monai_mmseg.visualize.curves import curves_figure
+from monai_mmseg.visualize.figure import LABEL_COLORS, label_color, save_figure
+from monai_mmseg.visualize.overlay import Case, best_median_worst, overlay_figure
+from monai_mmseg.visualize.sheet import Thumbnail, contact_sheet
+from monai_mmseg.visualize.traversal import traversal_figure
+from monai_mmseg.visualize.volume import DisplayVolume, read_for_display
+
+__all__ = [
+    "LABEL_COLORS",
+    "AlignmentPair",
+    "Case",
+    "DisplayVolume",
+    "Thumbnail",
+    "alignment_figure",
+    "anatomy_figure",
+    "best_median_worst",
+    "contact_sheet",
+    "curves_figure",
+    "label_color",
+    "overlay_figure",
+    "read_for_display",
+    "save_figure",
+    "traversal_figure",
+]

@@ -1,0 +1,277 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What all figures share: colours of labels, dark panels, images and contours, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from monai.utils import optional_import
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_Figure, _ = optional_import("matplotlib.figure", name="Figure")
+_Constrained, _ = optional_import("matplotlib.layout_engine", name="ConstrainedLayoutEngine")
+_Line2D, _ = optional_import("matplotlib.lines", name="Line2D")
+
+#: Okabe and Ito's colours, told apart by all common kinds of colour vision; label 1 has the first. Black is left out.
+LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2", "#BBBBBB")
+BACKGROUND, INK, QUIET = "#14161A", "#E8EAED", "#9AA0A6"
+REFERENCE_COLOR = "#FFFFFF"
+
+
+def label_color(label: int) -> str:
+    """Colour of a label value, the same in every figure and in the report.
+
+    Args:
+        label: positive integer; more than eight labels repeat the colours.
+
+    Returns:
+        ``#RRGGBB``.
+
+    Raises:
+        ValueError: the label is background or negative.
+
+    Example:
+        >>> label_color(1), label_color(9) == label_color(1)
+        ('#E69F00', True)
+    """
+    if label < 1:
+        raise ValueError(f"label must be a foreground value (1 or more), got {label}.")
+    return LABEL_COLORS[(label - 1) % len(LABEL_COLORS)]
+
+
+def new_figure(width: float, height: float, *, gap: float = 0.0) -> Figure:
+    """Empty dark figure that fits its content; no global state of matplotlib is touched.
+
+    Args:
+        width: inches.
+        height: inches.
+        gap: room between panels, as a share of a panel.
+
+    Returns:
+        The figure.
+    """
+    layout = _Constrained(w_pad=0.03, h_pad=0.03, wspace=gap, hspace=gap)
+    figure: Figure = _Figure(figsize=(width, height), facecolor=BACKGROUND, layout=layout)
+    return figure
+
+
+def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = None, **settings: Any) -> Any:
+    """Draw one slice as it lies in memory: first axis down, second axis right.
+
+    Args:
+        axes: where.
+        image: shape ``(H, W)``.
+        window: darkest and brightest value; ``None`` takes the 1st and 99th percentile of what is finite.
+        settings: passed on to ``imshow`` (``cmap``, ``aspect`` and so on).
+
+    Returns:
+        matplotlib's image, for a colour bar.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"image must have shape (H, W), got {values.shape}.")
+    low, high = window if window is not None else display_window(values)
+    settings = {"cmap": "gray", "interpolation": "nearest", "vmin": low, "vmax": high, **settings}
+    axes.set_axis_off()
+    return axes.imshow(values, **settings)
+
+
+def display_window(image: ArrayLike) -> tuple[float, float]:
+    """Darkest and brightest value shown: 1st and 99th percentile.
+
+    Example:
+        >>> display_window([0.0, 0.0])
+        (0.0, 1.0)
+    """
+    values = np.asarray(image, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, (1, 99)))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def contours(
+    axes: Axes,
+    label: ArrayLike,
+    values: Sequence[int],
+    *,
+    color: str | None = None,
+    width: float = 1.2,
+    style: str = "-",
+) -> None:
+    """Outline of each class of a label slice.
+
+    Args:
+        axes: axes that show the image.
+        label: integer class map, shape ``(H, W)``.
+        values: classes to draw.
+        color: one colour for all; ``None`` takes :func:`label_color`.
+        width: of the line in points.
+        style: matplotlib line style.
+    """
+    classes = np.pad(np.asarray(label), 1)  # a class at the border of the image gets a closed line too
+    rows, columns = np.arange(classes.shape[0]) - 1, np.arange(classes.shape[1]) - 1
+    # Neighbours share a border: the smaller class is drawn last, or its whole outline would vanish under the larger.
+    for value in sorted(values, key=lambda value: -int((classes == value).sum())):
+        mask = classes == value
+        if mask.any():
+            axes.contour(
+                columns,
+                rows,
+                mask.astype(float),
+                [0.5],
+                colors=[color or label_color(value)],
+                linewidths=width,
+                linestyles=style,
+            )
+    axes.set_xlim(-0.5, classes.shape[1] - 2.5)
+    axes.set_ylim(classes.shape[0] - 2.5, -0.5)
+
+
+def label_legend(
+    figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, str]] | None = None
+) -> None:
+    """Legend below the panels: colour of each class, and the meaning of line styles.
+
+    Args:
+        figure: figure that gets it.
+        labels: value to name; background is left out.
+        lines: name to (colour, line style).
+    """
+    handles = [
+        _Line2D([], [], color=label_color(value), lw=3, label=name) for value, name in labels.items() if value != 0
+    ]
+    handles += [
+        _Line2D([], [], color=color, ls=style, lw=1.5, label=name) for name, (color, style) in (lines or {}).items()
+    ]
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=min(len(handles), 6),
+            frameon=False,
+            labelcolor=INK,
+            fontsize=9,
+        )
+
+
+def heading(figure: Figure, title: str) -> None:
+    """Title of the whole figure, left aligned; an empty one takes no room.
+
+    Args:
+        figure: figure that gets it.
+        title: plain text; ``$`` has no special meaning.
+    """
+    if title:
+        figure.suptitle(plain(title), color=INK, fontsize=12, x=0.01, ha="left")
+
+
+def caption(axes: Axes, text: str, *, size: float = 9, color: str = INK) -> None:
+    """Short text above a panel."""
+    axes.set_title(plain(text), color=color, fontsize=size, pad=3)
+
+
+def side_caption(axes: Axes, text: str, *, size: float = 9) -> None:
+    """Short text left of the first panel of a row."""
+    axes.text(
+        -0.04,
+        0.5,
+        plain(text),
+        transform=axes.transAxes,
+        rotation=90,
+        ha="right",
+        va="center",
+        color=INK,
+        fontsize=size,
+    )
+
+
+def corner_caption(axes: Axes, text: str) -> None:
+    """Small text in the lower left corner of a panel, readable on any image."""
+    box = {"facecolor": BACKGROUND, "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
+    axes.text(
+        0.03, 0.03, plain(text), transform=axes.transAxes, ha="left", va="bottom", color=INK, fontsize=7, bbox=box
+    )
+
+
+def plain(text: str) -> str:
+    """Text in which matplotlib reads no formulas."""
+    return text.replace("$", r"\$")
+
+
+def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
+    """Slices worth showing: evenly spread over those that hold foreground, or over the volume.
+
+    Args:
+        label: integer class map, shape ``(H, W, D)``, or ``None``.
+        depth: number of slices D.
+        count: how many are wanted at most.
+
+    Returns:
+        Ascending indexes without repeats.
+
+    Example:
+        >>> pick_slices(None, 9, 3)
+        [0, 4, 8]
+    """
+    holding = np.arange(depth)
+    if label is not None:
+        found = np.flatnonzero(np.asarray(label).reshape(-1, depth).any(axis=0))
+        holding = found if found.size else holding
+    at = np.linspace(0, len(holding) - 1, min(count, len(holding))).round().astype(int)
+    return sorted({int(holding[position]) for position in at})
+
+
+def focus(label: ArrayLike, *, margin: float = 0.35) -> tuple[slice, slice]:
+    """Rows and columns around the foreground, so that small organs fill their panels.
+
+    Args:
+        label: integer class map, shape ``(H, W)`` or ``(H, W, D)``.
+        margin: room on each side as a share of the larger extent of the foreground.
+
+    Returns:
+        Slices for the two first axes: a square where the image allows; everything without foreground.
+
+    Example:
+        >>> mask = np.zeros((20, 20)); mask[8:12, 9:11] = 1
+        >>> focus(mask, margin=0.5)
+        (slice(6, 14, None), slice(6, 14, None))
+    """
+    classes = np.asarray(label)
+    flat: NDArray[np.bool_] = np.asarray((classes.reshape(*classes.shape[:2], -1) > 0).any(axis=2))
+    if not flat.any():
+        return slice(0, flat.shape[0]), slice(0, flat.shape[1])
+    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    half = extent / 2 + max(2, round(margin * extent))
+    spans = []
+    for found, size in ((rows, flat.shape[0]), (columns, flat.shape[1])):
+        middle = (found[0] + found[-1] + 1) / 2
+        spans.append(slice(max(0, int(np.floor(middle - half))), min(size, int(np.ceil(middle + half)))))
+    return spans[0], spans[1]
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
+    """Write a figure with its own background.
+
+    Args:
+        figure: any figure of this package.
+        path: where; the ending decides the format, folders are made.
+        dpi: pixels per inch.
+
+    Returns:
+        The path.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=dpi, facecolor=figure.get_facecolor())
+    return target
