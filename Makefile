@@ -18,7 +18,7 @@ PYTEST_ARGS ?=
 DEMO_OUT ?= runs/demo
 
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 SOURCES := monai_mmseg tests benchmarks
 
 .DEFAULT_GOAL := help
@@ -67,7 +67,7 @@ wheel: $(VENV)/.installed-dev
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv build/clean
-	build/clean/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) dist/*.whl
+	build/clean/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) dist/*.whl
 	cd build/clean && bin/python -c 'import monai_mmseg; print(monai_mmseg.__version__, monai_mmseg.__file__)'
 	cd build/clean && bin/mmseg --help
 
