@@ -85,6 +85,15 @@ HEART_PROTOCOLS = {
 SLICES = (8, 12)
 """Fewest and most slices of a volume."""
 
+PLAN_TILT_SD = 1.5
+"""How far (degrees) the plans of one subject's series differ; both aim across the same long axis."""
+
+PLAN_OFFSET_SD = (6.0, 6.0, 2.0)
+"""How far (mm, along the volume's axes) the middle of a volume is from the heart: nothing may rely on a centred heart."""
+
+PLAN_CENTRE = 0.3
+"""Where between the LV's axis (0) and the septum (1) a volume is centred, to have the RV in the picture too."""
+
 
 class HeartVolume(NamedTuple):
     """One modality of one subject."""
@@ -105,7 +114,7 @@ def _plan(rng: np.random.Generator, protocol: Protocol, shape: HeartShape, size:
     """Short-axis slices as a radiographer plans them, nearly across the long axis."""
     u, v, w = shape.axes.T
     # columns run from RV to LV and to the anterior wall, slices from base to apex: right-handed
-    axes = rotation_matrix(rng.normal(size=3) * 1.5) @ np.stack([-u, -v, w], axis=1)
+    axes = rotation_matrix(rng.normal(size=3) * PLAN_TILT_SD) @ np.stack([-u, -v, w], axis=1)
     extent = rng.uniform(*protocol.field_of_view)
     pixel = rng.uniform(*protocol.spacing) if size is None else extent / size
     thickness = float(np.round(rng.uniform(*protocol.thickness)))
@@ -113,7 +122,7 @@ def _plan(rng: np.random.Generator, protocol: Protocol, shape: HeartShape, size:
     reach = shape.length + shape.apex_wall + rng.uniform(*protocol.margin)
     slices = int(np.clip(np.round(reach / step), *SLICES))
     matrix = [2 * round(extent / pixel / 2), 2 * round(extent * protocol.aspect / pixel / 2)]
-    centre = shape.centre + 0.3 * shape.radius * u + axes @ (rng.normal(size=3) * [6.0, 6.0, 2.0])
+    centre = shape.centre + PLAN_CENTRE * shape.radius * u + axes @ (rng.normal(size=3) * PLAN_OFFSET_SD)
     return oblique_grid(centre, axes, [pixel, pixel, step], [*matrix, slices], thickness=thickness)
 
 
@@ -190,7 +199,7 @@ def make_heart_phantom(
 
     Args:
         out_dir: folder to write; made as a whole or not at all. One that holds the same phantom is kept.
-        modalities: keys of :data:`HEART_PROTOCOLS`.
+        modalities: keys of :data:`HEART_PROTOCOLS`, as a list or in one string (``"cine,lge"``).
         subjects: number of subjects. A subject is the same however many are asked for.
         seed: seed of all random draws; equal seeds give equal bytes.
         test_subjects: how many of the last subjects are for testing, by default a third.
@@ -213,7 +222,7 @@ def make_heart_phantom(
         >>> make_heart_phantom(folder, subjects=1, test_subjects=0, modalities=["cine"], size=32).name
         'datalist.json'
     """
-    modalities = [modalities] if isinstance(modalities, str) else list(modalities)
+    modalities = modalities.replace(",", " ").split() if isinstance(modalities, str) else list(modalities)
     test_subjects = subjects // 3 if test_subjects is None else test_subjects
     _check(modalities, subjects, seed, test_subjects, folds, size, motion, scar_fraction)
     parameters: dict[str, Any] = {
@@ -251,9 +260,7 @@ def make_heart_phantom(
                 truth[name]["motion"][modality] = volume.motion.summary()
             logger.info("heart phantom: subject %d of %d", number, subjects)
         labels = {str(value): name for value, name in HEART_LABELS.items()}
-        write_json(
-            folder / DATALIST, {"name": "heart_phantom", "modalities": modalities, "labels": labels, **items}
-        )
+        write_json(folder / DATALIST, {"name": "heart_phantom", "modalities": modalities, "labels": labels, **items})
         write_json(folder / RECORD, {"parameters": parameters, "subjects": truth})
 
     return write_folder(Path(out_dir), parameters, fill)
@@ -284,7 +291,7 @@ def _check(
             raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}.")
     if test_subjects > subjects:
         raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    if not motion >= 0:
-        raise ValueError(f"motion must be 0 or more, got {motion!r}.")
-    if not 0 <= scar_fraction <= 1:
+    if not isinstance(motion, int | float) or not 0 <= motion < float("inf"):
+        raise ValueError(f"motion must be a number of at least 0, got {motion!r}.")
+    if not isinstance(scar_fraction, int | float) or not 0 <= scar_fraction <= 1:
         raise ValueError(f"scar_fraction must lie in [0, 1], got {scar_fraction!r}.")

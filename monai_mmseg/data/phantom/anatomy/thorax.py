@@ -32,6 +32,7 @@ class Thorax:
     dome_right: float  # how much higher it is on the right
     stomach: tuple[float, float, float]
     fat_pad: float  # fat between heart and chest wall
+    vessels: tuple[float, float, float]  # phases of the pattern of the lungs' vessels
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Thorax:
@@ -54,6 +55,7 @@ class Thorax:
             dome_right=rng.uniform(10, 25),
             stomach=(rng.uniform(-90, -70), rng.uniform(-10, 20), rng.uniform(-85, -70)),
             fat_pad=rng.uniform(5, 18),
+            vessels=(rng.uniform(0, 6.28), rng.uniform(0, 6.28), rng.uniform(0, 6.28)),
         )
 
     def classify(self, moved: Array, fixed: Array) -> NDArray[np.uint8]:
@@ -81,10 +83,14 @@ class Thorax:
         tissue[cavity] = TISSUE["lung"]
 
         p, q, h = moved
-        mediastinum = np.hypot((p + 5) / 34, (q + 30) / 62) < 1
+        lung = np.flatnonzero(cavity)
+        tissue.reshape(-1)[lung[self._vessels(*(c.reshape(-1)[lung] for c in moved))]] = TISSUE["blood"]
+        mediastinum = np.hypot((p - 2) / 34, (q + 30) / 62) < 1
         tissue[cavity & mediastinum] = TISSUE["fat"]
-        pad = np.hypot((p + 40) / 48, (q - self.depth + 38) / (18 + self.fat_pad)) < 1
-        tissue[cavity & pad & (h < 25)] = TISSUE["fat"]
+        pad = (
+            np.square((p + 22) / 52) + np.square((q - self.depth + 40) / (18 + self.fat_pad)) + np.square((h + 30) / 62)
+        )
+        tissue[cavity & (pad < 1)] = TISSUE["fat"]
         tissue[cavity & (np.hypot(p - 4, q + 42) < 9)] = TISSUE["muscle"]  # oesophagus
         aorta = np.hypot(p + 24, q + 50)
         tissue[cavity & (aorta < 14)] = TISSUE["muscle"]
@@ -100,3 +106,9 @@ class Thorax:
         tissue[under & (stomach < 1)] = TISSUE["stomach"]
         tissue[np.hypot(x, y + self.depth - 48) < 19] = TISSUE["bone"]
         return tissue
+
+    def _vessels(self, p: Array, q: Array, h: Array) -> NDArray[np.bool_]:
+        """Where the lungs have vessels: peaks of crossed waves, bent so that they make no lattice."""
+        a, b, c = self.vessels
+        wave = np.sin(p / 7 + 2.5 * np.sin(h / 23 + a)) * np.sin(q / 8 + 2.5 * np.sin(p / 29 + b))
+        return np.asarray(wave * np.sin(h / 9 + 2.5 * np.sin(q / 21 + c)) > 0.80)
