@@ -72,7 +72,8 @@ def joint_normalise(x: Tensor, eps: float = 1e-3) -> Tensor:
 class SpadeNorm(nn.Module):
     """Normalisation whose scale and shift are maps computed from an anatomy.
 
-    It is :class:`monai.networks.blocks.SPADE` with a ReLU inside and a choice of the statistics.
+    Unlike :class:`monai.networks.blocks.SPADE`, which also normalises scale and shift themselves (MONAI 1.6), it
+    leaves them free, as the literature does, and it offers a choice of the statistics.
 
     Args:
         spatial_dims: 2 or 3.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.jit import is_scripting
 
 __all__ = ["ThinPlateSpline", "polyharmonic_spline", "sample_volume"]
 
@@ -215,7 +216,7 @@ class ThinPlateSpline(nn.Module):
         # a product in half precision is then an error relative to the offsets, not to the image
         offsets = offsets.to(self.matrix.dtype)
         # nested, because TorchScript must not see the inner call, which it knows without arguments only
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined] # noqa: SIM102
+        if not is_scripting():  # noqa: SIM102
             if torch.is_autocast_enabled(offsets.device.type):
                 with torch.autocast(offsets.device.type, enabled=False):
                     return self.identity + torch.matmul(self.matrix, offsets)

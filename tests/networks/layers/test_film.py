@@ -1,0 +1,58 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_mmseg.networks.layers import FiLM, FiLMBlock, film
+from tests.networks.keras_weights import channels_first
+from tests.networks.network_tester import NetworkTester
+
+
+def test_equals_reference(reference):
+    vectors = np.load(reference / "dafnet_film_decoder.npz")
+    gamma, beta = (torch.as_tensor(vectors[f"film_{name}"]) for name in ("gamma", "beta"))
+    out = film(channels_first(vectors["film_h"]), gamma, beta)
+    torch.testing.assert_close(out, channels_first(vectors["film_mod"]), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_unit_scale_and_no_shift_change_nothing(dims):
+    x = torch.randn(2, 4, *[5] * dims)
+    assert torch.equal(film(x, torch.ones(2, 4), torch.zeros(2, 4)), x)
+
+
+def test_gradient():
+    x, gamma, beta = torch.randn(2, 3, 4), torch.randn(2, 3), torch.randn(2, 3)
+    assert torch.autograd.gradcheck(film, [t.double().requires_grad_() for t in (x, gamma, beta)])
+
+
+def test_layer_by_hand():
+    layer = FiLM(style_channels=1, features=2)
+    with torch.no_grad():
+        layer.gamma.weight.copy_(torch.tensor([[2.0], [-1.0]]))
+        layer.beta.weight.copy_(torch.tensor([[-10.0], [1.0]]))
+    # gamma = leaky(2, -1) = (2, -0.3), beta = leaky(-10, 1) = (-3, 1)
+    out = layer(torch.tensor([[[5.0], [5.0]]]), torch.ones(1, 1))
+    torch.testing.assert_close(out, torch.tensor([[[7.0], [-0.5]]]))
+
+
+class TestFiLM(NetworkTester):
+    def make(self, spatial_dims):
+        return FiLM(style_channels=5, features=3)
+
+    def inputs(self, spatial_dims):
+        return torch.randn(2, 3, *[6] * spatial_dims), torch.randn(2, 5)
+
+
+class TestFiLMBlock(NetworkTester):
+    def make(self, spatial_dims):
+        return FiLMBlock(spatial_dims, features=3, style_channels=5)
+
+    def inputs(self, spatial_dims):
+        return torch.randn(2, 3, *[6] * spatial_dims), torch.randn(2, 5)
+
+    def test_parameter_count(self):
+        assert sum(p.numel() for p in FiLMBlock(2, 8, 8).parameters()) == 2 * 584 + 2 * 72
