@@ -1,0 +1,176 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Charts of the report as inline SVG: they follow the page's light or dark colours and print sharply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from monai_mmseg.evaluation.summary import mean_sd
+
+WIDTH, ROW, LEFT, RIGHT, TOP = 720, 46, 170, 20, 8
+RADIUS = 4.5
+
+
+def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | None = None, unit: str = "Dice") -> str:
+    """One dot a subject, one row a method, with the mean as a line and the middle half as a box.
+
+    Use it instead of bars: a failure in one subject is seen, not averaged away.
+
+    Args:
+        scores: method to (subject to score in [0, 1]).
+        highlight: method drawn in the accent colour.
+        unit: name of the axis.
+
+    Returns:
+        An ``<svg>`` element.
+
+    Raises:
+        ValueError: no method or no score.
+    """
+    values = [value for found in scores.values() for value in found.values()]
+    if not values:
+        raise ValueError("scores must hold at least one score, got none.")
+    low = max(0.0, math.floor(min(values) * 10 - 1e-9) / 10)
+    low = min(low, 0.9)
+    height = TOP + ROW * len(scores) + 38
+
+    def x(value: float) -> float:
+        return LEFT + (value - low) / (1 - low) * (WIDTH - LEFT - RIGHT)
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(unit)} of every subject">'
+    ]
+    base = TOP + ROW * len(scores)
+    ticks = round((1 - low) * 10)
+    for tick in range(0, ticks + 1, 2 if ticks > 6 else 1):
+        value = 1 - (ticks - tick) / 10 if tick else low
+        parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{base}"/>')
+        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{base + 15}" text-anchor="middle">{value:.1f}</text>')
+    parts.append(
+        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{base + 32}" text-anchor="middle">{escape(unit)}</text>'
+    )
+    for row, (method, found) in enumerate(scores.items()):
+        middle = TOP + ROW * (row + 0.5)
+        mark = " lead" if method == highlight else ""
+        name = method if len(method) <= 24 else method[:23] + "…"
+        title = f"<title>{escape(method)}</title>"
+        parts.append(
+            f'<text class="name{mark}" x="{LEFT - 12}" y="{middle + 4}" text-anchor="end">{title}{escape(name)}</text>'
+        )
+        if not found:
+            continue
+        ordered = sorted(found.values())
+        if len(ordered) >= 4:
+            first, third = quantile(ordered, 0.25), quantile(ordered, 0.75)
+            width = max(x(third) - x(first), 1)
+            parts.append(
+                f'<rect class="box" x="{x(first):.1f}" y="{middle - 15}" width="{width:.1f}" height="30" rx="3"/>'
+            )
+        mean = mean_sd(ordered).mean
+        parts.append(
+            f'<line class="mean{mark}" x1="{x(mean):.1f}" x2="{x(mean):.1f}" y1="{middle - 17}" y2="{middle + 17}"/>'
+        )
+        for (subject, value), offset in zip(
+            sorted(found.items(), key=lambda item: item[1]), swarm([x(value) for value in ordered]), strict=True
+        ):
+            parts.append(
+                f'<circle class="dot{mark}" cx="{x(value):.1f}" cy="{middle + offset:.1f}" r="{RADIUS}">'
+                f"<title>{escape(method)}, {escape(subject)}: {value:.3f}</title></circle>"
+            )
+    return "".join([*parts, "</svg>"])
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Quantile of sorted numbers by linear interpolation.
+
+    Example:
+        >>> quantile([0.0, 1.0, 2.0, 3.0], 0.5)
+        1.5
+    """
+    at = share * (len(ordered) - 1)
+    below = math.floor(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
+
+
+def swarm(positions: Sequence[float]) -> list[float]:
+    """Vertical offsets that keep dots of one row from hiding each other.
+
+    Args:
+        positions: horizontal positions in pixels, ascending.
+
+    Returns:
+        Offsets in pixels, at most 12 to each side.
+
+    Example:
+        >>> swarm([0.0, 1.0, 50.0])
+        [0.0, 6.0, 0.0]
+    """
+    placed: list[tuple[float, float]] = []
+    for position in positions:
+        free = 0.0
+        for offset in (0.0, 6.0, -6.0, 12.0, -12.0):
+            if all(math.hypot(position - at, offset - height) >= 2 * RADIUS - 3 for at, height in placed):
+                free = offset
+                break
+        placed.append((position, free))
+    return [offset for _, offset in placed]
+
+
+def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name: str) -> str:
+    """Small curve of one term; gaps stay gaps.
+
+    Args:
+        epochs: x axis, ascending.
+        values: one an epoch; ``None`` and what is not finite is a gap.
+        name: what a screen reader says.
+
+    Returns:
+        An ``<svg>`` element; one that says so when there is no finite value.
+    """
+    width, height, left, bottom, top = 240, 120, 44, 20, 8
+    points = [
+        (at, value) for at, value in zip(epochs, values, strict=True) if value is not None and math.isfinite(value)
+    ]
+    head = (
+        f'<svg class="chart curve" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(name)} over epochs">'
+    )
+    if not points:
+        return (
+            head
+            + f'<text class="tick" x="{width / 2}" y="{height / 2}" text-anchor="middle">no finite value</text></svg>'
+        )
+    low, high = min(value for _, value in points), max(value for _, value in points)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
+    first, last = epochs[0], epochs[-1]
+
+    def x(epoch: float) -> float:
+        return left + (epoch - first) / ((last - first) or 1) * (width - left - 8)
+
+    def y(value: float) -> float:
+        return top + (high - value) / (high - low) * (height - top - bottom)
+
+    parts = [head]
+    for value in (high, (low + high) / 2, low):
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    for epoch, anchor in ((first, "start"), (last, "end")):
+        parts.append(f'<text class="tick" x="{x(epoch):.1f}" y="{height - 5}" text-anchor="{anchor}">{epoch:g}</text>')
+    known = dict(points)
+    strokes: list[list[str]] = [[]]
+    for epoch in epochs:
+        if epoch in known:
+            strokes[-1].append(f"{x(epoch):.1f},{y(known[epoch]):.1f}")
+        elif strokes[-1]:
+            strokes.append([])
+    for stroke in strokes:
+        if len(stroke) == 1:
+            across, down = stroke[0].split(",")
+            parts.append(f'<circle class="dot lead" cx="{across}" cy="{down}" r="2.5"/>')
+        elif stroke:
+            parts.append(f'<polyline class="line" points="{" ".join(stroke)}"/>')
+    return "".join([*parts, "</svg>"])

@@ -1,0 +1,183 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""One self-contained page about a run."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from pathlib import Path
+from typing import Any
+
+from monai.utils import optional_import
+
+from monai_mmseg.evaluation.summary import subject_means
+from monai_mmseg.report.charts import line_chart, strip_chart
+from monai_mmseg.report.content import (
+    RunContent,
+    flat_settings,
+    headline,
+    methods_table,
+    read_run,
+    worst_rows,
+)
+
+_Environment, _has_jinja2 = optional_import("jinja2", name="Environment")
+_StrictUndefined, _ = optional_import("jinja2", name="StrictUndefined")
+_Markup, _ = optional_import("markupsafe", name="Markup")
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = "report.html.j2"
+
+
+def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
+    """Write one page that shows a run: numbers, pictures, curves, settings.
+
+    Use it after any run, as ``mmseg report RUN_DIR``. The page holds its pictures and styles itself, so it can be
+    mailed; it names every part that the folder lacks. Without jinja2 a plain ``report.md`` is written instead, and a
+    warning says so.
+
+    Args:
+        run_dir: see :mod:`monai_mmseg.report.run_folder`.
+        out: the file to write; ``None`` means ``report.html`` in the folder.
+
+    Returns:
+        The file written.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder holds no part of a run.
+    """
+    content = read_run(run_dir)
+    target = Path(out) if out is not None else content.run_dir / "report.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if _has_jinja2:
+        target.write_text(render_html(content), encoding="utf-8")
+    else:
+        target = target.with_suffix(".md")
+        target.write_text(render_markdown(content), encoding="utf-8")
+        logger.warning(
+            "jinja2 is not installed: wrote the plain %s; for the page, pip install 'monai-mmseg[report]'.", target
+        )
+    return target
+
+
+def render_html(content: RunContent) -> str:
+    """The page as text.
+
+    Args:
+        content: from :func:`~monai_mmseg.report.content.read_run`.
+
+    Returns:
+        HTML without any reference to another file or site.
+    """
+    source = (Path(__file__).parent / TEMPLATE).read_text(encoding="utf-8")
+    environment = _Environment(autoescape=True, undefined=_StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return str(environment.from_string(source).render(page_values(content)))
+
+
+def page_values(content: RunContent) -> dict[str, Any]:
+    """Everything the template prints, in plain types.
+
+    Args:
+        content: a run.
+
+    Returns:
+        Values by name.
+    """
+    top = headline(content)
+    table, about = content.table, content.about
+    order = sorted(table.modalities, key=lambda name: top is None or name != top["modality"])
+    strips = []
+    for modality in order:
+        part = table.select(modality=modality)
+        scores = {method: subject_means(list(part.select(method=method))) for method in part.methods}
+        chart = strip_chart(
+            scores, highlight=top["method"] if top else None, unit=f"Dice on {modality}, mean of the classes"
+        )
+        strips.append(_Markup(chart))
+    phases: dict[str, list[dict[str, Any]]] = {}
+    for name, values in content.terms.items():
+        phase, _, term = name.rpartition("/")
+        phases.setdefault(phase, []).append(
+            {"term": term, "chart": _Markup(line_chart(content.epochs, values, name=name))}
+        )
+    return {
+        "title": str(about.get("name") or content.run_dir.resolve().name),
+        "about": about,
+        "duration": _duration(about.get("duration_s")),
+        "headline": top,
+        "tables": list(zip([methods_table(table, modality) for modality in order], strips, strict=True)),
+        "notes": table.notes() if len(table) else [],
+        "worst": worst_rows(table, top["method"], top["modality"]) if top else [],
+        "figures": [
+            {"name": path.name, "caption": caption, "data": base64.b64encode(path.read_bytes()).decode("ascii")}
+            for path, caption in content.figures
+        ],
+        "disentanglement": _disentanglement(content),
+        "phases": phases,
+        "settings": flat_settings(about.get("settings") or {}),
+        "versions": about.get("versions") or {},
+        "warnings": content.warnings,
+        "problems": content.problems,
+    }
+
+
+def _disentanglement(content: RunContent) -> dict[str, Any] | None:
+    found = content.disentanglement
+    if not found:
+        return None
+    try:
+        classified = found["modality_classification"]
+        pairs = zip(classified["per_dimension"], found["posterior_variance"], strict=True)
+        return {
+            "correlation": f"{float(found['distance_correlation']):.2f}",
+            "accuracy": f"{100 * float(classified['accuracy']):.0f} %",
+            "chance": f"{100 * float(classified['chance']):.0f} %",
+            "tested": len(classified["test_subjects"]),
+            "rows": [(f"z{at}", f"{100 * float(a):.0f} %", f"{float(v):.2f}") for at, (a, v) in enumerate(pairs, 1)],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        content.problems.append(f"disentanglement.json is left out: {type(error).__name__} {error}")
+        return None
+
+
+def _duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
+
+
+def render_markdown(content: RunContent) -> str:
+    """The report without charts and with links to the pictures, for places without jinja2.
+
+    Args:
+        content: a run.
+
+    Returns:
+        Markdown.
+    """
+    about, top = content.about, headline(content)
+    lines = [f"# {about.get('name') or content.run_dir.resolve().name}", "", str(about.get("what") or "")]
+    if top:
+        lines += ["", f"## {top['method']} on {top['modality']}", ""]
+        lines += [f"- {tile['label']}: {tile['value']} {tile['note']}".rstrip() for tile in top["tiles"]]
+        lines += [f"- {top['comparison']}"] if top["comparison"] else []
+        lines += ["", content.table.to_markdown()]
+    else:
+        lines += ["", "No evaluation: the folder has no usable metrics/*.json."]
+    for path, caption in content.figures:
+        lines += ["", f"![{caption or path.name}](figures/{path.name})", "", caption]
+    lines += [
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {value}" for name, value in flat_settings(about.get("settings") or {})),
+    ]
+    lines += ["", "## Versions", "", *(f"- {name}: {value}" for name, value in (about.get("versions") or {}).items())]
+    if content.problems or content.warnings:
+        lines += ["", "## Warnings", "", *(f"- {line}" for line in [*content.problems, *content.warnings])]
+    return "\n".join(lines) + "\n"
