@@ -53,7 +53,7 @@ def foreground_dice_loss(probs: Tensor, onehot: Tensor, eps: float = 1e-12, labe
     if probs.shape[1] < 2:
         raise ValueError(f"probs must have a background and at least one foreground channel, got {probs.shape[1]}.")
     pred = keep_rows(at_least_float32(probs), labelled, "labelled")[:, 1:].flatten(1)
-    true = keep_rows(onehot.to(pred.dtype), labelled, "labelled")[:, 1:].flatten(1)
+    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")[:, 1:].flatten(1)
     hit, mass = (pred * true).sum(1), pred.sum(1) + true.sum(1)
     # an emptied row has ratio eps / eps = 1, so its loss is 0 already
     return 1 - (2 * hit + eps) / (mass + eps)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import torch
+from monai.data import MetaTensor
 from monai.networks.utils import one_hot
 from monai.utils import LossReduction
 from torch import Tensor
@@ -17,7 +18,9 @@ __all__ = ["RowLoss", "SegmentationRowLoss", "at_least_float32", "check_same_sha
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Returns the tensor in float32 when it is narrower; sums over pixels and logarithms do not fit in half precision.
+    """Returns a plain tensor, in float32 when it was narrower: sums over pixels do not fit in half precision.
+
+    A ``MetaTensor`` loses its meta data, which every operation of a loss would copy.
 
     Args:
         values: any tensor.
@@ -29,7 +32,8 @@ def at_least_float32(values: Tensor) -> Tensor:
         >>> at_least_float32(torch.zeros(1, dtype=torch.float16)).dtype
         torch.float32
     """
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    plain: Tensor = values.as_tensor() if isinstance(values, MetaTensor) else values
+    return plain.to(torch.promote_types(plain.dtype, torch.float32))
 
 
 def check_same_shape(first_name: str, first: Tensor, second_name: str, second: Tensor, *, min_dims: int = 1) -> None:
@@ -136,7 +140,7 @@ class SegmentationRowLoss(RowLoss):
         """
         # before the softmax: its derivative at NaN is NaN, whatever comes back
         pred = keep_rows(at_least_float32(pred), labelled, "labelled")
-        target = keep_rows(target, labelled, "labelled")
+        target = keep_rows(at_least_float32(target), labelled, "labelled")
         probs = pred.softmax(1) if self.softmax else pred
         if self.to_onehot_y:
             _check_class_indices(target, probs)

@@ -79,7 +79,7 @@ def weighted_cross_entropy(
     """
     check_same_shape("probs", probs, "onehot", onehot, min_dims=3)
     pred = keep_rows(at_least_float32(probs), labelled, "labelled")
-    true = keep_rows(onehot.to(pred.dtype), labelled, "labelled")
+    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")
     weigher, inside = (pred, true) if swapped else (true, pred)
     if class_weights is None:
         class_weights = class_weights_from_counts(weigher.flatten(2).sum((0, 2)))

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from monai.data import MetaTensor
 
-from monai_mmseg.losses import RowLoss, SegmentationRowLoss
+from monai_mmseg.losses import RowLoss, SegmentationLoss, SegmentationRowLoss
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
 
 
@@ -47,3 +48,12 @@ def test_integer_onehot_is_accepted():
 def test_flat_tensors_are_refused():
     with pytest.raises(ValueError, match=r"a must have at least 2 dimensions, got shape \(3,\)\."):
         check_same_shape("a", torch.zeros(3), "b", torch.zeros(3), min_dims=2)
+
+
+def test_metatensors_of_a_monai_loop():
+    pred, target = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 1, 4, 4))
+    loss = SegmentationLoss(softmax=True, to_onehot_y=True)
+    found = loss(MetaTensor(pred).requires_grad_(), MetaTensor(target), torch.tensor([True, False]))
+    assert type(found) is torch.Tensor
+    assert found.requires_grad
+    torch.testing.assert_close(found.detach(), loss(pred[:1], target[:1]))
