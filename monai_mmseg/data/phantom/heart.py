@@ -89,7 +89,7 @@ PLAN_TILT_SD = 1.5
 """How far (degrees) the plans of one subject's series differ; both aim across the same long axis."""
 
 PLAN_OFFSET_SD = (6.0, 6.0, 2.0)
-"""How far (mm, along the volume's axes) the middle of a volume is from the heart: nothing may rely on a centred heart."""
+"""How far (mm, along the volume's axes) the middle of a volume is from the heart; no method may rely on it."""
 
 PLAN_CENTRE = 0.3
 """Where between the LV's axis (0) and the septum (1) a volume is centred, to have the RV in the picture too."""

@@ -51,9 +51,9 @@ class TissueTable:
         return (np.array([self.mean[name] for name in tissues]) * factor).astype(np.float32)
 
 
-# Relative to the brightest tissue. LGE: the inversion time nulls healthy myocardium (0.07), and scar, which keeps contrast
-# agent, is the brightest tissue. LGE blood at 0.40 keeps a network trained on cine (blood 0.90) from working on LGE by
-# luck: brighter blood (0.5) looks enough like cine after normalisation, darker blood (0.3) is lost against liver.
+# Relative to the brightest tissue. LGE: the inversion time nulls healthy myocardium (0.07), and scar, which keeps the
+# contrast agent, is the brightest tissue. LGE blood at 0.40 keeps a network trained on cine (blood 0.90) from working
+# on LGE by luck: brighter blood (0.5) looks enough like cine after normalisation, darker (0.3) is lost against liver.
 HEART_TABLES: dict[str, TissueTable] = {
     "cine": TissueTable(
         {
