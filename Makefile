@@ -23,7 +23,7 @@ SOURCES := monai_mmseg tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format docs wheel clean
+.PHONY: help demo test check check-format check-lint check-types check-spelling check-doctests format docs wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,11 +48,23 @@ demo: $(VENV)/.installed-report
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.installed-dev
+CHECKS := check-format check-lint check-types check-spelling check-doctests
+check: $(CHECKS)  # `make -k check` goes on after the first that fails
+$(CHECKS): $(VENV)/.installed-dev
+
+check-format:
 	$(BIN)/ruff format --check $(wildcard $(SOURCES))
+
+check-lint:
 	$(BIN)/ruff check $(wildcard $(SOURCES))
+
+check-types:
 	$(BIN)/mypy
+
+check-spelling:
 	$(BIN)/codespell
+
+check-doctests:
 	$(BIN)/python -m pytest --doctest-modules -q monai_mmseg
 
 format: $(VENV)/.installed-dev

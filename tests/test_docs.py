@@ -53,7 +53,9 @@ def test_every_page_is_in_the_navigation():
 
 def test_every_knob_is_explained():
     configs = ROOT / "bundles/dafnet/configs"
-    train, inference = (list(json.loads((configs / name).read_text("utf-8"))) for name in ("train.json", "inference.json"))
+    train, inference = (
+        list(json.loads((configs / name).read_text("utf-8"))) for name in ("train.json", "inference.json")
+    )
     knobs = set(train[: train.index("network_def")]) - {"imports", "bundle_root"}
     page = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", page, re.MULTILINE))))
