@@ -3,6 +3,8 @@
 """Datalists, datasets and samplers."""
 
 from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
+from monai_mmseg.data.check import DatalistReport, VolumeFacts, check_datalist
+from monai_mmseg.data.contact_sheet import write_contact_sheet
 from monai_mmseg.data.datalist import (
     Datalist,
     assign_folds,
@@ -13,16 +15,24 @@ from monai_mmseg.data.datalist import (
 )
 from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.sampler import EpochRandomSampler
+from monai_mmseg.data.stacks import write_stacks
+from monai_mmseg.data.statistics import datalist_statistics
 
 __all__ = [
     "Datalist",
+    "DatalistReport",
     "EpochRandomSampler",
     "PairedSliceDataset",
+    "VolumeFacts",
     "assign_folds",
+    "check_datalist",
+    "datalist_statistics",
     "group_by_subject",
     "load_datalist",
     "mask_labels",
     "read_datalist",
     "select_labelled_subjects",
+    "write_contact_sheet",
     "write_folds",
+    "write_stacks",
 ]

@@ -218,4 +218,4 @@ def _progress(numbers: Iterable[int], show: bool) -> Iterable[int]:
         return numbers
     from tqdm.auto import tqdm
 
-    return tqdm(numbers, desc="reading volumes", leave=False)  # type: ignore[no-any-return]
+    return tqdm(numbers, desc="reading volumes", leave=False)

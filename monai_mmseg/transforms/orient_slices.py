@@ -66,7 +66,7 @@ class OrientSlices(InvertibleTransform):
             result.applied_operations[-1][TraceKeys.EXTRA_INFO]["orientation"] = orient.tolist()
         return result
 
-    def inverse(self, data: torch.Tensor) -> torch.Tensor:
+    def inverse(self, data: MetaTensor) -> torch.Tensor:
         """Undo the orientation.
 
         Args:

@@ -18,7 +18,7 @@ __all__ = ["SlicePairs", "candidate_slices", "candidate_window", "pair_slices", 
 class SlicePairs(NamedTuple):
     """What :func:`pair_slices` returns."""
 
-    index: NDArray[np.int64]  # (D,), slice of the moving volume, -1 where none is near enough
+    partner: NDArray[np.int64]  # (D,), slice of the moving volume, -1 where none is near enough
     distance: NDArray[np.float64]  # (D,), mm to the nearest slice, also where it is too far
 
 
@@ -51,7 +51,7 @@ def pair_slices(
     Example:
         >>> thick, thin = np.diag([1.0, 1.0, 8.0, 1.0]), np.diag([1.0, 1.0, 3.0, 1.0])
         >>> pairs = pair_slices(thick, 3, thin, 5, max_distance=2.0)
-        >>> pairs.index.tolist(), pairs.distance.round(6).tolist()
+        >>> pairs.partner.tolist(), pairs.distance.round(6).tolist()
         ([0, 3, -1], [0.0, 1.0, 4.0])
     """
     if fixed_slices < 1 or moving_slices < 1:

@@ -239,7 +239,7 @@ class StackModalitiesd(MapTransform):
             if limit is None:
                 limit = 0.55 * max(slice_pitch(stack.affine), slice_pitch(lattice))
             center = ((size[0] - 1) / 2, (size[1] - 1) / 2)
-            return pair_slices(lattice, size[2], stack.affine, slices, limit, center).index
+            return pair_slices(lattice, size[2], stack.affine, slices, limit, center).partner
         # the table counts slices as the files do
         index = pairs_from_table(table, size[2], slices)
         if stack.reversed:

@@ -1,0 +1,97 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Studies as single 4D files, as MONAI Label wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from monai_mmseg.data.datalist import group_by_subject, read_datalist
+from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
+from monai_mmseg.transforms.orient_slices import OrientSlicesd
+from monai_mmseg.transforms.stack_modalities import StackModalitiesd
+
+__all__ = ["write_stacks"]
+
+
+def write_stacks(
+    datalist: str | Path, *, target: str, out: str | Path, section: str = "training"
+) -> tuple[list[Path], list[str]]:
+    """Write one 4D NIfTI file for each subject, modalities last on the target's grid, and the target's labels.
+
+    Use it to open a study in MONAI Label, where one request names one file. Other modalities are sampled in-plane at
+    their nearest slice, as in training; slices beyond their coverage repeat the nearest one, for NaN means that a
+    modality is absent altogether.
+
+    Args:
+        datalist: JSON file.
+        target: modality whose grid and labels are taken; subjects without it are left out.
+        out: folder for ``<subject>.nii.gz`` and ``labels/final/<subject>.nii.gz``.
+        section: ``"training"``, ``"validation"`` or ``"test"``.
+
+    Returns:
+        Files written, and names of the subjects left out.
+
+    Raises:
+        ValueError: if the datalist has no modality `target`, or a file cannot be used.
+    """
+    content = read_datalist(datalist)
+    if target not in content.modalities:
+        raise ValueError(f"target must be one of {content.modalities}, got {target!r}.")
+    orient = OrientSlicesd(["image", "label"], allow_missing_keys=True)
+    volumes = Compose(
+        [
+            LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None),
+            orient,
+            StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf),
+        ]
+    )
+    written, skipped = [], []
+    folder = Path(out)
+    (folder / "labels" / "final").mkdir(parents=True, exist_ok=True)
+    for group in group_by_subject(content.items(section), content.modalities):
+        name = group["subject"]
+        if target not in group["image"]:
+            skipped.append(name)
+            continue
+        stacked: dict[str, Any] = volumes(group)
+        place = content.modalities.index(target)
+        label: MetaTensor = stacked["label"][place : place + 1]
+        restored = orient.inverse({"image": stacked["image"], "label": label})
+        path = folder / f"{name}.nii.gz"
+        _save(path, torch.as_tensor(_fill_slices(restored["image"])).permute(1, 2, 3, 0), restored["image"].affine)
+        written.append(path)
+        if bool(stacked["labelled"][place]):
+            final = folder / "labels" / "final" / path.name
+            _save(final, torch.as_tensor(restored["label"])[0].to(torch.uint8), restored["image"].affine)
+    return written, skipped
+
+
+def _fill_slices(image: torch.Tensor) -> torch.Tensor:
+    """A modality with some absent slices gets the nearest ones that it has; one that is absent stays NaN."""
+    result = image.clone()
+    for channel in result:
+        for axis in range(3):
+            others = [other for other in range(3) if other != axis]
+            absent = torch.isnan(channel).all(dim=others[1]).all(dim=others[0])
+            if absent.all() or not absent.any():
+                continue
+            have = (~absent).nonzero()[:, 0]
+            for place in absent.nonzero()[:, 0].tolist():
+                nearest = int(have[(have - place).abs().argmin()])
+                channel.select(axis, place).copy_(channel.select(axis, nearest))
+    return result
+
+
+def _save(path: Path, array: torch.Tensor, affine: Any) -> None:
+    import nibabel as nib
+
+    image = nib.Nifti1Image(array.contiguous().numpy(), np.asarray(affine, dtype=np.float64))
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, str(path))
