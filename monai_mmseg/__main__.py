@@ -23,11 +23,14 @@ __all__ = ["COMMANDS", "main"]
 
 # what is typed -> module:function; a new command is one line here
 COMMANDS: dict[str, str] = {
+    "baseline copy": "monai_mmseg.report.commands:copy",
     "data check": "monai_mmseg.data.commands:check",
     "data phantom": "monai_mmseg.data.commands:phantom",
     "data split": "monai_mmseg.data.commands:split",
     "data stack": "monai_mmseg.data.commands:stack",
     "data stats": "monai_mmseg.data.commands:stats",
+    "evaluate": "monai_mmseg.report.commands:evaluate",
+    "report": "monai_mmseg.report.commands:report",
 }
 
 

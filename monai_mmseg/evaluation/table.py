@@ -274,7 +274,7 @@ class EvaluationTable:
         notes = [
             "Mean ± standard deviation (n − 1) over subjects; distances are means over the classes.",
             f"A missed or spurious organ has Dice 0 and a distance penalty of {stated}.",
-            "An organ in neither label nor prediction counts as Dice 1 and distance 0, in the column `empty`.",
+            "An organ in neither label nor prediction counts as Dice 1 and distance 0, in the column “empty”.",
         ]
         notes += [f"{name}: {info.description}" for name, info in self._methods.items() if info.description]
         return notes

@@ -4,8 +4,18 @@
 
 from monai_mmseg.handlers.atomic_save import atomic_save
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.evaluation import SubjectTableHandler
 from monai_mmseg.handlers.final_model import FinalModelSaver
 from monai_mmseg.handlers.progress import Progress
 from monai_mmseg.handlers.resume import ResumeCheckpoint
+from monai_mmseg.handlers.run_record import RunRecord
 
-__all__ = ["AveragedValidationHandler", "FinalModelSaver", "Progress", "ResumeCheckpoint", "atomic_save"]
+__all__ = [
+    "AveragedValidationHandler",
+    "FinalModelSaver",
+    "Progress",
+    "ResumeCheckpoint",
+    "RunRecord",
+    "SubjectTableHandler",
+    "atomic_save",
+]

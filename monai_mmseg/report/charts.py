@@ -49,9 +49,8 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
         value = 1 - (ticks - tick) / 10 if tick else low
         parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{base}"/>')
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="{base + 15}" text-anchor="middle">{value:.1f}</text>')
-    parts.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{base + 32}" text-anchor="middle">{escape(unit)}</text>'
-    )
+    center = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text class="tick" x="{center}" y="{base + 32}" text-anchor="middle">{escape(unit)}</text>')
     for row, (method, found) in enumerate(scores.items()):
         middle = TOP + ROW * (row + 0.5)
         mark = " lead" if method == highlight else ""

@@ -132,16 +132,16 @@ def methods_table(table: EvaluationTable, modality: str) -> dict[str, Any]:
         modality: which images.
 
     Returns:
-        ``head``: column names; ``rows``: method, subjects, cells of (text, is best), counts; ``comparable``: whether all
-        methods were scored on the same subjects.
+        ``head``: column names, the first ``dice_columns`` of them Dice; ``rows``: method, subjects, cells (``mean``,
+        ``sd``, ``best``) and counts; ``comparable``: whether all methods were scored on the same subjects.
     """
     part = table.select(modality=modality)
     lines: dict[str, dict[str, SummaryRow]] = {}
     for line in part.summary():
         lines.setdefault(line.method, {})[line.name] = line
     names = list(part.labels.values())
-    columns = [("dice", name, f"Dice {name}") for name in names] + [("dice", FOREGROUND, "Dice mean")]
-    columns += [(key, FOREGROUND, f"{MEASURES[key][0]} [mm]") for key in ("hausdorff95", "surface_distance")]
+    columns = [("dice", name, name) for name in names] + [("dice", FOREGROUND, "mean")]
+    columns += [(key, FOREGROUND, MEASURES[key][0]) for key in ("hausdorff95", "surface_distance")]
     comparable = len({frozenset(part.subjects(method)) for method in lines}) == 1
     cells: dict[str, list[dict[str, Any]]] = {method: [] for method in lines}
     for key, name, _ in columns:
@@ -154,7 +154,8 @@ def methods_table(table: EvaluationTable, modality: str) -> dict[str, Any]:
         winners = [method for method, value in rounded.items() if value == best]
         for method, value in shown.items():
             is_best = comparable and len(rounded) > 1 and winners == [method]
-            cells[method].append({"text": "–" if value is None else value.text(digits), "best": is_best})
+            mean, _, sd = ("–", "", "") if value is None else value.text(digits).partition(" ± ")
+            cells[method].append({"mean": mean, "sd": sd, "best": is_best})
     rows = [
         {
             "method": method,
@@ -166,7 +167,13 @@ def methods_table(table: EvaluationTable, modality: str) -> dict[str, Any]:
         }
         for method, found in lines.items()
     ]
-    return {"modality": modality, "head": [title for *_, title in columns], "rows": rows, "comparable": comparable}
+    return {
+        "modality": modality,
+        "head": [title for *_, title in columns],
+        "dice_columns": len(names) + 1,
+        "rows": rows,
+        "comparable": comparable,
+    }
 
 
 def headline(content: RunContent) -> dict[str, Any] | None:

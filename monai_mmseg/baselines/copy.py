@@ -1,0 +1,159 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The copy baseline: the label of one modality, put where it lies in the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.transforms.geometry import find_slice_axis
+from monai_mmseg.transforms.pair_slices import pair_slices
+
+__all__ = ["copy_baseline", "copy_label"]
+
+logger = logging.getLogger(__name__)
+
+
+def copy_label(
+    label: NDArray[np.integer[Any]],
+    label_affine: NDArray[np.floating[Any]],
+    shape: Sequence[int],
+    affine: NDArray[np.floating[Any]],
+) -> NDArray[np.int16]:
+    """Label volume on another grid: the nearest slice by physical position, the nearest voxel in it.
+
+    Use it as the first number that any method has to beat. Through-plane, every slice of the target gets a slice of the
+    source however far away, as a reader would who has nothing better; in-plane, what lies outside of the source stays
+    background. Both volumes have their slices along the last axis. Where the stacks are tilted by more than 30 degrees
+    a slice has no partner; then every voxel gets the nearest voxel, and background outside of the source.
+    Source: "copy" in DAFNet, doi:10.1109/TMI.2020.3036584.
+
+    Args:
+        label: source label, shape ``(X, Y, Z)``.
+        label_affine: its voxel to world matrix, mm.
+        shape: of the target, three numbers.
+        affine: voxel to world matrix of the target, mm.
+
+    Returns:
+        Label of the given shape.
+
+    Example:
+        >>> source = np.arange(1, 3).reshape(1, 1, 2) * np.ones((2, 2, 1), dtype=int)
+        >>> target = copy_label(source, np.diag([1.0, 1, 10, 1]), (2, 2, 4), np.diag([1.0, 1, 4, 1]))
+        >>> target[0, 0].tolist()
+        [1, 1, 2, 2]
+    """
+    rows, columns, depth = (int(size) for size in shape)
+    to_source = np.linalg.inv(np.asarray(label_affine, dtype=np.float64)) @ np.asarray(affine, dtype=np.float64)
+    if not _nearly_parallel(label_affine, affine):
+        return _nearest_voxel(label, to_source, (rows, columns, depth))
+    center = ((rows - 1) / 2, (columns - 1) / 2)
+    partner = pair_slices(affine, depth, label_affine, label.shape[2], center=center).index
+    grid = np.indices((rows, columns), dtype=np.float64).reshape(2, -1)
+    out = np.zeros((rows, columns, depth), dtype=np.int16)
+    for at in range(depth):
+        points = np.vstack([grid, np.full(grid.shape[1], float(at)), np.ones(grid.shape[1])])
+        place = np.floor((to_source @ points)[:2] + 0.5).astype(np.int64)
+        inside = ((place >= 0) & (place < np.array(label.shape[:2])[:, None])).all(axis=0)
+        flat = np.zeros(grid.shape[1], dtype=np.int16)
+        flat[inside] = label[place[0, inside], place[1, inside], partner[at]]
+        out[:, :, at] = flat.reshape(rows, columns)
+    return out
+
+
+def _nearly_parallel(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> bool:
+    normals = []
+    for affine in (first, second):
+        normal = np.cross(np.asarray(affine)[:3, 0], np.asarray(affine)[:3, 1])
+        normals.append(normal / np.linalg.norm(normal))
+    return bool(abs(normals[0] @ normals[1]) > np.cos(np.pi / 6))
+
+
+def _nearest_voxel(
+    label: NDArray[np.integer[Any]], to_source: NDArray[np.float64], shape: tuple[int, int, int]
+) -> NDArray[np.int16]:
+    points = np.indices(shape, dtype=np.float64).reshape(3, -1)
+    place = np.floor(to_source[:3, :3] @ points + to_source[:3, 3:] + 0.5).astype(np.int64)
+    inside = ((place >= 0) & (place < np.array(label.shape)[:, None])).all(axis=0)
+    flat = np.zeros(points.shape[1], dtype=np.int16)
+    flat[inside] = label[place[0, inside], place[1, inside], place[2, inside]]
+    return flat.reshape(shape)
+
+
+def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, out_dir: str | Path) -> dict[str, Path]:
+    """Prediction files that copy one modality's labels to another modality's images.
+
+    Use it with :func:`~monai_mmseg.evaluation.evaluate_predictions`, on the datalist that the networks are tested on.
+    The target's labels are never opened.
+
+    Args:
+        items: flat items of a datalist with absolute paths.
+        source: modality whose labels are copied.
+        target: modality that gets them.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``.
+
+    Returns:
+        Subject to file, for the subjects that have a labelled source and a target image.
+
+    Raises:
+        ValueError: source and target are the same, or no subject has both.
+    """
+    if source == target:
+        raise ValueError(f"source and target must be two modalities, got {source!r} twice.")
+    labels = {str(item["subject"]): item["label"] for item in items if item["modality"] == source and item.get("label")}
+    images = {str(item["subject"]): item["image"] for item in items if item["modality"] == target}
+    both = [subject for subject in images if subject in labels]
+    if not both:
+        known = sorted({str(item["modality"]) for item in items})
+        raise ValueError(
+            f"items must hold a subject with a {source!r} label and a {target!r} image, got none; there are {known}."
+        )
+    if without := sorted(images.keys() - labels.keys()):
+        logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
+    written: dict[str, Path] = {}
+    for subject in both:
+        label, image = nib.load(labels[subject]), nib.load(images[subject])
+        values = _volume(np.asanyarray(label.dataobj), labels[subject])
+        shape = (*image.shape, 1)[:3]
+        copied = _slices_last(values, label.affine, shape, image.affine)
+        path = Path(out_dir) / subject / f"{image_stem(images[subject])}_seg.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = nib.Nifti1Image(copied.reshape(image.shape[:3]), image.affine)
+        result.header.set_xyzt_units("mm")
+        nib.save(result, path)
+        written[subject] = path
+    return written
+
+
+def _volume(values: NDArray[Any], path: str | Path) -> NDArray[np.int16]:
+    volume = values[..., None] if values.ndim == 2 else values
+    volume = volume[..., 0] if volume.ndim == 4 and volume.shape[3] == 1 else volume
+    if volume.ndim != 3:
+        raise ValueError(f"{path} must be a label volume with 3 axes, got shape {values.shape}.")
+    return np.rint(volume).astype(np.int16)
+
+
+def _slices_last(
+    label: NDArray[np.int16],
+    label_affine: NDArray[np.floating[Any]],
+    shape: Sequence[int],
+    affine: NDArray[np.floating[Any]],
+) -> NDArray[np.int16]:
+    """:func:`copy_label` for files whose slice axis may be any of the three."""
+    source_axis, target_axis = (find_slice_axis(a, s) for a, s in ((label_affine, label.shape), (affine, shape)))
+    source_order, target_order = ([*(k for k in range(3) if k != at), at] for at in (source_axis, target_axis))
+    turned = copy_label(
+        label.transpose(source_order),
+        np.asarray(label_affine)[:, [*source_order, 3]],
+        [shape[k] for k in target_order],
+        np.asarray(affine)[:, [*target_order, 3]],
+    )
+    return np.ascontiguousarray(turned.transpose(np.argsort(target_order)))

@@ -1,0 +1,110 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Leaves a run folder behind a training: what was run, for how long, and every loss term per epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from monai_mmseg.report.run_folder import RunRecorder
+
+__all__ = ["RunRecord"]
+
+
+class RunRecord:
+    """Handler that writes ``run.json`` and ``terms.csv`` of a run folder, which ``mmseg report`` makes a page of.
+
+    When to use: in ``train#handlers``. It reads the means of the epoch that the trainer keeps in
+    ``engine.state.metrics`` as ``"<phase>/<term>"``, so it never waits for the GPU. Only process 0 writes. A resumed
+    run goes on in the same file, and the epochs that are trained again replace their lines. An exception is noted as a
+    warning and raised on.
+
+    Args:
+        run_dir: the folder.
+        name: short name of the run.
+        what: one sentence on what is trained.
+        method: name of the method in the evaluations.
+        modality: the modality that matters.
+        settings: what somebody needs to repeat the run.
+        seed: of the run.
+        validator: an evaluator whose metrics go into the columns ``validation/<name>``.
+
+    Example:
+        >>> import tempfile
+        >>> engine = Engine(lambda engine, batch: engine.state.metrics.update({"fit/error": 0.5}))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     RunRecord(folder, "trial").attach(engine)
+        ...     _ = engine.run([0], max_epochs=2)
+        ...     print((Path(folder) / "terms.csv").read_text())
+        epoch,fit/error
+        1,0.5
+        2,0.5
+        <BLANKLINE>
+    """
+
+    def __init__(
+        self,
+        run_dir: str | Path,
+        name: str,
+        what: str = "",
+        method: str | None = None,
+        modality: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        validator: Engine | None = None,
+    ) -> None:
+        self.recorder = RunRecorder(
+            run_dir, name, what=what, method=method, modality=modality, settings=settings, seed=seed
+        )
+        self.validator = validator
+        self._trainer: Engine | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to a trainer, and to the validator if there is one.
+
+        Args:
+            engine: the trainer.
+        """
+        if getattr(engine.state, "rank", 0) != 0:
+            return
+        self._trainer = engine
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_terms)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+        if self.validator is not None:
+            self.validator.add_event_handler(Events.COMPLETED, self._write_validation)
+
+    def _start(self, engine: Engine) -> None:
+        self.recorder.start()
+        self.recorder.drop_terms_from(engine.state.epoch + 1)
+
+    def _write_terms(self, engine: Engine) -> None:
+        terms = {name: value for name, value in engine.state.metrics.items() if "/" in name and _is_number(value)}
+        if terms:
+            self.recorder.add_terms(engine.state.epoch, terms)
+
+    def _write_validation(self, validator: Engine) -> None:
+        # the validator may run before or after the trainer's line is written: both are merged into one
+        if self._trainer is None or not self._trainer.state.epoch:
+            return
+        found = {f"validation/{name}": value for name, value in validator.state.metrics.items() if _is_number(value)}
+        if found:
+            self.recorder.add_terms(self._trainer.state.epoch, found)
+
+    def _finish(self, engine: Engine) -> None:
+        self.recorder.finish("completed" if not engine.should_terminate else "stopped early")
+
+    def _fail(self, engine: Engine, error: BaseException) -> None:
+        self.recorder.warn(f"The run ended in epoch {engine.state.epoch}: {type(error).__name__}: {error}")
+        self.recorder.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        # a handler of this event replaces the raise of the engine
+        raise error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
