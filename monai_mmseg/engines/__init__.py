@@ -4,12 +4,15 @@
 
 from monai_mmseg.engines.averaging import WeightAveraging
 from monai_mmseg.engines.batch import HOST_KEYS, prepare_training_batch
-from monai_mmseg.engines.objective_trainer import IterationOutput, ObjectiveTrainer
+from monai_mmseg.engines.iteration_output import IterationOutput
+from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
+from monai_mmseg.engines.schedules import HoldThenCosine
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
 from monai_mmseg.engines.term_monitor import TermMonitor
 
 __all__ = [
     "HOST_KEYS",
+    "HoldThenCosine",
     "IterationOutput",
     "ObjectiveTrainer",
     "TermMonitor",

@@ -21,27 +21,15 @@ from torch.optim import Optimizer
 
 from monai_mmseg.engines.averaging import WeightAveraging
 from monai_mmseg.engines.batch import prepare_training_batch
+from monai_mmseg.engines.iteration_output import IterationOutput
 from monai_mmseg.engines.phase import Phase, make_phases
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
 from monai_mmseg.engines.term_monitor import TermMonitor
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
-__all__ = ["IterationOutput", "ObjectiveTrainer"]
+__all__ = ["ObjectiveTrainer"]
 
 logger = logging.getLogger(__name__)
-
-
-class IterationOutput(dict[Any, Any]):
-    """What an iteration leaves in ``engine.state.output``; ``output[0]`` gives the scalars alone.
-
-    MONAI's handlers take ``output[0]`` unless told otherwise, because its engines leave a list of samples. Here they
-    get the loss and every term, and log them all.
-    """
-
-    def __missing__(self, key: object) -> dict[str, Tensor]:
-        if key == 0:
-            return {k: v for k, v in self.items() if isinstance(v, Tensor) and v.ndim == 0}
-        raise KeyError(key)
 
 
 class ObjectiveTrainer(SupervisedTrainer):
@@ -54,8 +42,9 @@ class ObjectiveTrainer(SupervisedTrainer):
     sum of the terms, one backward; gradients are clipped and its optimiser steps. After an epoch
     ``engine.state.metrics`` holds the mean of every term as ``"<phase>/<term>"`` and of every sum as
     ``"<phase>/total"``, so ``StatsHandler``, ``TensorBoardStatsHandler`` and ``MLFlowHandler`` log them all with their
-    defaults. ``engine.state.output`` is a dictionary with ``image``, ``label``, ``pred`` (where the objective outputs
-    it), ``loss`` (total of the first phase) and the terms, detached and on the device.
+    defaults. ``engine.state.output`` is an :class:`~monai_mmseg.engines.IterationOutput` of ``image``, ``label``,
+    ``pred`` (where the objective outputs it), ``loss`` (total of the first phase) and the terms, detached and on the
+    device: a list of samples as MONAI's handlers expect, and ``output["loss"]`` works too.
 
     Random numbers: at the start of each epoch all generators, the sampler and the data set are seeded from ``seed`` and
     the number of the epoch, and the data loader is started anew. So an epoch is the same whether the run was resumed
@@ -89,14 +78,15 @@ class ObjectiveTrainer(SupervisedTrainer):
         non_blocking: copy the batch without waiting.
         prepare_batch: ``(batch, device, non_blocking, **to_kwargs) -> dict``.
         inferer: kept as ``trainer.inferer``, which tools look for; training calls the objective.
-        postprocessing: transforms of the output, see ``SupervisedTrainer``.
+        postprocessing: transforms of the output, see ``SupervisedTrainer``. With them the output is made by MONAI's own
+            ``decollate``, which waits for the device.
         key_train_metric: metric of the training output, for objectives that output ``pred``.
         additional_metrics: further ones.
         metric_cmp_fn: which of two values of the key metric is better.
         train_handlers: ignite or MONAI handlers.
         event_names: further events.
         event_to_attr: further attributes of the state.
-        decollate: make the output a list of samples, as MONAI does; not needed by its handlers, and slower.
+        decollate: make the output a list of samples; otherwise it is a dictionary of the batch.
         optim_set_to_none: ``zero_grad`` removes gradients, so parameters that a batch does not use keep still.
         to_kwargs: further arguments of ``prepare_batch``, such as ``memory_format``.
 
@@ -143,7 +133,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         train_handlers: Sequence[Any] | None = None,
         event_names: list[Any] | None = None,
         event_to_attr: dict[Any, str] | None = None,
-        decollate: bool = False,
+        decollate: bool = True,
         optim_set_to_none: bool = True,
         to_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -175,7 +165,7 @@ class ObjectiveTrainer(SupervisedTrainer):
             amp=amp,
             event_names=event_names,
             event_to_attr=event_to_attr,
-            decollate=decollate,
+            decollate=decollate and postprocessing is not None,
             optim_set_to_none=optim_set_to_none,
             to_kwargs=to_kwargs,
             amp_kwargs=_autocast_arguments(amp_kwargs),
@@ -188,6 +178,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         self.averaging = averaging
         self.seed = seed
         self.flush_denormal = flush_denormal
+        self._split_output = decollate and postprocessing is None
         self.nan_check_interval = nan_check_interval if self.state.device.type == "cuda" else 1
         self.monitor = TermMonitor()
         self._selected: Phase | None = None
@@ -242,7 +233,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         batch = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
-        output = IterationOutput({k: batch[k] for k in (CommonKeys.IMAGE, CommonKeys.LABEL) if k in batch})
+        output = {str(key): batch[key] for key in (CommonKeys.IMAGE, CommonKeys.LABEL) if key in batch}
         engine.state.output = output
         starts, steps = self._accumulation()
         if not (self.objective.training and self.network.training):
@@ -254,12 +245,16 @@ class ObjectiveTrainer(SupervisedTrainer):
                 self._selected = phase
             made: dict[str, Tensor] = {}
             for update in range(phase.updates):
-                made = self._update(phase, batch, {**previous, "update": update, "updates": phase.updates}, starts=starts, steps=steps).outputs
+                made = self._update(
+                    phase, batch, {**previous, "update": update, "updates": phase.updates}, starts=starts, steps=steps
+                ).outputs
             previous.update(made)
         if CommonKeys.PRED in previous:
             output[CommonKeys.PRED] = previous[CommonKeys.PRED]
         if steps and self.averaging is not None:
             self.averaging.update_iteration(engine.state.epoch - 1)
+        if self._split_output:
+            engine.state.output = IterationOutput(output)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 

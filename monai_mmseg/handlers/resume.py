@@ -199,8 +199,12 @@ def _best_of(engine: Engine) -> dict[str, Any]:
         "saved": [
             [[float(i.priority), str(i.filename)] for i in _saved(s)] for s in _handlers(engine, CheckpointSaver)
         ],
-        "early_stop": [dict(h._handler.state_dict()) for h in _handlers(engine, EarlyStopHandler) if h._handler],
+        "early_stop": [_plain(h._handler.state_dict()) for h in _handlers(engine, EarlyStopHandler) if h._handler],
     }
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.item() if hasattr(value, "item") else value for key, value in state.items()}
 
 
 def _restore_best(engine: Engine, state: Mapping[str, Any]) -> None:

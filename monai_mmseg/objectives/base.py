@@ -111,8 +111,8 @@ class Objective(nn.Module):
         Args:
             batch: what the data loader made, on the device, with ``present`` and ``labelled`` left on the CPU.
             phase: one of :attr:`phases`.
-            previous: the outputs of the phases before in the same step, and ``update``: which of the repeated updates
-                of this phase it is, from 0.
+            previous: the outputs of the phases before in the same step, ``update``: which of the repeated updates of
+                this phase it is, from 0, and ``updates``: how many there are.
 
         Returns:
             Unweighted terms and detached outputs.

@@ -1,0 +1,330 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+import copy
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
+from monai.handlers import CheckpointLoader, StatsHandler, from_engine
+from monai.transforms import Lambdad
+from torch.nn.parallel import DistributedDataParallel
+
+from monai_mmseg.engines import ObjectiveTrainer
+from monai_mmseg.engines.phase import make_phases
+from tests.engines.toy import PHASES, ToyNetwork, ToyObjective, toy_items, toy_trainer
+
+
+def joined(items):
+    return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+
+def deterministic_trainer(loader, epochs=1, *, optimizer=torch.optim.SGD, lr=0.1, objective=None, **arguments):
+    if objective is None:
+        torch.manual_seed(0)
+        objective = ToyObjective(ToyNetwork(norm="instance", dropout=0.0))
+    optimizers = {name: optimizer(objective.parameters_of(name), lr=lr) for name in PHASES}
+    return ObjectiveTrainer("cpu", epochs, loader, objective, optimizers, **arguments)
+
+
+def test_a_step_is_the_step_of_a_plain_loop():
+    batch = joined(toy_items(4))
+    trainer = deterministic_trainer([batch])
+    reference = copy.deepcopy(trainer.objective)
+    trainer.run()
+    generator = torch.optim.SGD(reference.network.parameters(), lr=0.1)
+    critic = torch.optim.SGD(reference.critic.parameters(), lr=0.1)
+    made = reference(batch, "fit")
+    loss = made.terms["supervised"] + 0.1 * made.terms["adversarial"]
+    loss.backward()
+    generator.step()
+    critic.zero_grad()
+    terms = reference(batch, "critic", made.outputs).terms
+    (terms["real"] + terms["fake"]).backward()
+    critic.step()
+    for (name, mine), other in zip(trainer.objective.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-7, msg=name)
+    assert trainer.state.metrics["fit/total"] == pytest.approx(loss.item(), abs=1e-7)
+    assert trainer.state.metrics["critic/real"] == pytest.approx(terms["real"].item(), abs=1e-7)
+
+
+def test_output_is_what_monai_handlers_read():
+    seen = {}
+    trainer = toy_trainer(1)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.update(engine.state.output.batch))
+    trainer.run()
+    output = trainer.state.output
+    assert isinstance(trainer, SupervisedTrainer)
+    assert set(seen) == {"image", "label", "loss", "fit/supervised", "fit/adversarial", "critic/real", "critic/fake"}
+    assert not any(value.requires_grad for value in seen.values())
+    assert from_engine(["loss"], first=True)(output) is seen["loss"] is output["loss"]
+    assert [label.shape for label in from_engine(["label"])(output)] == [(2, 6, 6)] * 2
+    assert set(output.scalars()) == set(seen) - {"image", "label"}
+    assert trainer.network is trainer.objective.network
+    assert trainer.optimizer is trainer.optimizers["fit"]
+
+
+def test_output_with_postprocessing_is_decollated_by_monai():
+    trainer = toy_trainer(1, postprocessing=Lambdad("label", lambda label: label + 100))
+    trainer.run()
+    assert [int(sample["label"].min()) for sample in trainer.state.output] == [100, 100]
+    assert isinstance(from_engine(["loss"], first=True)(trainer.state.output), float)
+
+
+def test_output_of_the_batch():
+    trainer = toy_trainer(1, decollate=False)
+    trainer.run()
+    assert trainer.state.output["label"].shape == (2, 2, 6, 6)
+
+
+def test_stats_handler_logs_every_term(capsys):
+    toy_trainer(1, handlers=lambda *_: [StatsHandler(output_transform=lambda output: output.scalars())]).run()
+    lines = capsys.readouterr().out.splitlines()
+    epoch = next(line for line in lines if "Metrics" in line)
+    assert all(name in epoch for name in ["fit/supervised", "fit/adversarial", "fit/total", "critic/real"])
+    assert sum("Iter:" in line and "critic/fake" in line for line in lines) == 5
+
+
+def test_tensorboard_gets_every_term(tmp_path):
+    pytest.importorskip("tensorboard")
+    from monai.handlers import TensorBoardStatsHandler
+
+    class Writer:
+        def __init__(self):
+            self.tags = {}
+
+        def add_scalar(self, tag, value, step):
+            self.tags.setdefault(tag, []).append((step, float(value)))
+
+        def flush(self):
+            pass
+
+        def close(self):
+            pass
+
+    writer = Writer()
+    toy_trainer(2, handlers=lambda *_: [TensorBoardStatsHandler(summary_writer=writer, iteration_log=False)]).run()
+    assert {"fit/supervised", "fit/adversarial", "critic/real", "critic/fake", "fit/total"} <= set(writer.tags)
+    assert [step for step, _ in writer.tags["fit/total"]] == [1, 2]
+
+
+def test_means_are_those_of_the_iterations():
+    losses = []
+    trainer = toy_trainer(1)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"]))
+    trainer.run()
+    assert trainer.state.metrics["fit/total"] == pytest.approx(np.mean([loss.item() for loss in losses]), abs=1e-6)
+
+
+def test_other_phases_stand_still_and_are_free_afterwards():
+    trainer = toy_trainer(1)
+    states = {}
+
+    def look(engine):
+        frozen = not next(engine.objective.network.parameters()).requires_grad
+        states.setdefault(frozen, set()).add(next(engine.objective.critic.parameters()).requires_grad)
+
+    from monai.engines import IterationEvents
+
+    trainer.add_event_handler(IterationEvents.FORWARD_COMPLETED, look)
+    trainer.run()
+    assert states == {False: {False}, True: {True}}
+    assert all(p.requires_grad for p in trainer.objective.parameters())
+
+
+def test_frozen_parameters_stay_frozen():
+    torch.manual_seed(0)
+    objective = ToyObjective(ToyNetwork())
+    objective.network.encoders[0].requires_grad_(False)
+    before = objective.network.encoders[0].weight.clone()
+    trainer = deterministic_trainer([joined(toy_items(4))], objective=objective)
+    trainer.run()
+    assert torch.equal(before, objective.network.encoders[0].weight)
+    assert not objective.network.encoders[0].weight.requires_grad
+
+
+def test_updates_and_previous():
+    calls = []
+
+    class Counting(ToyObjective):
+        def forward(self, batch, phase, previous=None):
+            calls.append((phase, previous["update"], "fakes" in previous))
+            return super().forward(batch, phase, previous)
+
+    objective = Counting(ToyNetwork())
+    deterministic_trainer([joined(toy_items(2))], objective=objective, updates={"critic": 2}).run()
+    assert calls == [("fit", 0, False), ("critic", 0, True), ("critic", 1, True)]
+
+
+def test_accumulation_is_the_step_of_the_joined_batch():
+    items = [{**item, "present": torch.ones(2).bool(), "labelled": torch.ones(2).bool()} for item in toy_items(4)]
+    halves = deterministic_trainer([joined(items[:2]), joined(items[2:])], accumulation_steps=2)
+    whole = deterministic_trainer([joined(items)])
+    halves.run()
+    whole.run()
+    for mine, other in zip(halves.objective.parameters(), whole.objective.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
+
+
+def test_accumulation_ends_with_the_epoch():
+    steps = []
+    batches = [joined(toy_items(2))] * 3
+    trainer = deterministic_trainer(batches, 2, accumulation_steps=2)
+    step = trainer.optimizers["fit"].step
+    trainer.optimizers["fit"].step = lambda *a, **k: (steps.append(trainer.state.iteration), step(*a, **k))
+    trainer.run()
+    assert steps == [2, 3, 5, 6]
+
+
+def test_clipping():
+    trainer = deterministic_trainer([joined(toy_items(4))], clip_norm={"fit": 1e-3})
+    trainer.run()
+    norms = {
+        name: torch.stack([p.grad.norm() for p in trainer.objective.parameters_of(name) if p.grad is not None]).norm()
+        for name in PHASES
+    }
+    assert norms["fit"] <= 1.001e-3 < norms["critic"]
+
+
+@pytest.mark.parametrize("where", ["supervised", "real"])
+def test_nan_names_its_term_and_leaves_the_weights(where):
+    class Broken(ToyObjective):
+        def forward(self, batch, phase, previous=None):
+            out = super().forward(batch, phase, previous)
+            if where in out.terms and self.steps == 2:
+                out.terms[where] = out.terms[where] * float("nan")
+            return out
+
+    phase = {"supervised": "fit", "real": "critic"}[where]
+    trainer = deterministic_trainer([joined(toy_items(2))] * 3, objective=Broken(ToyNetwork()))
+    with pytest.raises(FloatingPointError, match=f"term '{where}' of phase '{phase}'.* at epoch 1, iteration 2"):
+        trainer.run()
+    assert all(p.isfinite().all() for p in trainer.objective.parameters())
+
+
+def test_nan_is_found_at_the_epochs_end_where_steps_are_not_checked():
+    trainer = deterministic_trainer([joined(toy_items(2))] * 3)
+    trainer.nan_check_interval = 100  # as on a GPU
+    with torch.no_grad():
+        trainer.objective.critic[0].bias.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match=r"'adversarial' of phase 'fit'.* at epoch 1, iteration 1"):
+        trainer.run()
+
+
+def test_mixed_precision_on_cpu():
+    trainer = toy_trainer(1, amp=True, amp_kwargs={"dtype": "bfloat16"})
+    kinds = set()
+    trainer.network.shared[3].register_forward_hook(lambda m, i, o: kinds.add(o.dtype))
+    trainer.run()
+    assert kinds == {torch.bfloat16}
+    assert trainer.state.output["loss"].dtype == torch.float32
+    assert all(phase.scaler is None for phase in trainer.phases)
+
+
+def test_an_epoch_depends_on_seed_and_number_alone():
+    def draws(trainer):
+        seen = []
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output["image"].sum().item())
+        )
+        torch.rand(3)
+        np.random.rand(2)
+        trainer.run()
+        return seen
+
+    first, again, other = draws(toy_trainer(2)), draws(toy_trainer(2)), draws(toy_trainer(2, seed=6))
+    assert first == again
+    assert first != other
+    assert first[:5] != first[5:]
+
+
+def test_epochs_shorter_than_the_data_start_anew():
+    batches = [joined(toy_items(2))] * 5
+    seen = []
+
+    class Loader(list):
+        def __iter__(self):
+            seen.append(0)
+            return super().__iter__()
+
+    trainer = deterministic_trainer(Loader(batches), 3, epoch_length=2)
+    trainer.run()
+    assert (trainer.state.iteration, len(seen)) == (6, 3)
+
+
+def test_run_goes_on_as_federated_rounds_do():
+    trainer = toy_trainer(1)
+    trainer.run()
+    trainer.state.max_epochs = trainer.state.epoch + 1
+    trainer.run()
+    assert (trainer.state.epoch, trainer.state.iteration) == (2, 10)
+
+
+def test_checkpoint_loader_in_the_handlers(tmp_path):
+    wanted = ToyNetwork()
+    torch.save(wanted.state_dict(), tmp_path / "model.pt")
+
+    def handlers(objective, *_):
+        return [CheckpointLoader(str(tmp_path / "model.pt"), {"model": objective.network})]
+
+    trainer = toy_trainer(1, handlers=handlers)
+    started = []
+    trainer.add_event_handler(
+        Events.STARTED, lambda engine: started.append(engine.network.shared[3].weight.detach().clone())
+    )
+    trainer.run()
+    assert torch.equal(started[0], wanted.shared[3].weight)
+
+
+def test_constructor_refuses():
+    objective = ToyObjective(ToyNetwork())
+    good = {name: torch.optim.SGD(objective.parameters_of(name), lr=0.1) for name in PHASES}
+    batches = [joined(toy_items(2))]
+    with pytest.raises(ValueError, match=r"\['critic'\] missing"):
+        ObjectiveTrainer("cpu", 1, batches, objective, {"fit": good["fit"]})
+    with pytest.raises(ValueError, match="no phase 'fits': did you mean fit"):
+        ObjectiveTrainer("cpu", 1, batches, objective, good, updates={"fits": 2})
+    with pytest.raises(ValueError, match=r"updates.*must be at least 1, got 0"):
+        ObjectiveTrainer("cpu", 1, batches, objective, good, updates={"fit": 0})
+    with pytest.raises(ValueError, match=r"holds parameters that the phase does not train.*critic"):
+        ObjectiveTrainer("cpu", 1, batches, objective, {**good, "fit": torch.optim.SGD(objective.parameters(), lr=1)})
+    part = torch.optim.SGD(objective.network.shared.parameters(), lr=1)
+    with pytest.raises(ValueError, match=r"4 missing, e.g.*network.encoders"):
+        ObjectiveTrainer("cpu", 1, batches, objective, {**good, "fit": part})
+    with pytest.raises(ValueError, match="exclude each other"):
+        ObjectiveTrainer("cpu", 1, batches, objective, good, updates={"critic": 2}, accumulation_steps=2)
+    with pytest.raises(ValueError, match=r"objective must be an Objective.*got ToyNetwork"):
+        ObjectiveTrainer("cpu", 1, batches, objective.network, good)
+    with pytest.raises(ValueError, match="clip_norm of phase 'fit' must be positive"):
+        ObjectiveTrainer("cpu", 1, batches, objective, good, clip_norm=0.0)
+
+
+def test_phases_must_not_share_parameters():
+    class Sharing(ToyObjective):
+        def parameters_of(self, phase):
+            return list(self.network.parameters())
+
+    objective = Sharing(ToyNetwork())
+    optimizers = {name: torch.optim.SGD(objective.parameters_of(name), lr=1) for name in PHASES}
+    with pytest.raises(ValueError, match="'fit' and 'critic' both train parameter 'network"):
+        make_phases(objective, optimizers)
+
+
+def test_persistent_workers_are_refused():
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(toy_items(2), num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match="persistent_workers"):
+        deterministic_trainer(loader)
+
+
+def test_distributed_wrapper_must_search_unused_parameters(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        objective = ToyObjective(ToyNetwork())
+        optimizers = {name: torch.optim.SGD(objective.parameters_of(name), lr=1) for name in PHASES}
+        with pytest.raises(ValueError, match="find_unused_parameters=True"):
+            ObjectiveTrainer("cpu", 1, [], DistributedDataParallel(objective), optimizers)
+    finally:
+        torch.distributed.destroy_process_group()
