@@ -16,7 +16,7 @@ class SelectModality(nn.Module):
 
     Args:
         network: takes ``(B, 1, *spatial)``.
-        modality: number of the modality it sees.
+        modality: number of the modality it sees; in samples that lack it, the first one that is there.
         num_modalities: number ``M`` of modalities of the stack.
 
     Raises:
@@ -35,18 +35,24 @@ class SelectModality(nn.Module):
         self.network = network
         self.modality = modality
         self.num_modalities = num_modalities
+        order = torch.arange(num_modalities, 0, -1, dtype=torch.float32)
+        order[modality] = num_modalities + 1.0
+        self.register_buffer("_priority", order, persistent=False)
+        self._priority: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits for the selected modality.
 
         Args:
             image: the stack ``(B, M * k, *spatial)``, of which the first of the ``k`` slices is used, or one modality
-                alone ``(B, 1, *spatial)``. NaN (absent) is read as zero.
+                alone ``(B, 1, *spatial)``. NaN anywhere means absent; where nothing is there the network sees zeros.
 
         Returns:
             What the network gives, ``(B, K, *spatial)``.
         """
         if image.shape[1] > 1:
-            first = self.modality * (image.shape[1] // self.num_modalities)
-            image = image[:, first : first + 1]
+            first = image[:, :: image.shape[1] // self.num_modalities]
+            seen = ~torch.isnan(first).flatten(2).any(dim=2)
+            chosen = torch.where(seen, self._priority, 0.0).argmax(dim=1)
+            image = first[torch.arange(image.shape[0], device=image.device), chosen].unsqueeze(1)
         return self.network(torch.where(torch.isnan(image), torch.zeros_like(image), image))
