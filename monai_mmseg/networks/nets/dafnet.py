@@ -123,6 +123,7 @@ class DAFNet(nn.Module):
         check_divisible(spatial_size, len(features) - 1, "spatial_size")
         self.modalities, self.target = modalities, target
         self.num_modalities, self.num_candidates = len(modalities), num_candidates
+        self.out_channels, self.style_channels = out_channels, style_channels
         self.in_channels, self.num_points = in_channels, 25
         self.spatial_size = tuple(spatial_size)
         self.inference = inference

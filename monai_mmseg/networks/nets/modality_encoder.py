@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ class ModalityEncoder(nn.Module):
             self.convs.append(conv(channels, width, kernel_size=3, stride=2))
             self.convs.append(nn.LeakyReLU(0.3))
             channels, cells = width, [(size - 1) // 2 for size in cells]
-        inputs = channels * int(torch.tensor(cells).prod())
+        inputs = channels * math.prod(cells)
         self.dense = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.LeakyReLU(0.3))
         self.mu = nn.Linear(hidden, style_channels)
         self.logvar = nn.Linear(hidden, style_channels)

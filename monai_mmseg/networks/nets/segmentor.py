@@ -35,6 +35,7 @@ class AnatomySegmentor(nn.Module):
         option (there is none in the original).
 
     Example:
+        >>> import torch
         >>> AnatomySegmentor(8, 5)(torch.zeros(2, 8, 32, 32)).shape
         torch.Size([2, 5, 32, 32])
     """

@@ -116,6 +116,14 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
+@pytest.fixture
+def without_weights():
+    """Networks made here have shapes, but no values to draw."""
+    with torch.device("meta"):
+        yield
+
+
+@pytest.mark.usefixtures("without_weights")
 def test_parameter_count():
     network = DAFNet(2, 1, 5, modalities=("t1", "t2"), target="t2")
     names = ["anatomy_encoders", "modality_encoder", "segmentor", "transformer", "decoder"]
@@ -127,6 +135,7 @@ def test_parameter_count():
     assert count(network) + count(masks) + sum(map(count, pictures)) == 52_073_179
 
 
+@pytest.mark.usefixtures("without_weights")
 def test_parameter_count_with_spade_and_balancer():
     network = DAFNet(2, 1, 5, modalities=("t1", "t2"), target="t2", decoder="spade", num_candidates=3)
     assert count(network.decoder) == 4_285_649

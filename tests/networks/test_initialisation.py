@@ -1,0 +1,39 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import kstest, truncnorm
+from torch import nn
+
+from monai_mmseg.networks import glorot_uniform, he_normal, he_normal_
+
+
+def test_he_normal_is_a_truncated_normal_of_the_right_variance():
+    weight = he_normal_(torch.empty(128, 32, 3, 3)).flatten().numpy()
+    std = (2 / (32 * 9)) ** 0.5
+    assert weight.std() == pytest.approx(std, rel=0.02)
+    # scipy's unit normal, cut at two standard deviations and stretched to unit variance
+    assert kstest(weight / std * truncnorm(-2, 2).std(), truncnorm(-2, 2).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("initialise", [he_normal, glorot_uniform])
+def test_biases_are_zero_and_other_layers_are_left_alone(initialise):
+    layers = nn.Sequential(
+        nn.Conv3d(2, 3, 3), nn.BatchNorm3d(3), nn.ReLU(), nn.Linear(4, 2), nn.Linear(4, 2, bias=False)
+    )
+    nn.init.constant_(layers[1].bias, 0.5)
+    layers.apply(initialise)
+    assert not layers[0].bias.any()
+    assert not layers[3].bias.any()
+    assert layers[0].weight.any()
+    assert (layers[1].weight == 1).all()
+    assert (layers[1].bias == 0.5).all()
+
+
+def test_glorot_uniform_fills_its_range():
+    layer = nn.Conv2d(8, 16, 3)
+    glorot_uniform(layer)
+    bound = (6 / ((8 + 16) * 9)) ** 0.5
+    assert 0.95 * bound < layer.weight.abs().max() <= bound
