@@ -80,16 +80,21 @@ def find_slice_axis(
 def _viewing_frame(normal: Floats) -> tuple[Floats, Floats]:
     """Directions in which rows and columns of a picture of the plane should run (down, right), in RAS.
 
-    Right is the patient's left (posterior for sagittal planes), down is posterior or inferior, as in radiology. The
-    frame turns smoothly with the plane over the range of short-axis views, so that hearts of two patients do not end
-    up rotated by 90 degrees against each other.
+    As in radiology: axial planes have the patient's left on the right and posterior below; all others have inferior
+    below and left, or posterior, on the right. Directions are found from the plane itself, not from the nearest axis,
+    so that planes of two patients that are tilted a little differently are not turned by 90 degrees. Short-axis stacks
+    lie near the middle of their range: scanners keep their rows horizontal.
     """
-    sagittal = abs(normal[0]) > 0.8
-    right = np.array([0.0, -1.0, 0.0]) if sagittal else np.array([-1.0, 0.0, 0.0])
-    right = right - normal * (right @ normal)
-    right /= np.linalg.norm(right)
-    down = np.cross(normal, right)
-    return (down if down @ np.array([0.0, -1.0, -1.0]) >= 0 else -down), right
+    x, y, z = np.eye(3)
+    if abs(normal[2]) > 0.85:
+        right = -x + normal * (normal @ x)
+        right /= np.linalg.norm(right)
+        down = np.cross(normal, right)
+        return (down if down @ -y >= 0 else -down), right
+    down = -z + normal * (normal @ z)
+    down /= np.linalg.norm(down)
+    right = np.cross(normal, down)
+    return down, (right if right @ (-x - y) >= 0 else -right)
 
 
 def slice_orientation(affine: ArrayLike, slice_axis: int) -> NDArray[np.int64]:
