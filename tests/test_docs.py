@@ -63,6 +63,18 @@ def test_every_knob_is_explained():
     assert explained - knobs - set(inference) == set()
 
 
+def test_every_command_is_explained():
+    run = subprocess.run(
+        [sys.executable, "-m", "monai_mmseg", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    commands = set(re.findall(r"^ +mmseg ([a-z ]+?)  ", run.stdout + run.stderr, re.MULTILINE))
+    page = (ROOT / "docs/reference/command_line.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `mmseg ([^`]+)`", page, re.MULTILINE)
+    assert len(commands) > 3
+    assert {command for command in commands if not any(row.startswith(command) for row in rows)} == set()
+    assert [row for row in rows if not any(row.startswith(command) for command in commands)] == []
+
+
 def test_every_overlay_is_explained():
     files = {path.stem for path in (ROOT / "bundles/dafnet/configs/settings").glob("*.json")}
     page = (ROOT / "docs/how-to/reproduce.md").read_text(encoding="utf-8")
