@@ -1,0 +1,276 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a trained DAFNet has learned, as pictures and numbers for its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.metrics import compute_dice
+from torch import Tensor, nn
+
+from monai_mmseg.evaluation.disentanglement import disentanglement_report, latent_traversal
+from monai_mmseg.evaluation.files import find_prediction
+from monai_mmseg.evaluation.summary import subject_means
+from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.visualize import (
+    AlignmentPair,
+    Case,
+    alignment_figure,
+    anatomy_figure,
+    best_median_worst,
+    overlay_figure,
+    read_for_display,
+    traversal_figure,
+)
+
+__all__ = ["describe_dafnet"]
+
+
+class _Studied(NamedTuple):
+    """One subject on the network's lattice, slices first."""
+
+    subject: str
+    image: Tensor  # (D, M, H, W), candidate 0, NaN where absent
+    label: Tensor  # (D, M, H, W), class maps
+    labelled: Tensor  # (M,), bool
+    factors: DAFNetFactors
+    logvar: Tensor  # (D, M, Z)
+
+
+def describe_dafnet(
+    network: nn.Module,
+    data: Sequence[Mapping[str, Any]],
+    transform: Callable[[Any], Any],
+    recorder: RunRecorder,
+    labels: Mapping[int | str, str],
+    *,
+    target: str,
+    table: EvaluationTable | None = None,
+    predictions: str | Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write figures and disentanglement measures of a trained network into a run folder.
+
+    Use it after evaluation, on subjects that training did not see. Figures: overlay of the best, median and worst case;
+    anatomy channels of all modalities; alignment before and after the transformer; latent traversal of each modality.
+    Numbers: distance correlation, modality classification from z, posterior variance, and the Dice of every *true*
+    source mask on the target before and after the predicted deformation, which says whether the transformer registers.
+
+    Args:
+        network: trained; it is put into eval mode. A network without anatomy factors (a baseline) gets the overlay only.
+        data: subjects, ``{"subject", "image": {modality: path}, "label": {modality: path}}``.
+        transform: volume transforms up to the intensities; they give ``image (M * k, H, W, D)``, ``label (M, H, W, D)``,
+            ``labelled (M,)``.
+        recorder: of the run folder.
+        labels: value to name, background included.
+        target: modality that is segmented.
+        table: scores of the predictions, to choose the cases that are shown; without it there is no overlay.
+        predictions: folder with predicted label volumes.
+        seed: of the split of the modality classification.
+
+    Returns:
+        The measures that were written.
+
+    Raises:
+        ValueError: if there is no subject.
+    """
+    if not data:
+        raise ValueError("data must hold at least one subject, got none.")
+    names = {int(value): name for value, name in labels.items()}
+    if table is not None and predictions is not None and len(table):
+        _overlay(recorder, data, table, Path(predictions), names, target)
+    network.eval()
+    if not isinstance(network, DAFNet):
+        return {}
+    device = next(network.parameters()).device
+    studied = [_study(network, transform(dict(item)), str(item["subject"]), device) for item in data]
+    shown = studied[len(studied) // 2]
+    _anatomies(recorder, network, shown)
+    measures: dict[str, Any] = {}
+    if network.transformer is not None and len(network.modalities) > 1:
+        measures["registration"] = _alignment(recorder, network, studied, names)
+    _traversals(recorder, network, shown)
+    measures.update(_disentanglement(network, studied, seed))
+    recorder.add_disentanglement(measures)
+    return measures
+
+
+@torch.no_grad()
+def _study(network: DAFNet, volume: Mapping[str, Any], subject: str, device: torch.device) -> _Studied:
+    stack = torch.as_tensor(volume["image"].as_tensor()).permute(3, 0, 1, 2).to(device)
+    factors = network.factors(stack)
+    image = stack[:, :: network.num_candidates]
+    seen = factors.present
+    rows = torch.where(seen[:, :, None, None], image, torch.zeros_like(image)).flatten(0, 1).unsqueeze(1)
+    logvar = network.style(factors.anatomies.flatten(0, 1), rows).logvar.unflatten(0, seen.shape)
+    label = torch.as_tensor(volume["label"].as_tensor()).permute(3, 0, 1, 2)
+    return _Studied(subject, image, label.to(device), torch.as_tensor(volume["labelled"]), factors, logvar)
+
+
+def _overlay(
+    recorder: RunRecorder,
+    data: Sequence[Mapping[str, Any]],
+    table: EvaluationTable,
+    predictions: Path,
+    names: Mapping[int, str],
+    target: str,
+) -> None:
+    by_subject = {str(item["subject"]): item for item in data}
+    scores = {s: v for s, v in subject_means(list(table)).items() if s in by_subject}
+    cases = []
+    for rank, subject in best_median_worst(scores).items():
+        item = by_subject[subject]
+        flat = {"image": item["image"][target], "subject": subject, "modality": target}
+        image = read_for_display(item["image"][target])
+        label = read_for_display(item["label"][target]).values.round().astype(np.int64)
+        predicted = read_for_display(find_prediction(predictions, flat)).values.round().astype(np.int64)
+        title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
+        cases.append(Case(title, image.values, label, predicted, image.spacing))
+    recorder.add_figure(
+        overlay_figure(cases, names, title=f"{target}: prediction and label"),
+        "overlay",
+        f"Best, median and worst test subject in {target}, chosen by mean Dice over the classes. Coloured: prediction; "
+        "white: the label.",
+    )
+
+
+def _middle(one: _Studied) -> int:
+    """The slice with the largest labelled area among those with all modalities."""
+    area = (one.label > 0).flatten(1).sum(1) * one.factors.present.all(1).to(one.label.device)
+    return int(area.argmax())
+
+
+def _anatomies(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
+    at, target = _middle(one), network.modalities.index(network.target)
+    images = {name: one.image[at, m].nan_to_num().cpu() for m, name in enumerate(network.modalities)}
+    maps = {name: one.factors.anatomies[at, m].cpu() for m, name in enumerate(network.modalities)}
+    for m, name in enumerate(network.modalities):
+        if m != target:
+            maps[f"{name}, deformed"] = one.factors.deformed[at, m].cpu()
+    maps["fused"] = one.factors.fused[at].cpu()
+    recorder.add_figure(
+        anatomy_figure(images, maps, title=f"Anatomy factors, {one.subject}"),
+        "anatomy",
+        "Anatomy channels of every modality for one slice. A channel should show the same structure in each row; fusing "
+        "takes the maximum of the target's and the deformed maps.",
+    )
+
+
+def _alignment(
+    recorder: RunRecorder, network: DAFNet, studied: Sequence[_Studied], names: Mapping[int, str]
+) -> dict[str, Any]:
+    target = network.modalities.index(network.target)
+    pairs, found = [], {}
+    for source, name in enumerate(network.modalities):
+        if source == target:
+            continue
+        before, after = [], []
+        for one in studied:
+            if not (one.labelled[source] and one.labelled[target]):
+                continue
+            usable = one.factors.present[:, [source, target]].all(1)
+            if not usable.any():
+                continue
+            pair = _warped(network, one, source, usable)
+            truth = _onehot(one.label[usable, target], len(names))
+            before.append(_volume_dice(_onehot(one.label[usable, source], len(names)), truth))
+            after.append(_volume_dice(_onehot(pair["mask"], len(names)), truth))
+            if len(pairs) < 4:
+                at = int((one.label[usable, target] > 0).flatten(1).sum(1).argmax())
+                pairs.append(_pair(one, pair, usable, at, source, target))
+        if before:
+            found[name] = {"before": float(np.mean(before)), "after": float(np.mean(after)), "subjects": len(before)}
+    if pairs:
+        source_name = next(name for name in network.modalities if name != network.target)
+        recorder.add_figure(
+            alignment_figure(pairs, names, fixed_name=network.target, moving_name=source_name, title="Alignment"),
+            "alignment",
+            "True source masks on the target before and after the deformation that the network predicts from the two "
+            "anatomies. Dice with the true target mask, mean over test subjects: "
+            + "; ".join(f"{name} {d['before']:.2f} before, {d['after']:.2f} after" for name, d in found.items())
+            + ".",
+        )
+    return found
+
+
+@torch.no_grad()
+def _warped(network: DAFNet, one: _Studied, source: int, usable: Tensor) -> dict[str, Tensor]:
+    assert network.transformer is not None
+    offsets = one.factors.offsets[usable, source]
+    image = one.image[usable, source].unsqueeze(1)
+    moved = network.transformer.spline(image + 1, offsets) - 1  # zeros enter at the border: make black zero first
+    mask = _onehot(one.label[usable, source], network.out_channels).to(moved)
+    foreground = network.transformer.spline(mask[:, 1:], offsets)
+    background = 1 - foreground.sum(1, keepdim=True)
+    return {"image": moved[:, 0], "mask": torch.cat([background, foreground], 1).argmax(1)}
+
+
+def _pair(
+    one: _Studied, warped: Mapping[str, Tensor], usable: Tensor, at: int, source: int, target: int
+) -> AlignmentPair:
+    def array(values: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+        return np.asarray(values.cpu().numpy())
+
+    return AlignmentPair(
+        one.subject,
+        fixed=array(one.image[usable, target][at]),
+        moving=array(one.image[usable, source][at]),
+        deformed=array(warped["image"][at]),
+        moving_mask=array(one.label[usable, source][at]),
+        deformed_mask=array(warped["mask"][at]),
+        fixed_mask=array(one.label[usable, target][at]),
+    )
+
+
+def _onehot(label: Tensor, classes: int) -> Tensor:
+    return torch.nn.functional.one_hot(label.long(), classes).movedim(-1, 1)
+
+
+def _volume_dice(prediction: Tensor, truth: Tensor) -> float:
+    """Mean over the foreground classes of the volume's Dice, of one-hot slices ``(D, K, H, W)``."""
+    volumes = [x.permute(1, 2, 3, 0).unsqueeze(0) for x in (prediction, truth)]
+    return float(compute_dice(*volumes, include_background=False, ignore_empty=False).mean())
+
+
+def _traversals(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
+    at = _middle(one)
+    for m, name in enumerate(network.modalities):
+        if not bool(one.factors.present[at, m]):
+            continue
+        found = latent_traversal(
+            one.factors.anatomies[at : at + 1, m], one.factors.style[at : at + 1, m], network.decode
+        )
+        recorder.add_figure(
+            traversal_figure(found, title=f"Latent traversal, {name}"),
+            f"traversal_{name}",
+            f"Images decoded from one {name} anatomy while one dimension of z runs from -3 to 3; then the correlation of "
+            "each pixel with that dimension, and the difference of the extremes.",
+        )
+
+
+def _disentanglement(network: DAFNet, studied: Sequence[_Studied], seed: int) -> dict[str, Any]:
+    anatomy, z, logvar, modality, subjects = [], [], [], [], []
+    for one in studied:
+        for m in range(len(network.modalities)):
+            seen = one.factors.present[:, m]
+            anatomy.append(one.factors.anatomies[seen, m])
+            z.append(one.factors.style[seen, m])
+            logvar.append(one.logvar[seen, m])
+            modality += [m] * int(seen.sum())
+            subjects += [one.subject] * int(seen.sum())
+    return disentanglement_report(
+        torch.cat(anatomy).cpu(),
+        torch.cat(z).cpu(),
+        torch.cat(logvar).cpu(),
+        torch.tensor(modality),
+        subjects,
+        modalities=list(network.modalities),
+        seed=seed,
+    )
