@@ -51,6 +51,13 @@ def test_every_page_is_in_the_navigation():
     assert listed == {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
 
 
+def test_every_package_is_in_the_reference():
+    packages = {f"monai_mmseg.{path.parent.name}" for path in (ROOT / "monai_mmseg").glob("*/__init__.py")}
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
+    shown = set(re.findall(r"^::: (monai_mmseg\.\w+)$", pages, re.MULTILINE))
+    assert shown == packages
+
+
 def test_every_knob_is_explained():
     configs = ROOT / "bundles/dafnet/configs"
     train, inference = (
