@@ -8,6 +8,7 @@ from monai_mmseg.engines.iteration_output import IterationOutput
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
 from monai_mmseg.engines.schedules import HoldThenCosine
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
+from monai_mmseg.engines.synchronised import synchronised
 from monai_mmseg.engines.term_monitor import TermMonitor
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "prepare_training_batch",
     "seed_data",
     "seed_random_state",
+    "synchronised",
 ]

@@ -91,7 +91,7 @@ class ResumeCheckpoint:
         self.resume, self.every = bool(resume), int(every)
 
     def attach(self, engine: Engine) -> None:
-        """Restore when ``engine`` starts, save when its epochs end.
+        """Restore when ``engine`` starts, save when its epochs have ended.
 
         Raises:
             TypeError: if ``engine`` is not an ``ObjectiveTrainer``.
@@ -99,7 +99,12 @@ class ResumeCheckpoint:
         if not isinstance(engine, ObjectiveTrainer):
             raise TypeError(f"ResumeCheckpoint works with an ObjectiveTrainer, got {type(engine).__name__}.")
         engine.add_event_handler(Events.STARTED, self.restore)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.STARTED, self._come_last)
+
+    def _come_last(self, engine: ObjectiveTrainer) -> None:
+        # all handlers are attached before the run starts, so one added now is called after them
+        if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
     def save(self, engine: ObjectiveTrainer) -> None:
         """Write the file, if it is this epoch's turn and this is process 0."""

@@ -27,8 +27,8 @@ def run(folder: Path, *, resume: bool, averaging: dict, workers: int = 0, kill_a
             "critic": torch.optim.lr_scheduler.LambdaLR(optimizers["critic"], lambda epoch: 0.9**epoch),
         }
         return [
+            ResumeCheckpoint(folder, schedules, resume=resume),  # saves after the schedules' steps all the same
             *(LrScheduleHandler(schedule, print_lr=False) for schedule in schedules.values()),
-            ResumeCheckpoint(folder, schedules, resume=resume),
         ]
 
     trainer = toy_trainer(epochs, workers=workers, handlers=handlers, averaging=averaging)

@@ -58,11 +58,12 @@ def test_every_and_the_last_epoch(tmp_path):
     handler = ResumeCheckpoint(tmp_path, every=2)
     trainer = toy_trainer(3, handlers=lambda *_: [handler])
     trainer.add_event_handler(
-        Events.EPOCH_COMPLETED,
+        Events.EPOCH_STARTED,
         lambda engine: saved.append(handler.path.exists() and torch.load(handler.path, weights_only=True)["epoch"]),
     )
     trainer.run()
-    assert saved == [False, 2, 3]
+    assert saved == [False, False, 2]
+    assert torch.load(handler.path, weights_only=True)["epoch"] == 3
 
 
 def test_without_resume_the_run_starts_anew(tmp_path):

@@ -1,0 +1,272 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Errors in configs and overrides, found before anything is trained.
+
+MONAI takes an override with any name: ``--train#trainer#max_epoch 3`` adds an entry that nobody reads, or stops with a
+message that does not list what would have been right. The checks here know which ids the config files have, which of
+them something refers to, and which arguments each ``_target_`` takes.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+import pydoc
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from inspect import Parameter, signature
+from typing import Any
+
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+from torch.utils.data import DataLoader
+
+from monai_mmseg.bundle.command_line import RunCommand, parse_run_command, run_arguments
+
+__all__ = ["ConfigError", "check_config", "check_overrides"]
+
+ALWAYS_KNOWN = frozenset(
+    {"_meta_", "imports", "initialize", "run", "finalize", "training", "evaluating", "displayable_configs", "run_name"}
+)
+"""Top-level ids that tools read without a reference in the config."""
+
+_REFERENCE = re.compile(r"[@%](?:#|::)*([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
+_SEPARATOR = re.compile(r"#|::")
+
+
+class ConfigError(ValueError):
+    """A config or an override has a name that nothing would read."""
+
+
+def check_config(
+    config_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    argv: Sequence[str] | None = None,
+    allow: Iterable[str] = (),
+) -> None:
+    """Check the config files and the overrides of the running ``python -m monai.bundle run`` command.
+
+    When to use: as first entry of a bundle's ``initialize``. Started in another way (MONAI Label, ``MonaiAlgo``, a
+    script), the command line says nothing about the config; then ``config_files`` are checked by themselves, if given.
+
+    Args:
+        config_files: files to check when the command line names none, the base first.
+        argv: command line; ``sys.argv`` by default.
+        allow: further top-level ids that overlays and overrides may add.
+
+    Raises:
+        SystemExit: with the list of errors as message, if the command line is a ``monai.bundle`` run.
+        ConfigError: with the same message otherwise.
+
+    Example:
+        In ``train.json``::
+
+            "initialize": ["$monai_mmseg.bundle.check_config(@bundle_root + '/configs/train.json')", ...]
+    """
+    command = parse_run_command(sys.argv if argv is None else argv)
+    if command is None or not command.config_files:
+        if config_files is not None:
+            files = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
+            check_overrides([os.fspath(file) for file in files], {}, allow)
+        return
+    try:
+        check_overrides(command.config_files, command.overrides, {*allow, *command.known_ids})
+    except ConfigError as error:
+        # the message alone: a traceback through MONAI's parser would bury it
+        raise SystemExit(f"Nothing was run. {error}{_hint(command)}") from None
+
+
+def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], allow: Iterable[str] = ()) -> None:
+    """Check that overlays and overrides name what exists, and that every component takes the arguments it is given.
+
+    An id that no file had before is right if its place is an argument that the component takes, or anywhere inside such
+    an argument, or if something in the merged config refers to it; top-level ids that tools read are right as well.
+
+    Args:
+        config_files: the base config and its overlays, in the order of merging.
+        overrides: values by id.
+        allow: further top-level ids that may be added.
+
+    Raises:
+        ConfigError: listing all errors, each with the closest names.
+
+    Example:
+        >>> import json, tempfile, pathlib
+        >>> layer = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "train.json"
+        ...     _ = file.write_text(json.dumps({"net": layer}))
+        ...     check_overrides([str(file)], {"net#bias": False})
+        ...     check_overrides([str(file)], {"net#bais": False})
+        Traceback (most recent call last):
+        monai_mmseg.bundle.checks.ConfigError: Errors in the config:
+          net#bais: torch.nn.Linear has no argument 'bais'; did you mean 'bias'?
+    """
+    sources = [(os.path.basename(str(f)), ConfigParser.load_config_file(f)) for f in config_files]
+    if overrides:
+        sources.append(("", dict(overrides)))
+    parser = ConfigParser(config={})
+    new: list[tuple[str, str, str | None]] = []
+    for number, (source, content) in enumerate(sources):
+        for key, value in content.items():
+            name = key.removeprefix("+")
+            if number and name not in parser and _SEPARATOR.split(name)[-1] != "_desc_":
+                new.append((source, name, _place(parser.get(), name)))
+            _merge(parser, name, value, extend=key.startswith("+"))
+    config = parser.get()
+    used = _references(config)
+    known = {*allow, *ALWAYS_KNOWN}
+    errors = []
+    for source, name, problem in new:
+        top = _SEPARATOR.split(name)[0]
+        if problem is not None and top not in known and _normal(name) not in used:
+            errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
+    errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
+    if errors:
+        raise ConfigError("Errors in the config:\n  " + "\n  ".join(errors))
+
+
+def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
+    """Set a value where MONAI would set it; an id without a place has been noted as an error."""
+    try:
+        old = parser.get(name)
+        if extend and isinstance(old, list) and isinstance(value, list):
+            parser[name] = old + copy.deepcopy(value)
+        elif extend and isinstance(old, dict) and isinstance(value, dict):
+            parser[name] = {**old, **copy.deepcopy(value)}
+        else:
+            parser[name] = copy.deepcopy(value)
+    except (KeyError, IndexError, ValueError):
+        return
+
+
+def _place(config: Any, name: str) -> str | None:
+    """What is wrong with adding an id to the config; ``None`` if its place is an argument of a component."""
+    steps = _SEPARATOR.split(name)
+    node, inside = config, False
+    for depth, step in enumerate(steps):
+        last = depth == len(steps) - 1
+        if isinstance(node, list):
+            if not step.isdigit() or int(step) >= len(node):
+                return f"{'#'.join(steps[:depth])!r} is a list of {len(node)}, it has no entry {step!r}."
+            node = node[int(step)]
+            continue
+        if not isinstance(node, dict):
+            return f"{'#'.join(steps[:depth])!r} is {node!r}, which has no parts."
+        if step not in node:
+            if "_target_" in node:
+                return _argument_error(node["_target_"], step)
+            if inside and last:
+                return None
+            others = [_join([*steps[:depth], str(key)]) for key in node if key != "_meta_"]
+            return _unknown(_join(steps[: depth + 1]), [*others, *(run_arguments() if not depth else ())])
+        inside = inside or "_target_" in node
+        node = node[step]
+    return None
+
+
+def _argument_errors(config: Any, name: str = "") -> Iterator[str]:
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield from _component_errors(config, name)
+        for key, value in config.items():
+            yield from _argument_errors(value, _join([name, str(key)]))
+    elif isinstance(config, list):
+        for index, value in enumerate(config):
+            yield from _argument_errors(value, _join([name, str(index)]))
+
+
+def _component_errors(config: Mapping[str, Any], name: str) -> Iterator[str]:
+    target = config["_target_"]
+    if not isinstance(target, str) or target.startswith(("$", "@", "%")):
+        return
+    if _find(target) is None:
+        if "_disabled_" not in config:
+            yield f"{name}: _target_ {target!r} cannot be found."
+        return
+    for key in config:
+        if problem := _argument_error(target, key):
+            yield f"{_join([name, key])}: {problem}"
+
+
+def _argument_error(target: Any, key: str) -> str | None:
+    if key in ConfigComponent.non_arg_keys or not isinstance(target, str):
+        return None
+    accepted = _accepted(target)
+    if accepted is None or key in accepted:
+        return None
+    close = difflib.get_close_matches(key, accepted, n=3)
+    hint = f"did you mean {_either(close)}?" if close else f"it takes {', '.join(accepted) or 'none'}."
+    return f"{target} has no argument {key!r}; {hint}"
+
+
+@cache
+def _accepted(target: str) -> tuple[str, ...] | None:
+    """Keyword arguments of a target; ``None`` if it takes any, or cannot tell."""
+    found = _find(target)
+    if found is None:
+        return None
+    classes = [found]
+    if isinstance(found, type) and issubclass(found, DataLoader):
+        classes.append(DataLoader)  # MONAI's loaders hand their further keywords on to it
+    names: list[str] = []
+    for item in classes:
+        try:
+            parameters = list(signature(item).parameters.values())
+        except (TypeError, ValueError):
+            return None
+        names += [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
+        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    return None if open_ended else tuple(dict.fromkeys(names))
+
+
+@cache
+def _find(target: str) -> Any:
+    module = _locator().get_component_module_name(target)
+    path = target if module is None else f"{module[0] if isinstance(module, list) else module}.{target}"
+    try:
+        return pydoc.locate(path)
+    except pydoc.ErrorDuringImport:
+        return None
+
+
+@cache
+def _locator() -> ComponentLocator:
+    return ComponentLocator()
+
+
+def _references(config: Any) -> set[str]:
+    """Normalised ids that some value refers to, and their parents."""
+    if isinstance(config, dict):
+        return set().union(*(_references(value) for value in config.values()))
+    if isinstance(config, list):
+        return set().union(*(_references(value) for value in config))
+    if not isinstance(config, str) or config[:1] not in {"@", "$", "%"}:
+        return set()
+    found = set()
+    for name in _REFERENCE.findall(config):
+        steps = _SEPARATOR.split(name)
+        found |= {"#".join(steps[: depth + 1]) for depth in range(len(steps))}
+    return found
+
+
+def _normal(name: str) -> str:
+    return "#".join(_SEPARATOR.split(name))
+
+
+def _join(steps: Sequence[str]) -> str:
+    return "#".join(step for step in steps if step)
+
+
+def _unknown(name: str, others: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(others), n=3)
+    return f"there is no {name!r}" + (f"; did you mean {_either(close)}?" if close else ", and nothing refers to it.")
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(repr(name) for name in names)
+
+
+def _hint(command: RunCommand) -> str:
+    return f"\n(config files: {', '.join(command.config_files)})"

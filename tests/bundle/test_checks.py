@@ -1,0 +1,169 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+
+import monai.bundle
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from monai_mmseg.bundle import ConfigError, check_config, check_overrides
+from monai_mmseg.bundle.command_line import parse_run_command
+from tests.bundle.toy_bundle import write_bundle
+
+MAIN = "somewhere/monai/bundle/__main__.py"
+
+
+@pytest.fixture
+def train(tmp_path):
+    return write_bundle(tmp_path / "toy")
+
+
+def overlay(train, content, name="overlay.json"):
+    path = train.parent / name
+    path.write_text(json.dumps(content))
+    return [str(train), str(path)]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"train#trainer#max_epochs": 3},
+        {"train::trainer::max_epochs": 3},
+        {"train#trainer#clip_norm": 1.0},  # an argument the file does not mention
+        {"train#trainer#_disabled_": True},
+        {"train#dataloader#drop_last": True},  # MONAI's loader hands it on to PyTorch's
+        {"train#handlers#0#every": 2},
+        {"weights#fit#adversarial": 0.5},
+        {"weights": {"fit": {}}},
+        {"_meta_#version": "1.0.0"},
+        {"bundle_root": "elsewhere"},
+        {"run_name": "site-1"},
+    ],
+)
+def test_right_overrides_pass(train, overrides):
+    check_overrides([str(train)], overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train#trainer#max_epoch": 3}, "ObjectiveTrainer has no argument 'max_epoch'; did you mean 'max_epochs'"),
+        ({"train::trainer::max_epoch": 3}, "ObjectiveTrainer has no argument 'max_epoch'; did you mean 'max_epochs'"),
+        ({"learning_rat": 1}, "there is no 'learning_rat'; did you mean 'learning_rate'"),
+        ({"trackin": "mlflow"}, "did you mean 'tracking'"),
+        ({"train#trianer#max_epochs": 1}, "there is no 'train#trianer'; did you mean 'train#trainer'"),
+        ({"weights#fti": {}}, "there is no 'weights#fti'; did you mean 'weights#fit'"),
+        ({"train#handlers#9#every": 2}, "'train#handlers' is a list of 4, it has no entry '9'"),
+        ({"train#dataloader#drop_lst": True}, "DataLoader has no argument 'drop_lst'; did you mean 'drop_last'"),
+        ({"val_interval#x": 1}, "'val_interval' is 1, which has no parts"),
+        ({"qqq": 1}, "there is no 'qqq', and nothing refers to it"),
+        ({"averaging": {"_target_": "monai_mmseg.engines.WeightAveraging", "dcay": 1}}, "averaging#dcay: .*'decay'"),
+        ({"network_def#_target_": "tests.engines.toy.ToyNet"}, "_target_ 'tests.engines.toy.ToyNet' cannot be found"),
+    ],
+)
+def test_wrong_overrides_name_what_is_close(train, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        check_overrides([str(train)], overrides)
+
+
+def test_every_error_is_listed(train):
+    with pytest.raises(ConfigError) as error:
+        check_overrides([str(train)], {"learning_rat": 1, "train#trainer#max_epoch": 1})
+    assert str(error.value).count("did you mean") == 2
+
+
+def test_overlays(train):
+    good = {
+        "_desc_": "a setting",
+        "learning_rate": 0.1,
+        "network_def#dropout": 0.0,
+        "momentum": 0.5,
+        "optimizers#fit#betas": "$[@momentum, 0.9]",
+        "+train#handlers": [{"_target_": "GarbageCollector"}],
+    }
+    check_overrides(overlay(train, good), {})
+    with pytest.raises(ConfigError, match=r"overlay.json: momentm: there is no 'momentm'"):
+        check_overrides(overlay(train, {**good, "momentm": 0.1}), {})
+    with pytest.raises(ConfigError, match=r"train#handlers#4#trigger_evnt: GarbageCollector has no argument"):
+        check_overrides(overlay(train, {"+train#handlers": [{"_target_": "GarbageCollector", "trigger_evnt": 1}]}), {})
+
+
+def test_wrong_argument_in_the_file_itself(tmp_path):
+    train = write_bundle(tmp_path / "toy", averaging={"_target_": "monai_mmseg.engines.WeightAveraging", "start": 3})
+    with pytest.raises(ConfigError, match="averaging#start: .*did you mean 'start_epoch'"):
+        check_overrides([str(train)], {})
+
+
+def test_command_line_forms(tmp_path):
+    args = tmp_path / "args.json"
+    args.write_text(json.dumps({"config_file": "a.json", "lr": 1, "run_id": "training"}))
+    call = parse_run_command(
+        [MAIN, "run", "--args_file", str(args), "--lr", "2", "--resume", "--net-x=[1, 2]", "-q", "-1"]
+    )
+    assert (call.config_files, call.arguments["run_id"]) == (["a.json"], "training")
+    assert call.overrides == {"lr": 2, "resume": True, "net_x": [1, 2], "q": -1}
+    call = parse_run_command([MAIN, "run", "training", "--config_file=['a.json', 'b.json']", "--", "--verbose"])
+    assert (call.config_files, call.overrides, call.known_ids) == (["a.json", "b.json"], {}, {"training"})
+    call = parse_run_command([MAIN, "run", "--config_file", "a.json,b.json", "--tracking", "mlflow", "--run_id", "go"])
+    assert call.config_files == ["a.json", "b.json"]
+    assert {"experiment_name", "tracking_uri", "go"} <= call.known_ids
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["monailabel", "start_server", "--app", "x", "--conf", "models", "toy"],
+        ["pytest", "run", "--train#trainer#max_epoch", "3"],
+        [MAIN, "ckpt_export", "--config_file", "inference.json", "--filepth", "x"],
+        [],
+    ],
+)
+def test_words_of_other_programs_are_no_errors(train, argv):
+    check_config(argv=argv)
+    check_config(train, argv=argv)
+
+
+def test_other_programs_still_get_the_check_of_the_files(tmp_path):
+    train = write_bundle(tmp_path / "toy", averaging={"_target_": "monai_mmseg.engines.WeightAveraging", "start": 3})
+    with pytest.raises(ConfigError, match="did you mean 'start_epoch'"):
+        check_config(str(train), argv=["monailabel"])
+    workflow = ConfigWorkflow(str(train), workflow_type="train")
+    with pytest.raises(RuntimeError) as error:
+        workflow.initialize()
+    assert "did you mean 'start_epoch'" in str(error.value.__cause__)
+
+
+def test_run_in_this_process(train, monkeypatch):
+    overrides = {"train#trainer#max_epochs": 2}
+    words = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", [MAIN, "run", "training", "--config_file", str(train), *words])
+    monai.bundle.run(run_id="training", config_file=str(train), **overrides)
+    models = train.parent.parent / "models"
+    assert sorted(p.name for p in models.iterdir()) == ["model.pt", "resume.pt"]
+    assert torch.load(models / "resume.pt", weights_only=True)["epoch"] == 2
+    # the same command with resume and a larger total goes on
+    monai.bundle.run(run_id="training", config_file=str(train), resume=True, **{"train#trainer#max_epochs": 3})
+    assert torch.load(models / "resume.pt", weights_only=True)["iteration"] == 9
+
+
+@pytest.mark.slow
+def test_misspelt_override_stops_a_plain_run(train, repository):
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(train)]
+    done = subprocess.run(
+        [*command, "--train#trainer#max_epoch", "3"],
+        cwd=repository,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Nothing was run. Errors in the config:\n  train#trainer#max_epoch: " in done.stderr
+    assert "did you mean 'max_epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (train.parent.parent / "models").exists()
