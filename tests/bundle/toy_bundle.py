@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 TRAIN = {
-    "imports": ["$import monai_mmseg.bundle", "$import torch"],
+    "imports": ["$import torch", "$import monai_mmseg"],
     "bundle_root": ".",
     "ckpt_dir": "$@bundle_root + '/models'",
     "output_dir": "$@bundle_root + '/eval'",
@@ -110,6 +110,7 @@ def write_bundle(folder: Path, **changes) -> Path:
     configs = folder / "configs"
     configs.mkdir(parents=True)
     content = {**TRAIN, "bundle_root": str(folder), **changes}
-    content["imports"] = ["$import torch", "$import monai_mmseg", "$import monai_mmseg.bundle as checks"]
     (configs / "train.json").write_text(json.dumps(content))
+    versions = dict.fromkeys(("version", "monai_version", "pytorch_version", "numpy_version"), "1.0.0")
+    (configs / "metadata.json").write_text(json.dumps(versions))
     return configs / "train.json"
