@@ -56,7 +56,7 @@ def copy_label(
     if not _nearly_parallel(label_affine, affine):
         return _nearest_voxel(label, to_source, (rows, columns, depth))
     center = ((rows - 1) / 2, (columns - 1) / 2)
-    partner = pair_slices(affine, depth, label_affine, label.shape[2], center=center).index
+    partner, _ = pair_slices(affine, depth, label_affine, label.shape[2], center=center)
     grid = np.indices((rows, columns), dtype=np.float64).reshape(2, -1)
     out = np.zeros((rows, columns, depth), dtype=np.int16)
     for at in range(depth):
@@ -120,7 +120,8 @@ def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, 
         logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
     written: dict[str, Path] = {}
     for subject in both:
-        label, image = nib.load(labels[subject]), nib.load(images[subject])
+        label: Any = nib.load(labels[subject])
+        image: Any = nib.load(images[subject])
         values = _volume(np.asanyarray(label.dataobj), labels[subject])
         shape = (*image.shape, 1)[:3]
         copied = _slices_last(values, label.affine, shape, image.affine)

@@ -29,6 +29,7 @@ _Markup, _ = optional_import("markupsafe", name="Markup")
 logger = logging.getLogger(__name__)
 
 TEMPLATE = "report.html.j2"
+ABOUT = ("what", "status", "started", "seed", "git", "machine")  # what the template prints of run.json
 
 
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -105,7 +106,8 @@ def page_values(content: RunContent) -> dict[str, Any]:
         )
     return {
         "title": str(about.get("name") or content.run_dir.resolve().name),
-        "about": about,
+        "known": bool(about),
+        "about": {key: about.get(key) for key in ABOUT},
         "duration": _duration(about.get("duration_s")),
         "headline": top,
         "tables": list(zip([methods_table(table, modality) for modality in order], strips, strict=True)),

@@ -120,8 +120,8 @@ def contours(
     """
     classes = np.pad(np.asarray(label), 1)  # a class at the border of the image gets a closed line too
     rows, columns = np.arange(classes.shape[0]) - 1, np.arange(classes.shape[1]) - 1
-    # Neighbours share a border: the smaller class is drawn last, or its whole outline would vanish under the larger.
-    for value in sorted(values, key=lambda value: -int((classes == value).sum())):
+    # Neighbours share a border: what lies inside is drawn last, or its whole outline would vanish under the outer one.
+    for value in sorted(values, key=lambda value: -_extent(classes == value)):
         mask = classes == value
         if mask.any():
             axes.contour(
@@ -137,6 +137,12 @@ def contours(
     axes.set_ylim(classes.shape[0] - 2.5, -0.5)
 
 
+def _extent(mask: NDArray[np.bool_]) -> int:
+    """Pixels of the bounding box: a ring is larger than what it surrounds, however thin it is."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)) if rows.size else 0
+
+
 def label_legend(
     figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, str]] | None = None
 ) -> None:
@@ -148,10 +154,13 @@ def label_legend(
         lines: name to (colour, line style).
     """
     handles = [
-        _Line2D([], [], color=label_color(value), lw=3, label=name) for value, name in labels.items() if value != 0
+        _Line2D([], [], color=label_color(value), lw=3, label=plain(name))
+        for value, name in labels.items()
+        if value != 0
     ]
     handles += [
-        _Line2D([], [], color=color, ls=style, lw=1.5, label=name) for name, (color, style) in (lines or {}).items()
+        _Line2D([], [], color=color, ls=style, lw=1.5, label=plain(name))
+        for name, (color, style) in (lines or {}).items()
     ]
     if handles:
         figure.legend(

@@ -1,0 +1,129 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Copy baseline: known shifts, oblique grids, swapped axes, and MONAI's resampling as the other opinion."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import ResampleToMatch
+
+from monai_mmseg.__main__ import main
+from monai_mmseg.baselines import copy_baseline, copy_label
+from monai_mmseg.evaluation import evaluate_predictions
+
+
+def affine(spacing, origin=(0.0, 0.0, 0.0), degrees=0.0):
+    angle = math.radians(degrees)
+    out = np.eye(4)
+    turn = np.array([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
+    out[:3, :3] = turn @ np.diag(spacing)
+    out[:3, 3] = origin
+    return out
+
+
+@pytest.fixture
+def label():
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 4, (5, 6, 4))
+    return np.kron(coarse, np.ones((3, 3, 1), dtype=int))  # 15 x 18 x 4
+
+
+def test_same_grid_is_unchanged(label):
+    grid = affine((1.5, 1.5, 8), (3, -20, 40), 25)
+    np.testing.assert_array_equal(copy_label(label, grid, label.shape, grid), label)
+
+
+def test_shift_by_whole_voxels(label):
+    moved = copy_label(label, affine((2, 2, 8)), label.shape, affine((2, 2, 8), (4, -2, 0)))
+    np.testing.assert_array_equal(moved[:-2, 1:], label[2:, :-1])
+    assert not moved[-2:].any()  # nothing is known there
+    assert not moved[:, 0].any()
+
+
+def test_far_slices_get_the_nearest_one(label):
+    found = copy_label(label, affine((1, 1, 8)), (15, 18, 9), affine((1, 1, 8), (0, 0, -20)))
+    # positions -20, -12, -4, 4 (half way: the lower), 12, 20, 28, 36, 44 against 0, 8, 16, 24
+    for at, partner in enumerate([0, 0, 0, 0, 1, 2, 3, 3, 3]):
+        np.testing.assert_array_equal(found[:, :, at], label[:, :, partner])
+
+
+def test_finer_grid_agrees_with_monai(label):
+    # inside of the source volume and off the half-way points both must say the same
+    source, target = affine((2, 2, 8), (0, 0, 0), 20), affine((0.91, 0.7, 3), (1.13, 0.3, 0.2), 20)
+    shape = (28, 44, 8)
+    ours = copy_label(label, source, shape, target)
+    theirs = ResampleToMatch(mode="nearest", padding_mode="zeros")(
+        MetaTensor(torch.as_tensor(label[None]).float(), affine=torch.as_tensor(source)),
+        MetaTensor(torch.zeros(1, *shape), affine=torch.as_tensor(target)),
+    )
+    np.testing.assert_array_equal(ours, theirs[0].numpy().astype(int))
+
+
+def test_crossing_stacks_take_the_nearest_voxel(label):
+    # a sagittal stack and an axial one share no slice
+    target = np.eye(4)[:, [2, 1, 0, 3]]
+    found = copy_label(label, np.eye(4), (4, 18, 15), target)
+    np.testing.assert_array_equal(found, label.transpose(2, 1, 0))
+
+
+@pytest.fixture
+def data(tmp_path, label):
+    def write(name, values, grid):
+        nib.save(nib.Nifti1Image(values, grid), tmp_path / name)
+        return str(tmp_path / name)
+
+    grid = affine((1, 1, 8), (5, 5, 5), 10)
+    cine = write("s1_cine.nii.gz", np.zeros((15, 18, 4), dtype=np.int16), grid)
+    seg = write("s1_cine_label.nii.gz", label.astype(np.uint8), grid)
+    # the target's file has its slices first
+    turned = grid[:, [2, 0, 1, 3]]
+    lge = write("s1_lge.nii.gz", np.zeros((4, 15, 18), dtype=np.int16), turned)
+    truth = write("s1_lge_label.nii.gz", np.ascontiguousarray(label.transpose(2, 0, 1)).astype(np.uint8), turned)
+    items = [
+        {"image": cine, "label": seg, "modality": "cine", "subject": "s1"},
+        {"image": lge, "label": truth, "modality": "lge", "subject": "s1"},
+        {"image": lge, "modality": "lge", "subject": "s2"},
+    ]
+    return items, tmp_path
+
+
+def test_files_are_predictions_on_the_targets_grid(data, caplog):
+    items, root = data
+    written = copy_baseline(items, "cine", "lge", root / "out")
+    assert written == {"s1": root / "out" / "s1" / "s1_lge_seg.nii.gz"}
+    assert "No cine label to copy for 1 subjects: s2" in caplog.text
+    image = nib.load(written["s1"])
+    np.testing.assert_allclose(image.affine, nib.load(items[1]["image"]).affine)
+    labels = {0: "background", 1: "a", 2: "b", 3: "c"}
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=labels, method="copy")
+    assert [row.dice for row in table] == [1.0, 1.0, 1.0]
+
+
+def test_the_targets_labels_are_not_opened(data):
+    items, root = data
+    (root / "s1_lge_label.nii.gz").write_bytes(b"not to be read")
+    assert list(copy_baseline(items, "cine", "lge", root / "out")) == ["s1"]
+
+
+def test_wrong_use(data):
+    items, root = data
+    with pytest.raises(ValueError, match="two modalities, got 'lge' twice"):
+        copy_baseline(items, "lge", "lge", root)
+    with pytest.raises(ValueError, match=r"'bold' label and a 'lge' image, got none; there are \['cine', 'lge'\]"):
+        copy_baseline(items, "bold", "lge", root)
+
+
+def test_command(data, capsys):
+    items, root = data
+    listing = {"name": "x", "labels": {"0": "b", "1": "a"}, "test": items[:2]}
+    (root / "datalist.json").write_text(json.dumps(listing))
+    words = ["baseline", "copy", str(root / "datalist.json"), "--source", "cine", "--target", "lge", "--out"]
+    assert main([*words, str(root / "out")]) == 0
+    assert "1 label volumes copied from cine to lge" in capsys.readouterr().out

@@ -1,0 +1,205 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Files in, scores out: worked out by hand, and every way to compare the wrong things is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_mmseg.__main__ import main
+from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions, find_prediction, score_rows
+
+SPACING = (1.0, 2.0, 8.0)
+LABELS = {0: "background", 1: "organ", 2: "tumour"}
+# rotated by 30 degrees in plane, as scanners do
+ANGLE = math.radians(30)
+ROTATION = np.array([[math.cos(ANGLE), -math.sin(ANGLE), 0], [math.sin(ANGLE), math.cos(ANGLE), 0], [0, 0, 1]])
+AFFINE = np.eye(4)
+AFFINE[:3, :3] = ROTATION @ np.diag(SPACING)
+AFFINE[:3, 3] = (-20, 5, 100)
+
+
+def write(path, values, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values, affine), path)
+    return str(path)
+
+
+def box(columns, value=1, shape=(10, 10, 3), dtype=np.uint8):
+    volume = np.zeros(shape, dtype=dtype)
+    volume[2:6, columns, 1] = value
+    return volume
+
+
+@pytest.fixture
+def data(tmp_path):
+    items = []
+    for subject in ("s1", "s2"):
+        image = write(tmp_path / "images" / f"{subject}_lge.nii.gz", np.zeros((10, 10, 3), dtype=np.int16))
+        label = write(tmp_path / "labels" / f"{subject}_lge.nii.gz", box(slice(2, 6)))
+        items.append({"image": image, "label": label, "modality": "lge", "subject": subject})
+    items.append({"image": items[0]["image"], "modality": "cine", "subject": "s1"})
+    write(tmp_path / "out" / "s1_lge_seg.nii.gz", box(slice(3, 7)))
+    write(tmp_path / "out" / "s2_lge_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
+    return items, tmp_path
+
+
+def test_scores_by_hand(data):
+    items, root = data
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net")
+    organ, tumour, missed, _ = table
+    # 4 x 4 voxels shifted by one of 2 mm: 2 * 12 / 32; border columns differ by one step
+    assert (organ.subject, organ.name, organ.dice) == ("s1", "organ", 0.75)
+    assert organ.hausdorff == pytest.approx(2.0)
+    assert tumour.empty
+    assert (tumour.dice, tumour.hausdorff95) == (1.0, 0.0)
+    assert missed.missed
+    assert missed.dice == 0.0
+    # the diagonal of the image: 10 x 1, 10 x 2, 3 x 8 mm
+    assert missed.surface_distance == pytest.approx(math.sqrt(10**2 + 20**2 + 24**2))
+
+
+def test_penalty_is_taken_and_stated(data):
+    items, root = data
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net", penalty=50.0)
+    assert [row.hausdorff for row in table if row.missed] == [50.0]
+    assert table.methods["net"].penalty == 50.0
+
+
+def test_mapping_gives_the_same_as_a_folder(data):
+    items, root = data
+    files = {subject: root / "out" / f"{subject}_lge_seg.nii.gz" for subject in ("s1", "s2")}
+    by_file = evaluate_predictions(items, files, modality="lge", labels=LABELS)
+    assert by_file == evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+
+
+def test_subjects_can_be_chosen(data):
+    items, root = data
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, subjects=["s1"])
+    assert table.subjects() == ["s1"]
+    with pytest.raises(ValueError, match=r"got \['s9'\] too"):
+        evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, subjects=["s1", "s9"])
+
+
+def test_failures_cannot_be_left_out(data):
+    items, root = data
+    (root / "out" / "s2_lge_seg.nii.gz").unlink()
+    with pytest.raises(ValueError, match=r"one file for subject 's2', got none; looked for s2_lge\[_seg\]\.nii\.gz"):
+        evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+    with pytest.raises(ValueError, match=r"got none for \['s2'\]"):
+        evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
+
+
+def test_unlabelled_items_are_left_out_and_said(data, caplog):
+    items, root = data
+    del items[1]["label"]
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+    assert table.subjects() == ["s1"]
+    assert "1 of 2 lge images have no label" in caplog.text
+    with pytest.raises(ValueError, match="at least one labelled 'cine' image"):
+        evaluate_predictions(items, root / "out", modality="cine", labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("values", "affine", "message"),
+    [
+        (box(slice(3, 7), shape=(10, 10, 4)), AFFINE, r"one shape, got \(10, 10, 4\) and \(10, 10, 3\)"),
+        (box(slice(3, 7)), AFFINE + np.diag([0.2, 0, 0, 0]), "in one place"),
+        (box(slice(3, 7), value=7), AFFINE, r"declared labels only \(0 background.*got also \[7\]"),
+        (box(slice(3, 7), value=0.5, dtype=np.float32), AFFINE, r"whole numbers, one class a voxel, got \[0\.5\]"),
+        (box(slice(3, 7), value=np.nan, dtype=np.float32), AFFINE, r"whole numbers"),
+        (np.zeros((10, 10, 3, 2), dtype=np.uint8), AFFINE, r"3 axes, got shape \(10, 10, 3, 2\)"),
+    ],
+)
+def test_wrong_predictions_are_refused_with_their_path(data, values, affine, message):
+    items, root = data
+    write(root / "out" / "s1_lge_seg.nii.gz", values, affine)
+    with pytest.raises(ValueError, match=message) as caught:
+        evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+    assert "s1_lge_seg.nii.gz" in str(caught.value)
+
+
+def test_rounding_of_a_header_is_no_other_place(data):
+    items, root = data
+    write(root / "out" / "s1_lge_seg.nii.gz", box(slice(3, 7)), AFFINE + 1e-5)
+    assert len(evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)) == 4
+
+
+def test_unreadable_file(data):
+    items, root = data
+    (root / "out" / "s1_lge_seg.nii.gz").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"s1_lge_seg\.nii\.gz cannot be read as an image"):
+        evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+
+
+def test_wrong_use(data):
+    items, root = data
+    with pytest.raises(ValueError, match=r"modality must be one of \['cine', 'lge'\], got 'bold'"):
+        evaluate_predictions(items, root / "out", modality="bold", labels=LABELS)
+    with pytest.raises(ValueError, match="labels must be given with a list of items"):
+        evaluate_predictions(items, root / "out", modality="lge")
+    with pytest.raises(ValueError, match="at least one foreground class"):
+        score_rows(box(0), box(0), labels={0: "b"}, spacing=SPACING, method="a", modality="b", subject="c")
+    with pytest.raises(ValueError, match="one image of a modality per subject"):
+        evaluate_predictions([*items, items[0]], root / "out", modality="lge", labels=LABELS)
+    same = root / "out" / "s1_lge_seg.nii.gz"
+    with pytest.raises(ValueError, match="for both 's1' and 's2'"):
+        evaluate_predictions(items, {"s1": same, "s2": same}, modality="lge", labels=LABELS)
+    with pytest.raises(ValueError, match="must be a folder or a mapping"):
+        evaluate_predictions(items, root / "nowhere", modality="lge", labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "lge_seg.nii.gz",
+        "lge.nii.gz",
+        "s1_lge_seg.nii",
+        "s1/lge_seg.nii.gz",
+        "lge/lge_seg.nii.gz",
+        "s1/lge/lge_trans.nii.gz",
+    ],
+)
+def test_places_of_predictions(tmp_path, place):
+    item = {"image": str(tmp_path / "data" / "s1" / "lge.nii.gz"), "subject": "s1"}
+    path = tmp_path / "out" / place
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert find_prediction(tmp_path / "out", item) == path
+
+
+def test_several_predictions_are_one_too_many(tmp_path):
+    item = {"image": "data/s1/lge.nii.gz", "subject": "s1"}
+    for name in ("lge.nii.gz", "lge_seg.nii.gz"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"one file for subject 's1', got \["):
+        find_prediction(tmp_path, item)
+
+
+def test_the_image_is_not_its_own_prediction(tmp_path):
+    image = tmp_path / "lge.nii.gz"
+    image.touch()
+    with pytest.raises(ValueError, match="got none"):
+        find_prediction(tmp_path, {"image": str(image), "subject": "s1"})
+
+
+def test_command(data, capsys):
+    items, root = data
+    relative = [
+        {key: value.replace(f"{root}/", "") if key in ("image", "label") else value for key, value in item.items()}
+        for item in items
+    ]
+    listing = {"name": "x", "labels": {str(k): v for k, v in LABELS.items()}, "test": relative}
+    (root / "datalist.json").write_text(json.dumps(listing))
+    words = ["evaluate", str(root / "datalist.json"), str(root / "out"), "--modality", "lge"]
+    assert main([*words, "--out", str(root / "scores"), "--method", "my net", "--penalty", "30"]) == 0
+    assert "0.375 ± 0.530" in capsys.readouterr().out  # 0.75 and 0
+    table = EvaluationTable.from_json(root / "scores" / "my_net.json")
+    assert table.methods["my net"].penalty == 30
+    assert main([*words, "--out", str(root / "scores"), "--sektion", "test"]) == 2
+    assert "--section" in capsys.readouterr().err

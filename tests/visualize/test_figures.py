@@ -1,0 +1,237 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Every figure: the panels it promises, files that are not blank, and no text read as a formula."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_mmseg.evaluation import latent_traversal
+from monai_mmseg.visualize import (
+    LABEL_COLORS,
+    AlignmentPair,
+    Case,
+    Thumbnail,
+    alignment_figure,
+    anatomy_figure,
+    best_median_worst,
+    contact_sheet,
+    curves_figure,
+    label_color,
+    overlay_figure,
+    read_for_display,
+    save_figure,
+    traversal_figure,
+)
+from monai_mmseg.visualize.alignment import checkerboard
+from monai_mmseg.visualize.figure import contours, display_window, focus, new_figure, panel, pick_slices
+
+LABELS = {0: "background", 1: "LV", 2: "myo_$x^$"}
+GENERATOR = np.random.default_rng(0)
+
+
+def picture(depth=None):
+    shape = (24, 30) if depth is None else (24, 30, depth)
+    label = np.zeros(shape, dtype=np.int64)
+    label[8:16, 10:20] = 2
+    label[10:14, 12:18] = 1
+    return label + 0.1 * GENERATOR.standard_normal(shape), label
+
+
+def saved(figure, tmp_path):
+    """Standard deviation of the grey values of the saved picture, and its shape."""
+    path = save_figure(figure, tmp_path / "new" / "a.png", dpi=60)
+    pixels = mpl.image.imread(path)[..., :3]
+    return pixels.std(), pixels
+
+
+def drawn(figure):
+    """Panels that hold an image or a line."""
+    return [axes for axes in figure.axes if axes.images or axes.lines]
+
+
+def test_overlay(tmp_path):
+    image, label = picture(6)
+    cases = [Case("a $1", image, label, np.roll(label, 2, 0), (1.5, 1.0)), Case("b", image[..., :2], label[..., :2])]
+    figure = overlay_figure(cases, LABELS, slices=3, title="100 % & $5")
+    assert len(figure.axes) == 2 * 2 * 3
+    assert len(drawn(figure)) == 2 * 3 + 2 * 2
+    contour_rows = [len(axes.collections) for axes in figure.axes[3:6]]
+    assert contour_rows == [4, 4, 4]  # two classes, predicted and true
+    spread, pixels = saved(figure, tmp_path)
+    assert spread > 0.1
+    assert pixels.shape[0] > 200
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["LV (predicted)", r"myo_\$x^\$ (predicted)", "label"]
+
+
+def test_overlay_without_label_or_prediction():
+    image, label = picture(3)
+    figure = overlay_figure([Case("plain", image), Case("labelled", image, label)], LABELS, zoom=False)
+    assert [len(axes.collections) for axes in figure.axes if axes.images][:6] == [0] * 6
+    with pytest.raises(ValueError, match="at least one case"):
+        overlay_figure([], LABELS)
+    with pytest.raises(ValueError, match=r"label must have the shape of the image \(24, 30, 3\).*\(odd\)"):
+        overlay_figure([Case("odd", image, label[..., :2])], LABELS)
+    with pytest.raises(ValueError, match=r"shape \(H, W, D\)"):
+        overlay_figure([Case("flat", image[..., 0])], LABELS)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"a": 0.1}, {"worst": "a"}),
+        ({"a": 0.1, "b": 0.9}, {"best": "b", "worst": "a"}),
+        ({"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.4, "e": 0.6}, {"best": "b", "median": "c", "worst": "a"}),
+        ({"b": 0.5, "a": 0.5, "c": 0.5}, {"best": "a", "median": "b", "worst": "c"}),
+    ],
+)
+def test_best_median_worst(scores, expected):
+    assert best_median_worst(scores) == expected
+
+
+def test_anatomy(tmp_path):
+    maps = GENERATOR.random((4, 24, 30)) > 0.5
+    image, _ = picture()
+    figure = anatomy_figure(
+        {"cine": image, "lge": image}, {"cine": maps, "lge": maps, "cine, deformed": maps}, title="s1"
+    )
+    assert len(figure.axes) == 3 * 5
+    assert len(drawn(figure)) == 3 * 5 - 1  # the deformed anatomy has no image
+    assert saved(figure, tmp_path)[0] > 0.1
+    with pytest.raises(ValueError, match="with one C for all"):
+        anatomy_figure({}, {"a": maps, "b": maps[:2]})
+
+
+def test_alignment(tmp_path):
+    image, label = picture()
+    pair = AlignmentPair("s1", image, np.roll(image, 3, 1), image, np.roll(label, 3, 1), label, label)
+    figure = alignment_figure([pair, pair._replace(fixed_mask=None)], LABELS, fixed_name="LGE", moving_name="cine")
+    assert len(drawn(figure)) == 10
+    assert [axes.get_title() for axes in figure.axes[:3]] == [
+        "cine and its mask",
+        "mask on LGE, before",
+        "mask on LGE, after",
+    ]
+    assert [len(axes.collections) for axes in figure.axes[:10]] == [2, 4, 4, 0, 0, 2, 2, 2, 0, 0]
+    assert saved(figure, tmp_path)[0] > 0.1
+    with pytest.raises(ValueError, match="pair 's1' must have one shape"):
+        alignment_figure([pair._replace(moving=image[:-1])], LABELS)
+
+
+def test_checkerboard_alternates():
+    board = checkerboard(np.array([[0.0, 1.0] * 4] * 8), np.full((8, 8), 7.0), tiles=4)
+    assert board[:2, :2].tolist() == [[0, 1], [0, 1]]  # the first image
+    assert board[:2, 2:4].tolist() == [[0, 0], [0, 0]]  # the second, which is flat
+    assert board[2:4, 2:4].tolist() == [[0, 1], [0, 1]]
+
+
+def test_traversal(tmp_path):
+    found = latent_traversal(
+        torch.rand(1, 1, 12, 16), torch.zeros(1, 3), lambda a, z: a * z[:, :1, None, None], steps=5
+    )
+    figure = traversal_figure(found, title="z")
+    assert len([axes for axes in figure.axes if axes.images]) == 3 * 7
+    assert saved(figure, tmp_path)[0] > 0.1
+    volume = found._replace(images=found.images[..., None])
+    with pytest.raises(ValueError, match=r"shape \(D, S, H, W\)"):
+        traversal_figure(volume)
+
+
+def test_curves(tmp_path):
+    terms = {"generator/kl": [1.0, 0.5, None], "generator/a$b$": [1.0, math.nan, 2.0], "fake": [1e9, 1.0, 0.0]}
+    figure = curves_figure([1, 2, 3], terms, columns=2)
+    assert len(figure.axes) == 4
+    assert len(drawn(figure)) == 3
+    colors = [axes.lines[0].get_color() for axes in drawn(figure)]
+    assert colors[0] == colors[1] != colors[2]  # one colour a phase
+    assert saved(figure, tmp_path)[0] > 0.03
+    with pytest.raises(ValueError, match=r"one value an epoch \(2\), got others for \['a'\]"):
+        curves_figure([1, 2], {"a": [1.0]})
+    with pytest.raises(ValueError, match="at least one term"):
+        curves_figure([], {})
+
+
+def test_contact_sheet(tmp_path):
+    image, label = picture(5)
+    label[..., :3] = 0
+    sheet = contact_sheet(
+        [Thumbnail("s1", image, label), Thumbnail("s2", image), Thumbnail("s3", image[..., 0])], LABELS, columns=2
+    )
+    titles = [axes.get_title() for axes in drawn(sheet)]
+    assert titles == ["s1 [5/5]", "s2 [3/5]", "s3"]  # of the labelled slices 4 and 5 the upper middle
+    assert saved(sheet, tmp_path)[0] > 0.1
+    with pytest.raises(ValueError, match="at least one picture"):
+        contact_sheet([], LABELS)
+
+
+def test_colours_can_be_told_apart():
+    assert [label_color(k) for k in range(1, 9)] == list(LABEL_COLORS)
+    rgb = np.array([mpl.colors.to_rgb(color) for color in LABEL_COLORS])
+    lightness = np.sort(rgb @ [0.2126, 0.7152, 0.0722])
+    assert len(set(LABEL_COLORS)) == len(LABEL_COLORS)
+    assert min(b - a for a, b in pairwise(lightness)) >= 0
+    with pytest.raises(ValueError, match="foreground value"):
+        label_color(0)
+
+
+def test_contour_of_what_lies_inside_is_drawn_last():
+    axes = new_figure(2, 2).add_subplot()
+    ring = np.zeros((20, 20), dtype=int)
+    ring[2:18, 2:18] = 2
+    ring[3:17, 3:17] = 1  # more pixels than the thin ring around it
+    contours(axes, ring, [1, 2])
+    assert [mpl.colors.to_hex(lines.get_edgecolor()[0]).upper() for lines in axes.collections] == [
+        label_color(2),
+        label_color(1),
+    ]
+
+
+def test_contour_at_the_border_is_closed():
+    axes = new_figure(2, 2).add_subplot()
+    contours(axes, np.ones((4, 6), dtype=int), [1, 2])
+    (line,) = axes.collections
+    (path,) = line.get_paths()
+    np.testing.assert_allclose(path.vertices[0], path.vertices[-1])
+    assert axes.get_xlim() == (-0.5, 5.5)
+    assert axes.get_ylim() == (3.5, -0.5)
+
+
+def test_windows_and_views():
+    assert display_window([np.nan, np.inf]) == (0.0, 1.0)
+    assert display_window([5.0, 5.0]) == (5.0, 6.0)
+    assert pick_slices(np.zeros((2, 2, 4)), 4, 9) == [0, 1, 2, 3]
+    label = np.zeros((2, 2, 9))
+    label[..., 3:6] = 1
+    assert pick_slices(label, 9, 2) == [3, 5]
+    assert focus(np.zeros((5, 7))) == (slice(0, 5), slice(0, 7))
+    with pytest.raises(ValueError, match=r"shape \(H, W\)"):
+        panel(new_figure(1, 1).add_subplot(), np.zeros((2, 2, 2)))
+
+
+def test_volumes_are_turned_for_display():
+    # RAS array: x to the right, y to the front, z to the head; a bright corner at right, front
+    array = torch.zeros(1, 4, 6, 3)
+    array[0, -1, -1, :] = 1
+    volume = MetaTensor(array, affine=torch.diag(torch.tensor([1.0, 1.5, 8.0, 1.0])))
+    turned = read_for_display(volume)
+    assert turned.values.shape == (6, 4, 3)
+    assert turned.spacing == (1.5, 1.0)
+    # radiological view: front is up, the patient's right is on the left
+    assert turned.values[0, 0].tolist() == [1, 1, 1]
+    assert turned.values.sum() == 3
+
+
+def test_no_global_figure_is_left():
+    import matplotlib.pyplot as plt
+
+    image, _ = picture()
+    contact_sheet([Thumbnail("a", image)], LABELS)
+    assert plt.get_fignums() == []
