@@ -24,7 +24,7 @@ def find_datalist(
 ) -> Path:
     """Path of ``datalist.json`` in ``dataset_dir``, after making the phantom if that is what the folder stands for.
 
-    A bundle calls it where its data are first needed, never while a config is parsed, so opening a bundle writes nothing.
+    A bundle calls it where its data are first needed, not while a config is parsed: opening a bundle writes nothing.
 
     Args:
         dataset_dir: folder with ``datalist.json``.
@@ -48,8 +48,8 @@ def find_datalist(
         return found
     if phantom_dir is None or Path(dataset_dir).absolute() != Path(phantom_dir).absolute():
         raise FileNotFoundError(
-            f"dataset_dir must hold datalist.json, but {found.as_posix()} is not there; the bundle's docs/README.md says "
-            "how to write one, and without a dataset_dir the bundle makes a phantom."
+            f"dataset_dir must hold datalist.json, but {found.as_posix()} is not there; the bundle's docs/README.md "
+            "says how to write one, and without a dataset_dir the bundle makes a phantom."
         )
     from monai_mmseg.data.phantom import make_heart_phantom
 
@@ -59,7 +59,7 @@ def find_datalist(
 
 
 def read_items(
-    datalist: str | os.PathLike[str],
+    datalist: str | Path,
     section: str = "training",
     *,
     fold: int | None = None,
@@ -116,8 +116,8 @@ def inference_items(
     """What a bundle's inference runs on: one item per subject, without labels.
 
     Args:
-        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is no such section), or
-            a folder of NIfTI files, each an image of the target or a 4D stack of all modalities.
+        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none), or a folder
+            of NIfTI files, each an image of the target or a 4D stack of all modalities.
         modalities: names of the modalities that the network knows.
         section: section of the datalist.
         phantom_dir: see :func:`find_datalist`.

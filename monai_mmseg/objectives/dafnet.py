@@ -26,11 +26,11 @@ Batch = Mapping[str, Any]
 
 
 class DAFNetObjective(Objective):
-    """Disentangle, align and fuse: the losses of Chartsias et al., IEEE TMI 2020, arXiv:1911.04417, for ``M`` modalities.
+    """Disentangle, align and fuse, for ``M`` modalities: Chartsias et al., IEEE TMI 2020, arXiv:1911.04417.
 
-    Use it to train a :class:`~monai_mmseg.networks.nets.DAFNet` on slices of several modalities of the same subjects, any of
-    which may be absent or not annotated. Each term is a **sum over branches** (one own path per modality, one per ordered
-    pair of modalities) of the **mean over the rows that exist**; a branch without rows adds zero.
+    Use it to train a :class:`~monai_mmseg.networks.nets.DAFNet` on slices of several modalities of the same subjects,
+    any of which may be absent or not annotated. Each term is a **sum over branches** (one own path per modality, one per
+    ordered pair of modalities) of the **mean over the rows that exist**; a branch without rows adds zero.
 
     ======================  =========================================================================  ======
     generator term          what                                                                       weight
@@ -46,13 +46,13 @@ class DAFNetObjective(Objective):
 
     The phases ``mask_discriminator`` and ``image_discriminators`` hold ``least_squares`` (``mean (D(real) - 1)^2 +
     mean D(fake)^2``) and ``spectral`` (the paper code's soft penalty; zero unless the discriminators ask for it). They
-    reuse the generator's outputs, detached. When ``mask_discriminator`` is updated ``M`` times a step (the paper's way is
-    two), update ``u`` sees the fakes in the frame of modality ``u``; with one update it sees all frames.
+    reuse the generator's outputs, detached. When ``mask_discriminator`` is updated ``M`` times a step (the paper: two),
+    update ``u`` sees the fakes in the frame of modality ``u``; with one update it sees all frames.
 
     With ``network.num_candidates = k > 1`` the cross terms are weighted sums over the ``k`` candidate slices, with the
     balancer's weights; the adversarial terms see the first candidate only.
 
-    Differs from the paper: one optimiser for labelled and unlabelled samples, which may share a batch; the cross-entropy
+    Differs from the paper: one optimiser for labelled and unlabelled samples, which may share a batch; cross-entropy
     has its arguments in the named order unless ``swapped_cross_entropy``; the image discriminators' fakes are the
     generator's own renderings (own and deformed anatomy), without the extra one of an anatomy deformed away; real masks
     are the annotated masks of the batch.
@@ -83,6 +83,7 @@ class DAFNetObjective(Objective):
         ['adversarial_image', 'adversarial_mask', 'kl', 'latent', 'offset', 'reconstruction', 'supervised']
     """
 
+    network: DAFNet
     phases: tuple[str, ...] = ("generator", "mask_discriminator", "image_discriminators")
     default_weights: ClassVar[dict[str, dict[str, float]]] = {
         "generator": {
@@ -168,7 +169,8 @@ class DAFNetObjective(Objective):
             return self._generator(batch, rows)
         if not previous or "mask_fakes" not in previous:
             raise ValueError(
-                f"previous must hold the outputs of phase 'generator' for phase {phase!r}, got {sorted(previous or {})}."
+                f"previous must hold the outputs of phase 'generator' for phase {phase!r}, "
+                f"got {sorted(previous or {})}."
             )
         if phase == "mask_discriminator":
             return self._mask_discriminator(batch, rows, previous)
@@ -216,6 +218,7 @@ class DAFNetObjective(Objective):
         weight = anatomy.new_ones(len(rows.sample))
         if self.candidates > 1:
             overlap = anatomy_overlap(moved, fixed).view(-1, self.candidates)
+            assert self.network.balancer is not None
             weight = torch.cat([weight[: len(rows.own)], self.network.balancer(overlap).flatten()])
         return moved, offsets, weight
 
@@ -295,7 +298,8 @@ class DAFNetObjective(Objective):
         score = discriminator(torch.cat([real.to(fake), fake])).float()
         loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), mask)
         loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten(), None)
-        return PhaseOutput({"least_squares": loss, "spectral": discriminator.spectral_penalty()}, {})  # type: ignore[operator]
+        penalty: Tensor = discriminator.spectral_penalty()  # type: ignore[operator]
+        return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
 
     # ---- helpers
     def _plan(self, batch: Batch) -> PairedRows:
@@ -313,8 +317,8 @@ class DAFNetObjective(Objective):
         expected = self.num_modalities * self.candidates
         if image.shape[1] != expected:
             raise ValueError(
-                f"image must have {self.num_modalities} modalities x {self.candidates} candidates = {expected} channels, "
-                f"got shape {tuple(image.shape)}."
+                f"image must have {self.num_modalities} modalities x {self.candidates} candidates = {expected} "
+                f"channels, got shape {tuple(image.shape)}."
             )
         return image.unflatten(1, (self.num_modalities, self.candidates)).unsqueeze(3)
 

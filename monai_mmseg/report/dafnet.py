@@ -64,10 +64,10 @@ def describe_dafnet(
     source mask on the target before and after the predicted deformation, which says whether the transformer registers.
 
     Args:
-        network: trained; it is put into eval mode. A network without anatomy factors (a baseline) gets the overlay only.
+        network: trained; it is put into eval mode. One without anatomy factors (a baseline) gets the overlay only.
         data: subjects, ``{"subject", "image": {modality: path}, "label": {modality: path}}``.
-        transform: volume transforms up to the intensities; they give ``image (M * k, H, W, D)``, ``label (M, H, W, D)``,
-            ``labelled (M,)``.
+        transform: volume transforms up to the intensities; they give ``image (M * k, H, W, D)``, ``label``
+            ``(M, H, W, D)`` and ``labelled (M,)``.
         recorder: of the run folder.
         labels: value to name, background included.
         target: modality that is segmented.
@@ -158,8 +158,8 @@ def _anatomies(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
     recorder.add_figure(
         anatomy_figure(images, maps, title=f"Anatomy factors, {one.subject}"),
         "anatomy",
-        "Anatomy channels of every modality for one slice. A channel should show the same structure in each row; fusing "
-        "takes the maximum of the target's and the deformed maps.",
+        "Anatomy channels of every modality for one slice. A channel should show the same structure in each row; "
+        "fusing takes the maximum of the target's and the deformed maps.",
     )
 
 
@@ -167,7 +167,8 @@ def _alignment(
     recorder: RunRecorder, network: DAFNet, studied: Sequence[_Studied], names: Mapping[int, str]
 ) -> dict[str, Any]:
     target = network.modalities.index(network.target)
-    pairs, found = [], {}
+    pairs: list[AlignmentPair] = []
+    found: dict[str, Any] = {}
     for source, name in enumerate(network.modalities):
         if source == target:
             continue
@@ -250,8 +251,8 @@ def _traversals(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
         recorder.add_figure(
             traversal_figure(found, title=f"Latent traversal, {name}"),
             f"traversal_{name}",
-            f"Images decoded from one {name} anatomy while one dimension of z runs from -3 to 3; then the correlation of "
-            "each pixel with that dimension, and the difference of the extremes.",
+            f"Images decoded from one {name} anatomy while one dimension of z runs from -3 to 3; then the correlation "
+            "of each pixel with that dimension, and the difference of the extremes.",
         )
 
 

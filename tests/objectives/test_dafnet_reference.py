@@ -4,6 +4,9 @@
 
 import pytest
 import torch
+
+from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
+from monai_mmseg.objectives import DAFNetObjective
 from tests.reference_loading import (
     SETTINGS_OF_GENERATOR_STEP,
     classes_of,
@@ -14,9 +17,6 @@ from tests.reference_loading import (
     read_vectors,
     vector_of,
 )
-
-from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
-from monai_mmseg.objectives import DAFNetObjective
 
 BRANCHES = {
     "adversarial_mask": "advm_m{}",

@@ -1,0 +1,3 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Speed and accuracy, measured; run from the repository root as ``python -m benchmarks.<name>``."""

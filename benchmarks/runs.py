@@ -1,0 +1,106 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Train and evaluate a bundle with overlays, as a user does: two commands, resumable, one folder a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monai_mmseg.evaluation import EvaluationTable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Run(NamedTuple):
+    """One training and its evaluation."""
+
+    name: str  # of the method in tables
+    overlays: tuple[str, ...]  # files in the bundle's configs folder, without ending, after train.json
+    overrides: Mapping[str, Any] = {}
+
+
+class Result(NamedTuple):
+    """What a run left behind."""
+
+    folder: Path
+    table: EvaluationTable
+    seconds: float  # of training and evaluation
+
+
+def command(bundle: str, run_id: str, configs: Sequence[str], overrides: Mapping[str, Any]) -> list[str]:
+    """The command line that runs a bundle."""
+    files = [f"bundles/{bundle}/configs/{config}.json" for config in configs]
+    line = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+    for key, value in overrides.items():
+        line += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+    return line
+
+
+def train_and_evaluate(
+    run: Run,
+    folder: Path,
+    dataset_dir: Path,
+    *,
+    bundle: str = "dafnet",
+    overrides: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    echo: bool = False,
+) -> Result:
+    """Run the two commands, or read what they left if they ran before.
+
+    Args:
+        run: what to run.
+        folder: where everything goes; a run that was cut off is taken up at its last epoch.
+        dataset_dir: folder with ``datalist.json``.
+        bundle: name of the bundle.
+        overrides: further overrides of both commands.
+        threads: CPU threads of each command.
+        echo: print the commands.
+
+    Returns:
+        The table of the test subjects.
+
+    Raises:
+        RuntimeError: if a command fails; the message names its log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scores, clock = folder / "metrics" / f"{run.name}.json", folder / "seconds.json"
+    if not (scores.is_file() and clock.is_file()):
+        common = {
+            "dataset_dir": str(dataset_dir.resolve()),
+            "ckpt_dir": str((folder / "models").resolve()),
+            "output_dir": str(folder.resolve()),
+            "method": run.name,
+            **run.overrides,
+            **(overrides or {}),
+        }
+        start = time.monotonic()
+        before = json.loads(clock.read_text())["seconds"] if clock.is_file() else 0.0
+        for run_id, configs, more in (
+            ("training", ("train", *run.overlays), {"resume": True}),
+            ("evaluating", ("train", *run.overlays, "evaluate"), {}),
+        ):
+            _call(command(bundle, run_id, configs, {**common, **more}), folder / f"{run_id}.log", threads, echo=echo)
+        clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))
+    return Result(folder, EvaluationTable.from_json(scores), json.loads(clock.read_text())["seconds"])
+
+
+def _call(line: list[str], log: Path, threads: int, *, echo: bool) -> None:
+    if echo:
+        shown = ["python", *line[1:]]
+        print("$", shlex.join(part.replace(str(ROOT) + os.sep, "") for part in shown), flush=True)
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONWARNINGS="ignore")
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    with log.open("w") as file:
+        code = subprocess.run(line, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
+    if code:
+        last = [text for text in log.read_text(errors="replace").splitlines() if text.strip()][-1:]
+        raise RuntimeError(f"a command ended with status {code}; its log is {log}. Last line: {' '.join(last)}")
