@@ -1,0 +1,73 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""A training writes its own run folder, also when it fails or goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ignite.engine import Engine, Events
+
+from monai_mmseg.handlers import RunRecord
+from monai_mmseg.report import read_terms, write_report
+
+
+def trainer(fail_at=None):
+    def step(engine, batch):
+        if engine.state.epoch == fail_at:
+            raise FloatingPointError("fit/error is NaN")
+        engine.state.metrics.update({"fit/error": 1.0 / engine.state.epoch, "other": 3.0, "fit/text": "no number"})
+
+    return Engine(step)
+
+
+def test_terms_and_validation_share_a_line(tmp_path):
+    engine, validator = trainer(), Engine(lambda engine, batch: engine.state.metrics.update({"dice": 0.5}))
+    RunRecord(tmp_path, "a", seed=4, validator=validator).attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED(every=2), lambda: validator.run([0]))
+    engine.run([0, 1], max_epochs=3)
+    epochs, terms = read_terms(tmp_path / "terms.csv")
+    assert epochs == [1, 2, 3]
+    assert terms == {"fit/error": [1.0, 0.5, pytest.approx(1 / 3)], "validation/dice": [None, 0.5, None]}
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert (about["status"], about["seed"]) == ("completed", 4)
+    assert "fit" in write_report(tmp_path).read_text()
+
+
+def test_validation_before_the_line_and_before_training(tmp_path):
+    engine, validator = trainer(), Engine(lambda engine, batch: engine.state.metrics.update({"dice": 0.5}))
+    engine.add_event_handler(Events.STARTED, lambda: validator.run([0]))
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: validator.run([0]))
+    RunRecord(tmp_path, "a", validator=validator).attach(engine)
+    engine.run([0], max_epochs=1)
+    assert read_terms(tmp_path / "terms.csv") == ([1], {"validation/dice": [0.5], "fit/error": [1.0]})
+
+
+def test_failure_is_noted_and_raised(tmp_path):
+    engine = trainer(fail_at=2)
+    RunRecord(tmp_path, "a").attach(engine)
+    with pytest.raises(FloatingPointError, match="fit/error is NaN"):
+        engine.run([0], max_epochs=3)
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
+    assert "epoch 2: FloatingPointError: fit/error is NaN" in (tmp_path / "warnings.txt").read_text()
+    assert read_terms(tmp_path / "terms.csv")[0] == [1]
+
+
+def test_resumed_run_replaces_its_lines(tmp_path):
+    first = trainer()
+    RunRecord(tmp_path, "a").attach(first)
+    first.run([0], max_epochs=4)
+    again = Engine(lambda engine, batch: engine.state.metrics.update({"fit/error": 9.0}))
+    RunRecord(tmp_path, "a").attach(again)
+    again.load_state_dict({"epoch": 2, "max_epochs": 3, "epoch_length": 1})
+    again.run([0])
+    assert read_terms(tmp_path / "terms.csv") == ([1, 2, 3], {"fit/error": [1.0, 0.5, 9.0]})
+
+
+def test_only_the_first_process_writes(tmp_path):
+    engine = trainer()
+    engine.state.rank = 1
+    RunRecord(tmp_path / "run", "a").attach(engine)
+    engine.run([0], max_epochs=1)
+    assert not (tmp_path / "run").exists()
