@@ -1,0 +1,135 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from monai_mmseg.data import assign_folds, group_by_subject, load_datalist, read_datalist, write_folds
+
+
+def item(subject="s1", modality="a", **more):
+    return {"image": f"{subject}/{modality}.nii.gz", "modality": modality, "subject": subject, **more}
+
+
+def write(folder, items, **more):
+    content = {"modalities": ["a", "b"], "labels": {"0": "background", "1": "x"}, "training": items, **more}
+    path = folder / "datalist.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_paths_are_absolute_and_names_are_left_alone(tmp_path):
+    (tmp_path / "s1").mkdir()  # a folder of the subject's name: MONAI's reader would turn the subject into its path
+    loaded = load_datalist(write(tmp_path, [item(label="s1/label.nii.gz")]))
+    assert loaded == [
+        {
+            "image": str(tmp_path / "s1/a.nii.gz"),
+            "label": str(tmp_path / "s1/label.nii.gz"),
+            "modality": "a",
+            "subject": "s1",
+        }
+    ]
+
+
+def test_names_of_labels_and_order_of_modalities(tmp_path):
+    content = read_datalist(write(tmp_path, [item()], labels={"10": "z", "0": "background", "2": "y"}))
+    assert content.labels == {0: "background", 2: "y", 10: "z"}
+    assert content.modalities == ["a", "b"]
+
+
+def test_folds_select(tmp_path):
+    path = write(tmp_path, [item(f"s{n}", fold=n % 3) for n in range(6)])
+    assert [one["subject"] for one in load_datalist(path, fold=1)] == ["s1", "s4"]
+    assert [one["subject"] for one in load_datalist(path, exclude_fold=[0, 1])] == ["s2", "s5"]
+    assert [one["subject"] for one in load_datalist(path, fold=[0, 2], exclude_fold=0)] == ["s2", "s5"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"fold": 7}, ValueError, r"no item has fold \[7\], there are \[0, 1\]"),
+        ({"fold": 0, "exclude_fold": 0}, ValueError, "no item is left"),
+        ({"section": "trianing"}, KeyError, "Did you mean 'training'"),
+    ],
+)
+def test_wrong_selections(tmp_path, kwargs, error, message):
+    path = write(tmp_path, [item("s1", fold=0), item("s2", fold=1)])
+    with pytest.raises(error, match=message):
+        load_datalist(path, **kwargs)
+
+
+def test_folds_that_are_not_there_name_the_command(tmp_path):
+    with pytest.raises(ValueError, match="mmseg data split"):
+        load_datalist(write(tmp_path, [item()]), fold=0)
+
+
+def test_every_problem_of_the_form_is_listed(tmp_path):
+    path = write(
+        tmp_path,
+        [{"image": "a.nii", "modality": "c", "subjct": "s1", "label": "", "fold": "x"}, 3],
+        modalites=["a"],
+        labels={"one": "x"},
+    )
+    with pytest.raises(ValueError, match="datalist.json") as caught:
+        read_datalist(path)
+    for part in (
+        "unknown key 'modalites' (did you mean 'modalities'?)",
+        "training[0]: unknown key 'subjct' (did you mean 'subject'?)",
+        "training[0]: key 'subject' must be a non-empty string, got None",
+        "training[0]: 'label' must be a path or left out",
+        "training[0]: 'fold' must be a number from 0, got 'x'",
+        "modality 'c' is not declared",
+        "training[1]: an item must be an object, got int",
+        "'labels' must map numbers to names",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "not a JSON file"), ("[]", "must be a JSON object, got list")])
+def test_other_files_are_refused(tmp_path, text, message):
+    (tmp_path / "list.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_datalist(tmp_path / "list.json")
+    with pytest.raises(FileNotFoundError, match="no such datalist"):
+        read_datalist(tmp_path / "lost.json")
+
+
+def test_groups():
+    items = [item("s2", "b", label="l", pairs={"a": {"0": 1}}), item("s1", "a"), item("s2", "a"), item("s3", "c")]
+    groups = group_by_subject(items, ["a", "b"])
+    assert [group["subject"] for group in groups] == ["s2", "s1"]
+    assert list(groups[0]["image"]) == ["a", "b"]
+    assert groups[0]["label"] == {"b": "l"}
+    assert groups[0]["pairs"] == {"a": {"0": 1}}
+    with pytest.raises(ValueError, match="subject 's1' has two images of modality 'a'"):
+        group_by_subject([item(), item()])
+
+
+def test_folds_are_by_subject_even_and_seeded():
+    items = [item(f"s{n}", modality) for n in range(11) for modality in "ab"]
+    folded = assign_folds(items, 4, seed=3)
+    of = {}
+    for one in folded:
+        of.setdefault(one["subject"], set()).add(one["fold"])
+    assert all(len(folds) == 1 for folds in of.values())
+    sizes = [sum(folds == {fold} for folds in of.values()) for fold in range(4)]
+    assert sorted(sizes) == [2, 3, 3, 3]
+    assert folded == assign_folds(items, 4, seed=3)
+    assert folded != assign_folds(items, 4, seed=4)
+    assert "fold" not in items[0]
+    with pytest.raises(ValueError, match=r"number of subjects \(11\), got 12"):
+        assign_folds(items, 12)
+
+
+def test_writing_folds_keeps_the_rest(tmp_path):
+    path = write(tmp_path, [item(f"s{n}") for n in range(4)], description="kept")
+    write_folds(path, folds=2)
+    content = json.loads(path.read_text())
+    assert content["description"] == "kept"
+    assert content["training"][0]["image"] == "s0/a.nii.gz"
+    assert sorted(one["fold"] for one in content["training"]) == [0, 0, 1, 1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["datalist.json"]
+    with pytest.raises(ValueError, match="out must lie in the folder"):
+        write_folds(path, tmp_path / "other" / "list.json", folds=2)

@@ -1,0 +1,207 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.transforms import Compose, ResizeWithPadOrCropd
+
+from monai_mmseg.data import PairedSliceDataset, load_datalist, mask_labels, write_stacks
+from monai_mmseg.transforms import (
+    LoadImageModalitiesd,
+    OrientSlicesd,
+    ScaleIntensitySlicesd,
+    SpacingInPlaned,
+    StackModalitiesd,
+    rotation_augmentation,
+)
+from tests.synthetic_volumes import rotation, write_study
+
+MODALITIES = ["cine", "lge"]
+KEYS = ["image", "label"]
+GRIDS = {"cine": ((32, 30, 8), (3.0, 3.2, 9.0)), "lge": ((26, 29, 10), (3.6, 3.4, 8.0))}
+
+
+def volumes(modalities=MODALITIES, **stack):
+    return Compose(
+        [
+            LoadImageModalitiesd(modalities=modalities, target="lge"),
+            OrientSlicesd(KEYS, allow_missing_keys=True),
+            SpacingInPlaned(KEYS, (4.0, 4.0), mode=["bilinear", "nearest"], allow_missing_keys=True),
+            ResizeWithPadOrCropd(KEYS, (32, 32, -1), mode=["edge", "constant"], allow_missing_keys=True),
+            StackModalitiesd(modalities=modalities, target="lge", **stack),
+            ScaleIntensitySlicesd("image"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def datalist(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study"), GRIDS, axes=rotation(40, 30, 20))
+
+
+def dataset(data, **kwargs):
+    return PairedSliceDataset(data, volumes(), modalities=MODALITIES, **kwargs)
+
+
+def test_items_are_what_the_contract_says(datalist):
+    data = dataset(load_datalist(datalist))
+    assert isinstance(data, Dataset)
+    assert len(data.data) == 2
+    assert len(data) == 20
+    batch = next(iter(DataLoader(data, batch_size=5)))
+    assert batch["image"].shape == (5, 2, 32, 32)
+    assert batch["label"].shape == (5, 2, 32, 32)
+    assert (batch["image"].dtype, batch["label"].dtype) == (torch.float32, torch.int64)
+    assert batch["present"].shape == batch["labelled"].shape == (5, 2)
+    assert batch["present"].dtype == batch["labelled"].dtype == torch.bool
+    assert torch.isfinite(batch["image"]).all()
+    assert batch["image"].abs().max() <= 1
+    assert not isinstance(data[0]["image"], MetaTensor)
+
+
+def test_candidates_of_every_slice_are_there(datalist):
+    transform = volumes(num_candidates=3, candidates="random")
+    data = PairedSliceDataset(load_datalist(datalist), transform, modalities=MODALITIES)
+    item = data[3]
+    assert item["image"].shape == (6, 32, 32)
+    assert all(not torch.equal(item["image"][3], item["image"][row]) for row in (4, 5))
+
+
+def test_what_is_absent_is_marked_not_guessed(datalist):
+    items = [one for one in load_datalist(datalist) if (one["subject"], one["modality"]) != ("s1", "cine")]
+    data = dataset(mask_labels(items, "lge", 0.0))
+    first = data[0]
+    assert first["present"].tolist() == [False, True]
+    assert first["labelled"].tolist() == [False, False]
+    assert not first["image"][0].any()
+    assert not first["label"].any()
+    second = data[len(data) - 3]
+    assert second["present"].tolist() == [True, True]
+    assert second["labelled"].tolist() == [True, False]
+
+
+def test_absent_candidates_repeat_the_paired_slice():
+    image = torch.rand(4, 6, 6, 2)
+    image[1, :, :, 0] = torch.nan
+    image[2:, :, :, 1] = torch.nan
+    present = torch.tensor([[True, True], [True, True]])
+    data = PairedSliceDataset([{}], lambda _: {"image": image, "present": present}, modalities=MODALITIES)
+    torch.testing.assert_close(data[0]["image"][1], image[0, :, :, 0])
+    assert data[1]["present"].tolist() == [True, False]
+    assert not data[1]["image"][2:].any()
+
+
+def test_which_slices_are_kept(datalist):
+    items = load_datalist(datalist)
+    everything = len(dataset(items))
+    foreground = dataset(items, keep="foreground")
+    assert 0 < len(foreground) < everything
+    assert all(item["label"].any() for item in foreground)
+    unlabelled = [{k: v for k, v in one.items() if k != "label"} for one in items]
+    assert len(dataset(unlabelled, keep="foreground")) == everything  # no label says nothing about the organ
+    with pytest.raises(ValueError, match="no slice of 2 subjects is left with keep='labelled'"):
+        dataset(unlabelled, keep="labelled")
+    lonely = [one for one in items if one["modality"] == "lge"]
+    with pytest.raises(ValueError, match="keep='paired'"):
+        dataset(lonely, keep="paired")
+
+
+def test_draws_depend_on_seed_epoch_and_item_alone(datalist):
+    items = load_datalist(datalist)
+
+    def read(order, workers=0, epoch=1, seed=7):
+        data = dataset(items, slice_transform=rotation_augmentation())
+        data.set_epoch(seed, epoch)
+        loader = torch.utils.data.DataLoader(data, batch_size=None, sampler=order, num_workers=workers)
+        return dict(zip(order, (item["image"] for item in loader), strict=True))
+
+    forward, backward = read(list(range(6))), read(list(range(5, -1, -1)), workers=2)
+    assert all(torch.equal(forward[place], backward[place]) for place in range(6))
+    assert not torch.equal(forward[0], read([0], epoch=2)[0])
+    assert not torch.equal(forward[0], read([0], seed=8)[0])
+
+
+def test_workers_that_live_on_see_the_next_epoch(datalist):
+    data = dataset(load_datalist(datalist), slice_transform=rotation_augmentation())
+    loader = torch.utils.data.DataLoader(data, batch_size=20, num_workers=1, persistent_workers=True)
+    seen = []
+    for epoch in (0, 1, 0):
+        data.set_epoch(0, epoch)
+        seen.append(next(iter(loader))["image"])
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_without_epochs_draws_follow_the_seed_and_differ(datalist):
+    data = dataset(load_datalist(datalist), slice_transform=rotation_augmentation()).set_random_state(3)
+    first, second = data[0]["image"], data[0]["image"]
+    assert not torch.equal(first, second)
+    assert torch.equal(data.set_random_state(3)[0]["image"], first)
+
+
+def test_without_a_cache_items_are_the_same(datalist):
+    items = load_datalist(datalist)
+    kept, read = dataset(items), dataset(items, cache=False)
+    for place in (0, 19, 2):
+        assert torch.equal(kept[place]["image"], read[place]["image"])
+    assert len(read._subjects) == 1  # the last one only
+
+
+def test_whole_subjects_are_at_hand(datalist):
+    data = dataset(load_datalist(datalist))
+    whole = data.subject(1)
+    assert whole["subject"] == "s2"
+    assert whole["image"].shape == (2, 32, 32, 10)
+    torch.testing.assert_close(whole["image"][..., 2], data[12]["image"])
+
+
+def test_items_of_monai_label(datalist, tmp_path):
+    written, skipped = write_stacks(datalist, target="lge", out=tmp_path)
+    assert (len(written), skipped) == (2, [])
+    items = [{"image": str(path), "label": str(tmp_path / "labels" / "final" / path.name)} for path in written]
+    stacked, flat = dataset(items), dataset(load_datalist(datalist))
+    assert len(stacked) == len(flat)
+    assert stacked[0]["present"].tolist() == [True, True]
+    assert stacked[0]["labelled"].tolist() == [False, True]  # the label of a stack is the target's
+    torch.testing.assert_close(stacked[3]["image"][1], flat[3]["image"][1], atol=1e-4, rtol=0)
+    assert torch.equal(stacked[3]["label"][1], flat[3]["label"][1])
+    # cine is sampled twice, on the grid of the file and on the lattice: it may blur, not move
+    inner = flat.subject(0)["present"][0]
+    pair = [one.subject(0)["image"][0][..., inner].flatten().numpy() for one in (stacked, flat)]
+    assert np.corrcoef(*pair)[0, 1] > 0.99
+
+
+def test_a_grouped_list_and_an_empty_mask(datalist, tmp_path):
+    from tests.synthetic_volumes import body, centered_affine, write
+
+    affine = centered_affine((20, 20, 4), (4, 4, 9))
+    image, label = body((20, 20, 4), affine)
+    item = {
+        "subject": "x",
+        "image": {"lge": write(tmp_path / "i.nii.gz", image, affine)},
+        "label": {"lge": write(tmp_path / "l.nii.gz", np.zeros_like(label), affine)},
+    }
+    data = dataset([item])
+    assert len(data) == 4
+    assert data[0]["labelled"].tolist() == [False, True]
+    assert data[0]["subject"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda items: dataset([]), "data holds no item"),
+        (lambda items: dataset(items, keep="some"), "got 'some'"),
+        (lambda items: dataset([*items, {"image": "x"}]), "data mixes 4 flat items with 1"),
+        (
+            lambda items: PairedSliceDataset(items, Compose(volumes().transforms[:4]), modalities=MODALITIES),
+            "is StackModalitiesd part of it",
+        ),
+    ],
+)
+def test_errors(datalist, make, message):
+    with pytest.raises(ValueError, match=message):
+        make(load_datalist(datalist))
