@@ -20,7 +20,7 @@ HEART_LABELS = {0: "background", 1: "LV", 2: "myocardium", 3: "RV"}
 
 TISSUE = {name: np.uint8(number) for number, name in enumerate(HEART_TISSUES)}
 
-# Cavity length, cavity radius and wall thickness (mm): a dilated heart with a thick wall, chosen for a small network: on a
+# Cavity length, cavity radius and wall thickness (mm): a dilated heart with a thick wall, for small networks: on a
 # 64 x 64 grid of 2.8 mm the radius is 7.7 to 9.5 pixels and the wall 3.4 to 4.5, enough to be learnt.
 LENGTH, RADIUS, WALL = (80.0, 96.0), (21.5, 26.5), (9.5, 12.5)
 # How much the long axis differs between subjects (degrees about each axis) and the heart's place in the chest (mm).
