@@ -37,7 +37,9 @@ class Phase:
             parameter.requires_grad_(True)
 
     def step(self) -> None:
-        """Clip the gradients and let the optimiser step."""
+        """Clip the gradients and let the optimiser step, unless the batch gave this phase no gradient at all."""
+        if all(parameter.grad is None for parameter in self.parameters):
+            return
         if self.clip_norm is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self.optimizer)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.engines.phase import make_phases
+from monai_mmseg.objectives import PhaseOutput
 from tests.engines.toy import PHASES, ToyNetwork, ToyObjective, toy_items, toy_trainer
 
 
@@ -220,6 +221,41 @@ def test_mixed_precision_on_cpu():
     assert kinds == {torch.bfloat16}
     assert trainer.state.output["loss"].dtype == torch.float32
     assert all(phase.scaler is None for phase in trainer.phases)
+
+
+def test_scaled_gradients_make_the_same_steps_and_skip_overflow():
+    batch = joined(toy_items(4))
+    plain = deterministic_trainer([batch] * 3, clip_norm=0.1)
+    scaled = deterministic_trainer([batch] * 3, clip_norm=0.1)
+    for phase in scaled.phases:  # on a GPU with float16 the trainer makes them itself
+        phase.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    plain.run()
+    scaled.run()
+    for mine, other in zip(scaled.objective.parameters(), plain.objective.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-6)
+    before = [p.detach().clone() for p in scaled.objective.network.parameters()]
+    for p in scaled.objective.network.parameters():
+        p.grad = torch.full_like(p, float("inf"))
+    scaled.phases[0].scaler.scale(torch.ones(1))
+    scaled.phases[0].step()
+    assert all(torch.equal(p, q) for p, q in zip(scaled.objective.network.parameters(), before, strict=True))
+    assert scaled.phases[0].scaler.get_scale() == 2.0**9
+    assert scaled.phases[1].scaler.get_scale() == 2.0**10
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_batch_without_any_gradient_makes_no_step(scaled):
+    class Empty(ToyObjective):
+        def forward(self, batch, phase, previous=None):
+            return PhaseOutput({name: torch.zeros(()) for name in self.weights[phase]}, {})
+
+    trainer = deterministic_trainer([joined(toy_items(2))], objective=Empty(ToyNetwork()))
+    if scaled:
+        for phase in trainer.phases:
+            phase.scaler = torch.amp.GradScaler("cpu")
+    trainer.run()
+    assert trainer.state.metrics["fit/total"] == 0.0
+    assert all(p.grad is None for p in trainer.objective.parameters())
 
 
 def test_an_epoch_depends_on_seed_and_number_alone():

@@ -53,6 +53,18 @@ def test_file_holds_plain_values_and_every_part(tmp_path):
     assert state["averaging"]["averaged"]["n_averaged"].item() == 1
 
 
+def test_gradient_scalers_are_kept(tmp_path):
+    def with_scaler(epochs, scale):
+        trainer = toy_trainer(epochs, handlers=lambda *_: [ResumeCheckpoint(tmp_path, resume=True)])
+        for phase in trainer.phases:
+            phase.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        trainer.run()
+        return [phase.scaler.get_scale() for phase in trainer.phases]
+
+    assert with_scaler(1, 2.0**8) == [2.0**8] * 2
+    assert with_scaler(2, 2.0**4) == [2.0**8] * 2
+
+
 def test_every_and_the_last_epoch(tmp_path):
     saved = []
     handler = ResumeCheckpoint(tmp_path, every=2)
