@@ -29,7 +29,7 @@ class DAFNetObjective(Objective):
     """Disentangle, align and fuse, for ``M`` modalities: Chartsias et al., IEEE TMI 2020, arXiv:1911.04417.
 
     Use it to train a :class:`~monai_mmseg.networks.nets.DAFNet` on slices of several modalities of the same subjects,
-    any of which may be absent or not annotated. Each term is a **sum over branches** (one own path per modality, one per
+    any of which may be absent or not annotated. Each term is a **sum over branches** (an own path per modality, one per
     ordered pair of modalities) of the **mean over the rows that exist**; a branch without rows adds zero.
 
     ======================  =========================================================================  ======

@@ -1,0 +1,220 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What DAFNet's parts are worth on the heart phantom: three seeds, with all target labels and with none.
+
+    python -m benchmarks.accuracy.dafnet_phantom --work runs/dafnet_phantom
+
+Every cell is one training of the bundle with its demo overlay and one setting, evaluated on test subjects that nothing
+was tuned on. Cells run two at a time on one core each; a cell that was finished is not run again, one that was cut off
+goes on at its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a picture in ``benchmarks/results``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs import ROOT, Run, train_and_evaluate
+from monai_mmseg.baselines import copy_baseline
+from monai_mmseg.data import load_datalist
+from monai_mmseg.data.phantom import make_heart_phantom
+from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.metrics import holm_correction, paired_permutation_test
+
+RESULTS = ROOT / "benchmarks" / "results" / "dafnet_phantom"
+PHANTOM_SEED, SUBJECTS, TEST_SUBJECTS = 1, 24, 8  # demo.json was chosen on validation subjects of phantom seed 0
+FRACTIONS = {"0": "settings/target_0", "100": "settings/target_100"}
+VARIANTS = {
+    "full": (),
+    "without_transformer": ("settings/without_transformer",),
+    "without_disentangling": ("settings/ablation_mask_adversary_only",),
+}
+REFERENCES = {
+    "unet_source": "settings/unet_source",
+    "unet_copied_masks": "settings/unet_copied_masks",
+    "unet_target": "settings/unet_target",
+}
+CLASSES = ("LV", "myocardium")
+
+
+def cells(seeds: Sequence[int]) -> list[tuple[str, Run]]:
+    """Name and run of every cell, seed by seed so that a cut leaves whole seeds."""
+    found = []
+    for seed in seeds:
+        for fraction, overlay in FRACTIONS.items():
+            for variant, more in VARIANTS.items():
+                run = Run(f"dafnet_{variant}", (overlay, "demo", *more), {"seed": seed})
+                found.append((f"{variant}_{fraction}_seed{seed}", run))
+        found += [(f"{n}_seed{seed}", Run(n, (o, "demo"), {"seed": seed})) for n, o in REFERENCES.items()]
+    return found
+
+
+def scores(table: EvaluationTable) -> dict[str, dict[str, float]]:
+    """Per subject: Dice of each class, their mean over LV and myocardium, mean surface distance, missed organs."""
+    found: dict[str, dict[str, float]] = {}
+    for row in table:
+        one = found.setdefault(row.subject, {"missed": 0.0})
+        one[f"dice {row.name}"] = row.dice
+        one[f"assd {row.name}"] = row.surface_distance
+        one["missed"] += float(row.missed)
+    for one in found.values():
+        one["dice"] = float(np.mean([one[f"dice {name}"] for name in CLASSES]))
+        one["assd"] = float(np.mean([one[f"assd {name}"] for name in CLASSES]))
+    return found
+
+
+def run_cell(name: str, run: Run, work: Path, data: Path, overrides: Mapping[str, Any]) -> None:
+    """Train and evaluate one cell, and write its JSON."""
+    target = RESULTS / f"{name}.json"
+    if target.is_file():
+        return
+    result = train_and_evaluate(run, work / name, data, overrides=overrides)
+    measures = json.loads((result.folder / "disentanglement.json").read_text()) if "dafnet" in run.name else {}
+    write(target, {"run": run._asdict(), "seconds": result.seconds, "scores": scores(result.table), **keep(measures)})
+    print(f"{name}: {np.mean([one['dice'] for one in scores(result.table).values()]):.3f}", flush=True)
+
+
+def keep(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """The measures that belong in a table."""
+    if not measures:
+        return {}
+    kept: dict[str, Any] = {"distance_correlation": measures["distance_correlation"]}
+    kept["modality_accuracy"] = measures["modality_classification"]["accuracy"]
+    return {**kept, **({"registration": measures["registration"]} if "registration" in measures else {})}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def summarise(seeds: Sequence[int], copied: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Means over seeds and subjects, and paired tests over subjects."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, _ in cells(seeds):
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            groups.setdefault(name.rsplit("_seed", 1)[0], []).append(json.loads(path.read_text()))
+    subjects = sorted(copied)
+    by_subject = {"copy": np.array([copied[s]["dice"] for s in subjects])}
+    lines = {"copy": line([copied], subjects)}
+    for group, found in groups.items():
+        lines[group] = {
+            **line([one["scores"] for one in found], subjects),
+            "seconds": [one["seconds"] for one in found],
+        }
+        by_subject[group] = np.mean([[one["scores"][s]["dice"] for s in subjects] for one in found], axis=0)
+    pairs = [(f"full_{f}", f"{v}_{f}") for f in FRACTIONS for v in list(VARIANTS)[1:]]
+    pairs += [("full_0", name) for name in ("copy", "unet_source", "unet_copied_masks")] + [("full_100", "unet_target")]
+    pairs = [pair for pair in pairs if pair[0] in by_subject and pair[1] in by_subject]
+    found_p = {f"{a} - {b}": paired_permutation_test(by_subject[a], by_subject[b]).p_value for a, b in pairs}
+    corrected = holm_correction(found_p) if found_p else {}
+    tests = [
+        {
+            "a": a,
+            "b": b,
+            "difference": float((by_subject[a] - by_subject[b]).mean()),
+            "p": found_p[f"{a} - {b}"],
+            "p_holm": corrected[f"{a} - {b}"],
+        }
+        for a, b in pairs
+    ]
+    return {
+        "subjects": len(subjects),
+        "phantom_seed": PHANTOM_SEED,
+        "seeds": list(seeds),
+        "lines": lines,
+        "tests": tests,
+    }
+
+
+def line(found: Sequence[Mapping[str, Mapping[str, float]]], subjects: Sequence[str]) -> dict[str, Any]:
+    """One line of the table."""
+    dice = np.array([[one[s]["dice"] for s in subjects] for one in found])
+    assd = np.array([[one[s]["assd"] for s in subjects] for one in found])
+    return {
+        "dice": float(dice.mean()),
+        "sd_over_seeds": float(dice.mean(1).std(ddof=1)) if len(dice) > 1 else 0.0,
+        "sd_over_subjects": float(dice.mean(0).std(ddof=1)),
+        "dice_per_seed": [round(float(x), 4) for x in dice.mean(1)],
+        "assd_mm": float(assd.mean()),
+        "missed": int(sum(one[s]["missed"] for one in found for s in subjects)),
+    }
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The summary as two tables."""
+    about = f"Phantom seed {summary['phantom_seed']}, {summary['subjects']} test subjects, seeds {summary['seeds']}."
+    rows = [
+        about + " Dice is the mean over LV blood pool and myocardium of each LGE volume.",
+        "",
+        "| cell | Dice | sd over seeds | sd over subjects | each seed | ASSD [mm] | missed |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for name, one in summary["lines"].items():
+        each = " / ".join(f"{x:.3f}" for x in one["dice_per_seed"])
+        rows.append(
+            f"| {name} | {one['dice']:.3f} | {one['sd_over_seeds']:.3f} | {one['sd_over_subjects']:.3f} | {each} "
+            f"| {one['assd_mm']:.2f} | {one['missed']} |"
+        )
+    rows += ["", "| a | b | a - b | p | p (Holm) |", "| --- | --- | ---: | ---: | ---: |"]
+    for t in summary["tests"]:
+        rows.append(f"| {t['a']} | {t['b']} | {t['difference']:+.3f} | {t['p']:.4f} | {t['p_holm']:.4f} |")
+    return "\n".join(rows) + "\n"
+
+
+def draw(summary: Mapping[str, Any], path: Path) -> None:
+    """Dice of every cell, one dot a seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(summary["lines"])
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(names) + 1.2), layout="constrained")
+    for y, name in enumerate(names):
+        one = summary["lines"][name]
+        axes.barh(y, one["dice"], color="#9bb8d3", height=0.62)
+        axes.plot(one["dice_per_seed"], [y] * len(one["dice_per_seed"]), "o", color="#1f3b57", markersize=4)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("Dice on LGE, LV and myocardium (bar: mean; dots: training seeds)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run what is missing and write the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/dafnet_phantom"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
+    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
+    arguments = parser.parse_args()
+    overrides = {key: json.loads(value) for key, value in (item.split("=", 1) for item in arguments.set)}
+    data = arguments.work / "data"
+    datalist = make_heart_phantom(data, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=PHANTOM_SEED)
+    found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", arguments.work / "copy")
+    copied = scores(evaluate_predictions(datalist, found, modality="lge", section="test", method="copy"))
+    with ThreadPoolExecutor(arguments.lanes) as pool:
+        jobs = [pool.submit(run_cell, n, r, arguments.work, data, overrides) for n, r in cells(arguments.seeds)]
+        for job in jobs:
+            job.result()
+    summary = summarise(arguments.seeds, copied)
+    write(RESULTS / "summary.json", summary)
+    (RESULTS / "summary.md").write_text(markdown(summary), encoding="utf-8")
+    draw(summary, RESULTS / "summary.png")
+    print(markdown(summary))
+
+
+if __name__ == "__main__":
+    main()
