@@ -39,7 +39,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         rows: cells, made text by ``str``.
 
     Example:
-        >>> print_table("Volumes", ["subject", "ml"], [["s01", 81.5]])  # doctest: +SKIP
+        >>> print_table("Volumes", ["subject", "ml"], [["s01", 81.5]])
+        Volumes
+        subject  ml
+        -------  ----
+        s01      81.5
     """
     cells = [[str(cell) for cell in row] for row in rows]
     rich_table, has_table = optional_import("rich.table", name="Table")

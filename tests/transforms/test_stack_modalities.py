@@ -270,3 +270,20 @@ def test_a_volume_that_is_no_frame_is_refused():
     stack = StackModalitiesd(modalities=["a", "b"], target="b")
     with pytest.raises(ValueError, match=r"image must be a MetaTensor \(1, H, W, D\), got Tensor \(2, 4, 4, 2\)"):
         stack({"image": torch.zeros(2, 4, 4, 2)})
+
+
+def test_inversion_after_a_loader_and_decollating(tmp_path):
+    """As an evaluator does it: batched, predicted, taken apart, inverted."""
+    from monai.data import DataLoader, Dataset, decollate_batch
+
+    item = study(tmp_path, store=((1, 2, 0), (1,)))
+    volumes = chain(num_candidates=3, candidates="nearest")
+    batch = next(iter(DataLoader(Dataset([item], volumes), batch_size=1, num_workers=1)))
+    assert batch["present"].shape == (1, 2, 10)
+    batch["pred"] = batch["label"][:, 1:2].clone()
+    one = decollate_batch(batch)[0]
+    result = Invertd("pred", volumes, orig_keys="image", nearest_interp=True)(one)["pred"]
+    file = nib.load(item["label"]["lge"])
+    assert result.shape[1:] == file.shape
+    assert dice(result[0], np.asarray(file.dataobj), 1) > 0.9
+    np.testing.assert_allclose(result.affine, file.affine, atol=1e-4)
