@@ -81,7 +81,7 @@ def evaluate_predictions(
     *,
     modality: str,
     labels: Mapping[int, str] | None = None,
-    section: str = "training",
+    section: str = "test",
     method: str = "prediction",
     subjects: Collection[str] | None = None,
     penalty: float | None = None,

@@ -119,6 +119,20 @@ def swarm(positions: Sequence[float]) -> list[float]:
     return [offset for _, offset in placed]
 
 
+def short(value: float) -> str:
+    """Number in at most seven letters, three digits where they fit.
+
+    Example:
+        >>> short(0.0669), short(0.000548), short(123456.0)
+        ('0.0669', '5.5e-4', '1.2e+5')
+    """
+    text = f"{value:.3g}"
+    if len(text) > 6:
+        digits, _, exponent = f"{value:.1e}".partition("e")
+        text = f"{digits}e{exponent[0]}{int(exponent[1:])}"
+    return text
+
+
 def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name: str) -> str:
     """Small curve of one term; gaps stay gaps.
 
@@ -156,7 +170,9 @@ def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name:
     parts = [head]
     for value in (high, (low + high) / 2, low):
         parts.append(f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{short(value)}</text>'
+        )
     for epoch, anchor in ((first, "start"), (last, "end")):
         parts.append(f'<text class="tick" x="{x(epoch):.1f}" y="{height - 5}" text-anchor="{anchor}">{epoch:g}</text>')
     known = dict(points)

@@ -111,6 +111,7 @@ def page_values(content: RunContent) -> dict[str, Any]:
         "duration": _duration(about.get("duration_s")),
         "headline": top,
         "tables": list(zip([methods_table(table, modality) for modality in order], strips, strict=True)),
+        "several": len(table.methods) > 1,
         "notes": table.notes() if len(table) else [],
         "worst": worst_rows(table, top["method"], top["modality"]) if top else [],
         "figures": [
