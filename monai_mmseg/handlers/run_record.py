@@ -62,6 +62,7 @@ class RunRecord:
         )
         self.validator = validator
         self._trainer: Engine | None = None
+        self._resumed = False
 
     def attach(self, engine: Engine) -> None:
         """Listen to a trainer, and to the validator if there is one.
@@ -73,6 +74,7 @@ class RunRecord:
             return
         self._trainer = engine
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._resume)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_terms)
         engine.add_event_handler(Events.COMPLETED, self._finish)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
@@ -81,7 +83,13 @@ class RunRecord:
 
     def _start(self, engine: Engine) -> None:
         self.recorder.start()
-        self.recorder.drop_terms_from(engine.state.epoch + 1)
+        self._resumed = False
+
+    def _resume(self, engine: Engine) -> None:
+        # not at the start: a handler that comes after this one may set the epoch there
+        if not self._resumed:
+            self.recorder.drop_terms_from(engine.state.epoch)
+            self._resumed = True
 
     def _write_terms(self, engine: Engine) -> None:
         terms = {name: value for name, value in engine.state.metrics.items() if "/" in name and _is_number(value)}

@@ -7,9 +7,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from ignite.engine import Engine, Events
 
+from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.handlers import RunRecord
+from monai_mmseg.objectives import SegmentationObjective
 from monai_mmseg.report import read_terms, write_report
 
 
@@ -63,6 +66,32 @@ def test_resumed_run_replaces_its_lines(tmp_path):
     again.load_state_dict({"epoch": 2, "max_epochs": 3, "epoch_length": 1})
     again.run([0])
     assert read_terms(tmp_path / "terms.csv") == ([1, 2, 3], {"fit/error": [1.0, 0.5, 9.0]})
+
+
+def test_checkpoint_that_is_loaded_later_keeps_the_lines(tmp_path):
+    first = trainer()
+    RunRecord(tmp_path, "a").attach(first)
+    first.run([0], max_epochs=2)
+    again = trainer()
+    RunRecord(tmp_path, "a").attach(again)
+    again.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "epoch", 1))
+    again.run([0], max_epochs=3)
+    assert read_terms(tmp_path / "terms.csv")[0] == [1, 2, 3]
+
+
+def test_every_term_of_the_project_trainer(tmp_path):
+    objective = SegmentationObjective(torch.nn.Conv2d(1, 2, 1), num_classes=2)
+    present = torch.tensor([[True]] * 2)
+    batch = {"image": torch.rand(2, 1, 8, 8), "label": torch.ones(2, 1, 8, 8).long()}
+    adam = torch.optim.Adam(objective.parameter_groups("segmentation", lr=1e-2))
+    batches = [{**batch, "present": present, "labelled": present}]
+    handlers = [RunRecord(tmp_path, "a")]
+    ObjectiveTrainer("cpu", 3, batches, objective, {"segmentation": adam}, train_handlers=handlers).run()
+    epochs, terms = read_terms(tmp_path / "terms.csv")
+    assert epochs == [1, 2, 3]
+    losses = terms["segmentation/total"]
+    assert losses[0] > losses[1] > losses[2]  # each epoch its own mean, not that of the epoch before
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "completed"
 
 
 def test_only_the_first_process_writes(tmp_path):
