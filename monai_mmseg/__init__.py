@@ -16,7 +16,6 @@ _PACKAGES = (
     "engines",
     "evaluation",
     "handlers",
-    "inferers",
     "losses",
     "metrics",
     "networks",

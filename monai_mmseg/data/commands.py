@@ -54,6 +54,8 @@ def phantom(
     modalities: Sequence[str] = ("cine", "lge"),
     subjects: int = 12,
     seed: int = 0,
+    test_subjects: int = -1,
+    motion: float = 1.0,
 ) -> int:
     """Make subjects with known labels and write volumes and a datalist.
 
@@ -63,6 +65,8 @@ def phantom(
         modalities: which images each subject has.
         subjects: how many.
         seed: the same seed makes the same files.
+        test_subjects: how many of the last subjects are for testing; -1 means a third.
+        motion: how much the modalities are misaligned; 0 not at all, 1 as hard as the private data of the paper.
 
     Returns:
         0.
@@ -72,7 +76,12 @@ def phantom(
     if kind != "heart":
         raise ValueError(f"there is no phantom {kind!r}; there is 'heart'.")
     written = make_heart_phantom(
-        out, modalities=[str(name) for name in modalities], subjects=int(subjects), seed=int(seed)
+        out,
+        modalities=[str(name) for name in modalities],
+        subjects=int(subjects),
+        seed=int(seed),
+        test_subjects=None if test_subjects < 0 else int(test_subjects),
+        motion=float(motion),
     )
     print_lines([f"{subjects} subjects ({', '.join(map(str, modalities))}): {written}"])
     return 0
