@@ -113,7 +113,8 @@ def test_the_phantom_is_asked_for_as_in_the_documents(monkeypatch, tmp_path, cap
     monkeypatch.setattr(phantom, "make_heart_phantom", lambda out, **kwargs: calls.append((out, kwargs)) or out)
     words = f"data phantom heart --modalities cine lge --subjects 12 --seed 0 --out {tmp_path}"
     assert main(words.split()) == 0
-    assert calls == [(str(tmp_path), {"modalities": ["cine", "lge"], "subjects": 12, "seed": 0})]
+    asked = {"modalities": ["cine", "lge"], "subjects": 12, "seed": 0, "test_subjects": None, "motion": 1.0}
+    assert calls == [(str(tmp_path), asked)]
     assert main(["data", "phantom", "hart", "--out", str(tmp_path)]) == 1
     assert "there is no phantom 'hart'" in capsys.readouterr().err
 
