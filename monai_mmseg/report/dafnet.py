@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from monai.metrics import compute_dice
+from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
 from monai_mmseg.evaluation.disentanglement import disentanglement_report, latent_traversal
@@ -97,8 +98,13 @@ def describe_dafnet(
     if network.transformer is not None and len(network.modalities) > 1:
         measures["registration"] = _alignment(recorder, network, studied, names)
     _traversals(recorder, network, shown)
-    measures.update(_disentanglement(network, studied, seed))
-    recorder.add_disentanglement(measures)
+    try:
+        measures.update(_disentanglement(network, studied, seed))
+    except (OptionalImportError, ValueError) as error:
+        # one subject alone cannot be split, and scikit-learn is an extra: neither may cost the figures
+        recorder.warn(f"Disentanglement was not measured: {error}")
+    else:
+        recorder.add_disentanglement(measures)
     return measures
 
 
