@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "main"]
 # what is typed -> module:function; a new command is one line here
 COMMANDS: dict[str, str] = {
     "baseline copy": "monai_mmseg.report.commands:copy",
+    "bundle pack": "monai_mmseg.bundle.commands:pack",
     "data check": "monai_mmseg.data.commands:check",
     "data phantom": "monai_mmseg.data.commands:phantom",
     "data split": "monai_mmseg.data.commands:split",

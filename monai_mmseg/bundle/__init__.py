@@ -4,5 +4,16 @@
 
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items
+from monai_mmseg.bundle.naming import prediction_name
+from monai_mmseg.bundle.pack import pack_bundle
 
-__all__ = ["ConfigError", "check_config", "check_overrides", "find_datalist", "inference_items", "read_items"]
+__all__ = [
+    "ConfigError",
+    "check_config",
+    "check_overrides",
+    "find_datalist",
+    "inference_items",
+    "pack_bundle",
+    "prediction_name",
+    "read_items",
+]

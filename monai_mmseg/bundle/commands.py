@@ -1,0 +1,30 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about bundles: what ``mmseg bundle ...`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai_mmseg.console import print_lines
+
+__all__ = ["pack"]
+
+
+def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = "") -> int:
+    """Merge overlays and weights into a bundle that MONAI Label and other tools can serve.
+
+    Args:
+        bundle: folder of the bundle.
+        out: folder to write; must not exist.
+        overlays: names below configs, in the order of the training, e.g. settings/target_0 demo.
+        model: weights for models/model.pt.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.bundle.pack import pack_bundle
+
+    written = pack_bundle(bundle, out, overlays=[str(name) for name in overlays], model=model or None)
+    print_lines([f"{bundle} with {', '.join(overlays) or 'no overlay'}: {written}"])
+    return 0
