@@ -40,7 +40,7 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.installed-report
-	@$(BIN)/python benchmarks/demo.py --out $(DEMO_OUT)
+	@$(BIN)/python -m benchmarks.demo --out $(DEMO_OUT)
 	@page=$$(ls $(DEMO_OUT)/report.html $(DEMO_OUT)/index.html $(DEMO_OUT)/*.html 2>/dev/null | head -n 1); \
 	 test -n "$$page" || { echo "make: the demo left no page in $(DEMO_OUT)" >&2; exit 1; }; \
 	 echo; echo "The page to look at: $$(cd $$(dirname $$page) && pwd)/$$(basename $$page)"
