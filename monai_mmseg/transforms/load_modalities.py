@@ -123,7 +123,9 @@ class LoadImageModalitiesd(MapTransform):
         result["frame"] = self.modalities.index(frame)
         result["present"] = torch.tensor([name in images for name in self.modalities])
         result["labelled"] = torch.tensor([name in labels for name in self.modalities])
-        if not isinstance(result.get("subject"), str):
+        if isinstance(result.get("subject"), str):
+            images[frame].meta["subject"] = result["subject"]  # files that are written later are named after it
+        else:
             result["subject"] = _describe(images[frame])
         return result
 
