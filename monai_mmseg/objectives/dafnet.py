@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.foreground_dice import foreground_dice_loss
 from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.least_squares_adversarial import least_squares_fake, least_squares_real
 from monai_mmseg.losses.masked import branch_means, class_counts, masked_mean
 from monai_mmseg.losses.offset_penalty import offset_penalty
@@ -186,7 +187,7 @@ class DAFNetObjective(Objective):
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
 
-        logits = net.segment(torch.cat([own, moved])).float()
+        logits = at_least_float32(net.segment(torch.cat([own, moved])))
         probs = logits.softmax(1)
         terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight)}
         terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
@@ -249,7 +250,7 @@ class DAFNetObjective(Objective):
             return own.new_zeros(0, 1, *own.shape[2:])
         style = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
         rendered: Tensor = self.network.decode(torch.cat([own, moved]), torch.cat([style, style[rows.fixed_own]]))
-        return rendered.float()
+        return at_least_float32(rendered)
 
     def _reconstruction(self, rendered: Tensor, own_image: Tensor, rows: PairedRows, weight: Tensor) -> Tensor:
         if not len(rendered):
@@ -268,8 +269,8 @@ class DAFNetObjective(Objective):
     def _latent(self, own: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
             return own.new_zeros(())
-        sampled = torch.randn(len(own), self.network.style_channels, device=own.device)
-        image = self.network.decode(own, sampled).float()
+        sampled = torch.randn(len(own), self.network.style_channels, device=own.device, dtype=own.dtype)
+        image = at_least_float32(self.network.decode(own, sampled))
         anatomy = own
         if self.reencode_anatomy:
             anatomy = torch.cat([self.network.anatomy(part, m) for m, part in self._by_modality(image, rows)])
@@ -295,7 +296,7 @@ class DAFNetObjective(Objective):
         return PhaseOutput({name: torch.stack([p[name] for p in parts]).sum() for name in parts[0]}, {})
 
     def _judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> PhaseOutput:
-        score = discriminator(torch.cat([real.to(fake), fake])).float()
+        score = at_least_float32(discriminator(torch.cat([real.to(fake), fake])))
         loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), mask)
         loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten(), None)
         penalty: Tensor = discriminator.spectral_penalty()  # type: ignore[operator]
