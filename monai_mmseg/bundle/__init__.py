@@ -6,9 +6,11 @@ from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
+from monai_mmseg.bundle.volume_writer import VolumeWriter
 
 __all__ = [
     "ConfigError",
+    "VolumeWriter",
     "check_config",
     "check_overrides",
     "find_datalist",

@@ -1,0 +1,41 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Label volumes stay volumes, also those of one slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai.data import NibabelWriter
+
+__all__ = ["VolumeWriter"]
+
+
+class VolumeWriter(NibabelWriter):
+    """Writes NIfTI files that have three axes at least.
+
+    Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the label
+    volume of a single slice then has two axes where its image has three.
+
+    Example:
+        >>> import torch
+        >>> writer = VolumeWriter()
+        >>> writer.set_data_array(torch.zeros(1, 8, 8, 1))
+        >>> writer.data_obj.shape
+        (8, 8, 1)
+    """
+
+    def set_data_array(
+        self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
+    ) -> None:
+        """Take the voxels, channel first unless ``channel_dim`` says otherwise.
+
+        Args:
+            data_array: the voxels.
+            channel_dim: axis of the channels; ``None``: there is none.
+            squeeze_end_dims: drop a single channel.
+            **kwargs: for MONAI's writer.
+        """
+        super().set_data_array(data_array, channel_dim=channel_dim, squeeze_end_dims=squeeze_end_dims, **kwargs)
+        while self.data_obj.ndim < 3:
+            self.data_obj = self.data_obj[..., None]
