@@ -27,7 +27,7 @@ __all__ = ["HEART_PROTOCOLS", "HeartVolume", "Protocol", "make_heart_phantom", "
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
 
 
@@ -59,13 +59,13 @@ CINE_MOTION = MotionModel(phase_sd=0.02, jitter_sd=0.7, jitter_through_sd=0.5)
 
 LGE_MOTION = MotionModel(
     # A deeper breath hold after the contrast agent: the heart goes down and a little forward. In short-axis slices that
-    # is about 5 mm in-plane and, the long axis pointing down, half a slice through-plane.
-    drift=(0.0, 2.0, -6.0),
-    twist=-3.0,
+    # is about 2 mm in-plane and, the long axis pointing down, as much through-plane.
+    drift=(0.0, 1.0, -2.5),
+    twist=-2.0,
     # Gated to mid-diastole, not to the first frame of the cine: a slightly smaller cavity.
-    phase=0.15,
+    phase=0.10,
     phase_sd=0.08,
-    shift=(2.0, 4.5),
+    shift=(4.5, 7.5),
     through=2.5,
     rotation_sd=5.0,
     field_sd=1.5,
