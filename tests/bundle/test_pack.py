@@ -34,7 +34,7 @@ def test_train_and_inference_have_the_network_of_the_overlays(dafnet, tmp_path):
     train, inference, metadata = (
         json.loads((out / "configs" / f"{n}.json").read_text()) for n in ("train", "inference", "metadata")
     )
-    assert (train["spatial_size"], train["max_epochs"], train["anatomy_channels"]) == ([64, 64], 30, 4)
+    assert (train["spatial_size"], train["max_epochs"], train["anatomy_channels"]) == ([64, 64], 25, 4)
     assert inference["spatial_size"] == [64, 64]
     assert "max_epochs" not in inference
     assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == [64, 64]
