@@ -92,11 +92,11 @@ def read_items(
     items = load_datalist(datalist, section, fold=fold, exclude_fold=exclude_fold)
     if fraction_of is not None:
         items = mask_labels(items, fraction_of, fraction, seed)
-    if modalities is not None:
-        items = [item for item in items if item["modality"] in modalities]
     if labelled is not None:
         subjects = {item["subject"] for item in items if item["modality"] == labelled and item.get("label")}
         items = [item for item in items if item["subject"] in subjects]
+    if modalities is not None:
+        items = [item for item in items if item["modality"] in modalities]
     if not items:
         raise ValueError(
             f"{datalist}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "

@@ -1,0 +1,160 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which data a bundle finds: the user's, a folder of files, or the phantom that is made once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import monai_mmseg.data.phantom
+from monai_mmseg.bundle import find_datalist, inference_items, read_items
+
+
+def item(subject, modality, fold=None, label=True):
+    made = {"image": f"{subject}/{modality}.nii.gz", "modality": modality, "subject": subject}
+    if label:
+        made["label"] = f"{subject}/{modality}_label.nii.gz"
+    return made if fold is None else {**made, "fold": fold}
+
+
+@pytest.fixture
+def datalist(tmp_path):
+    """Eight subjects in two folds; s0 lacks the target's label, s1 the target; one test subject."""
+    training = [item(f"s{n}", "cine", n % 2) for n in range(8)]
+    training += [item(f"s{n}", "lge", n % 2, label=n != 0) for n in range(8) if n != 1]
+    content = {
+        "name": "x",
+        "modalities": ["cine", "lge"],
+        "labels": {"0": "background", "1": "LV"},
+        "training": training,
+        "test": [item("t", "lge"), item("t", "cine")],
+    }
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def phantoms(monkeypatch):
+    """What is asked of the phantom's maker, in place of making one."""
+    asked = []
+
+    def make(folder, **arguments):
+        asked.append((str(folder), arguments))
+        return folder / "datalist.json" if hasattr(folder, "joinpath") else f"{folder}/datalist.json"
+
+    monkeypatch.setattr(monai_mmseg.data.phantom, "make_heart_phantom", make)
+    return asked
+
+
+def test_a_datalist_that_is_there_is_taken(datalist, phantoms):
+    assert find_datalist(datalist.parent) == datalist
+    assert find_datalist(str(datalist.parent), datalist.parent, {"seed": 1}) == datalist
+    assert phantoms == []
+
+
+def test_the_phantom_is_made_in_the_default_folder_only(tmp_path, phantoms, monkeypatch):
+    settings = {"subjects": 3, "seed": 4, "_desc_": "a comment, as MONAI's configs have them"}
+    assert find_datalist(tmp_path / "phantom", tmp_path / "phantom", settings) == tmp_path / "phantom" / "datalist.json"
+    assert phantoms == [(str(tmp_path / "phantom"), {"subjects": 3, "seed": 4})]
+    # the same folder, named from another one
+    monkeypatch.chdir(tmp_path)
+    find_datalist("phantom", tmp_path / "phantom", None)
+    assert phantoms[1:] == [("phantom", {})]
+    for folder, default in ((tmp_path / "other", tmp_path / "phantom"), (tmp_path / "phantom", None)):
+        with pytest.raises(FileNotFoundError) as error:
+            find_datalist(folder, default, settings)
+        assert f"{folder.as_posix()}/datalist.json is not there" in str(error.value)
+    assert len(phantoms) == 2
+
+
+def test_a_folder_without_datalist_is_not_filled(tmp_path, phantoms):
+    """Data with the datalist forgotten: nothing is written beside them."""
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="without a dataset_dir the bundle makes a phantom"):
+        find_datalist(tmp_path, tmp_path / "phantom")
+    assert phantoms == []
+
+
+def names(items):
+    return [f"{one['subject']}/{one['modality']}" for one in items]
+
+
+def test_items_by_fold_and_modality(datalist):
+    found = read_items(datalist, fold=1, modalities=["lge"])
+    assert names(found) == ["s3/lge", "s5/lge", "s7/lge"]
+    assert found[0]["image"] == str(datalist.parent / "s3" / "lge.nii.gz")
+    assert names(read_items(datalist, exclude_fold=1, modalities=["cine"])) == [
+        "s0/cine",
+        "s2/cine",
+        "s4/cine",
+        "s6/cine",
+    ]
+    assert names(read_items(datalist, "test")) == ["t/lge", "t/cine"]
+
+
+def test_items_of_subjects_with_a_label(datalist):
+    """All modalities of those subjects, and of those only."""
+    assert names(read_items(datalist, fold=0, labelled="lge")) == [
+        f"s{n}/{m}" for m in ("cine", "lge") for n in (2, 4, 6)
+    ]
+    assert names(read_items(datalist, fold=1, labelled="lge", modalities=["cine"])) == ["s3/cine", "s5/cine", "s7/cine"]
+
+
+def test_labels_are_dropped_before_subjects_are_chosen(datalist):
+    kept = read_items(datalist, exclude_fold=0, fraction_of="lge", fraction=0.5)
+    lge = {one["subject"] for one in kept if one["modality"] == "lge" and "label" in one}
+    assert len(kept) == 7
+    assert all("label" in one for one in kept if one["modality"] == "cine")
+    assert {
+        one["subject"] for one in read_items(datalist, exclude_fold=0, fraction_of="lge", fraction=0.5, labelled="lge")
+    } == lge
+    none = read_items(datalist, exclude_fold=0, fraction_of="lge", fraction=0.0)
+    assert not any("label" in one for one in none if one["modality"] == "lge")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"modalities": ["t2"]}, {"fraction_of": "lge", "fraction": 0.0, "labelled": "lge"}]
+)
+def test_nothing_left_is_an_error(arguments, datalist):
+    with pytest.raises(ValueError, match="no item of 'training' is left for fold=0") as error:
+        read_items(datalist, fold=0, **arguments)
+    assert str(datalist) in str(error.value)
+
+
+def test_folds_that_are_not_there(datalist):
+    with pytest.raises(ValueError, match=r"no item has fold \[7\], there are \[0, 1\]"):
+        read_items(datalist, fold=7)
+    with pytest.raises(ValueError, match="mmseg data split"):
+        read_items(datalist, "test", fold=0)
+
+
+def test_inference_of_a_datalist(datalist):
+    (one,) = inference_items(datalist.parent, ["cine", "lge"])
+    files = {name: str(datalist.parent / "t" / f"{name}.nii.gz") for name in ("cine", "lge")}
+    assert one == {"subject": "t", "image": files}  # no label, the order of the modalities
+    assert list(one["image"]) == ["cine", "lge"]
+    assert len(inference_items(datalist.parent, ["lge"], section="training")) == 7
+    with pytest.raises(ValueError, match="no image has a modality of"):
+        inference_items(datalist.parent, ["t2"])
+
+
+def test_inference_without_a_test_section_takes_the_training_one(datalist):
+    content = json.loads(datalist.read_text())
+    del content["test"]
+    datalist.write_text(json.dumps(content))
+    assert len(inference_items(datalist.parent, ["cine", "lge"])) == 8
+
+
+def test_inference_of_a_folder_of_files(tmp_path, phantoms):
+    for name in ("b.nii", "a.nii.gz", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert inference_items(tmp_path, ["lge"], phantom_dir=tmp_path) == [
+        {"subject": "a", "image": str(tmp_path / "a.nii.gz")},
+        {"subject": "b", "image": str(tmp_path / "b.nii")},
+    ]
+    assert phantoms == []
+    with pytest.raises(FileNotFoundError, match="must hold datalist.json"):
+        inference_items(tmp_path / "nowhere", ["lge"])
