@@ -14,8 +14,8 @@ __all__ = ["VolumeWriter"]
 class VolumeWriter(NibabelWriter):
     """Writes NIfTI files that have three axes at least.
 
-    Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the label
-    volume of a single slice then has two axes where its image has three.
+    Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the
+    label volume of a single slice then has two axes where its image has three.
 
     Example:
         >>> import torch
