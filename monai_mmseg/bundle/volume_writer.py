@@ -25,6 +25,8 @@ class VolumeWriter(NibabelWriter):
         (8, 8, 1)
     """
 
+    data_obj: Any
+
     def set_data_array(
         self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
     ) -> None:
