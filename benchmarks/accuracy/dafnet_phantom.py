@@ -6,7 +6,8 @@
 
 Every cell is one training of the bundle with its demo overlay and one setting, evaluated on test subjects that nothing
 was tuned on. Cells run two at a time on one core each; a cell that was finished is not run again, one that was cut off
-goes on at its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a picture in ``benchmarks/results``.
+goes on at its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a picture in
+``benchmarks/results``.
 """
 
 from __future__ import annotations
