@@ -16,7 +16,13 @@ def test_a_volume_keeps_its_shape_and_place(shape, tmp_path):
     values = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8)
     volume = MetaTensor(torch.from_numpy(values)[None], affine=torch.from_numpy(affine))
     save = SaveImage(
-        tmp_path, "seg", writer=VolumeWriter, output_dtype="uint8", resample=False, separate_folder=False, print_log=False
+        tmp_path,
+        "seg",
+        writer=VolumeWriter,
+        output_dtype="uint8",
+        resample=False,
+        separate_folder=False,
+        print_log=False,
     )
     save(volume)
     (path,) = tmp_path.iterdir()

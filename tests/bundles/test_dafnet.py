@@ -175,6 +175,15 @@ def test_weights_of_the_ablations(setting, trained):
     assert weights == {**parser("train", "demo").get_parsed_content("loss_weights")["generator"], **changed}
 
 
+def test_inference_of_a_baseline(trained, heart, tmp_path):
+    """The network of all of them is the same; their settings hold training as well, which inference.json has not."""
+    out, workflow = trained("unet_both")
+    check_overrides(files("inference", "demo_inference", "unet_inference"), {})
+    config = load(("inference", "demo_inference", "unet_inference"), "infer", tmp_path, heart, **NETWORK).parser
+    assert shapes(config.get_parsed_content("network_def")) == shapes(workflow.network_def)
+    assert len(infer(tmp_path, heart, "unet_inference", ckpt_dir=str(out / "models"))) == 2
+
+
 @pytest.mark.parametrize("setting", UNETS)
 def test_sources_of_the_baselines(setting, trained):
     config = trained(setting)[1].parser
