@@ -26,8 +26,8 @@ class WeightAveraging:
     each epoch ``e`` after that it becomes ``(average * (e - start_epoch) + weights) / (e - start_epoch + 1)``. With
     ``decay``, from epoch ``start_epoch`` on it becomes ``decay * average + (1 - decay) * weights`` after each step.
     Without ``decay`` buffers, so also the running statistics of batch normalisation, are averaged like weights and not
-    estimated anew, as in the code of Chartsias et al., IEEE TMI 2020. With ``decay`` they are the current ones: they are
-    moving averages already.
+    estimated anew, as in the code of Chartsias et al., IEEE TMI 2020. With ``decay`` they are the current ones, which
+    are moving averages already.
 
     Args:
         network: the deployed network, on its device.

@@ -52,8 +52,8 @@ def test_candidates_are_channels_of_the_metadata(dafnet, tmp_path):
 
 def test_the_command_takes_overlays_and_weights(dafnet, tmp_path):
     torch.save({}, tmp_path / "weights.pt")
-    words = f"bundle pack {dafnet} --overlays settings/target_0 demo --model {tmp_path / 'weights.pt'} --out {tmp_path / 'q'}"
-    assert main(words.split()) == 0
+    words = f"bundle pack {dafnet} --overlays settings/target_0 demo --model {tmp_path / 'weights.pt'}"
+    assert main([*words.split(), "--out", str(tmp_path / "q")]) == 0
     assert (tmp_path / "q" / "models" / "model.pt").is_file()
 
 
