@@ -68,7 +68,10 @@ def check_config(
     if command is None or not command.config_files:
         if config_files is not None:
             files = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
-            check_overrides([os.fspath(file) for file in files], {}, allow)
+            paths = [os.fspath(file) for file in files]
+            # a client of a federation works in a folder of its own, from which the bundle's may not be found
+            if all(os.path.isfile(path) for path in paths):
+                check_overrides(paths, {}, allow)
         return
     try:
         check_overrides(command.config_files, command.overrides, {*allow, *command.known_ids})
