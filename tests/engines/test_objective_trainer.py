@@ -1,6 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 import copy
+import logging
 
 import numpy as np
 import pytest
@@ -79,9 +80,15 @@ def test_output_of_the_batch():
     assert trainer.state.output["label"].shape == (2, 2, 6, 6)
 
 
-def test_stats_handler_logs_every_term(capsys):
-    toy_trainer(1, handlers=lambda *_: [StatsHandler(output_transform=lambda output: output.scalars())]).run()
-    lines = capsys.readouterr().out.splitlines()
+def test_stats_handler_logs_every_term():
+    # a logger of its own: bundles that ran before may have set up the root logger
+    logger, lines = logging.getLogger("tests.every_term"), []
+    logger.setLevel(logging.INFO)
+    keep = logging.Handler()
+    keep.emit = lambda record: lines.append(record.getMessage())
+    logger.addHandler(keep)
+    stats = StatsHandler(name=logger.name, output_transform=lambda output: output.scalars())
+    toy_trainer(1, handlers=lambda *_: [stats]).run()
     epoch = next(line for line in lines if "Metrics" in line)
     assert all(name in epoch for name in ["fit/supervised", "fit/adversarial", "fit/total", "critic/real"])
     assert sum("Iter:" in line and "critic/fake" in line for line in lines) == 5
