@@ -21,7 +21,7 @@ class VolumeWriter(NibabelWriter):
         >>> import torch
         >>> writer = VolumeWriter()
         >>> writer.set_data_array(torch.zeros(1, 8, 8, 1))
-        >>> writer.data_obj.shape
+        >>> tuple(writer.data_obj.shape)
         (8, 8, 1)
     """
 
