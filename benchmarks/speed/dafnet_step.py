@@ -127,6 +127,23 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def compare_engine(size: int, width: int, batch: dict[str, Any], steps: int) -> None:
+    """Ratio of the engine to the plain loop alone, and its JSON."""
+    device = batch["image"].device
+    plain = PlainLoop(make_objective(size, width, device, channels_last=True), batch)
+    step = engine_step(make_objective(size, width, device, channels_last=True), batch)
+    found = interleaved({"plain loop": plain, "engine": step}, steps, device)
+    ratios = [e / p for e, p in zip(found["engine"], found["plain loop"], strict=True)]
+    report = {
+        "threads": torch.get_num_threads(),
+        "seconds": found,
+        "ratio": ratios,
+        "median": statistics.median(ratios),
+    }
+    (RESULTS / f"dafnet_engine_{device.type}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=1))
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,10 +153,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile of the networks too")
+    parser.add_argument(
+        "--engine-only", action="store_true", help="only the engine beside the plain loop, channels-last"
+    )
     arguments = parser.parse_args()
     device, size, width = torch.device(arguments.device), arguments.size, arguments.width
     batch = make_batch(arguments.batch or (6 if device.type == "cuda" else 1), size, device)
     torch.set_flush_denormal(True)
+    if arguments.engine_only:
+        compare_engine(size, width, batch, arguments.steps)
+        return
 
     plain = PlainLoop(make_objective(size, width, device, channels_last=False), batch)
     step = engine_step(make_objective(size, width, device, channels_last=False), batch)
