@@ -191,11 +191,13 @@ class ObjectiveTrainer(SupervisedTrainer):
 
     def run(self) -> None:
         """Train until ``max_epochs``; called again, go on from there."""
+        flushed = _flushes_denormal()
         if self.flush_denormal and self.state.device.type == "cpu":
             torch.set_flush_denormal(True)
         try:
             Workflow.run(self)  # not Trainer.run, whose scaler is for one optimiser and CUDA only
         finally:
+            torch.set_flush_denormal(flushed)
             for phase in self.phases:
                 for parameter in phase.parameters:
                     parameter.requires_grad_(True)
@@ -308,6 +310,11 @@ class ObjectiveTrainer(SupervisedTrainer):
             number %= length
         ends_epoch = length is not None and number + 1 == length
         return number % self.accumulation_steps == 0, (number + 1) % self.accumulation_steps == 0 or ends_epoch
+
+
+def _flushes_denormal() -> bool:
+    """Whether this thread treats denormal numbers as zero; torch can set that but does not tell."""
+    return float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0
 
 
 def _bare_objective(objective: nn.Module) -> Objective:

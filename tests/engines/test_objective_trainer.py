@@ -371,3 +371,13 @@ def test_distributed_wrapper_must_search_unused_parameters(tmp_path):
             ObjectiveTrainer("cpu", 1, [], DistributedDataParallel(objective), optimizers)
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_as_before_after_a_run(before):
+    torch.set_flush_denormal(before)
+    try:
+        toy_trainer(1).run()
+        assert (float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0) is before
+    finally:
+        torch.set_flush_denormal(False)
