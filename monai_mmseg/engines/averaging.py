@@ -57,7 +57,7 @@ class WeightAveraging:
             raise ValueError(f"decay must be in [0, 1), got {decay}.")
         self.network, self.start_epoch, self.decay = network, int(start_epoch), decay
         average = None if decay is None else get_ema_multi_avg_fn(decay)
-        # a moving average of a running statistic lags behind the weights: in short runs that cost 0.04 Dice
+        # a moving average of a running statistic lags behind the weights: in one run of 750 steps that cost 0.025 Dice
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=decay is None)
         self.averaged.requires_grad_(False)
         self._swapped = False
