@@ -5,6 +5,6 @@
 from __future__ import annotations
 
 from monai_mmseg.networks import layers, nets
-from monai_mmseg.networks.initialisation import glorot_uniform, he_normal, he_normal_
+from monai_mmseg.networks.initialisation import glorot_uniform, he_normal, he_normal_, narrow_normal
 
-__all__ = ["glorot_uniform", "he_normal", "he_normal_", "layers", "nets"]
+__all__ = ["glorot_uniform", "he_normal", "he_normal_", "layers", "narrow_normal", "nets"]

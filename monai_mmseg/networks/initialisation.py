@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Initial weights as the original Keras implementations of the methods draw them."""
+"""Initial weights as the original implementations of the methods draw them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
-__all__ = ["glorot_uniform", "he_normal", "he_normal_"]
+__all__ = ["glorot_uniform", "he_normal", "he_normal_", "narrow_normal"]
 
 # Standard deviation of a unit normal truncated at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
+
+NARROW_STD = 0.01
 
 
 def he_normal_(weight: Tensor) -> Tensor:
@@ -80,4 +83,29 @@ def glorot_uniform(layer: nn.Module) -> None:
     weight = getattr(layer, "weight", None)
     if isinstance(weight, Tensor) and weight.ndim > 1:
         nn.init.xavier_uniform_(weight)
+        _zero_bias(layer)
+
+
+def narrow_normal(layer: nn.Module) -> None:
+    """Initialise a convolution or dense layer: normal weight of deviation 0.01 whatever the width, zero bias.
+
+    The normal is cut at two deviations, except in transposed convolutions. Pass it to ``nn.Module.apply``; layers
+    without a kernel are left alone. Use it to start as UMMKD's original code does, with wide networks whose
+    normalisation follows; in narrow ones the signal fades from layer to layer.
+
+    Args:
+        layer: any module.
+
+    Example:
+        >>> layer = nn.Conv2d(8, 4, 3)
+        >>> narrow_normal(layer)
+        >>> bool(layer.weight.abs().max() <= 0.02)
+        True
+    """
+    weight = getattr(layer, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim > 1:
+        if isinstance(layer, _ConvTransposeNd):
+            nn.init.normal_(weight, std=NARROW_STD)
+        else:
+            nn.init.trunc_normal_(weight, std=NARROW_STD, a=-2 * NARROW_STD, b=2 * NARROW_STD)
         _zero_bias(layer)

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from monai_mmseg.networks.layers.channel_norm import channel_norm
 from monai_mmseg.networks.layers.film import FiLM, FiLMBlock, film
 from monai_mmseg.networks.layers.fusion import fuse_anatomies
+from monai_mmseg.networks.layers.modality_conversion import add_modality, convert_modality_norm, specialize
+from monai_mmseg.networks.layers.modality_norm import MixedBatch, ModalityNorm, ModalityNormNetwork
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.layers.spade import (
     SpadeNorm,
@@ -17,16 +20,24 @@ from monai_mmseg.networks.layers.spade import (
 from monai_mmseg.networks.layers.spatial_check import require_spatial_size
 from monai_mmseg.networks.layers.spectral import spectral_penalty
 from monai_mmseg.networks.layers.straight_through import straight_through_argmax, straight_through_round
+from monai_mmseg.networks.layers.symmetric_pad import SymmetricPad, symmetric_pad
 from monai_mmseg.networks.layers.thin_plate_spline import ThinPlateSpline, polyharmonic_spline, sample_volume
 
 __all__ = [
     "FiLM",
     "FiLMBlock",
+    "MixedBatch",
+    "ModalityNorm",
+    "ModalityNormNetwork",
     "SpadeNorm",
     "SpadeNormKind",
     "SpadeResBlock",
+    "SymmetricPad",
     "ThinPlateSpline",
+    "add_modality",
     "anatomy_overlap",
+    "channel_norm",
+    "convert_modality_norm",
     "film",
     "fuse_anatomies",
     "instance_normalise",
@@ -34,7 +45,9 @@ __all__ = [
     "polyharmonic_spline",
     "require_spatial_size",
     "sample_volume",
+    "specialize",
     "spectral_penalty",
     "straight_through_argmax",
     "straight_through_round",
+    "symmetric_pad",
 ]

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
+from monai_mmseg.networks.nets.anisotropic_unet import AnisotropicUNet
 from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
@@ -21,9 +23,11 @@ __all__ = [
     "AnatomyEncoders",
     "AnatomySegmentor",
     "AnatomyUNet",
+    "AnisotropicUNet",
     "ContractingPath",
     "DAFNet",
     "DAFNetFactors",
+    "DilatedResidualNet",
     "ExpandingPath",
     "FiLMDecoder",
     "ModalityEncoder",

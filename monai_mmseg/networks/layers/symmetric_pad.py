@@ -1,0 +1,74 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Padding that mirrors an image with its border."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SymmetricPad", "symmetric_pad"]
+
+
+def symmetric_pad(image: Tensor, width: int) -> Tensor:
+    """Mirror an image at its borders, the border sample included.
+
+    Use it where a network was defined with NumPy's mode ``symmetric``: ``a b c`` becomes ``b a a b c c b``. PyTorch has
+    no such mode: its ``reflect`` leaves the border out (``c b a b c b a``).
+
+    Args:
+        image: shape ``(B, C, *spatial)``.
+        width: samples added on both sides of every spatial axis, at most the size of the image.
+
+    Returns:
+        Shape ``(B, C, *spatial)``, ``2 * width`` larger along every spatial axis.
+
+    Example:
+        >>> symmetric_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), 2)
+        tensor([[[2., 1., 1., 2., 3., 3., 2.]]])
+    """
+    if width == 0:
+        return image
+    for axis in range(2, image.dim()):
+        size = image.shape[axis]
+        before, after = image.narrow(axis, 0, width), image.narrow(axis, size - width, width)
+        image = torch.cat([before.flip(axis), image, after.flip(axis)], dim=axis)
+    return image
+
+
+class SymmetricPad(nn.Module):
+    """Module form of :func:`symmetric_pad`.
+
+    Use it in front of a convolution without padding.
+
+    Args:
+        width: samples added on both sides of every spatial axis.
+
+    Raises:
+        ValueError: if ``width`` is negative.
+
+    Example:
+        >>> SymmetricPad(1)(torch.zeros(1, 2, 4, 4)).shape
+        torch.Size([1, 2, 6, 6])
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width < 0:
+            raise ValueError(f"width must be 0 or more, got {width}.")
+        self.width = width
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the padded image.
+
+        Args:
+            image: shape ``(B, C, *spatial)``.
+
+        Returns:
+            Shape ``(B, C, *spatial)``, ``2 * width`` larger along every spatial axis.
+        """
+        return symmetric_pad(image, self.width)
+
+    def extra_repr(self) -> str:
+        """Say the width."""
+        return f"{self.width}"
