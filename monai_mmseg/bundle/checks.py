@@ -12,18 +12,16 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-import pydoc
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from inspect import Parameter, signature
 from typing import Any
 
-from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
-from torch.utils.data import DataLoader
+from monai.bundle import ConfigComponent, ConfigParser
 
 from monai_mmseg.bundle.command_line import RunCommand, parse_run_command, run_arguments
+from monai_mmseg.bundle.suggestions import close_ids
+from monai_mmseg.bundle.targets import accepted_arguments, find_target
 
 __all__ = ["ConfigError", "check_config", "check_overrides"]
 
@@ -107,6 +105,8 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
           net#bais: torch.nn.Linear has no argument 'bais'; did you mean 'bias'?
     """
     sources = [(os.path.basename(str(f)), ConfigParser.load_config_file(f)) for f in config_files]
+    # an entry that is nothing but a description holds a place in MONAI's parser for ids that are reported here
+    sources = [(source, {k: v for k, v in content.items() if not _is_placeholder(v)}) for source, content in sources]
     if overrides:
         sources.append(("", dict(overrides)))
     parser = ConfigParser(config={})
@@ -128,6 +128,10 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
     if errors:
         raise ConfigError("Errors in the config:\n  " + "\n  ".join(errors))
+
+
+def _is_placeholder(value: Any) -> bool:
+    return isinstance(value, dict) and list(value) == ["_desc_"]
 
 
 def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
@@ -156,14 +160,16 @@ def _place(config: Any, name: str) -> str | None:
             node = node[int(step)]
             continue
         if not isinstance(node, dict):
-            return f"{'#'.join(steps[:depth])!r} is {node!r}, which has no parts."
+            return f"{'#'.join(steps[:depth])!r} is {node!r}, which has no parts{_meant(close_ids(name, config), '.')}"
         if step not in node:
             if "_target_" in node:
                 return _argument_error(node["_target_"], step)
             if inside and last:
                 return None
             others = [_join([*steps[:depth], str(key)]) for key in node if key != "_meta_"]
-            return _unknown(_join(steps[: depth + 1]), [*others, *(run_arguments() if not depth else ())])
+            unknown = _join(steps[: depth + 1])
+            close = close_ids(name, config, run_arguments()) or difflib.get_close_matches(unknown, others, n=3)
+            return f"there is no {unknown!r}{_meant(close, ', and nothing refers to it.')}"
         inside = inside or "_target_" in node
         node = node[step]
     return None
@@ -184,7 +190,7 @@ def _component_errors(config: Mapping[str, Any], name: str) -> Iterator[str]:
     target = config["_target_"]
     if not isinstance(target, str) or target.startswith(("$", "@", "%")):
         return
-    if _find(target) is None:
+    if find_target(target) is None:
         if "_disabled_" not in config:
             yield f"{name}: _target_ {target!r} cannot be found."
         return
@@ -196,47 +202,11 @@ def _component_errors(config: Mapping[str, Any], name: str) -> Iterator[str]:
 def _argument_error(target: Any, key: str) -> str | None:
     if key in ConfigComponent.non_arg_keys or not isinstance(target, str):
         return None
-    accepted = _accepted(target)
+    accepted = accepted_arguments(target)
     if accepted is None or key in accepted:
         return None
-    close = difflib.get_close_matches(key, accepted, n=3)
-    hint = f"did you mean {_either(close)}?" if close else f"it takes {', '.join(accepted) or 'none'}."
-    return f"{target} has no argument {key!r}; {hint}"
-
-
-@cache
-def _accepted(target: str) -> tuple[str, ...] | None:
-    """Keyword arguments of a target; ``None`` if it takes any, or cannot tell."""
-    found = _find(target)
-    if found is None:
-        return None
-    classes = [found]
-    if isinstance(found, type) and issubclass(found, DataLoader):
-        classes.append(DataLoader)  # MONAI's loaders hand their further keywords on to it
-    names: list[str] = []
-    for item in classes:
-        try:
-            parameters = list(signature(item).parameters.values())
-        except (TypeError, ValueError):
-            return None
-        names += [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
-        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
-    return None if open_ended else tuple(dict.fromkeys(names))
-
-
-@cache
-def _find(target: str) -> Any:
-    module = _locator().get_component_module_name(target)
-    path = target if module is None else f"{module[0] if isinstance(module, list) else module}.{target}"
-    try:
-        return pydoc.locate(path)
-    except pydoc.ErrorDuringImport:
-        return None
-
-
-@cache
-def _locator() -> ComponentLocator:
-    return ComponentLocator()
+    otherwise = f"; it takes {', '.join(accepted) or 'none'}."
+    return f"{target} has no argument {key!r}{_meant(difflib.get_close_matches(key, accepted, n=3), otherwise)}"
 
 
 def _references(config: Any) -> set[str]:
@@ -262,13 +232,8 @@ def _join(steps: Sequence[str]) -> str:
     return "#".join(step for step in steps if step)
 
 
-def _unknown(name: str, others: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(others), n=3)
-    return f"there is no {name!r}" + (f"; did you mean {_either(close)}?" if close else ", and nothing refers to it.")
-
-
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(repr(name) for name in names)
+def _meant(names: Sequence[str], otherwise: str) -> str:
+    return f"; did you mean {' or '.join(repr(name) for name in names)}?" if names else otherwise
 
 
 def _hint(command: RunCommand) -> str:

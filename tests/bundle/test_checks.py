@@ -56,11 +56,19 @@ def test_right_overrides_pass(train, overrides):
         ({"train::trainer::max_epoch": 3}, "ObjectiveTrainer has no argument 'max_epoch'; did you mean 'max_epochs'"),
         ({"learning_rat": 1}, "there is no 'learning_rat'; did you mean 'learning_rate'"),
         ({"trackin": "mlflow"}, "did you mean 'tracking'"),
-        ({"train#trianer#max_epochs": 1}, "there is no 'train#trianer'; did you mean 'train#trainer'"),
+        ({"train#trianer#max_epochs": 1}, "there is no 'train#trianer'; did you mean 'train#trainer#max_epochs'"),
         ({"weights#fti": {}}, "there is no 'weights#fti'; did you mean 'weights#fit'"),
         ({"train#handlers#9#every": 2}, "'train#handlers' is a list of 4, it has no entry '9'"),
         ({"train#dataloader#drop_lst": True}, "DataLoader has no argument 'drop_lst'; did you mean 'drop_last'"),
         ({"val_interval#x": 1}, "'val_interval' is 1, which has no parts"),
+        # the first steps left out, a step misspelt or both
+        ({"trainer#max_epoch": 3}, r"there is no 'trainer'; did you mean 'train#trainer#max_epochs'\?"),
+        ({"trainer::max_epochs": 3}, r"there is no 'trainer'; did you mean 'train#trainer#max_epochs'\?"),
+        ({"trainn#trainer#max_epochs": 3}, r"there is no 'trainn'; did you mean 'train#trainer#max_epochs'\?"),
+        ({"trainer": {"max_epochs": 3}}, "there is no 'trainer'; did you mean 'train#trainer'"),
+        ({"trainer#learning_rat": 3}, r"there is no 'trainer'; did you mean 'learning_rate'\?"),
+        ({"network#modalites": 3}, r"which has no parts; did you mean 'network_def#modalities'\?"),
+        ({"trainer#clip_nrm": 1.0}, "did you mean 'train#trainer#clip_norm'"),  # an argument the file does not mention
         ({"qqq": 1}, "there is no 'qqq', and nothing refers to it"),
         ({"averaging": {"_target_": "monai_mmseg.engines.WeightAveraging", "dcay": 1}}, "averaging#dcay: .*'decay'"),
         ({"network_def#_target_": "tests.engines.toy.ToyNet"}, "_target_ 'tests.engines.toy.ToyNet' cannot be found"),
@@ -91,6 +99,23 @@ def test_overlays(train):
         check_overrides(overlay(train, {**good, "momentm": 0.1}), {})
     with pytest.raises(ConfigError, match=r"train#handlers#4#trigger_evnt: GarbageCollector has no argument"):
         check_overrides(overlay(train, {"+train#handlers": [{"_target_": "GarbageCollector", "trigger_evnt": 1}]}), {})
+
+
+@pytest.mark.parametrize("key", ["trainer#max_epoch", "train#trainr#max_epochs"])
+def test_overlays_name_the_whole_id(train, key):
+    with pytest.raises(
+        ConfigError, match=rf"overlay.json: {key}: there is no .*; did you mean 'train#trainer#max_epochs'"
+    ):
+        check_overrides(overlay(train, {key: 3}), {})
+
+
+@pytest.mark.parametrize("overrides", [{"trainer#max_epoch": 3}, {"trainer": {"max_epochs": 3}}])
+def test_a_description_alone_is_no_place_for_anything(tmp_path, overrides):
+    """It lets MONAI's parser take a part of what is not there, so that the check gets its turn."""
+    train = write_bundle(tmp_path / "toy", trainer={"_desc_": "means nothing"})
+    check_overrides([str(train)], {})
+    with pytest.raises(ConfigError, match="there is no 'trainer'; did you mean 'train#trainer"):
+        check_overrides([str(train)], overrides)
 
 
 def test_wrong_argument_in_the_file_itself(tmp_path):

@@ -586,7 +586,7 @@ def test_runs_write_into_the_bundle_only(start, heart, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trainer#max_epoch", "3"], "'trainer'"),
+        (["--trainer#max_epoch", "3"], "there is no 'trainer'; did you mean 'train#trainer#max_epochs'"),
         (["--train#trainer#max_epoch", "3"], "did you mean 'max_epochs'"),
         (["--learning_rat", "3"], "did you mean 'learning_rate'"),
         ({"anatomy_chanels": 4}, "did you mean 'anatomy_channels'"),
@@ -606,10 +606,21 @@ def test_misspelt_names_stop_the_run(words, message, heart, tmp_path):
     assert not (tmp_path / "bundles" / "dafnet" / "models").exists()
 
 
-def test_misspelt_overlays_name_what_is_close(tmp_path):
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("loss_weights#generator#kll", "'loss_weights#generator#kl'"),
+        ("weights#generator#kl", "'loss_weights#generator#kl'"),
+        ("trainer#max_epoch", "'train#trainer#max_epochs'"),
+        ("train#trainer#max_epoch", "'max_epochs'"),
+        ("network_def#feature", "'features'"),
+        ("network#features", "'network_def#features'"),
+    ],
+)
+def test_misspelt_overlays_name_what_is_close(key, meant, tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps({"loss_weights#generator#kll": 1}))
-    with pytest.raises(ConfigError, match="'loss_weights#generator#kl'"):
+    path.write_text(json.dumps({key: 1}))
+    with pytest.raises(ConfigError, match=f"mine.json: {key}: .*did you mean {meant}"):
         check_overrides([*files("train", "demo"), str(path)], {})
 
 

@@ -1,0 +1,75 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What stands behind a ``_target_`` of a config, and which arguments it takes."""
+
+from __future__ import annotations
+
+import pydoc
+from functools import cache
+from inspect import Parameter, signature
+from typing import Any
+
+from monai.bundle import ComponentLocator
+from torch.utils.data import DataLoader
+
+__all__ = ["accepted_arguments", "find_target"]
+
+
+@cache
+def accepted_arguments(target: str) -> tuple[str, ...] | None:
+    """Keyword arguments of a target; ``None`` if it takes any, or cannot tell.
+
+    Args:
+        target: value of ``_target_``: a name of MONAI's, or a dotted path.
+
+    Returns:
+        Names in the order of the signature.
+
+    Example:
+        >>> accepted_arguments("EnsureChannelFirst")
+        ('strict_check', 'channel_dim')
+        >>> accepted_arguments("no.such.thing") is None
+        True
+    """
+    found = find_target(target)
+    if found is None:
+        return None
+    classes = [found]
+    if isinstance(found, type) and issubclass(found, DataLoader):
+        classes.append(DataLoader)  # MONAI's loaders hand their further keywords on to it
+    names: list[str] = []
+    for item in classes:
+        try:
+            parameters = list(signature(item).parameters.values())
+        except (TypeError, ValueError):
+            return None
+        names += [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
+        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    return None if open_ended else tuple(dict.fromkeys(names))
+
+
+@cache
+def find_target(target: str) -> Any:
+    """The class or function that MONAI would call for a target; ``None`` if there is none.
+
+    Args:
+        target: value of ``_target_``: a name of MONAI's, or a dotted path.
+
+    Returns:
+        The object.
+
+    Example:
+        >>> find_target("torch.nn.Linear").__name__
+        'Linear'
+    """
+    module = _locator().get_component_module_name(target)
+    path = target if module is None else f"{module[0] if isinstance(module, list) else module}.{target}"
+    try:
+        return pydoc.locate(path)
+    except pydoc.ErrorDuringImport:
+        return None
+
+
+@cache
+def _locator() -> ComponentLocator:
+    return ComponentLocator()
