@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from monai_mmseg.data.phantom.anatomy.thorax import Thorax
 from monai_mmseg.data.phantom.grid import Grid, oblique_grid, rotation_matrix
 from monai_mmseg.data.phantom.motion import Motion, MotionModel
 from monai_mmseg.data.phantom.scanner import acquire, render
+from monai_mmseg.data.phantom.streams import stream
 from monai_mmseg.data.phantom.tissues import HEART_TABLES, HEART_TISSUES
 from monai_mmseg.data.phantom.writer import DATALIST, RECORD, write_folder, write_json, write_nifti
 
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
+
+SLICES = (8, 12)
+"""Fewest and most slices of a volume."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Protocol:
         aspect: extent of the second in-plane axis relative to the first.
         margin: how far the slices reach beyond the LV, mm, both ends together.
         motion: where the organs are.
+        slices: fewest and most slices of a volume.
     """
 
     spacing: tuple[float, float]
@@ -52,6 +56,7 @@ class Protocol:
     aspect: float
     margin: tuple[float, float]
     motion: MotionModel
+    slices: tuple[int, int] = SLICES
 
 
 # Slices of one series are acquired in breath holds of nearly, not exactly, the same depth.
@@ -82,9 +87,6 @@ HEART_PROTOCOLS = {
 }
 """Acquisition of each modality; cine is where the heart is at rest."""
 
-SLICES = (8, 12)
-"""Fewest and most slices of a volume."""
-
 PLAN_TILT_SD = 1.5
 """How far (degrees) the plans of one subject's series differ; both aim across the same long axis."""
 
@@ -105,13 +107,18 @@ class HeartVolume(NamedTuple):
     shape: HeartShape
 
 
-def _stream(seed: int, subject: int, name: str) -> np.random.Generator:
-    """Random numbers of one purpose: what one part draws does not change another."""
-    return np.random.default_rng([seed, subject, zlib.crc32(name.encode())])
+def plan_short_axis(rng: np.random.Generator, protocol: Protocol, shape: HeartShape, size: int | None) -> Grid:
+    """Short-axis slices as a radiographer plans them, nearly across the long axis.
 
+    Args:
+        rng: random generator.
+        protocol: how the modality is acquired.
+        shape: the heart that the slices are planned on.
+        size: voxels along the first in-plane axis, by default what the protocol's spacing gives.
 
-def _plan(rng: np.random.Generator, protocol: Protocol, shape: HeartShape, size: int | None) -> Grid:
-    """Short-axis slices as a radiographer plans them, nearly across the long axis."""
+    Returns:
+        The voxels.
+    """
     u, v, w = shape.axes.T
     # columns run from RV to LV and to the anterior wall, slices from base to apex: right-handed
     axes = rotation_matrix(rng.normal(size=3) * PLAN_TILT_SD) @ np.stack([-u, -v, w], axis=1)
@@ -120,7 +127,7 @@ def _plan(rng: np.random.Generator, protocol: Protocol, shape: HeartShape, size:
     thickness = float(np.round(rng.uniform(*protocol.thickness)))
     step = thickness + float(np.round(rng.uniform(*protocol.gap), 1))
     reach = shape.length + shape.apex_wall + rng.uniform(*protocol.margin)
-    slices = int(np.clip(np.round(reach / step), *SLICES))
+    slices = int(np.clip(np.round(reach / step), *protocol.slices))
     matrix = [2 * round(extent / pixel / 2), 2 * round(extent * protocol.aspect / pixel / 2)]
     centre = shape.centre + PLAN_CENTRE * shape.radius * u + axes @ (rng.normal(size=3) * PLAN_OFFSET_SD)
     return oblique_grid(centre, axes, [pixel, pixel, step], [*matrix, slices], thickness=thickness)
@@ -160,18 +167,18 @@ def make_heart_volume(
     """
     if modality not in HEART_PROTOCOLS:
         raise ValueError(f"modality must be one of {sorted(HEART_PROTOCOLS)}, got {modality!r}.")
-    body = _stream(seed, subject, "body")
+    body = stream(seed, subject, "body")
     thorax, shape = Thorax.draw(body), HeartShape.draw(body, scar_fraction=scar_fraction)
     protocol, table = HEART_PROTOCOLS[modality], HEART_TABLES[modality]
-    plan = grid or _plan(_stream(seed, subject, f"{modality} plan"), protocol, shape, size)
+    plan = grid or plan_short_axis(stream(seed, subject, f"{modality} plan"), protocol, shape, size)
     moved = protocol.motion.draw(
-        _stream(seed, subject, f"{modality} motion"),
+        stream(seed, subject, f"{modality} motion"),
         centre=shape.centre,
         axes=plan.axes,
         slices=plan.shape[2],
         amount=motion,
     )
-    scan = _stream(seed, subject, f"{modality} scan")
+    scan = stream(seed, subject, f"{modality} scan")
     signal, label = render(HeartAnatomy(shape, thorax, moved.phase), plan, moved, table.draw(scan, HEART_TISSUES))
     image = acquire(scan, signal, noise_sd=table.noise_sd, texture_sd=table.texture_sd)
     return HeartVolume(image, label, plan, moved, shape)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,14 @@ class TissueTable:
         gain_sd: relative standard deviation of each tissue's signal between subjects.
         noise_sd: standard deviation of the noise of the two receiver channels.
         texture_sd: relative standard deviation of the signal within a tissue.
+        spread: ``gain_sd`` of single tissues that differ from the rest, by tissue name.
     """
 
     mean: Mapping[str, float]
     gain_sd: float
     noise_sd: float
     texture_sd: float
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator, tissues: Sequence[str]) -> NDArray[np.float32]:
         """Signal of each tissue in one subject.
@@ -47,7 +49,8 @@ class TissueTable:
         """
         if missing := [name for name in tissues if name not in self.mean]:
             raise ValueError(f"tissues must be in the table ({sorted(self.mean)}), got {missing} besides.")
-        factor = np.maximum(0, 1 + self.gain_sd * rng.normal(size=len(tissues)))
+        sd = np.array([self.spread.get(name, self.gain_sd) for name in tissues])
+        factor = np.maximum(0, 1 + sd * rng.normal(size=len(tissues)))
         return (np.array([self.mean[name] for name in tissues]) * factor).astype(np.float32)
 
 

@@ -13,7 +13,7 @@ from monai_mmseg.data.phantom.anatomy.thorax import Thorax
 from monai_mmseg.data.phantom.grid import rotation_matrix
 from monai_mmseg.data.phantom.tissues import HEART_TISSUES
 
-__all__ = ["HEART_LABELS", "HeartAnatomy", "HeartShape"]
+__all__ = ["HEART_LABELS", "HeartAnatomy", "HeartShape", "Ventricles"]
 
 HEART_LABELS = {0: "background", 1: "LV", 2: "myocardium", 3: "RV"}
 """Label values. Scar is myocardium and papillary muscles are LV blood pool, as clinical contours have it."""
@@ -126,25 +126,101 @@ class HeartShape:
         )
 
 
-class HeartAnatomy:
-    """Tissues and labels of a heart in its thorax at one cardiac phase.
+class Ventricles:
+    """Where the parts of both ventricles are at one cardiac phase, in the heart's own axes.
 
     Args:
         shape: the heart at end-diastole.
-        thorax: what is around it.
         phase: 0 is end-diastole, 1 end-systole; the volume of the myocardium is the same in all phases.
     """
 
-    num_labels = len(HEART_LABELS)
-
-    def __init__(self, shape: HeartShape, thorax: Thorax, phase: float = 0.0) -> None:
-        self.shape, self.thorax = shape, thorax
+    def __init__(self, shape: HeartShape, phase: float = 0.0) -> None:
+        self.shape = shape
         self.radius = shape.radius * (1 - SYSTOLE_RADIUS * phase)
         self.length = shape.length * (1 - SYSTOLE_LENGTH * phase)
         area = ((shape.radius + shape.wall) ** 2 - shape.radius**2) * shape.length / self.length
         self.wall = float(np.sqrt(self.radius**2 + area)) - self.radius
         # the base descends to the apex, which stays
         self.origin = shape.centre + shape.axes[:, 2] * (shape.length / 2 - self.length)
+
+    def _radii(self, height: Array, w: Array, turn: NDArray[np.complex64]) -> tuple[Array, Array]:
+        """Inner and outer radius of the LV's wall in the direction of each point."""
+        s = self.shape
+        t = np.clip(height, 0, 1)
+        squared = turn * turn
+        powers = (squared, squared * turn, squared * squared)
+        ripple = np.ones_like(t)
+        for power, base, apex in zip(powers, s.ripple[0], s.ripple[1], strict=True):
+            ripple += power.real * ((1 - t) * base.real + t * apex.real)
+            ripple -= power.imag * ((1 - t) * base.imag + t * apex.imag)
+        first, second = s.wall_ripple.astype(np.complex64)
+        thick = 1 + (turn * first).real + (squared * second).real
+        inner = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None)) * ripple
+        end = np.clip(w / (self.length + s.apex_wall), 0, 1)
+        smooth = (self.radius + self.wall) * np.sqrt(np.clip(1 - end**2.6, 0, None))
+        middle = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None))
+        return inner, np.maximum((smooth - middle) * thick, 0) + inner
+
+    def _right_ventricle(self, u: Array, v: Array, w: Array, outer: Array) -> tuple[Mask, Mask, Mask]:
+        """Cavity, wall and fat of the RV: a shrinking ellipse that the LV is cut out of."""
+        s = self.shape
+        full = self.radius + self.wall
+        end = np.clip(w, 0, None) / (0.90 * self.length)
+        open_ = np.sqrt(np.clip(1 - end**2.2, 0, None))  # 1 at the base, 0 at the RV's own apex
+        core = full * np.sqrt(np.clip(1 - (np.clip(w, 0, None) / (self.length + s.apex_wall)) ** 2.6, 0, None))
+        cos, sin = np.cos(s.rv_tilt), np.sin(s.rv_tilt)
+        a = core * (0.45 + s.rv_width * open_)
+        b = core * s.rv_height * (0.45 + 0.55 * open_)
+        along = (u * cos + v * sin - 0.55 * core) / np.maximum(a, 1)
+        across = (v * cos - u * sin) / np.maximum(b, 1)
+        distance = (np.hypot(along, across) - 1) * np.minimum(a, b)  # about mm
+        present = (w > -6) & (open_ > 0.05) & (u > -0.2 * core)
+        return present & (distance < -3), present & (distance < 0), present & (distance < s.fat * 1.4)
+
+    def _papillary(self, turn: NDArray[np.complex64], r: Array, height: Array, inner: Array) -> Mask:
+        """Where the two papillary muscles are."""
+        found = np.zeros(r.shape, bool)
+        for angle, radius, start, stop in self.shape.papillary:
+            middle, half = (start + stop) / 2, (stop - start) / 2
+            size = radius * np.sqrt(np.clip(1 - np.square((height - middle) / half), 0, None))
+            direction = np.complex64(np.exp(1j * angle))
+            distance = np.abs(r * turn - direction * np.maximum(inner - 1.15 * radius, 0))
+            found |= distance < size
+        return found
+
+    @staticmethod
+    def _trabeculae(turn: NDArray[np.complex64], r: Array, height: Array, inner: Array) -> Mask:
+        """Small ridges of the inner wall towards the apex; labels run smoothly over them."""
+        third = turn * turn * turn
+        seventh = third * third * turn
+        coarse = seventh * np.exp(np.complex64(7j) * height)
+        fine = seventh * third * turn * np.exp(np.complex64(-9j) * height)
+        ridge = (coarse + fine).real
+        return np.asarray(inner - r < 2.2 * np.clip(height, 0, 1) * ridge)
+
+    @staticmethod
+    def _scar(scar: Scar, turn: NDArray[np.complex64], r: Array, height: Array, inner: Array, outer: Array) -> Mask:
+        """Where the scar is; the caller cuts it to the wall."""
+        away = np.abs(np.angle(turn * np.complex64(np.exp(-1j * scar.angle)))) / scar.half_angle
+        spread = np.square(away) + np.square((height - scar.height) / scar.half_height)
+        depth = (r - inner) / np.maximum(outer - inner, 1e-3)
+        return np.asarray((spread < 1) & (depth < scar.depth * (1 - 0.5 * spread)))
+
+
+class HeartAnatomy(Ventricles):
+    """Tissues and labels of a heart in its thorax at one cardiac phase.
+
+    Args:
+        shape: the heart at end-diastole.
+        thorax: what is around it.
+        phase: see :class:`Ventricles`.
+    """
+
+    num_labels = len(HEART_LABELS)
+
+    def __init__(self, shape: HeartShape, thorax: Thorax, phase: float = 0.0) -> None:
+        super().__init__(shape, phase)
+        self.thorax = thorax
 
     def classify(self, moved: Array, fixed: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Tissue number and label at each point.
@@ -210,40 +286,6 @@ class HeartAnatomy:
         label[lv] = 1
         return tissue, label
 
-    def _radii(self, height: Array, w: Array, turn: NDArray[np.complex64]) -> tuple[Array, Array]:
-        """Inner and outer radius of the LV's wall in the direction of each point."""
-        s = self.shape
-        t = np.clip(height, 0, 1)
-        squared = turn * turn
-        powers = (squared, squared * turn, squared * squared)
-        ripple = np.ones_like(t)
-        for power, base, apex in zip(powers, s.ripple[0], s.ripple[1], strict=True):
-            ripple += power.real * ((1 - t) * base.real + t * apex.real)
-            ripple -= power.imag * ((1 - t) * base.imag + t * apex.imag)
-        first, second = s.wall_ripple.astype(np.complex64)
-        thick = 1 + (turn * first).real + (squared * second).real
-        inner = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None)) * ripple
-        end = np.clip(w / (self.length + s.apex_wall), 0, 1)
-        smooth = (self.radius + self.wall) * np.sqrt(np.clip(1 - end**2.6, 0, None))
-        middle = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None))
-        return inner, np.maximum((smooth - middle) * thick, 0) + inner
-
-    def _right_ventricle(self, u: Array, v: Array, w: Array, outer: Array) -> tuple[Mask, Mask, Mask]:
-        """Cavity, wall and fat of the RV: a shrinking ellipse that the LV is cut out of."""
-        s = self.shape
-        full = self.radius + self.wall
-        end = np.clip(w, 0, None) / (0.90 * self.length)
-        open_ = np.sqrt(np.clip(1 - end**2.2, 0, None))  # 1 at the base, 0 at the RV's own apex
-        core = full * np.sqrt(np.clip(1 - (np.clip(w, 0, None) / (self.length + s.apex_wall)) ** 2.6, 0, None))
-        cos, sin = np.cos(s.rv_tilt), np.sin(s.rv_tilt)
-        a = core * (0.45 + s.rv_width * open_)
-        b = core * s.rv_height * (0.45 + 0.55 * open_)
-        along = (u * cos + v * sin - 0.55 * core) / np.maximum(a, 1)
-        across = (v * cos - u * sin) / np.maximum(b, 1)
-        distance = (np.hypot(along, across) - 1) * np.minimum(a, b)  # about mm
-        present = (w > -6) & (open_ > 0.05) & (u > -0.2 * core)
-        return present & (distance < -3), present & (distance < 0), present & (distance < s.fat * 1.4)
-
     def _atria(self, u: Array, v: Array, w: Array) -> tuple[Mask, Mask]:
         """Blood and wall of both atria and of the aortic root above the base."""
         full = self.radius + self.wall
@@ -261,32 +303,3 @@ class HeartAnatomy:
         above = (w < 0) & (w > -70)
         blood = (blood & (root > 15.5) | (root < 13.5) & above) & (w < 0)
         return blood, (wall | (root < 15.5) & above) & (w < 0)
-
-    def _papillary(self, turn: NDArray[np.complex64], r: Array, height: Array, inner: Array) -> Mask:
-        """Where the two papillary muscles are."""
-        found = np.zeros(r.shape, bool)
-        for angle, radius, start, stop in self.shape.papillary:
-            middle, half = (start + stop) / 2, (stop - start) / 2
-            size = radius * np.sqrt(np.clip(1 - np.square((height - middle) / half), 0, None))
-            direction = np.complex64(np.exp(1j * angle))
-            distance = np.abs(r * turn - direction * np.maximum(inner - 1.15 * radius, 0))
-            found |= distance < size
-        return found
-
-    @staticmethod
-    def _trabeculae(turn: NDArray[np.complex64], r: Array, height: Array, inner: Array) -> Mask:
-        """Small ridges of the inner wall towards the apex; labels run smoothly over them."""
-        third = turn * turn * turn
-        seventh = third * third * turn
-        coarse = seventh * np.exp(np.complex64(7j) * height)
-        fine = seventh * third * turn * np.exp(np.complex64(-9j) * height)
-        ridge = (coarse + fine).real
-        return np.asarray(inner - r < 2.2 * np.clip(height, 0, 1) * ridge)
-
-    @staticmethod
-    def _scar(scar: Scar, turn: NDArray[np.complex64], r: Array, height: Array, inner: Array, outer: Array) -> Mask:
-        """Where the scar is; the caller cuts it to the wall."""
-        away = np.abs(np.angle(turn * np.complex64(np.exp(-1j * scar.angle)))) / scar.half_angle
-        spread = np.square(away) + np.square((height - scar.height) / scar.half_height)
-        depth = (r - inner) / np.maximum(outer - inner, 1e-3)
-        return np.asarray((spread < 1) & (depth < scar.depth * (1 - 0.5 * spread)))
