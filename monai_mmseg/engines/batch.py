@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["HOST_KEYS", "prepare_training_batch"]
 
-HOST_KEYS = ("present", "labelled")
+HOST_KEYS = ("present", "labelled", "modality")
 """Entries of a batch that stay on the CPU: objectives make row indexes of them without waiting for the GPU."""
 
 

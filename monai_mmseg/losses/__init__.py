@@ -6,17 +6,34 @@
 from __future__ import annotations
 
 from monai_mmseg.losses.foreground_dice import ForegroundDiceLoss, foreground_dice_loss
+from monai_mmseg.losses.frequency_weighted_cross_entropy import (
+    FrequencyWeightedCrossEntropyLoss,
+    frequency_weighted_cross_entropy,
+    frequency_weights_from_counts,
+)
 from monai_mmseg.losses.gaussian_kl import GaussianKLLoss, gaussian_kl
 from monai_mmseg.losses.inputs import RowLoss, SegmentationRowLoss
+from monai_mmseg.losses.knowledge_distillation import (
+    ClassLogits,
+    KnowledgeDistillationLoss,
+    class_logit_sums,
+    knowledge_distance,
+    knowledge_distillation_loss,
+    knowledge_matrices,
+    pool_class_logits,
+)
 from monai_mmseg.losses.least_squares_adversarial import (
     LeastSquaresAdversarialLoss,
     least_squares_fake,
     least_squares_real,
 )
-from monai_mmseg.losses.masked import branch_means, class_counts, global_count, keep_rows, masked_mean
+from monai_mmseg.losses.masked import branch_means, branch_sums, class_counts, global_count, keep_rows, masked_mean
 from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
+from monai_mmseg.losses.onehot import PartlyLabelledLoss, onehot_labels
 from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute
 from monai_mmseg.losses.segmentation import SegmentationLoss
+from monai_mmseg.losses.squared_dice import SquaredDiceLoss, squared_dice_loss
+from monai_mmseg.losses.sum_of_squares import sum_of_squares
 from monai_mmseg.losses.weighted_cross_entropy import (
     WeightedCrossEntropyLoss,
     class_weights_from_counts,
@@ -24,26 +41,42 @@ from monai_mmseg.losses.weighted_cross_entropy import (
 )
 
 __all__ = [
+    "ClassLogits",
     "ForegroundDiceLoss",
+    "FrequencyWeightedCrossEntropyLoss",
     "GaussianKLLoss",
+    "KnowledgeDistillationLoss",
     "LeastSquaresAdversarialLoss",
     "MeanAbsoluteLoss",
     "OffsetPenaltyLoss",
+    "PartlyLabelledLoss",
     "RowLoss",
     "SegmentationLoss",
     "SegmentationRowLoss",
+    "SquaredDiceLoss",
     "WeightedCrossEntropyLoss",
     "branch_means",
+    "branch_sums",
     "class_counts",
+    "class_logit_sums",
     "class_weights_from_counts",
     "foreground_dice_loss",
+    "frequency_weighted_cross_entropy",
+    "frequency_weights_from_counts",
     "gaussian_kl",
     "global_count",
     "keep_rows",
+    "knowledge_distance",
+    "knowledge_distillation_loss",
+    "knowledge_matrices",
     "least_squares_fake",
     "least_squares_real",
     "masked_mean",
     "mean_absolute",
     "offset_penalty",
+    "onehot_labels",
+    "pool_class_logits",
+    "squared_dice_loss",
+    "sum_of_squares",
     "weighted_cross_entropy",
 ]

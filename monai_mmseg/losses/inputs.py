@@ -143,10 +143,23 @@ class SegmentationRowLoss(RowLoss):
         target = keep_rows(at_least_float32(target), labelled, "labelled")
         probs = pred.softmax(1) if self.softmax else pred
         if self.to_onehot_y:
-            _check_class_indices(target, probs)
-            target = one_hot(target, num_classes=probs.shape[1], dtype=probs.dtype)
+            target = self.onehot(target, probs)
         check_same_shape("pred", probs, "target", target, min_dims=3)
         return probs, target.to(probs.dtype)
+
+    def onehot(self, target: Tensor, probs: Tensor) -> Tensor:
+        """Returns one-hot labels of class indices; losses that allow pixels without a label write their own.
+
+        Args:
+            target: class indices, shape ``(N, 1, *spatial)``.
+            probs: what they must fit, shape ``(N, K, *spatial)``.
+
+        Returns:
+            One-hot labels of the shape of ``probs``.
+        """
+        _check_class_indices(target, probs)
+        labels: Tensor = one_hot(target, num_classes=probs.shape[1], dtype=probs.dtype)
+        return labels
 
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["branch_means", "class_counts", "global_count", "keep_rows", "masked_mean"]
+__all__ = ["branch_means", "branch_sums", "class_counts", "global_count", "keep_rows", "masked_mean"]
 
 
 def keep_rows(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
@@ -133,6 +133,51 @@ def branch_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor
     return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
 
 
+def branch_sums(
+    values: Tensor,
+    branch: Tensor | None = None,
+    num_branches: int = 1,
+    mask: Tensor | None = None,
+    *,
+    differentiable: bool = True,
+) -> Tensor:
+    """Returns the sum of the rows of every branch, over all processes.
+
+    When to use: losses that are no mean over rows, because a ratio or a logarithm of sums over the batch follows (a
+    Dice over the batch, a mean over the pixels of a class). Every process gets the same sums, so the loss is equal on
+    all of them; ``DistributedDataParallel`` then makes the gradient of one process that holds the joined batch.
+
+    Args:
+        values: rows first, shape ``(N, ...)``. Rows left out may hold NaN.
+        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``. ``None`` puts all rows in
+            group 0.
+        num_branches: number of groups.
+        mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
+        differentiable: keep the gradient, across processes too.
+
+    Returns:
+        Sums, shape ``(num_branches, ...)``; zero for a branch without rows.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> branch_sums(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([0, 2, 0]), 3)
+        tensor([[6., 8.],
+                [0., 0.],
+                [3., 4.]])
+    """
+    if branch is None:
+        branch = torch.zeros(values.shape[0], dtype=torch.long, device=values.device)
+    members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
+    rows = keep_rows(values, mask).flatten(1) if values.ndim > 1 else keep_rows(values, mask)[:, None]
+    # a product and a sum, not a matrix product: autocast would turn that one into half precision
+    sums = (members[:, :, None] * rows).sum(1).reshape(num_branches, *values.shape[1:])
+    if not differentiable:
+        return global_count(sums)
+    return _SumOverProcesses.apply(sums) if _distributed() else sums
+
+
 def class_counts(
     onehot: Tensor,
     branch: Tensor | None = None,
@@ -171,13 +216,7 @@ def class_counts(
         raise ValueError(f"onehot must have shape (N, K, *spatial), got {tuple(onehot.shape)}.")
     rows = keep_rows(onehot, mask)
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten(2).sum(2)
-    if branch is None:
-        branch = torch.zeros(onehot.shape[0], dtype=torch.long, device=onehot.device)
-    members = _members(branch, num_branches, onehot.shape[0], mask).to(rows.dtype)
-    counts = (members[:, :, None] * rows).sum(1)
-    if not differentiable:
-        return global_count(counts)
-    return _SumOverProcesses.apply(counts) if _distributed() else counts
+    return branch_sums(rows, branch, num_branches, mask, differentiable=differentiable)
 
 
 class _SumOverProcesses(torch.autograd.Function):

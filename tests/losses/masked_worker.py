@@ -14,8 +14,12 @@ from monai_mmseg.losses import (
     branch_means,
     class_counts,
     class_weights_from_counts,
+    frequency_weighted_cross_entropy,
+    frequency_weights_from_counts,
     global_count,
+    knowledge_distillation_loss,
     masked_mean,
+    squared_dice_loss,
     weighted_cross_entropy,
 )
 
@@ -43,6 +47,13 @@ def terms(weight, image, labels, rows):
             logits, labels[rows], mask
         ),
     }
+    result["dice"] = squared_dice_loss(probs, onehot, branch, 4, present).sum()
+    for absent in ("uniform", "skip"):
+        name = "kd" if absent == "uniform" else "kd, skip"
+        result[name] = knowledge_distillation_loss(logits, labels[rows], branch, 4, present, absent=absent)
+    weights = frequency_weights_from_counts(class_counts(onehot, branch, 4, present))[branch]
+    row_loss = frequency_weighted_cross_entropy(probs, onehot, weights, present)
+    result["cross-entropy by frequency"] = branch_means(row_loss, branch, 4, present).sum()
     for swapped in (False, True):
         counts = class_counts(probs if swapped else onehot, branch, 4, present, differentiable=swapped)
         row_loss = weighted_cross_entropy(probs, onehot, class_weights_from_counts(counts)[branch], swapped)

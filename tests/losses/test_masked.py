@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from monai_mmseg.losses import branch_means, class_counts, global_count, keep_rows, masked_mean
+from monai_mmseg.losses import branch_means, branch_sums, class_counts, global_count, keep_rows, masked_mean
 
 
 def test_mean_over_the_rows_that_count():
@@ -59,6 +59,22 @@ def test_branches_equal_masked_means():
     values, branch, mask = torch.randn(20), torch.randint(3, (20,)), torch.rand(20) > 0.4
     expected = torch.stack([masked_mean(values, mask & (branch == b)) for b in range(3)])
     torch.testing.assert_close(branch_means(values, branch, 3, mask), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (3, 2)])
+def test_sums_of_branches(shape):
+    values, branch = torch.randn(5, *shape, dtype=torch.float64), torch.tensor([1, 1, 0, 3, 1])
+    mask = torch.tensor([True, False, True, True, True])
+    expected = torch.zeros(4, *shape, dtype=torch.float64).index_add(0, branch[mask], values[mask])
+    values[1] = float("nan")
+    values.requires_grad_()
+    sums = branch_sums(values, branch, 4, mask)
+    torch.testing.assert_close(sums, expected)
+    sums.sum().backward()
+    torch.testing.assert_close(values.grad, mask.double().reshape(-1, *[1] * len(shape)).expand_as(values))
+    torch.testing.assert_close(branch_sums(values[:1]), values[:1])
+    assert not branch_sums(values, differentiable=False).requires_grad
+    assert (branch_sums(values[:0], branch[:0], 2) == 0).all()
 
 
 @pytest.mark.parametrize("size", [(5, 4), (3, 2, 4)], ids=["2d", "3d"])
@@ -132,5 +148,13 @@ def test_two_processes_equal_one(tmp_path, repository):
     for name, (value, gradient) in expected.items():
         torch.testing.assert_close(found[name][0], value, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
         torch.testing.assert_close(found[name][1], gradient, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
-    for name in ("mean", "segmentation", "segmentation, swapped", "branch 2, swapped=False", "branch 1, swapped=True"):
+    for name in (
+        "mean",
+        "segmentation",
+        "segmentation, swapped",
+        "branch 2, swapped=False",
+        "branch 1, swapped=True",
+        "dice",
+        "kd",
+    ):
         assert expected[name][1].abs().sum() > 0

@@ -1,0 +1,353 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+
+"""Knowledge distillation between modalities: what a network takes for what, class by class, made alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.modules.loss import _Loss
+
+from monai_mmseg.losses.inputs import at_least_float32
+from monai_mmseg.losses.masked import branch_sums, keep_rows
+from monai_mmseg.losses.onehot import onehot_labels
+
+__all__ = [
+    "AbsentClass",
+    "ClassLogits",
+    "KnowledgeDistillationLoss",
+    "class_logit_sums",
+    "knowledge_distance",
+    "knowledge_distillation_loss",
+    "knowledge_matrices",
+    "pool_class_logits",
+]
+
+AbsentClass = Literal["uniform", "skip"]
+EPS = 1e-6  # the original's constant beside the number of pixels
+
+
+class ClassLogits(NamedTuple):
+    """Mean logits of the pixels of every class in every modality: all that the distillation knows of a batch."""
+
+    means: Tensor  # (M, K, K), row = true class; zeros for a class without pixels
+    pixels: Tensor  # (M, K), detached
+    rows: Tensor  # (M,), how many labelled rows a modality has, detached
+
+
+def class_logit_sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the logits of each row, summed over the pixels of each class, and the number of these pixels.
+
+    When to use: to collect class means over several batches; then :func:`pool_class_logits`. Linear in the logits, one
+    batched matrix product with the one-hot labels.
+
+    Args:
+        logits: before the softmax, shape ``(N, K, *spatial)``.
+        labels: class indices ``(N, 1, *spatial)``, in which a value that is no class means no label, or one-hot labels
+            of the shape of ``logits``.
+
+    Returns:
+        Shape ``(N, K, K + 1)``, at least float32: for each true class the sum of the logits, then the pixels.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> logits = torch.tensor([[[1.0, 2.0, 3.0], [0.0, 0.0, 5.0]]])  # three pixels
+        >>> class_logit_sums(logits, torch.tensor([[[0, 0, 1]]]))
+        tensor([[[3., 0., 2.],
+                 [3., 5., 1.]]])
+    """
+    values = at_least_float32(logits)
+    if values.ndim < 3:
+        raise ValueError(f"logits must have shape (N, K, *spatial), got {tuple(values.shape)}.")
+    if labels.shape == values.shape:
+        onehot = at_least_float32(labels).to(values.dtype)
+    elif labels.shape == (values.shape[0], 1, *values.shape[2:]):
+        onehot = onehot_labels(labels, values.shape[1], values.dtype)
+    else:
+        raise ValueError(
+            f"labels must have shape {(values.shape[0], 1, *values.shape[2:])} or {tuple(values.shape)} to fit logits, "
+            f"got {tuple(labels.shape)}."
+        )
+    onehot = onehot.flatten(2)
+    # a matrix product under autocast would run in half precision, in which a sum over an image does not fit
+    with torch.autocast(device_type=values.device.type, enabled=False):
+        sums = torch.bmm(onehot, values.flatten(2).mT)
+    return torch.cat([sums, onehot.sum(2, keepdim=True)], dim=2)
+
+
+def pool_class_logits(
+    sums: Tensor,
+    modality: Tensor,
+    num_modalities: int,
+    labelled: Tensor | None = None,
+    *,
+    differentiable: bool = True,
+) -> ClassLogits:
+    """Returns the class means of every modality over the rows of all processes, with one collective call.
+
+    Args:
+        sums: of :func:`class_logit_sums`, shape ``(N, K, K + 1)``.
+        modality: index of each row's modality, shape ``(N,)``.
+        num_modalities: number of modalities M.
+        labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
+        differentiable: keep the gradient, across processes too.
+
+    Returns:
+        Means and counts.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> sums = class_logit_sums(torch.ones(2, 2, 4), torch.zeros(2, 1, 4))
+        >>> pool_class_logits(sums, torch.tensor([0, 1]), 2).pixels
+        tensor([[4., 0.],
+                [4., 0.]])
+    """
+    table = torch.cat([sums.flatten(1), sums.new_ones(sums.shape[0], 1)], dim=1)
+    pooled = branch_sums(table, modality, num_modalities, labelled, differentiable=differentiable)
+    per_class, rows = pooled[:, :-1].unflatten(1, sums.shape[1:]), pooled[:, -1].detach()
+    pixels = per_class[..., -1].detach()
+    return ClassLogits(per_class[..., :-1] / (pixels[..., None] + EPS), pixels, rows)
+
+
+def knowledge_matrices(classes: ClassLogits, temperature: float = 2.0) -> Tensor:
+    """Returns what each modality takes the pixels of each class for, as softened probabilities.
+
+    When to use: for a look at the classes that a network mixes up in one modality and not in the other.
+
+    Args:
+        classes: of :func:`pool_class_logits`.
+        temperature: divides the logits; larger is softer.
+
+    Returns:
+        Shape ``(M, K, K)``; a row is a true class and sums to one. A class without pixels has a uniform row.
+
+    Reference:
+        Dou et al., IEEE TMI 2020, arXiv:2001.03111: Eqs. 2 and 3.
+
+    Example:
+        >>> sums = class_logit_sums(torch.tensor([[[4.0, 0.0], [0.0, 4.0]]]), torch.tensor([[[0, 1]]]))
+        >>> knowledge_matrices(pool_class_logits(sums, torch.tensor([0]), 1))
+        tensor([[[0.8808, 0.1192],
+                 [0.1192, 0.8808]]])
+    """
+    return (classes.means / temperature).softmax(-1)
+
+
+def knowledge_distance(
+    classes: ClassLogits,
+    temperature: float = 2.0,
+    absent: AbsentClass = "uniform",
+    divide_by: Literal["all", "used"] = "all",
+) -> Tensor:
+    """Returns the distillation loss of given class means; see :func:`knowledge_distillation_loss`.
+
+    Args:
+        classes: of :func:`pool_class_logits`.
+        temperature: divides the logits; larger is softer.
+        absent: what a class without pixels in a modality does.
+        divide_by: divisor of the sum over classes.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: when a setting is not one of those listed.
+
+    Example:
+        >>> means = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [0.0, 2.0]]])
+        >>> knowledge_distance(ClassLogits(means, torch.ones(2, 2), torch.ones(2)))
+        tensor(0.)
+    """
+    _check_settings(temperature, absent, divide_by)
+    log_probs = (classes.means / temperature).log_softmax(-1)
+    probs = log_probs.exp()
+    # KL(a|b) + KL(b|a) in one product, no summand of which is negative; (M, M, K)
+    distance = ((probs[:, None] - probs) * (log_probs[:, None] - log_probs)).sum(-1)
+    divisor = distance.new_tensor(distance.shape[-1])
+    if absent == "skip":
+        there = classes.pixels > 0
+        both = there[:, None] & there
+        distance = distance * both
+        divisor = both.sum(-1).clamp(min=1) if divide_by == "used" else divisor
+    # a modality without a labelled row is not there: it has no knowledge, not a uniform one
+    known = classes.rows > 0
+    pairs = (known[:, None] & known).triu(1)
+    return (distance.sum(-1) / divisor * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def knowledge_distillation_loss(
+    logits: Tensor | Sequence[Tensor],
+    labels: Tensor | Sequence[Tensor],
+    modality: Tensor | None = None,
+    num_modalities: int | None = None,
+    labelled: Tensor | Sequence[Tensor] | None = None,
+    *,
+    temperature: float = 2.0,
+    absent: AbsentClass = "uniform",
+    divide_by: Literal["all", "used"] = "all",
+) -> Tensor:
+    r"""Distance between what the modalities of a batch take each class for: a symmetric Kullback-Leibler divergence.
+
+    When to use: beside a segmentation loss, to train one network on images of several modalities of different patients.
+    Only the mean logits :math:`z_c` of the pixels of a class enter, so nothing has to be paired or aligned and the
+    numbers of images may differ:
+
+    .. math:: \frac{1}{K} \sum_c KL(q^a_c \| q^b_c) + KL(q^b_c \| q^a_c), \quad q_c = softmax(z_c / T).
+
+    With more than two modalities it is the mean of this over their (unordered) pairs. The gradient flows into all
+    modalities. A modality without a labelled row takes part in no pair; where no pair is left the loss is zero.
+
+    Args:
+        logits: before the softmax: one tensor ``(N_m, K, *spatial)`` for each modality, of any batch and image sizes,
+            or one tensor ``(N, K, *spatial)`` with rows of several modalities.
+        labels: in the same form: class indices with one channel, in which a value that is no class means no label, or
+            one-hot labels.
+        modality: for the second form: index of each row's modality, shape ``(N,)``.
+        num_modalities: for the second form: number of modalities M. It is not taken from the batch, which may lack one.
+        labelled: which rows carry a label, bool ``(N,)``, or one such mask for each modality. ``None`` means all.
+        temperature: T, larger is softer.
+        absent: a class without pixels in a modality has the uniform distribution there (``"uniform"``, as in the
+            original code: the other modality's row is pulled to it), or counts in no pair with it (``"skip"``).
+        divide_by: with ``"skip"``, divide by ``"all"`` classes or by the ``"used"`` ones.
+
+    Returns:
+        Scalar, at least float32, zero or more. In a distributed run every process has the loss of the joined batch.
+
+    Raises:
+        ValueError: when the arguments do not fit together.
+
+    Reference:
+        Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020, arXiv:2001.03111:
+        Eqs. 2 to 4. Differs from the paper: 1e-6 beside the number of pixels, and absent classes, as in its code.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 1]]])
+        >>> ct, mr = torch.tensor([[[4.0, 0.0], [0.0, 4.0]]]), torch.tensor([[[4.0, 0.0], [0.0, 0.0]]])
+        >>> knowledge_distillation_loss([ct, mr], [labels, labels])  # class 1: (0.88 - 0.5) * 2
+        tensor(0.3808)
+        >>> knowledge_distillation_loss(torch.cat([ct, mr]), torch.cat([labels] * 2), torch.tensor([0, 1]), 2)
+        tensor(0.3808)
+    """
+    _check_settings(temperature, absent, divide_by)
+    if isinstance(logits, Tensor):
+        if not isinstance(labels, Tensor) or modality is None or num_modalities is None:
+            raise ValueError("logits in one tensor need labels in one tensor, modality and num_modalities.")
+        if labelled is not None and not isinstance(labelled, Tensor):
+            raise ValueError(f"labelled must be one mask for logits in one tensor, got {type(labelled).__name__}.")
+        sums = class_logit_sums(logits, _kept(labels, labelled))
+        return knowledge_distance(
+            pool_class_logits(sums, modality.to(sums.device), num_modalities, labelled), temperature, absent, divide_by
+        )
+    if isinstance(labels, Tensor) or isinstance(labelled, Tensor) or modality is not None or num_modalities is not None:
+        raise ValueError("logits in a list need labels and labelled in lists, without modality and num_modalities.")
+    masks = [None] * len(logits) if labelled is None else list(labelled)
+    if not logits or len(labels) != len(logits) or len(masks) != len(logits):
+        raise ValueError(
+            f"logits, labels and labelled must have one entry for each modality, got {len(logits)}, {len(labels)} and "
+            f"{len(masks)}."
+        )
+    if len(classes := {part.shape[1] for part in logits}) > 1:
+        raise ValueError(f"logits must have one number of classes, got {sorted(classes)}.")
+    sums = torch.cat([class_logit_sums(x, _kept(y, mask)) for x, y, mask in zip(logits, labels, masks, strict=True)])
+    counts = torch.tensor([len(part) for part in logits])
+    index = torch.arange(len(logits)).repeat_interleave(counts).to(sums.device, non_blocking=True)
+    kept = None
+    if labelled is not None:
+        kept = torch.cat([mask.to(sums.device) for mask in labelled])
+    return knowledge_distance(pool_class_logits(sums, index, len(logits), kept), temperature, absent, divide_by)
+
+
+class KnowledgeDistillationLoss(_Loss):
+    """Module form of :func:`knowledge_distillation_loss`.
+
+    When to use: in any training loop that holds images of several modalities in one step.
+
+    Args:
+        num_modalities: number of modalities, for logits in one tensor; ``None`` for lists.
+        temperature: larger is softer.
+        absent: ``"uniform"`` or ``"skip"``: what a class without pixels in a modality does.
+        divide_by: with ``"skip"``, divide by ``"all"`` classes or by the ``"used"`` ones.
+
+    Raises:
+        ValueError: when a setting is not one of those listed.
+
+    Example:
+        >>> loss = KnowledgeDistillationLoss(2)
+        >>> loss(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), torch.tensor([0, 1]))
+        tensor(0.)
+    """
+
+    def __init__(
+        self,
+        num_modalities: int | None = None,
+        *,
+        temperature: float = 2.0,
+        absent: AbsentClass = "uniform",
+        divide_by: Literal["all", "used"] = "all",
+    ) -> None:
+        super().__init__()
+        _check_settings(temperature, absent, divide_by)
+        self.num_modalities = num_modalities
+        self.temperature = float(temperature)
+        self.absent: AbsentClass = absent
+        self.divide_by: Literal["all", "used"] = divide_by
+
+    def forward(
+        self,
+        logits: Tensor | Sequence[Tensor],
+        labels: Tensor | Sequence[Tensor],
+        modality: Tensor | None = None,
+        labelled: Tensor | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Returns the loss of the batch.
+
+        Args:
+            logits: one tensor for each modality, or one tensor with rows of several modalities.
+            labels: in the same form.
+            modality: for the second form: index of each row's modality.
+            labelled: which rows carry a label; ``None`` means all.
+
+        Returns:
+            Scalar.
+        """
+        return knowledge_distillation_loss(
+            logits,
+            labels,
+            modality,
+            self.num_modalities if isinstance(logits, Tensor) else None,
+            labelled,
+            temperature=self.temperature,
+            absent=self.absent,
+            divide_by=self.divide_by,
+        )
+
+    def extra_repr(self) -> str:
+        """Returns the settings for ``print(loss)``."""
+        return (
+            f"num_modalities={self.num_modalities}, temperature={self.temperature:g}, absent={self.absent!r}, "
+            f"divide_by={self.divide_by!r}"
+        )
+
+
+def _kept(labels: Tensor, labelled: Tensor | None) -> Tensor:
+    """Labels whose rows may be added up; the logits need no mask, because their gradient does not depend on them."""
+    return labels if labels.shape[1] == 1 else keep_rows(labels, labelled, "labelled")
+
+
+def _check_settings(temperature: float, absent: str, divide_by: str) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}.")
+    if absent not in ("uniform", "skip"):
+        raise ValueError(f"absent must be 'uniform' or 'skip', got {absent!r}.")
+    if divide_by not in ("all", "used"):
+        raise ValueError(f"divide_by must be 'all' or 'used', got {divide_by!r}.")
+    if divide_by == "used" and absent != "skip":
+        raise ValueError("divide_by='used' needs absent='skip': otherwise all classes are used.")
