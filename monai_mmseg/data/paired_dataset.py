@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from monai.transforms import Randomizable
 from torch import Tensor
 
 from monai_mmseg.data.datalist import group_by_subject
+from monai_mmseg.data.volume_cache import item_seed, plain_tensor, progress_bar
 
 __all__ = ["PairedSliceDataset"]
 
@@ -84,7 +84,7 @@ class PairedSliceDataset(Dataset):
         self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
         self._subjects: dict[int, _Subject] = {}
         self.index: list[tuple[int, int]] = []
-        for number in _progress(range(len(self.data)), progress):
+        for number in progress_bar(range(len(self.data)), progress):
             subject = self._load(number)
             self.index += [(number, place) for place in self._kept(subject)]
             if cache:
@@ -148,7 +148,7 @@ class PairedSliceDataset(Dataset):
         }
         if self.slice_transform is not None:
             if self._epoch[1] >= 0 and isinstance(self.slice_transform, Randomizable):
-                self.slice_transform.set_random_state(_seed_of(*self._epoch.tolist(), index))
+                self.slice_transform.set_random_state(item_seed(*self._epoch.tolist(), index))
             item = self.slice_transform(item)
         item["present"] = present.clone()
         item["labelled"] = subject.labelled & present
@@ -161,16 +161,16 @@ class PairedSliceDataset(Dataset):
         volumes = self.transform(dict(self.data[number]))
         count = len(self.modalities)
         image, present = (torch.as_tensor(volumes[key]) for key in ("image", "present"))
-        image = _plain(image).to(torch.float32)
+        image = plain_tensor(image).to(torch.float32)
         if image.ndim != 4 or image.shape[0] % count or present.shape != (count, image.shape[-1]):
             raise ValueError(
                 f"transform must give image (M * k, H, W, D) and present (M, D) with M={count}, got "
                 f"{tuple(image.shape)} and {tuple(present.shape)}: is StackModalitiesd part of it?"
             )
-        image, present = _fill(image, _plain(present).bool(), count)
+        image, present = _fill(image, plain_tensor(present).bool(), count)
         blank = torch.zeros((count, *image.shape[1:]), dtype=torch.uint8)
-        label = _plain(torch.as_tensor(volumes.get("label", blank))).to(torch.uint8)
-        labelled = _plain(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
+        label = plain_tensor(torch.as_tensor(volumes.get("label", blank))).to(torch.uint8)
+        labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
         return _Subject(image.contiguous(), label.contiguous(), present, labelled, name)
 
@@ -194,11 +194,6 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
     return group_by_subject(flat, modalities) if flat else [dict(item) for item in data]
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    # collating MetaTensors costs more than the augmentation itself
-    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
-
-
 def _fill(image: Tensor, present: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Finite image: absent rows are 0, an absent candidate repeats the paired slice."""
     grouped = image.unflatten(0, (count, -1))  # (M, k, H, W, D)
@@ -206,16 +201,3 @@ def _fill(image: Tensor, present: Tensor, count: int) -> tuple[Tensor, Tensor]:
     present = present & ~missing[:, 0]
     grouped = torch.where(missing[:, :, None, None], grouped[:, :1], grouped)
     return torch.where(present[:, None, None, None], grouped, 0.0).flatten(0, 1), present
-
-
-def _seed_of(*numbers: int) -> int:
-    digest = hashlib.blake2b("/".join(map(str, numbers)).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "little")
-
-
-def _progress(numbers: Iterable[int], show: bool) -> Iterable[int]:
-    if not show:
-        return numbers
-    from tqdm.auto import tqdm
-
-    return tqdm(numbers, desc="reading volumes", leave=False)

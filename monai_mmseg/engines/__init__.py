@@ -4,6 +4,7 @@
 
 from monai_mmseg.engines.averaging import WeightAveraging
 from monai_mmseg.engines.batch import HOST_KEYS, prepare_training_batch
+from monai_mmseg.engines.evaluation_batch import PrepareModalityBatch
 from monai_mmseg.engines.iteration_output import IterationOutput
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
 from monai_mmseg.engines.precision import mixed_precision_pays
@@ -17,6 +18,7 @@ __all__ = [
     "HoldThenCosine",
     "IterationOutput",
     "ObjectiveTrainer",
+    "PrepareModalityBatch",
     "TermMonitor",
     "WeightAveraging",
     "epoch_seed",

@@ -1,15 +1,18 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms for slices of several modalities; each is usable alone in any MONAI pipeline."""
+"""Transforms for slices and volumes of several modalities; each is usable alone in any MONAI pipeline."""
 
+from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import (
     RandAffineSlicesd,
     RandRotateSlicesd,
     affine_slices,
     rotation_augmentation,
 )
+from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
+from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlices, OrientSlicesd
 from monai_mmseg.transforms.pair_slices import (
@@ -21,15 +24,23 @@ from monai_mmseg.transforms.pair_slices import (
     random_pairing,
 )
 from monai_mmseg.transforms.read_volume import VolumeError, read_volume
+from monai_mmseg.transforms.slice_window import RandSliceWindow, RandSliceWindowd
 from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
 
 __all__ = [
+    "AdjacentSlices",
+    "AdjacentSlicesd",
+    "ByModalityd",
+    "LoadImageItemd",
     "LoadImageModalitiesd",
     "OrientSlices",
     "OrientSlicesd",
     "RandAffineSlicesd",
+    "RandByModalityd",
     "RandRotateSlicesd",
+    "RandSliceWindow",
+    "RandSliceWindowd",
     "SafeSpacingd",
     "ScaleIntensitySlices",
     "ScaleIntensitySlicesd",

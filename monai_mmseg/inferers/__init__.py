@@ -1,0 +1,7 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Inferers: volumes in, volumes out."""
+
+from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
+
+__all__ = ["ModalitySliceInferer"]

@@ -1,0 +1,131 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Neighbouring slices as channels, for two-dimensional networks that see a little of the third dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from torch import Tensor
+
+__all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
+
+
+def pad_slices(volume: Tensor, num_slices: int, dim: int = -1) -> Tensor:
+    """Volume whose first and last slice are repeated, so that every slice has its neighbours.
+
+    Args:
+        volume: any shape.
+        num_slices: neighbouring slices that are wanted for each slice, the slice itself included; an odd number.
+        dim: axis of the slices.
+
+    Returns:
+        The volume with ``num_slices - 1`` more slices: slice ``j`` and its neighbours are ``j`` to
+        ``j + num_slices - 1``.
+
+    Raises:
+        ValueError: if `num_slices` is even or less than one.
+
+    Example:
+        >>> pad_slices(torch.tensor([1, 2, 3]), 3).tolist()
+        [1, 1, 2, 3, 3]
+    """
+    if num_slices < 1 or num_slices % 2 == 0:
+        raise ValueError(f"num_slices must be an odd number from 1, got {num_slices}.")
+    half, depth = num_slices // 2, volume.shape[dim]
+    places = torch.arange(-half, depth + half, device=volume.device).clamp(0, depth - 1)
+    return volume.index_select(dim, places)
+
+
+class AdjacentSlices(Transform):
+    """Every slice of a volume together with its neighbours, as channels: slices ``j - 1, j, j + 1`` for three.
+
+    When to use: as the last step of the preprocessing of whole volumes, so that an inferer can run a two-dimensional
+    network over them; in training, :class:`~monai_mmseg.data.UnpairedSliceDataset` does the same without copies.
+    Beyond the first and the last slice that slice is repeated, so both are predicted like all others.
+
+    The grid does not change and nothing has to be undone: a prediction made from the result lies on the grid of the
+    input, and ``Invertd`` passes this transform by.
+
+    Reference: Dou et al., IEEE TMI 2020, doi:10.1109/TMI.2019.2963882. Differs from the paper: the original leaves the
+    first and last slice of a volume unpredicted.
+
+    Args:
+        num_slices: channels of the result, an odd number.
+        spatial_dim: spatial axis of the slices, -1 for the last.
+
+    Raises:
+        ValueError: if `num_slices` is even or less than one.
+
+    Example:
+        >>> volume = torch.arange(3.0).reshape(1, 1, 1, 3)
+        >>> AdjacentSlices(3)(volume)[:, 0, 0].T.tolist()
+        [[0.0, 0.0, 1.0], [0.0, 1.0, 2.0], [1.0, 2.0, 2.0]]
+    """
+
+    def __init__(self, num_slices: int = 3, spatial_dim: int = -1) -> None:
+        if num_slices < 1 or num_slices % 2 == 0:
+            raise ValueError(f"num_slices must be an odd number from 1, got {num_slices}.")
+        if not -3 <= spatial_dim <= 2:
+            raise ValueError(f"spatial_dim must be 0, 1, 2 or -1, -2, -3, got {spatial_dim}.")
+        self.num_slices, self.spatial_dim = int(num_slices), int(spatial_dim)
+
+    def __call__(self, img: Tensor) -> Tensor:
+        """Put neighbours beside every slice.
+
+        Args:
+            img: ``(1, X, Y, Z)``.
+
+        Returns:
+            ``(num_slices, X, Y, Z)``; a MetaTensor stays one, with the affine it had.
+
+        Raises:
+            ValueError: if it has another shape.
+        """
+        if img.ndim != 4 or img.shape[0] != 1:
+            raise ValueError(f"img must be a volume of one channel (1, X, Y, Z), got shape {tuple(img.shape)}.")
+        array = img.as_tensor() if isinstance(img, MetaTensor) else img
+        dim = self.spatial_dim % 3 + 1
+        padded = pad_slices(array, self.num_slices, dim)
+        stacked = torch.cat([padded.narrow(dim, k, array.shape[dim]) for k in range(self.num_slices)])
+        return MetaTensor(stacked).copy_meta_from(img) if isinstance(img, MetaTensor) else stacked
+
+
+class AdjacentSlicesd(MapTransform):
+    """Dictionary form of :class:`AdjacentSlices`.
+
+    Args:
+        keys: volumes of one channel; not the label, whose slice ``j`` stays the label of slice ``j``.
+        num_slices: see :class:`AdjacentSlices`.
+        spatial_dim: see there.
+        allow_missing_keys: do not raise when a key is missing.
+
+    Example:
+        >>> tuple(AdjacentSlicesd("image", num_slices=5)({"image": torch.rand(1, 8, 8, 4)})["image"].shape)
+        (5, 8, 8, 4)
+    """
+
+    def __init__(
+        self, keys: KeysCollection, num_slices: int = 3, spatial_dim: int = -1, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.stack = AdjacentSlices(num_slices, spatial_dim)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Put neighbours beside every slice, for every key.
+
+        Args:
+            data: dictionary of volumes.
+
+        Returns:
+            A copy of the dictionary with stacked volumes.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.stack(result[key])
+        return result

@@ -1,0 +1,155 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""One pipeline whose steps differ between modalities, for example a window for CT and percentiles for MR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomizable
+from monai.transforms.traits import RandomizableTrait
+from monai.transforms.utils import allow_missing_keys_mode
+
+__all__ = ["ByModalityd", "RandByModalityd"]
+
+MODALITY_META = "modality"
+
+
+class ByModalityd(InvertibleTransform):
+    """Apply the dictionary transform that belongs to the modality of the item.
+
+    When to use: wherever a step of the preprocessing depends on the modality; for augmentation, which must not be
+    cached, take :class:`RandByModalityd`. Volumes remember which transform they
+    went through (in their metadata), so ``Invertd`` undoes the right one.
+
+    Args:
+        transforms: modality to dictionary transform; ``None`` leaves that modality as it is.
+        modality_key: entry of the item that names its modality.
+        default_modality: modality of items without that entry; ``None`` refuses them.
+
+    Raises:
+        ValueError: if there are no transforms or some draw at random, or (in a call) the modality of an item has none.
+
+    Example:
+        >>> from monai.transforms import ScaleIntensityRanged, ScaleIntensityd
+        >>> import torch
+        >>> window = ScaleIntensityRanged("image", a_min=-100, a_max=300, b_min=0, b_max=1, clip=True)
+        >>> scale = ByModalityd({"ct": window, "mr": ScaleIntensityd("image")})
+        >>> image = torch.tensor([[-1000.0, 100.0, 900.0]])
+        >>> [round(v, 2) for m in ("ct", "mr") for v in scale({"image": image, "modality": m})["image"][0].tolist()]
+        [0.0, 0.5, 1.0, 0.0, 0.58, 1.0]
+    """
+
+    def __init__(
+        self,
+        transforms: Mapping[str, Callable[[Any], Any] | None],
+        *,
+        modality_key: str = "modality",
+        default_modality: str | None = None,
+    ) -> None:
+        # configs allow keys that start with an underscore as comments
+        self.transforms = {str(name): one for name, one in transforms.items() if not str(name).startswith("_")}
+        if not self.transforms:
+            raise ValueError("transforms must name a transform for one modality at least, got none.")
+        if default_modality is not None and default_modality not in self.transforms:
+            raise ValueError(f"default_modality must be one of {list(self.transforms)}, got {default_modality!r}.")
+        drawing = [name for name, one in self.transforms.items() if any(map(_draws, _steps(one)))]
+        if drawing and not isinstance(self, Randomizable):
+            raise ValueError(f"transforms of {drawing} draw at random; RandByModalityd is the class for those.")
+        self.modality_key, self.default_modality = modality_key, default_modality
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Apply the transform of the item's modality.
+
+        Args:
+            data: the item.
+
+        Returns:
+            What the transform gives, a copy.
+        """
+        name = data.get(self.modality_key, self.default_modality)
+        transform = self._of(name)
+        result: dict[Hashable, Any] = dict(data if transform is None else transform(dict(data)))
+        for key, value in result.items():
+            if isinstance(value, MetaTensor) and value.meta.get(MODALITY_META) != name:
+                result[key] = MetaTensor(value).copy_meta_from(value)
+                result[key].meta[MODALITY_META] = name
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Undo the transform of the item's modality, where it can be undone.
+
+        Args:
+            data: the item, or only some of its volumes.
+
+        Returns:
+            A copy of the dictionary.
+        """
+        names = [value.meta.get(MODALITY_META) for value in data.values() if isinstance(value, MetaTensor)]
+        name = next((one for one in names if one is not None), data.get(self.modality_key, self.default_modality))
+        transform = self._of(name)
+        if not isinstance(transform, InvertibleTransform):
+            return dict(data)
+        # Invertd hands over one volume alone, and cannot see the transforms in here
+        lenient = any(isinstance(step, MapTransform) for step in _steps(transform))
+        with allow_missing_keys_mode(transform) if lenient else nullcontext():
+            return dict(transform.inverse(dict(data)))
+
+    def _of(self, name: Any) -> Callable[[Any], Any] | None:
+        if name is None:
+            raise ValueError(
+                f"the item has no {self.modality_key!r} and there is no default_modality; modalities are "
+                f"{list(self.transforms)}."
+            )
+        if name not in self.transforms:
+            raise ValueError(f"the item's {self.modality_key} must be one of {list(self.transforms)}, got {name!r}.")
+        return self.transforms[name]
+
+
+class RandByModalityd(Randomizable, ByModalityd):
+    """As :class:`ByModalityd`, for transforms that draw at random: data sets with a cache call it anew each time.
+
+    Arguments are those of :class:`ByModalityd`.
+
+    Example:
+        >>> import torch
+        >>> from monai.transforms import RandGaussianNoised
+        >>> noise = RandByModalityd({"ct": None, "mr": RandGaussianNoised("image", prob=1.0)}).set_random_state(0)
+        >>> [bool(noise({"image": torch.zeros(1, 4, 4), "modality": m})["image"].any()) for m in ("ct", "mr")]
+        [False, True]
+    """
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandByModalityd:
+        """Seed all transforms that draw.
+
+        Args:
+            seed: the seed.
+            state: a NumPy random state in place of a seed.
+
+        Returns:
+            The transform.
+        """
+        super().set_random_state(seed, state)
+        for one in self.transforms.values():
+            if isinstance(one, Randomizable):
+                one.set_random_state(seed=int(self.R.randint(2**31)))
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Nothing is drawn here: the transforms draw when they are called.
+
+        Args:
+            data: not used.
+        """
+
+
+def _steps(transform: Any) -> list[Any]:
+    return list(transform.flatten().transforms) if isinstance(transform, Compose) else [transform]
+
+
+def _draws(step: Any) -> bool:
+    return isinstance(step, RandomizableTrait) and not isinstance(step, Compose)
