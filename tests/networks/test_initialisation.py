@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scipy.stats import kstest, truncnorm
+from scipy.stats import kstest, norm, truncnorm
 from torch import nn
 
-from monai_mmseg.networks import glorot_uniform, he_normal, he_normal_
+from monai_mmseg.networks import glorot_uniform, he_normal, he_normal_, narrow_normal
 
 
 def test_he_normal_is_a_truncated_normal_of_the_right_variance():
@@ -18,7 +18,7 @@ def test_he_normal_is_a_truncated_normal_of_the_right_variance():
     assert kstest(weight / std * truncnorm(-2, 2).std(), truncnorm(-2, 2).cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("initialise", [he_normal, glorot_uniform])
+@pytest.mark.parametrize("initialise", [he_normal, glorot_uniform, narrow_normal])
 def test_biases_are_zero_and_other_layers_are_left_alone(initialise):
     layers = nn.Sequential(
         nn.Conv3d(2, 3, 3), nn.BatchNorm3d(3), nn.ReLU(), nn.Linear(4, 2), nn.Linear(4, 2, bias=False)
@@ -37,3 +37,14 @@ def test_glorot_uniform_fills_its_range():
     glorot_uniform(layer)
     bound = (6 / ((8 + 16) * 9)) ** 0.5
     assert 0.95 * bound < layer.weight.abs().max() <= bound
+
+
+def test_narrow_normal_cuts_all_but_transposed_convolutions():
+    conv, deconv = nn.Conv2d(64, 128, 3), nn.ConvTranspose3d(32, 64, 3)
+    narrow_normal(conv)
+    narrow_normal(deconv)
+    weight = conv.weight.detach().flatten().numpy()
+    assert kstest(weight / 0.01, truncnorm(-2, 2).cdf).pvalue > 1e-3
+    assert kstest(deconv.weight.detach().flatten().numpy() / 0.01, norm.cdf).pvalue > 1e-3
+    assert not conv.bias.any()
+    assert not deconv.bias.any()

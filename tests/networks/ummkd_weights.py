@@ -53,9 +53,9 @@ def norm_of(case: Mapping[str, np.ndarray], modality: int, number: int, channels
     return {name: torch.as_tensor(array.astype(np.float32)) for name, array in values.items()}
 
 
-def transpose_cells(values: Tensor) -> Tensor:
-    """Swap row and column of the sub-pixel cell, which is the first axis: ``(features * 8 * 8, ...)``."""
-    cells = values.unflatten(0, (-1, SUB_PIXELS, SUB_PIXELS))
+def transpose_cells(values: Tensor, side: int = SUB_PIXELS) -> Tensor:
+    """Swap row and column of the sub-pixel cell, which is the first axis: ``(features * side * side, ...)``."""
+    cells = values.unflatten(0, (-1, side, side))
     return cells.transpose(1, 2).flatten(0, 2)
 
 

@@ -49,10 +49,9 @@ def channel_norm(spatial_dims: int, channels: int, norm: LayerSetting | None = "
         precision cannot tell from zero.
 
     Example:
-        >>> channel_norm(2, 32, "layer")
-        GroupNorm(1, 32, eps=1e-06, affine=True)
-        >>> channel_norm(2, 24, ("group", {"eps": 1e-5}))
-        GroupNorm(8, 24, eps=1e-05, affine=True)
+        >>> layer, group = channel_norm(2, 32, "layer"), channel_norm(2, 24, ("group", {"eps": 1e-5}))
+        >>> layer.num_groups, layer.eps, group.num_groups, group.eps
+        (1, 1e-06, 8, 1e-05)
     """
     if not norm:
         return nn.Identity()

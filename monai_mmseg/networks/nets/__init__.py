@@ -13,6 +13,7 @@ from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
+from monai_mmseg.networks.nets.modality_streams import ModalityStreams
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
@@ -31,6 +32,7 @@ __all__ = [
     "ExpandingPath",
     "FiLMDecoder",
     "ModalityEncoder",
+    "ModalityStreams",
     "PairBalancer",
     "SPADEDecoder",
     "SelectModality",

@@ -175,6 +175,17 @@ class AnisotropicUNet(nn.Module):
         self.skips = {f"decoder_{level}": f"encoder_{level}" for level in (3, 2, 1)}
         self.apply(initialise)
 
+    def check_image(self, image: Tensor) -> None:
+        """Refuse an image that would not come back at its size.
+
+        Args:
+            image: shape ``(B, in_channels, *spatial)``.
+
+        Raises:
+            ValueError: if it is not a multiple of 8 along every axis.
+        """
+        check_divisible(image.shape[2:], LEVELS - 1, "the size of image")
+
     def forward(self, image: Tensor) -> Tensor:
         """Return class logits.
 
@@ -185,7 +196,7 @@ class AnisotropicUNet(nn.Module):
             Logits of shape ``(B, out_channels, *spatial)``.
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            check_divisible(image.shape[2:], LEVELS - 1, "the size of image")
+            self.check_image(image)
         skip_1 = self.encoder_1(image)
         skip_2 = self.encoder_2(skip_1)
         skip_3 = self.encoder_3(skip_2)

@@ -172,6 +172,17 @@ class DilatedResidualNet(nn.Sequential):
         self.stages = tuple(stages)
         self.apply(initialise)
 
+    def check_image(self, image: Tensor) -> None:
+        """Refuse an image that would not come back at its size.
+
+        Args:
+            image: shape ``(B, in_channels, *spatial)``.
+
+        Raises:
+            ValueError: if it is not a multiple of 8 along every axis.
+        """
+        check_divisible(image.shape[2:], HALVINGS, "the size of image")
+
     def forward(self, image: Tensor) -> Tensor:
         """Return class logits.
 
@@ -182,7 +193,7 @@ class DilatedResidualNet(nn.Sequential):
             Logits of shape ``(B, out_channels, *spatial)``.
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            check_divisible(image.shape[2:], HALVINGS, "the size of image")
+            self.check_image(image)
         for stage in self:
             image = stage(image)
         return image
