@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
 from monai_mmseg.losses.foreground_dice import ForegroundDiceLoss, foreground_dice_loss
 from monai_mmseg.losses.frequency_weighted_cross_entropy import (
     FrequencyWeightedCrossEntropyLoss,
@@ -14,13 +15,9 @@ from monai_mmseg.losses.frequency_weighted_cross_entropy import (
 from monai_mmseg.losses.gaussian_kl import GaussianKLLoss, gaussian_kl
 from monai_mmseg.losses.inputs import RowLoss, SegmentationRowLoss
 from monai_mmseg.losses.knowledge_distillation import (
-    ClassLogits,
     KnowledgeDistillationLoss,
-    class_logit_sums,
     knowledge_distance,
     knowledge_distillation_loss,
-    knowledge_matrices,
-    pool_class_logits,
 )
 from monai_mmseg.losses.least_squares_adversarial import (
     LeastSquaresAdversarialLoss,

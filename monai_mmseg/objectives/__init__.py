@@ -5,5 +5,6 @@
 from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
+from monai_mmseg.objectives.ummkd import UMMKDObjective
 
-__all__ = ["DAFNetObjective", "Objective", "PhaseOutput", "SegmentationObjective", "weighted_sum"]
+__all__ = ["DAFNetObjective", "Objective", "PhaseOutput", "SegmentationObjective", "UMMKDObjective", "weighted_sum"]

@@ -1,0 +1,29 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+
+import socket
+
+import pytest
+import torch
+
+from tests.objectives.ummkd_worker import CASES, found_by, make_batch, make_objective, work
+
+
+@pytest.fixture(scope="module")
+def on_two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(work, args=(port, str(folder)), nprocs=2)
+    return torch.load(folder / "found.pt", weights_only=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_equal_one_with_the_joined_batch(case, on_two_processes):
+    found, expected = on_two_processes[case], found_by(make_objective(), make_batch(case))
+    assert found.keys() >= expected.keys()
+    assert (expected["term knowledge_distillation"] > 0) == (case != "one modality alone")
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected.get(name, torch.zeros_like(value)), rtol=1e-6, atol=1e-9)
