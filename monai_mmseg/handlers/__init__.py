@@ -4,15 +4,19 @@
 
 from monai_mmseg.handlers.atomic_save import atomic_save
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.early_stop import EarlyStop
 from monai_mmseg.handlers.evaluation import SubjectTableHandler
 from monai_mmseg.handlers.final_model import FinalModelSaver
+from monai_mmseg.handlers.knowledge_record import KnowledgeRecord
 from monai_mmseg.handlers.progress import Progress
 from monai_mmseg.handlers.resume import ResumeCheckpoint
 from monai_mmseg.handlers.run_record import RunRecord
 
 __all__ = [
     "AveragedValidationHandler",
+    "EarlyStop",
     "FinalModelSaver",
+    "KnowledgeRecord",
     "Progress",
     "ResumeCheckpoint",
     "RunRecord",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance
+from monai.metrics import compute_dice, get_mask_edges, get_surface_distance
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -94,13 +94,14 @@ def surface_distances(pred: ArrayLike, label: ArrayLike, spacing: Sequence[float
         if not mask.any():
             raise ValueError(f"{name} must not be empty: no surface, no distance.")
     box = _bounding_box(pred_mask | label_mask)
-    # one channel that stands for the foreground
-    y_pred, y = (torch.from_numpy(mask[box][None, None].astype(np.float32)) for mask in (pred_mask, label_mask))
-    settings = {"include_background": True, "spacing": [float(s) for s in spacing]}
+    # MONAI's distance functions find the edges anew each time, by an argument that MONAI itself deprecated
+    edges = get_mask_edges(*(torch.from_numpy(mask[box]) for mask in (pred_mask, label_mask)))
+    sizes = [float(s) for s in spacing]
+    forth, back = (get_surface_distance(*pair, spacing=sizes) for pair in (edges, edges[::-1]))
     return SurfaceDistances(
-        hausdorff=compute_hausdorff_distance(y_pred, y, **settings).item(),
-        hausdorff95=compute_hausdorff_distance(y_pred, y, percentile=95, **settings).item(),
-        surface_distance=compute_average_surface_distance(y_pred, y, symmetric=True, **settings).item(),
+        hausdorff=float(max(forth.max(), back.max())),
+        hausdorff95=float(max(torch.quantile(forth, 0.95), torch.quantile(back, 0.95))),
+        surface_distance=float(torch.cat([forth, back]).mean()),
     )
 
 

@@ -23,7 +23,7 @@ CONFIG = {
         ("trainer#epoch_lenth", ["train#trainer#epoch_length"]),  # an argument that is not given
         ("optimizer#learning_rate", ["learning_rate"]),
         ("trainer", ["train#trainer", "validate#trainer", "train"]),  # the closest first, no more than three
-        ("versionn", []),  # no id of the config
+        ("version", []),  # no id of the config
         ("optimizer#rate", []),  # the last step alone, and not close
         ("quux#zzz", []),
     ],

@@ -37,8 +37,6 @@ from tests.bundles.dafnet_runs import (
 from tests.synthetic_volumes import rotation
 
 CPU = torch.device("cpu")
-# MONAI's EarlyStopHandler gives ignite arguments by their old names.
-pytestmark = pytest.mark.filterwarnings("ignore:'(min|cumulative)_delta' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="module", autouse=True)

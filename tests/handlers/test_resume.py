@@ -9,9 +9,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
-from monai.handlers import CheckpointSaver, EarlyStopHandler
+from monai.handlers import CheckpointSaver
 
-from monai_mmseg.handlers import AveragedValidationHandler, FinalModelSaver, ResumeCheckpoint
+from monai_mmseg.handlers import AveragedValidationHandler, EarlyStop, FinalModelSaver, ResumeCheckpoint
 from tests.engines.toy import toy_items, toy_trainer
 from tests.handlers.killed_run import run
 
@@ -137,7 +137,7 @@ def trainer_with_validation(folder, epochs, metrics, *, resume=False, patience=N
         validators.append(validator)
         stops = []
         if patience:
-            stops = [EarlyStopHandler(patience, lambda engine: engine.state.metrics["dice"])]
+            stops = [EarlyStop(patience, lambda engine: engine.state.metrics["dice"])]
             stops[0].attach(validator)
         return [
             AveragedValidationHandler(1, validator, average),
@@ -174,8 +174,6 @@ def test_best_model_survives_a_resume(tmp_path):
     assert all(torch.equal(best[k], after[k]) for k in best)
 
 
-# monai passes ignite an argument that ignite deprecated
-@pytest.mark.filterwarnings("ignore:'(min_delta|cumulative_delta)' is deprecated:DeprecationWarning")
 def test_patience_of_early_stopping_survives_a_resume(tmp_path):
     metrics = [0.9, 0.5, 0.4, 0.3, 0.2]
     trainer, _ = trainer_with_validation(tmp_path, 2, metrics, patience=2)

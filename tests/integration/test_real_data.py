@@ -14,8 +14,6 @@ pytestmark = [
     pytest.mark.real_data,
     # monai reminds that configs received from a server are code
     pytest.mark.filterwarnings("ignore:.*(config|bundle).*:UserWarning"),
-    # of ignite, through MONAI's EarlyStopHandler
-    pytest.mark.filterwarnings("ignore:.(min|cumulative)_delta. is deprecated:DeprecationWarning"),
 ]
 
 TINY = {

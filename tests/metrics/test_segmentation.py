@@ -1,10 +1,12 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
 from monai_mmseg.metrics import ClassScore, image_diagonal, segmentation_scores, surface_distances
 
@@ -52,6 +54,32 @@ def test_distances_equal_brute_force(size, spacing, seed):
     rng = np.random.default_rng(seed)
     pred, label = blob(rng, size), blob(rng, size, 0.7)
     np.testing.assert_allclose(surface_distances(pred, label, spacing), brute_force(pred, label, spacing), rtol=1e-5)
+
+
+# monai's distance functions hand on an argument that monai deprecated
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges.always_return_as_numpy:FutureWarning")
+@pytest.mark.parametrize("seed", range(3))
+def test_distances_are_monais(seed):
+    rng = np.random.default_rng(seed)
+    masks = blob(rng, (9, 8, 6)), blob(rng, (9, 8, 6), 0.8)
+    spacing = (1.4, 1.5, 5.0)
+    found = surface_distances(*masks, spacing)
+    one_hot = [torch.from_numpy(mask)[None, None].float() for mask in masks]
+    settings = {"include_background": True, "spacing": list(spacing)}
+    assert found.hausdorff == compute_hausdorff_distance(*one_hot, **settings).item()
+    assert found.hausdorff95 == compute_hausdorff_distance(*one_hot, percentile=95, **settings).item()
+    assert found.surface_distance == compute_average_surface_distance(*one_hot, symmetric=True, **settings).item()
+
+
+def test_nothing_is_warned_about():
+    """Neither for what is there nor for what is missing: nobody who evaluates could do anything about it."""
+    label, pred = np.zeros((2, 8, 8, 4), dtype=int)
+    label[2:5, 2:5, 1:3], pred[3:6, 2:5, 1:3], pred[7, 7, 3] = 1, 1, 3
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("error")
+        segmentation_scores(pred, label, {1: "there", 2: "empty", 3: "spurious"}, (1.0, 1.0, 2.0))
+        segmentation_scores(label, pred, {3: "missed"}, (1.0, 1.0, 2.0))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_a_miss_counts(subjects, kind):
 
 
 @pytest.mark.filterwarnings("ignore:the prediction of class")
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges.always_return_as_numpy:FutureWarning")
 def test_monais_own_mean_leaves_the_miss_out(subjects):
     # the reason for this class; when it fails, MONAI's may serve
     metric = HausdorffDistanceMetric(percentile=95, reduction="mean_batch")
