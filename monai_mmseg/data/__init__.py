@@ -15,6 +15,7 @@ from monai_mmseg.data.datalist import (
     write_folds,
 )
 from monai_mmseg.data.drawn_index import DrawnIndex
+from monai_mmseg.data.merge import merge_datalists
 from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.sampler import EpochRandomSampler
 from monai_mmseg.data.stacks import write_stacks
@@ -37,6 +38,7 @@ __all__ = [
     "group_by_subject",
     "load_datalist",
     "mask_labels",
+    "merge_datalists",
     "read_datalist",
     "select_labelled_subjects",
     "write_contact_sheet",

@@ -267,7 +267,8 @@ def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int =
         seed: of the shuffle of the subjects.
 
     Returns:
-        Copies of the items with ``fold``, in the same order. Folds differ by at most one subject in size.
+        Copies of the items with ``fold``, in the same order. Folds differ by at most one subject in size, and so do
+        their numbers of subjects with the same modalities.
 
     Raises:
         ValueError: if there are fewer subjects than folds, or fewer than two folds.
@@ -281,8 +282,13 @@ def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int =
     subjects = sorted({item["subject"] for item in listed})
     if not 2 <= folds <= len(subjects):
         raise ValueError(f"folds must lie between 2 and the number of subjects ({len(subjects)}), got {folds}.")
-    order = np.random.RandomState(seed).permutation(len(subjects))
-    fold_of = {subjects[subject]: place % folds for place, subject in enumerate(order)}
+    shuffled = [subjects[place] for place in np.random.RandomState(seed).permutation(len(subjects))]
+    have: dict[str, set[str]] = {subject: set() for subject in subjects}
+    for item in listed:
+        have[item["subject"]].add(str(item.get("modality")))
+    # dealt out kind by kind: with 30 CT and 9 MR of different patients every fold gets some of both
+    dealt = sorted(shuffled, key=lambda subject: sorted(have[subject]))
+    fold_of = {subject: place % folds for place, subject in enumerate(dealt)}
     return [{**item, "fold": fold_of[item["subject"]]} for item in listed]
 
 
