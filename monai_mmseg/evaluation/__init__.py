@@ -12,6 +12,7 @@ from monai_mmseg.evaluation.disentanglement import (
 )
 from monai_mmseg.evaluation.evaluate import evaluate_predictions, score_rows
 from monai_mmseg.evaluation.files import find_prediction
+from monai_mmseg.evaluation.knowledge import KnowledgeHistory, add_knowledge, read_knowledge
 from monai_mmseg.evaluation.rows import ScoreRow
 from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
 from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
@@ -19,12 +20,14 @@ from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
 __all__ = [
     "FOREGROUND",
     "EvaluationTable",
+    "KnowledgeHistory",
     "LatentTraversal",
     "MeanSd",
     "MethodInfo",
     "ModalityClassification",
     "ScoreRow",
     "SummaryRow",
+    "add_knowledge",
     "disentanglement_report",
     "evaluate_predictions",
     "find_prediction",
@@ -32,6 +35,7 @@ __all__ = [
     "mean_sd",
     "modality_classification",
     "posterior_variance",
+    "read_knowledge",
     "score_rows",
     "subject_means",
 ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import torch
+from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import SegmentationRowLoss, at_least_float32
@@ -38,8 +39,10 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     """
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must hold class indices of shape (N, 1, *spatial), got shape {tuple(labels.shape)}.")
-    classes = torch.arange(num_classes, device=labels.device).view(1, -1, *[1] * (labels.ndim - 2))
-    return (labels == classes).to(dtype)
+    plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
+    classes = torch.arange(num_classes, device=plain.device).view(1, -1, *[1] * (plain.ndim - 2))
+    onehot: Tensor = plain == classes
+    return onehot.to(dtype)
 
 
 class PartlyLabelledLoss(SegmentationRowLoss):

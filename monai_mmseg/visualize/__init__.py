@@ -6,6 +6,7 @@ from monai_mmseg.visualize.alignment import AlignmentPair, alignment_figure
 from monai_mmseg.visualize.anatomy import anatomy_figure
 from monai_mmseg.visualize.curves import curves_figure
 from monai_mmseg.visualize.figure import LABEL_COLORS, label_color, save_figure
+from monai_mmseg.visualize.knowledge import distillation_curve_figure, knowledge_figure, weight_boxes_figure
 from monai_mmseg.visualize.overlay import Case, best_median_worst, overlay_figure
 from monai_mmseg.visualize.sheet import Thumbnail, contact_sheet
 from monai_mmseg.visualize.traversal import traversal_figure
@@ -22,9 +23,12 @@ __all__ = [
     "best_median_worst",
     "contact_sheet",
     "curves_figure",
+    "distillation_curve_figure",
+    "knowledge_figure",
     "label_color",
     "overlay_figure",
     "read_for_display",
     "save_figure",
     "traversal_figure",
+    "weight_boxes_figure",
 ]
