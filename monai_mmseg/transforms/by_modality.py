@@ -92,7 +92,7 @@ class ByModalityd(InvertibleTransform):
         names = [value.meta.get(MODALITY_META) for value in data.values() if isinstance(value, MetaTensor)]
         name = next((one for one in names if one is not None), data.get(self.modality_key, self.default_modality))
         transform = self._of(name)
-        if not isinstance(transform, InvertibleTransform):
+        if not isinstance(transform, InvertibleTransform) or not any(map(_inverts, _steps(transform))):
             return dict(data)
         # Invertd hands over one volume alone, and cannot see the transforms in here
         lenient = any(isinstance(step, MapTransform) for step in _steps(transform))
@@ -153,3 +153,7 @@ def _steps(transform: Any) -> list[Any]:
 
 def _draws(step: Any) -> bool:
     return isinstance(step, RandomizableTrait) and not isinstance(step, Compose)
+
+
+def _inverts(step: Any) -> bool:
+    return isinstance(step, InvertibleTransform)
