@@ -60,7 +60,7 @@ def phantom(
     """Make subjects with known labels and write volumes and a datalist.
 
     Args:
-        kind: what to make: heart.
+        kind: what to make: heart; abdomen, cardiac and cmr are commands of their own.
         out: folder to write.
         modalities: which images each subject has.
         subjects: how many.
@@ -74,7 +74,7 @@ def phantom(
     from monai_mmseg.data.phantom import make_heart_phantom
 
     if kind != "heart":
-        raise ValueError(f"there is no phantom {kind!r}; there is 'heart'.")
+        raise ValueError(f"there is no phantom {kind!r}; there are 'abdomen', 'cardiac', 'cmr' and 'heart'.")
     written = make_heart_phantom(
         out,
         modalities=[str(name) for name in modalities],

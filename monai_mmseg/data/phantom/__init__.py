@@ -4,24 +4,52 @@
 
 from __future__ import annotations
 
+from monai_mmseg.data.phantom.abdomen import ABDOMEN_PROTOCOLS, make_abdomen_phantom, make_abdomen_volume
+from monai_mmseg.data.phantom.anatomy import ABDOMEN_LABELS, CARDIAC_LABELS, HEART_LABELS
+from monai_mmseg.data.phantom.artefacts import ARTEFACTS
+from monai_mmseg.data.phantom.cardiac import CARDIAC_PROTOCOLS, make_cardiac_phantom, make_cardiac_volume
+from monai_mmseg.data.phantom.cmr import CMR_PROTOCOLS, make_cmr_phantom, make_cmr_volume
+from monai_mmseg.data.phantom.ct import acquire_ct
+from monai_mmseg.data.phantom.ct_mr_tables import ABDOMEN_TABLES, CARDIAC_TABLES, inverse_table
 from monai_mmseg.data.phantom.fields import SmoothField
 from monai_mmseg.data.phantom.grid import Grid, oblique_grid, rotation_matrix
 from monai_mmseg.data.phantom.heart import HEART_PROTOCOLS, Protocol, make_heart_phantom, make_heart_volume
 from monai_mmseg.data.phantom.motion import Motion, MotionModel
 from monai_mmseg.data.phantom.scanner import acquire, render
 from monai_mmseg.data.phantom.tissues import HEART_TABLES, HEART_TISSUES, TissueTable
+from monai_mmseg.data.phantom.unpaired import OUTLIERS, UnpairedVolume, VolumeProtocol
 
 __all__ = [
+    "ABDOMEN_LABELS",
+    "ABDOMEN_PROTOCOLS",
+    "ABDOMEN_TABLES",
+    "ARTEFACTS",
+    "CARDIAC_LABELS",
+    "CARDIAC_PROTOCOLS",
+    "CARDIAC_TABLES",
+    "CMR_PROTOCOLS",
+    "HEART_LABELS",
     "HEART_PROTOCOLS",
     "HEART_TABLES",
     "HEART_TISSUES",
+    "OUTLIERS",
     "Grid",
     "Motion",
     "MotionModel",
     "Protocol",
     "SmoothField",
     "TissueTable",
+    "UnpairedVolume",
+    "VolumeProtocol",
     "acquire",
+    "acquire_ct",
+    "inverse_table",
+    "make_abdomen_phantom",
+    "make_abdomen_volume",
+    "make_cardiac_phantom",
+    "make_cardiac_volume",
+    "make_cmr_phantom",
+    "make_cmr_volume",
     "make_heart_phantom",
     "make_heart_volume",
     "oblique_grid",

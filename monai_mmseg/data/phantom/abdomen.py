@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_mmseg.data.phantom.anatomy.torso import BODY_TISSUES, Torso
 from monai_mmseg.data.phantom.anatomy.abdomen import ABDOMEN_LABELS, AbdomenAnatomy, AbdomenShape
+from monai_mmseg.data.phantom.anatomy.torso import BODY_TISSUES, Torso
 from monai_mmseg.data.phantom.artefacts import ARTEFACTS, scan
 from monai_mmseg.data.phantom.ct_mr_tables import ABDOMEN_TABLES, inverse_table
 from monai_mmseg.data.phantom.motion import MotionModel
@@ -111,8 +111,8 @@ def make_abdomen_phantom(
 
     Use it to try methods for unpaired modalities without a download. CT and MR show different patients with their own
     field of view, slice thickness, orientation and law of intensity: in CT (portal-venous phase) liver, spleen,
-    pancreas, bowel and vessels differ by less than the noise; in MR (T2, fat suppressed) the kidneys look like bowel and
-    the order of the organs' brightness is another. Labels are true in each image's own grid.
+    pancreas, bowel and vessels differ by less than the noise; in MR (T2, fat suppressed) the kidneys look like bowel
+    and the order of the organs' brightness is another. Labels are true in each image's own grid.
 
     Args:
         out_dir: folder to write; made as a whole or not at all. One that holds the same phantom is kept.
@@ -120,8 +120,8 @@ def make_abdomen_phantom(
             many are asked for.
         test_subjects: how many of the last patients of each modality are for testing, by default a fifth.
         folds: number of folds that the other patients are dealt to; of 7, one holds a tenth of all patients.
-        size: voxels along the first axis, by default what the protocol's spacing gives; 64 gives about 64 x 52 x 42 (CT) and
-            64 x 50 x 29 (MR).
+        size: voxels along the first axis, by default what the protocol's spacing gives; 64 gives about
+            64 x 52 x 42 (CT) and 64 x 50 x 29 (MR).
         seed: seed of all random draws; equal seeds give equal bytes.
         inverse: make MR the opposite of CT: what is bright in one is dark in the other.
         outliers: further patients with artefacts, by modality, none by default; ``{"ct": 3}`` gives one each of metal,

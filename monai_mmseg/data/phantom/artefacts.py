@@ -47,18 +47,16 @@ def metal_streaks(
         away = plane - side * gap
         radius, angle = np.abs(away), np.angle(away)
         star = np.zeros_like(radius)
-        for waves in rng.integers(5, 40, size=14):
+        for waves in rng.integers(4, 30, size=14):
             star += np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
-        total += 0.16 * star * np.exp(-radius / 90) + 1.6 * (radius < max(4.5, 0.6 * spacing[0]))
+        total += 0.06 * star * np.exp(-radius / 80) + 1.6 * (radius < max(4.5, 0.6 * spacing[0]))
     band = np.exp(-np.square(plane.imag / 9)) * np.exp(-np.square(plane.real / 80))
     total -= 0.45 * band * (np.abs(plane.real) > gap + 5) + 0.6 * band * (np.abs(plane.real) < gap - 4)
     wobble = 1 + 0.3 * rng.standard_normal(shape[2])
     return np.asarray(total[..., None] * along * wobble, dtype=np.float32)
 
 
-def blur_motion(
-    rng: np.random.Generator, signal: NDArray[np.float32], spacing: Sequence[float]
-) -> NDArray[np.float32]:
+def blur_motion(rng: np.random.Generator, signal: NDArray[np.float32], spacing: Sequence[float]) -> NDArray[np.float32]:
     """Double contours of a patient who breathed or moved during the scan.
 
     Args:
@@ -69,9 +67,9 @@ def blur_motion(
     Returns:
         Mean of the volume and a shifted copy of it.
     """
-    angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(12, 18)
+    angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(9, 14)
     shift = [round(size * np.cos(angle) / spacing[0]), round(size * np.sin(angle) / spacing[1])]
-    return 0.55 * signal + 0.45 * np.roll(signal, shift, axis=(0, 1))
+    return 0.65 * signal + 0.35 * np.roll(signal, shift, axis=(0, 1))
 
 
 def ghosts(rng: np.random.Generator, signal: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,7 +86,7 @@ def ghosts(rng: np.random.Generator, signal: NDArray[np.float32]) -> NDArray[np.
     k = np.fft.fftfreq(size) * size
     periods = rng.uniform(3.5, 6.5)
     # a periodic error of phase and size over the lines of k-space puts copies `periods` to a field of view
-    strength = rng.uniform(0.35, 0.5)
+    strength = rng.uniform(0.6, 0.9)
     wave = 2 * np.pi * k / size * round(size / periods)
     error = 1 + strength * np.cos(wave + rng.uniform(0, 2 * np.pi)) + 0.5j * strength * np.sin(2 * wave)
     spectrum = np.fft.fft(signal, axis=1) * error[None, :, None]
@@ -126,7 +124,7 @@ def scan(
         raise ValueError(f"modality must be one of {sorted(ARTEFACTS)}, got {modality!r}.")
     if artefact is not None and artefact not in ARTEFACTS[modality]:
         raise ValueError(f"artefact must be one of {list(ARTEFACTS[modality])} for {modality}, got {artefact!r}.")
-    noise = table.noise_sd * {"low_dose": 3.5, "low_signal": 3.0}.get(artefact or "", 1.0)
+    noise = table.noise_sd * {"low_dose": 3.0, "low_signal": 2.0}.get(artefact or "", 1.0)
     if artefact == "motion":
         signal = blur_motion(rng, signal, grid.spacing)
     if artefact == "ghosts":

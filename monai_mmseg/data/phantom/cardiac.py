@@ -122,7 +122,8 @@ def make_cardiac_phantom(
             many are asked for.
         test_subjects: how many of the last patients of each modality are for testing, by default a fifth.
         folds: number of folds that the other patients are dealt to; of 7, one holds a tenth of all patients.
-        size: voxels along the first axis, by default what the protocol's spacing gives; 64 gives about 64 x 64 x 48 in half a second.
+        size: voxels along the first axis, by default what the protocol's spacing gives; 64 gives about
+            64 x 64 x 48, in half a second.
         seed: seed of all random draws; equal seeds give equal bytes.
         inverse: make MR the opposite of CT: what is bright in one is dark in the other.
         outliers: further patients with artefacts, by modality, none by default; ``{"ct": 3}`` gives one each of metal,

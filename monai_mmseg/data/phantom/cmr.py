@@ -76,8 +76,8 @@ def make_cmr_phantom(
 ) -> Path:
     """Write short-axis hearts in bSSFP of some patients and LGE of others, with a datalist.
 
-    Use it where a method takes unpaired short-axis stacks; :func:`~monai_mmseg.data.phantom.make_heart_phantom` has both
-    images of every patient. Hearts and intensities are the same as there, voxels and slice counts those of MS-CMRSeg.
+    Use it where a method takes unpaired short-axis stacks; :func:`~monai_mmseg.data.phantom.make_heart_phantom` has
+    both images of every patient. Hearts and intensities are as there, voxels and slice counts as in MS-CMRSeg.
 
     Args:
         out_dir: folder to write; made as a whole or not at all. One that holds the same phantom is kept.

@@ -155,7 +155,11 @@ def write_unpaired(
     for modality, count in test_subjects.items():
         if count > subjects[modality]:
             raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    for argument, value, lowest in (("folds", folds, 1), ("seed", seed, 0), ("size", size or SMALLEST, SMALLEST)):
+    for argument, value, lowest in (
+        ("folds", folds, 1),
+        ("seed", seed, 0),
+        ("size", SMALLEST if size is None else size, SMALLEST),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise ValueError(f"{argument} must be a whole number of at least {lowest}, got {value!r}.")
     recorded = {

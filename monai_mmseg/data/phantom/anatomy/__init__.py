@@ -4,6 +4,21 @@
 
 from __future__ import annotations
 
+from monai_mmseg.data.phantom.anatomy.abdomen import ABDOMEN_LABELS, AbdomenAnatomy, AbdomenShape
 from monai_mmseg.data.phantom.anatomy.heart import HEART_LABELS, HeartAnatomy, HeartShape
+from monai_mmseg.data.phantom.anatomy.torso import BODY_TISSUES, Torso
+from monai_mmseg.data.phantom.anatomy.whole_heart import CARDIAC_LABELS, CardiacAnatomy, CardiacShape
 
-__all__ = ["HEART_LABELS", "HeartAnatomy", "HeartShape"]
+__all__ = [
+    "ABDOMEN_LABELS",
+    "BODY_TISSUES",
+    "CARDIAC_LABELS",
+    "HEART_LABELS",
+    "AbdomenAnatomy",
+    "AbdomenShape",
+    "CardiacAnatomy",
+    "CardiacShape",
+    "HeartAnatomy",
+    "HeartShape",
+    "Torso",
+]

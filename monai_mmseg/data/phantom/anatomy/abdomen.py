@@ -69,13 +69,20 @@ class AbdomenShape:
             return np.array([x * wide, back + y * deep, top + z]) + rng.normal(size=3) * sd
 
         def tube(path: Path, radii: Sequence[float], sd: float = 2.0) -> Tube:
-            return Tube([near(*point, sd).tolist() for point in path], (np.array(radii) * rng.uniform(0.88, 1.12)).tolist())
+            return Tube(
+                [near(*point, sd).tolist() for point in path], (np.array(radii) * rng.uniform(0.88, 1.12)).tolist()
+            )
 
         liver, spleen = rng.uniform(0.76, 1.06), rng.uniform(0.74, 1.2)
         left_lobe = rng.uniform(0.7, 1.25)
         porta = near(22, 62, -92)
-        branches = [porta + rng.normal(size=3) * 6 + np.array(way) for way in ((48, -6, 18), (30, -34, 2), (-30, 28, 22))]
-        hepatic = [np.array([20.0, back + 34, top - 28]) + np.array(way) for way in ((55, 8, -34), (18, 40, -30), (-34, 44, -18))]
+        branches = [
+            porta + rng.normal(size=3) * 6 + np.array(way) for way in ((48, -6, 18), (30, -34, 2), (-30, 28, 22))
+        ]
+        hepatic = [
+            np.array([20.0, back + 34, top - 28]) + np.array(way)
+            for way in ((55, 8, -34), (18, 40, -30), (-34, 44, -18))
+        ]
         liver_vessels = [Tube([porta.tolist(), end.tolist()], (7, 3)) for end in branches]
         liver_vessels += [
             Tube([(20.0, back + 34, top - 28), (end + rng.normal(size=3) * 6).tolist()], (6, 2.5)) for end in hepatic
@@ -83,25 +90,40 @@ class AbdomenShape:
         return cls(
             liver=(
                 Ellipsoid(near(72, 58, -78), liver * np.array([74, 76, 82]), rotation_matrix([0, rng.normal(8, 4), 0])),
-                Ellipsoid(near(-2, 98, -50), left_lobe * np.array([66, 32, 36]), rotation_matrix([0, rng.normal(-12, 5), 12])),
+                Ellipsoid(
+                    near(-2, 98, -50), left_lobe * np.array([66, 32, 36]), rotation_matrix([0, rng.normal(-12, 5), 12])
+                ),
                 Ellipsoid(near(8, 58, -150, 5), (52, 58, 62 * rng.uniform(0.85, 1.1))),
             ),
             liver_vessels=tuple(liver_vessels),
             lesions=tuple(
-                Ellipsoid(near(75, 60, -70, 26), rng.uniform(4, 13, 3)) for _ in range(int(rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])))
+                Ellipsoid(near(75, 60, -70, 26), rng.uniform(4, 13, 3))
+                for _ in range(int(rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])))
             ),
             kidneys=(_draw_kidney(rng, near(64, 8, -142, 5), 1), _draw_kidney(rng, near(-64, 10, -126, 5), -1)),
             spleen=(
-                Ellipsoid(near(-98, 28, -66, 4), spleen * np.array([34, 50, 52]), rotation_matrix([rng.normal(20, 8), rng.normal(0, 6), -24])),
+                Ellipsoid(
+                    near(-98, 28, -66, 4),
+                    spleen * np.array([34, 50, 52]),
+                    rotation_matrix([rng.normal(20, 8), rng.normal(0, 6), -24]),
+                ),
                 Ellipsoid(near(-58, 52, -82, 5), (40, 44, 62)),
             ),
             stomach=(
-                tube(((-62, 66, -44), (-66, 78, -70), (-50, 100, -104), (-12, 106, -128), (22, 84, -118)), (30, 31, 25, 18, 11), 5),
+                tube(
+                    ((-62, 66, -44), (-66, 78, -70), (-50, 100, -104), (-12, 106, -128), (22, 84, -118)),
+                    (30, 31, 25, 18, 11),
+                    5,
+                ),
                 Ellipsoid(near(-60, 66, -46), (36, 36, 30)),
             ),
             gas_level=back + rng.uniform(88, 125) * deep,
-            gallbladder=Ellipsoid(near(44, 92, -112, 5), rng.uniform([9, 9, 16], [17, 17, 30]), rotation_matrix([-25, 20, 0])),
-            pancreas=tube(((30, 58, -132), (22, 62, -118), (-8, 66, -108), (-44, 44, -98), (-74, 32, -88)), (15, 13, 10, 10, 8), 4),
+            gallbladder=Ellipsoid(
+                near(44, 92, -112, 5), rng.uniform([9, 9, 16], [17, 17, 30]), rotation_matrix([-25, 20, 0])
+            ),
+            pancreas=tube(
+                ((30, 58, -132), (22, 62, -118), (-8, 66, -108), (-44, 44, -98), (-74, 32, -88)), (15, 13, 10, 10, 8), 4
+            ),
             arteries=(
                 tube(((-16, 30, 60), (-12, 31, -60), (-8, 32, -160), (-6, 33, -300)), (11.5, 11, 9.5, 8.5)),
                 tube(((-8, 32, -116), (-40, 22, -128), (-58, 12, -128)), (3.5, 3, 3)),
@@ -114,7 +136,11 @@ class AbdomenShape:
             ),
             colon=(
                 tube(((96, 40, -290), (100, 38, -210), (96, 58, -168), (84, 84, -160)), (24, 24, 22, 19), 5),
-                tube(((84, 84, -160), (40, 108, -176), (-20, 112, -168), (-72, 96, -132), (-96, 52, -112)), (19, 17, 17, 18, 17), 6),
+                tube(
+                    ((84, 84, -160), (40, 108, -176), (-20, 112, -168), (-72, 96, -132), (-96, 52, -112)),
+                    (19, 17, 17, 18, 17),
+                    6,
+                ),
                 tube(((-96, 52, -112), (-106, 30, -140), (-104, 34, -290)), (16, 15, 15), 4),
             ),
             bowel=(rng.uniform(0, 6.28), rng.uniform(0, 6.28), rng.uniform(0, 6.28)),
@@ -123,7 +149,7 @@ class AbdomenShape:
 
 
 def _draw_kidney(rng: np.random.Generator, centre: NDArray[np.float64], side: int) -> Kidney:
-    """Kidney on the right (``side`` 1) or the left (-1): upper pole towards the spine, hilum to the middle and front."""
+    """Kidney on the right (``side`` 1) or the left (-1): upper pole and hilum towards the middle."""
     size = rng.uniform(0.84, 1.12)
     turn = rotation_matrix([rng.normal(-8, 4), 0, 0]) @ rotation_matrix([0, side * rng.normal(-14, 5), 0])
     turn = turn @ rotation_matrix([0, 0, -side * rng.normal(35, 8)])
@@ -193,7 +219,7 @@ class AbdomenAnatomy:
         a, b, c = self.shape.bowel
         x, y, z = canvas.points
         low = np.flatnonzero((z < self.torso.dome - 118) & (y > self.torso.spine + 26))
-        x, y, z = x[low] / 13, y[low] / 13, z[low] / 13
+        x, y, z = canvas.points[:, low] / np.float32(13)
         loops = np.sin(x + 1.6 * np.sin(0.55 * z + a)) + np.sin(y + 1.6 * np.sin(0.5 * x + b))
         loops = np.abs(loops + np.sin(z + 1.6 * np.sin(0.5 * y + c)))
         kind = np.sin(0.4 * x + c) + np.sin(0.3 * z + a)
@@ -251,7 +277,7 @@ class AbdomenAnatomy:
         capsule = canvas.inside(kidney.body, 1.16)
         canvas.paint(capsule.index, TISSUE["fat"])
         hits: Hits = canvas.inside(kidney.body)
-        offset = kidney.body.axes.T @ (hits.points - np.asarray(kidney.body.centre)[:, None])
+        offset = kidney.body.axes.T @ (hits.points.astype(float) - np.asarray(kidney.body.centre)[:, None])
         along, around = kidney.pyramids
         angle = np.arctan2(offset[1], offset[0])
         pyramid = np.cos(offset[2] / 4.5 + along) + np.cos(4 * angle + around)

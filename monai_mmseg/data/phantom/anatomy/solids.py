@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class Tube:
         0.5
     """
 
-    path: Sequence[Sequence[float]]
+    path: Sequence[Sequence[float] | NDArray[np.floating]]
     radii: Sequence[float]
 
     @property
@@ -95,7 +95,8 @@ class Tube:
         return best
 
 
-class Hits(NamedTuple):
+@dataclass(frozen=True)
+class Hits:
     """Points of a canvas that lie in a solid."""
 
     index: NDArray[np.intp]  # (n,) places in the flattened canvas

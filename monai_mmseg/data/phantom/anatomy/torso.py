@@ -17,8 +17,8 @@ BODY_TISSUES = (
 )
 """Tissues of the trunk; the position in this list is the tissue's number.
 
-Wall and content are those of the digestive tract; blood is on its way from the lungs to the organs and venous blood on its
-way back, which differ after a contrast agent.
+Wall and content are those of the digestive tract; blood is on its way from the lungs to the organs and venous blood on
+its way back, which differ after a contrast agent.
 """
 
 TISSUE = {name: np.uint8(number) for number, name in enumerate(BODY_TISSUES)}

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from monai_mmseg.data.phantom.anatomy.heart import HeartShape, Ventricles
 from monai_mmseg.data.phantom.anatomy.solids import Canvas, Ellipsoid, Solid, Tube
 from monai_mmseg.data.phantom.anatomy.torso import TISSUE, Torso
-from monai_mmseg.data.phantom.grid import rotation_matrix
 
 __all__ = ["CARDIAC_LABELS", "CardiacAnatomy", "CardiacShape"]
 
@@ -47,7 +46,7 @@ class CardiacShape:
     vessels: dict[str, Tube]
     atrium: tuple[float, float, float]  # radii of the left atrium relative to the ventricle's
     right_atrium: float
-    appendage: Ellipsoid
+    appendage: tuple[float, float, float]  # tip of the left atrium's appendage
     liver_edge: float  # how far (x) the liver reaches to the left
     stomach: Ellipsoid
 
@@ -91,7 +90,7 @@ class CardiacShape:
             vessels=vessels,
             atrium=(rng.uniform(0.72, 0.90), rng.uniform(0.64, 0.78), rng.uniform(0.70, 0.84)),
             right_atrium=rng.uniform(0.9, 1.1),
-            appendage=Ellipsoid(mitral + size * np.array([-8.0, 1.0, 17.0]), (15 * size, 9, 9), rotation_matrix([0, 0, 40])),
+            appendage=tuple((mitral + size * (np.array([-16.0, 4.0, 19.0]) + rng.normal(size=3) * 2)).tolist()),
             liver_edge=rng.uniform(-75, -30),
             stomach=Ellipsoid(
                 (rng.uniform(-80, -62), rng.uniform(5, 25), torso.dome - rng.uniform(42, 55)), (34, 38, 32)
@@ -167,8 +166,10 @@ class CardiacAnatomy(Ventricles):
             self._hollow(canvas, s.vessels[name], "venous")
         for name in ("vein 1", "vein 2", "vein 3", "vein 4"):
             self._hollow(canvas, s.vessels[name], "blood")
-        for solid in (s.appendage, left):
-            self._hollow(canvas, solid, "blood", 1.09, label=2)
+        appendage = Tube([left.centre, s.appendage], [15 * full / 32, 7.5 * full / 32])
+        chamber: Solid
+        for chamber in (appendage, left):
+            self._hollow(canvas, chamber, "blood", 1.09, label=2)
         for name in ("descending", "arch"):
             self._hollow(canvas, s.vessels[name], "blood", 1.12)
         self._hollow(canvas, s.vessels["ascending"], "blood", 1.12, label=4)
@@ -179,9 +180,7 @@ class CardiacAnatomy(Ventricles):
         return Ellipsoid(self.origin + axes @ np.array(centre), scale * np.array(radii), axes)
 
     @staticmethod
-    def _hollow(
-        canvas: Canvas, solid: Solid, content: str, wall: float = 1.1, label: int = 0
-    ) -> None:
+    def _hollow(canvas: Canvas, solid: Solid, content: str, wall: float = 1.1, label: int = 0) -> None:
         """Paint a cavity, and its wall where the wall covers no blood."""
         hits = canvas.inside(solid, wall)
         filled = hits.level < 1

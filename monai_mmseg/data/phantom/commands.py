@@ -1,0 +1,157 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What ``mmseg data phantom abdomen``, ``cardiac`` and ``cmr`` run: phantoms of unpaired modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_mmseg.console import print_lines
+
+__all__ = ["abdomen", "cardiac", "cmr"]
+
+
+def _counts(flag: str, words: Sequence[str]) -> dict[str, int]:
+    """Numbers by modality from words such as ``ct=30``."""
+    counts: dict[str, int] = {}
+    for word in words:
+        name, equals, number = str(word).partition("=")
+        if not equals or not number.isdigit() or name in counts:
+            raise ValueError(f"{flag} needs a number for each modality, such as ct=30 mr=9, got {list(words)}.")
+        counts[name] = int(number)
+    return counts
+
+
+def _say(written: Path) -> int:
+    """Say what an unpaired phantom's folder holds."""
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.data.phantom import OUTLIERS
+
+    for path in (written, written.with_name(OUTLIERS)):
+        if path.is_file():
+            listed = read_datalist(path)
+            for section, items in listed.sections.items():
+                numbers = {m: sum(item["modality"] == m for item in items) for m in listed.modalities}
+                print_lines([f"{section}: {', '.join(f'{n} {m}' for m, n in numbers.items())}: {path}"])
+    return 0
+
+
+def abdomen(
+    *,
+    out: str,
+    subjects: Sequence[str] = ("ct=30", "mr=9"),
+    test_subjects: Sequence[str] = (),
+    folds: int = 7,
+    size: int = 0,
+    seed: int = 0,
+    inverse: bool = False,
+    outliers: Sequence[str] = (),
+) -> int:
+    """Make abdomens in CT and MR of different patients: liver, kidneys, spleen.
+
+    Args:
+        out: folder to write.
+        subjects: how many of each modality.
+        test_subjects: how many of the last ones are for testing, such as ct=6 mr=2; default is a fifth.
+        folds: number of folds.
+        size: voxels along the first axis; 0 means full size.
+        seed: the same seed makes the same files.
+        inverse: make MR the opposite of CT.
+        outliers: further patients with artefacts, such as ct=3; they are in outliers.json.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.phantom import make_abdomen_phantom
+
+    return _say(
+        make_abdomen_phantom(
+            out,
+            subjects=_counts("--subjects", subjects),
+            test_subjects=_counts("--test-subjects", test_subjects) or None,
+            folds=folds,
+            size=size or None,
+            seed=seed,
+            inverse=inverse,
+            outliers=_counts("--outliers", outliers),
+        )
+    )
+
+
+def cardiac(
+    *,
+    out: str,
+    subjects: Sequence[str] = ("ct=30", "mr=9"),
+    test_subjects: Sequence[str] = (),
+    folds: int = 7,
+    size: int = 0,
+    seed: int = 0,
+    inverse: bool = False,
+    outliers: Sequence[str] = (),
+) -> int:
+    """Make hearts in CT and MR of different patients: LV, left atrium, ascending aorta.
+
+    Args:
+        out: folder to write.
+        subjects: how many of each modality.
+        test_subjects: how many of the last ones are for testing, such as ct=6 mr=2; default is a fifth.
+        folds: number of folds.
+        size: voxels along the first axis; 0 means full size.
+        seed: the same seed makes the same files.
+        inverse: make MR the opposite of CT.
+        outliers: further patients with artefacts, such as ct=3; they are in outliers.json.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.phantom import make_cardiac_phantom
+
+    return _say(
+        make_cardiac_phantom(
+            out,
+            subjects=_counts("--subjects", subjects),
+            test_subjects=_counts("--test-subjects", test_subjects) or None,
+            folds=folds,
+            size=size or None,
+            seed=seed,
+            inverse=inverse,
+            outliers=_counts("--outliers", outliers),
+        )
+    )
+
+
+def cmr(
+    *,
+    out: str,
+    subjects: Sequence[str] = ("bssfp=20", "lge=20"),
+    test_subjects: Sequence[str] = (),
+    folds: int = 7,
+    size: int = 0,
+    seed: int = 0,
+) -> int:
+    """Make short-axis hearts in bSSFP and LGE of different patients.
+
+    Args:
+        out: folder to write.
+        subjects: how many of each modality.
+        test_subjects: how many of the last ones are for testing, such as bssfp=4 lge=4; default is a fifth.
+        folds: number of folds.
+        size: voxels along the first in-plane axis; 0 means full size.
+        seed: the same seed makes the same files.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.phantom import make_cmr_phantom
+
+    return _say(
+        make_cmr_phantom(
+            out,
+            subjects=_counts("--subjects", subjects),
+            test_subjects=_counts("--test-subjects", test_subjects) or None,
+            folds=folds,
+            size=size or None,
+            seed=seed,
+        )
+    )
