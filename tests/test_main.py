@@ -106,6 +106,18 @@ def test_split_stats_and_stack(study, tmp_path):
     assert len(list((tmp_path / "stacks").glob("*.nii.gz"))) == 3
 
 
+def test_stacks_are_named_after_whole_subjects(study, tmp_path):
+    content = json.loads(study.read_text())
+    new = {"s1": "1.2.840.113", "s2": "1.2.840.114", "s3": "s01.a"}
+    for one in content["training"]:
+        one["subject"] = new[one["subject"]]
+    study.write_text(json.dumps(content))
+    assert main(["data", "stack", str(study), "--target", "lge", "--out", str(tmp_path / "stacks")]) == 0
+    assert sorted(path.name for path in (tmp_path / "stacks").glob("*.gz")) == [
+        f"{name}.nii.gz" for name in new.values()
+    ]
+
+
 def test_the_phantom_is_asked_for_as_in_the_documents(monkeypatch, tmp_path, capsys):
     import monai_mmseg.data.phantom as phantom
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.data.folder_layout import default_name_formatter
+from monai.utils import ImageMetaKey
 
-from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.evaluation.files import image_stem, prediction_stem
 
 __all__ = ["prediction_name"]
 
@@ -19,7 +21,7 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
 
     Use it as ``output_name_formatter`` of MONAI's ``SaveImage``. With one folder a subject (``s01/lge.nii.gz``,
     ``s02/lge.nii.gz``) MONAI's own naming would write every subject to one file; here it is ``s01_lge_seg.nii.gz``. An
-    image whose name starts with its subject keeps its name. The evaluator finds both.
+    image whose name starts with its subject keeps its name, and dots in names stay. The evaluator finds all of them.
 
     Args:
         metadict: metadata of the volume; ``subject`` is put there by
@@ -27,17 +29,21 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
         saver: the ``SaveImage``, which counts where there is no file name.
 
     Returns:
-        ``{"subject": ..., "idx": ...}``, as MONAI's ``FolderLayout`` wants it.
+        ``{"subject": ..., "idx": ...}``, as MONAI's ``FolderLayout`` wants it, which takes an ending off ``subject``.
 
     Example:
-        >>> prediction_name({"filename_or_obj": "data/s01/lge.nii.gz", "subject": "s01"}, None)["subject"]
-        's01_lge'
+        >>> prediction_name({"filename_or_obj": "data/s01.a/lge.nii.gz", "subject": "s01.a"}, None)["subject"]
+        's01.a_lge.nii.gz'
         >>> prediction_name({"filename_or_obj": "data/s01_lge.nii.gz", "subject": "s01"}, None)["subject"]
         'data/s01_lge.nii.gz'
     """
-    name = default_name_formatter(dict(metadict) if metadict else {}, saver)
-    subject = (metadict or {}).get("subject")
-    stem = image_stem(name["subject"])
-    if not isinstance(subject, str) or subject == name["subject"] or stem.startswith(subject):
-        return dict(name)
-    return {**name, "subject": f"{subject}_{stem}"}
+    name = dict(default_name_formatter(dict(metadict) if metadict else {}, saver))
+    if not metadict or not metadict.get(ImageMetaKey.FILENAME_OR_OBJ):
+        return name
+    path, subject = Path(name["subject"]), metadict.get("subject")
+    stem = own = image_stem(path)
+    if isinstance(subject, str) and subject != str(path):
+        stem = prediction_stem(path, subject)
+    # with an ending: MONAI would take what follows the last dot of the name for one
+    whole = f"{stem}.nii.gz"
+    return {**name, "subject": str(path.with_name(whole)) if stem == own else whole}

