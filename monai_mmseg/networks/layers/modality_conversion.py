@@ -104,21 +104,22 @@ def convert_modality_norm(
     return result
 
 
-def specialize(network: ModalityNormNetwork, modality: str) -> nn.Module:
+def specialize(network: nn.Module, modality: str | int) -> nn.Module:
     """The plain network of one modality: original class, original names of the weights, no choice left.
 
     When to use: for what leaves the laboratory. Whatever the original network can do (``torch.export``, ONNX,
     ``ckpt_export``, TensorRT, MONAI Label) the result can do.
 
     Args:
-        network: from :func:`convert_modality_norm`; it is left as it is.
-        modality: the modality to keep.
+        network: from :func:`convert_modality_norm`, or one with a method ``specialize`` of its own, such as
+            :class:`~monai_mmseg.networks.nets.ModalityStreams`. It is left as it is.
+        modality: name or index of the modality to keep.
 
     Returns:
         A network that shares nothing with ``network``.
 
     Raises:
-        TypeError: if ``network`` is no :class:`ModalityNormNetwork`.
+        TypeError: if ``network`` knows no modalities.
         ValueError: for an unknown modality.
 
     Example:
@@ -127,7 +128,10 @@ def specialize(network: ModalityNormNetwork, modality: str) -> nn.Module:
         >>> type(specialize(net, "mr")).__name__
         'UNet'
     """
-    _require_converted(network)
+    own = getattr(network, "specialize", None)
+    if callable(own):
+        return own(modality)
+    network = _converted(network)
     name = modality_name(modality, network.modalities)
     return _replaced(_copied(network.network), (ModalityNorm,), lambda layer: layer.norms[name])
 
@@ -159,7 +163,7 @@ def add_modality(
         >>> [key for key, value in net.named_parameters() if value.requires_grad]
         ['network.1.norms.us.weight', 'network.1.norms.us.bias']
     """
-    _require_converted(network)
+    network = _converted(network)
     source = network.default_modality if like is None else modality_name(like, network.modalities)
     if name in network.modalities:
         raise ValueError(f"name must be a new modality, got {name!r}; there are {list(network.modalities)} already.")
@@ -176,9 +180,10 @@ def add_modality(
     return result
 
 
-def _require_converted(network: object) -> None:
+def _converted(network: object) -> ModalityNormNetwork:
     if not isinstance(network, ModalityNormNetwork):
         raise TypeError(f"network must come from convert_modality_norm, got {type(network).__name__}.")
+    return network
 
 
 def _differs(norm: nn.Module) -> bool:
