@@ -3,19 +3,22 @@
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
-from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items
+from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.volume_writer import VolumeWriter
+from monai_mmseg.bundle.weights import check_weights
 
 __all__ = [
     "ConfigError",
     "VolumeWriter",
     "check_config",
     "check_overrides",
+    "check_weights",
     "find_datalist",
     "inference_items",
     "pack_bundle",
     "prediction_name",
     "read_items",
+    "volume_items",
 ]

@@ -11,10 +11,13 @@ from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
+from monai_mmseg.evaluation.files import image_stem
 
-__all__ = ["find_datalist", "inference_items", "read_items"]
+__all__ = ["find_datalist", "inference_items", "read_items", "volume_items"]
 
 _IMAGES = (".nii", ".nii.gz")
+PHANTOM_KINDS = ("abdomen", "cardiac", "cmr", "heart")
+"""Phantoms that a bundle can make, ``monai_mmseg.data.phantom.make_<kind>_phantom``."""
 
 
 def find_datalist(
@@ -29,14 +32,16 @@ def find_datalist(
     Args:
         dataset_dir: folder with ``datalist.json``.
         phantom_dir: the bundle's default folder. Only if ``dataset_dir`` is this folder and it does not exist yet, the
-            heart phantom is written there (atomically: several processes may call this at once).
-        phantom: arguments of :func:`monai_mmseg.data.phantom.make_heart_phantom`.
+            phantom is written there (atomically: several processes may call this at once).
+        phantom: ``kind``, one of :data:`PHANTOM_KINDS` (``"heart"`` if it is not given), and the
+            arguments of the function that makes this phantom.
 
     Returns:
         The path of the datalist.
 
     Raises:
         FileNotFoundError: if there is no datalist and the folder is not the default one.
+        ValueError: if there is no such kind of phantom.
 
     Example:
         >>> find_datalist("no/such/folder")
@@ -51,11 +56,14 @@ def find_datalist(
             f"dataset_dir must hold datalist.json, but {found.as_posix()} is not there; the bundle's docs/README.md "
             "says how to write one, and without a dataset_dir the bundle makes a phantom."
         )
-    from monai_mmseg.data.phantom import make_heart_phantom
+    from monai_mmseg.data import phantom as phantoms
 
     # MONAI's configs allow keys that start with an underscore as comments
     settings = {key: value for key, value in (phantom or {}).items() if not key.startswith("_")}
-    return Path(make_heart_phantom(dataset_dir, **settings))
+    kind = settings.pop("kind", "heart")
+    if kind not in PHANTOM_KINDS:
+        raise ValueError(f"phantom#kind must be one of {list(PHANTOM_KINDS)}, got {kind!r}.")
+    return Path(getattr(phantoms, f"make_{kind}_phantom")(dataset_dir, **settings))
 
 
 def read_items(
@@ -128,17 +136,64 @@ def inference_items(
 
     Raises:
         FileNotFoundError: if the folder holds neither.
-        ValueError: if no subject has one of the modalities.
+        ValueError: if no subject has one of the modalities, or two files of a folder have one name.
     """
+    if files := _loose_files(dataset_dir):
+        return [{"subject": image_stem(path), "image": str(path)} for path in files]
+    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
+    return [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
+
+
+def volume_items(
+    dataset_dir: str | os.PathLike[str],
+    modalities: Sequence[str],
+    *,
+    section: str = "test",
+    default_modality: str | None = None,
+    phantom_dir: str | os.PathLike[str] | None = None,
+    phantom: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """What inference of an unpaired method runs on: one item per image, with its modality and without a label.
+
+    Args:
+        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none), or a folder
+            of NIfTI files, which are of the default modality.
+        modalities: names of the modalities that the network knows.
+        section: section of the datalist.
+        default_modality: modality of files without a datalist; the first one if it is not given.
+        phantom_dir: see :func:`find_datalist`.
+        phantom: see :func:`find_datalist`.
+
+    Returns:
+        ``{"subject", "image", "modality"}`` items with absolute paths.
+
+    Raises:
+        FileNotFoundError: if the folder holds neither.
+        ValueError: if no image has one of the modalities.
+    """
+    if files := _loose_files(dataset_dir):
+        name = default_modality or modalities[0]
+        return [{"subject": image_stem(path), "image": str(path), "modality": name} for path in files]
+    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
+    return [{key: item[key] for key in ("subject", "image", "modality")} for item in items]
+
+
+def _loose_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
+    """Images of a folder without a datalist."""
     folder = Path(dataset_dir)
-    if not (folder / "datalist.json").is_file() and folder.is_dir():
-        files = sorted(path for path in folder.iterdir() if path.name.endswith(_IMAGES))
-        if files:
-            return [{"subject": path.name.split(".")[0], "image": str(path)} for path in files]
-    path = find_datalist(dataset_dir, phantom_dir, phantom)
+    if (folder / "datalist.json").is_file() or not folder.is_dir():
+        return []
+    files = sorted(path for path in folder.iterdir() if path.name.endswith(_IMAGES))
+    stems = [image_stem(path) for path in files]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"dataset_dir must hold one image a subject, got {twice} as .nii and as .nii.gz.")
+    return files
+
+
+def _section_items(path: Path, section: str, modalities: Sequence[str]) -> list[dict[str, Any]]:
+    """Items of these modalities in a section, or in the training section where the datalist lacks it."""
     known = read_datalist(path).sections
-    items = load_datalist(path, section if section in known else "training")
-    items = [item for item in items if item["modality"] in modalities]
+    items = [i for i in load_datalist(path, section if section in known else "training") if i["modality"] in modalities]
     if not items:
         raise ValueError(f"{path}: no image has a modality of {list(modalities)}.")
-    return [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
+    return items

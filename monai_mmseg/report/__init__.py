@@ -2,8 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run folders and the page made of them."""
 
+from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.dafnet import describe_dafnet
 from monai_mmseg.report.html import write_report
 from monai_mmseg.report.run_folder import RunRecorder, git_commit, read_terms, software_versions
+from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
 
-__all__ = ["RunRecorder", "describe_dafnet", "git_commit", "read_terms", "software_versions", "write_report"]
+__all__ = [
+    "RunRecorder",
+    "add_cases",
+    "describe_dafnet",
+    "describe_unpaired",
+    "evaluate_modalities",
+    "git_commit",
+    "read_terms",
+    "software_versions",
+    "write_report",
+]

@@ -15,19 +15,14 @@ from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
 from monai_mmseg.evaluation.disentanglement import disentanglement_report, latent_traversal
-from monai_mmseg.evaluation.files import find_prediction
-from monai_mmseg.evaluation.summary import subject_means
 from monai_mmseg.evaluation.table import EvaluationTable
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.run_folder import RunRecorder
 from monai_mmseg.visualize import (
     AlignmentPair,
-    Case,
     alignment_figure,
     anatomy_figure,
-    best_median_worst,
-    overlay_figure,
-    read_for_display,
     traversal_figure,
 )
 
@@ -86,7 +81,17 @@ def describe_dafnet(
         raise ValueError("data must hold at least one subject, got none.")
     names = {int(value): name for value, name in labels.items()}
     if table is not None and predictions is not None and len(table):
-        _overlay(recorder, data, table, Path(predictions), names, target)
+        flat = [
+            {
+                "subject": item["subject"],
+                "modality": target,
+                "image": item["image"][target],
+                "label": item["label"][target],
+            }
+            for item in data
+            if target in item["image"] and target in item["label"]
+        ]
+        add_cases(recorder, flat, table, predictions, names, target)
     network.eval()
     if not isinstance(network, DAFNet):
         return {}
@@ -118,33 +123,6 @@ def _study(network: DAFNet, volume: Mapping[str, Any], subject: str, device: tor
     logvar = network.style(factors.anatomies.flatten(0, 1), rows).logvar.unflatten(0, seen.shape)
     label = torch.as_tensor(volume["label"].as_tensor()).permute(3, 0, 1, 2)
     return _Studied(subject, image, label.to(device), torch.as_tensor(volume["labelled"]), factors, logvar)
-
-
-def _overlay(
-    recorder: RunRecorder,
-    data: Sequence[Mapping[str, Any]],
-    table: EvaluationTable,
-    predictions: Path,
-    names: Mapping[int, str],
-    target: str,
-) -> None:
-    by_subject = {str(item["subject"]): item for item in data}
-    scores = {s: v for s, v in subject_means(list(table)).items() if s in by_subject}
-    cases = []
-    for rank, subject in best_median_worst(scores).items():
-        item = by_subject[subject]
-        flat = {"image": item["image"][target], "subject": subject, "modality": target}
-        image = read_for_display(item["image"][target])
-        label = read_for_display(item["label"][target]).values.round().astype(np.int64)
-        predicted = read_for_display(find_prediction(predictions, flat)).values.round().astype(np.int64)
-        title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
-        cases.append(Case(title, image.values, label, predicted, image.spacing))
-    recorder.add_figure(
-        overlay_figure(cases, names, title=f"{target}: prediction and label"),
-        "overlay",
-        f"Best, median and worst test subject in {target}, chosen by mean Dice over the classes. Coloured: prediction; "
-        "white: the label.",
-    )
 
 
 def _middle(one: _Studied) -> int:

@@ -16,6 +16,7 @@ from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOut
 from monai_mmseg.networks.nets.modality_streams import ModalityStreams
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.select_modality import SelectModality
+from monai_mmseg.networks.nets.sharing import share_network
 from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
 
@@ -40,4 +41,5 @@ __all__ = [
     "SpatialTransformerOutput",
     "SpectralKind",
     "StyleOutput",
+    "share_network",
 ]

@@ -1,0 +1,58 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Best, median and worst case of an evaluation, as a picture for a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_mmseg.evaluation.files import find_prediction
+from monai_mmseg.evaluation.summary import subject_means
+from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
+
+__all__ = ["add_cases"]
+
+
+def add_cases(
+    recorder: RunRecorder,
+    items: Iterable[Mapping[str, Any]],
+    table: EvaluationTable,
+    predictions: str | Path,
+    labels: Mapping[int, str],
+    modality: str,
+    *,
+    name: str = "overlay",
+) -> None:
+    """Draw predictions and labels of the best, median and worst subject of one modality.
+
+    Args:
+        recorder: of the run folder.
+        items: flat items of that modality, ``{"subject", "image", "label", "modality"}``.
+        table: scores of the predictions, of this modality only.
+        predictions: folder with predicted label volumes.
+        labels: value to name, background included.
+        modality: which one.
+        name: file name of the figure, without ending.
+    """
+    by_subject = {str(item["subject"]): item for item in items}
+    scores = {s: v for s, v in subject_means(list(table)).items() if s in by_subject}
+    cases = []
+    for rank, subject in best_median_worst(scores).items():
+        item = by_subject[subject]
+        image = read_for_display(item["image"])
+        label = read_for_display(item["label"]).values.round().astype(np.int64)
+        predicted = read_for_display(find_prediction(predictions, item)).values.round().astype(np.int64)
+        title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
+        cases.append(Case(title, image.values, label, predicted, image.spacing))
+    recorder.add_figure(
+        overlay_figure(cases, labels, title=f"{modality}: prediction and label"),
+        name,
+        f"Best, median and worst test subject in {modality}, chosen by mean Dice over the classes. Coloured: "
+        "prediction; white: the label.",
+    )

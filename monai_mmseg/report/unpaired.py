@@ -1,0 +1,97 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What one network for unpaired modalities has learned, as pictures for its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_mmseg.evaluation.evaluate import evaluate_predictions
+from monai_mmseg.evaluation.knowledge import read_knowledge
+from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.report.cases import add_cases
+from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.visualize import distillation_curve_figure, knowledge_figure
+
+__all__ = ["describe_unpaired", "evaluate_modalities"]
+
+
+def evaluate_modalities(
+    datalist: str | Path, predictions: str | Path, *, modalities: Sequence[str], section: str, method: str
+) -> EvaluationTable:
+    """Scores of every modality in one table.
+
+    Use it where one network has segmented images of several modalities into one folder.
+
+    Args:
+        datalist: path of the datalist.
+        predictions: folder with the predicted label volumes.
+        modalities: which ones.
+        section: list of the datalist.
+        method: name in the table.
+
+    Returns:
+        One row per subject and foreground class.
+
+    Raises:
+        ValueError: see :func:`~monai_mmseg.evaluation.evaluate_predictions`.
+    """
+    tables = [
+        evaluate_predictions(datalist, predictions, modality=name, section=section, method=method)
+        for name in modalities
+    ]
+    return tables[0].concatenate(*tables[1:])
+
+
+def describe_unpaired(
+    recorder: RunRecorder,
+    data: Sequence[Mapping[str, Any]],
+    table: EvaluationTable,
+    predictions: str | Path,
+    labels: Mapping[int | str, str],
+    *,
+    knowledge: str | Path | None = None,
+) -> None:
+    """Write the figures of a network for unpaired modalities into its run folder.
+
+    Best, median and worst case of each modality; and, where the training recorded them, what each modality's images of
+    a class are taken for, over training, with the distillation loss on validation data.
+
+    Args:
+        recorder: of the run folder.
+        data: flat items with labels that were segmented.
+        table: their scores.
+        predictions: folder with predicted label volumes.
+        labels: value to name, background included.
+        knowledge: file of a :class:`~monai_mmseg.handlers.KnowledgeRecord`; ``knowledge.npz`` of the run folder if it
+            is not given. It is left out if there is none.
+    """
+    names = {int(value): name for value, name in labels.items()}
+    for modality in table.modalities:
+        items = [item for item in data if item["modality"] == modality]
+        chosen = table.select(modality=modality)
+        add_cases(recorder, items, chosen, predictions, names, modality, name=f"overlay_{modality}")
+    path = Path(knowledge) if knowledge is not None else recorder.run_dir / "knowledge.npz"
+    if path.is_file():
+        _knowledge(recorder, path)
+
+
+def _knowledge(recorder: RunRecorder, path: Path) -> None:
+    history = read_knowledge(path)
+    recorder.add_figure(
+        knowledge_figure(history.epochs, history.matrices, history.modalities, history.classes, title="Knowledge"),
+        "knowledge",
+        "What the pixels of a class (row) are taken for (column), softened, averaged over all validation images of a "
+        "modality, and the difference between the modalities.",
+    )
+    values = history.loss
+    if np.isfinite(values).any():
+        recorder.add_figure(
+            distillation_curve_figure({"this run": (history.epochs, values)}, title="Distillation loss"),
+            "distillation",
+            "Distillation loss on validation data over training: how far the modalities are apart.",
+        )
