@@ -427,6 +427,26 @@ def test_sizes_that_are_not_the_networks(heart, checkpoint, tmp_path):
             same_place(volumes[f"{subject}_lge_seg.nii.gz"], nib.load(heart / "images" / f"{subject}_lge.nii.gz"))
 
 
+@pytest.mark.parametrize(
+    ("names", "kind"), [(("inference", "demo_inference"), "infer"), (("train", "demo", "evaluate"), "train")]
+)
+def test_without_weights_nothing_is_read(names, kind, tmp_path, monkeypatch):
+    """Not even the phantom is made; the folder of data is not there either."""
+    small = TINY if kind == "train" else NETWORK
+    workflow = load(names, kind, tmp_path, tmp_path / "nowhere", **small)
+    words = ["x/monai/bundle/__main__.py", "run", "--config_file", str(files(*names)), "--dataset_dir", "nowhere"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="models/model.pt are missing") as error:
+        workflow.initialize()
+    assert f"run training --config_file {(CONFIGS / 'train.json').as_posix()}" in str(error.value)
+    # scripts and servers bring weights later; who wants none says so
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    workflow.initialize()
+    if kind == "infer":
+        monkeypatch.setattr(sys, "argv", words)
+        load(names, kind, tmp_path, tmp_path / "nowhere", load_pretrain=False, **small).initialize()
+
+
 def test_three_modalities(heart_of_three, tmp_path):
     three = {"modalities": ["cine", "lge", "t2"]}
     workflow = train(tmp_path, heart_of_three, **three)
