@@ -8,14 +8,12 @@ from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.bundle.weights import check_weights
-from monai_mmseg.bundle.weights import check_weights
 
 __all__ = [
     "ConfigError",
     "VolumeWriter",
     "check_config",
     "check_overrides",
-    "check_weights",
     "check_weights",
     "find_datalist",
     "inference_items",

@@ -158,3 +158,12 @@ def test_inference_of_a_folder_of_files(tmp_path, phantoms):
     assert phantoms == []
     with pytest.raises(FileNotFoundError, match="must hold datalist.json"):
         inference_items(tmp_path / "nowhere", ["lge"])
+
+
+def test_files_in_a_folder_are_subjects_by_their_whole_names(tmp_path):
+    for name in ("1.2.840.113.nii.gz", "1.2.840.114.nii.gz", "s01.a.nii"):
+        (tmp_path / name).touch()
+    assert [one["subject"] for one in inference_items(tmp_path, ["lge"])] == ["1.2.840.113", "1.2.840.114", "s01.a"]
+    (tmp_path / "s01.a.nii.gz").touch()
+    with pytest.raises(ValueError, match=r"one image a subject, got \['s01.a'\] as .nii and as .nii.gz"):
+        inference_items(tmp_path, ["lge"])
