@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "baseline copy": "monai_mmseg.report.commands:copy",
     "bundle pack": "monai_mmseg.bundle.commands:pack",
     "data check": "monai_mmseg.data.commands:check",
+    "data layout": "monai_mmseg.data.commands:layout",
+    "data merge": "monai_mmseg.data.commands:merge",
     "data phantom": "monai_mmseg.data.commands:phantom",
     "data phantom abdomen": "monai_mmseg.data.phantom.commands:abdomen",
     "data phantom cardiac": "monai_mmseg.data.phantom.commands:cardiac",

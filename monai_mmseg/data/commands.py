@@ -12,7 +12,7 @@ from pathlib import Path
 
 from monai_mmseg.console import print_lines, print_table
 
-__all__ = ["check", "phantom", "split", "stack", "stats"]
+__all__ = ["check", "layout", "merge", "phantom", "split", "stack", "stats"]
 
 
 def check(datalist: str, *, sheet: str = "", no_sheet: bool = False) -> int:
@@ -45,6 +45,65 @@ def check(datalist: str, *, sheet: str = "", no_sheet: bool = False) -> int:
             print_lines(["", f"{title} ({len(messages)}):", *(f"  - {message}" for message in messages)])
     print_lines(["", f"{len(report.errors)} broken items." if report.errors else "No broken item."])
     return 1 if report.errors else 0
+
+
+def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir") -> int:
+    """Turn a public data set, as it was unpacked, into a datalist; labels get the classes of this project.
+
+    Args:
+        kind: data set: btcv, chaos, mmwhs or mscmrseg.
+        folder: where it was unpacked; it is not changed.
+        out: JSON file to write; folders labels (and images, for DICOM) appear beside it.
+        sequence: which images of chaos: t2spir, t1dual_in, t1dual_out or ct.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.layouts import LAYOUTS, write_layout
+
+    if kind not in LAYOUTS:
+        raise ValueError(f"there is no layout {kind!r}; there are {sorted(LAYOUTS)}.")
+    found = LAYOUTS[kind](folder, sequence) if kind == "chaos" else LAYOUTS[kind](folder)
+    written = write_layout(found, out)
+    rows = []
+    for modality in found.modalities:
+        mine = [case for case in found.cases if case.modality == modality]
+        labelled = sum(case.label is not None for case in mine)
+        rows.append([modality, len(mine), labelled, sum(case.section == "test" for case in mine)])
+    print_table(f"{found.name}: {written}", ["modality", "images", "labelled", "for testing"], rows)
+    classes: dict[int, list[int]] = {}
+    for value, one in found.values.items():
+        classes.setdefault(one, []).append(value)
+    shown = (f"{', '.join(map(str, _spans(classes[one])))} -> {one} {name}" for one, name in found.labels.items())
+    print_lines([f"label values: {'; '.join(shown)}", f"terms of use and reference: {found.reference}"])
+    return 0
+
+
+def _spans(values: Sequence[int]) -> list[str]:
+    spans: list[list[int]] = []
+    for value in sorted(values):
+        if spans and value == spans[-1][1] + 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    return [str(low) if low == high else f"{low}-{high}" for low, high in spans]
+
+
+def merge(*, lists: Sequence[str], out: str) -> int:
+    """Join datalists with the same labels into one, for example CT of one data set and MR of another.
+
+    Args:
+        lists: JSON files.
+        out: JSON file to write.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.merge import merge_datalists
+
+    written = merge_datalists([str(name) for name in lists], out)
+    print_lines([f"{len(lists)} datalists: {written}"])
+    return 0
 
 
 def phantom(
