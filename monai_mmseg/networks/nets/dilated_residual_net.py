@@ -40,14 +40,27 @@ class _Layers:
         )
         return conv
 
-    def norm_act(self, channels: int) -> list[tuple[str, nn.Module]]:
-        return [("norm", channel_norm(self.spatial_dims, channels, self.norm)), ("act", get_act_layer(self.act))]
+    def normalisation(self, channels: int) -> nn.Module:
+        return channel_norm(self.spatial_dims, channels, self.norm)
 
-    def pre_activated(self, in_channels: int, out_channels: int, dilation: int = 1) -> nn.Sequential:
-        """Normalisation, activation, 3x3 convolution, dropout of single values."""
-        conv = self.conv(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
-        dropout = get_dropout_layer(self.dropout, dropout_dim=1)
-        return nn.Sequential(OrderedDict([*self.norm_act(in_channels), ("conv", conv), ("dropout", dropout)]))
+
+class _PreActivated(nn.Module):
+    """Normalisation, activation, 3x3 convolution, dropout of single values.
+
+    No ``nn.Sequential``: TorchScript takes one whose children have the same names in another order for the same type,
+    and then runs either in the order of the one it met first.
+    """
+
+    def __init__(self, layers: _Layers, in_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.norm = layers.normalisation(in_channels)
+        self.act = get_act_layer(layers.act)
+        self.conv = layers.conv(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
+        self.dropout = get_dropout_layer(layers.dropout, dropout_dim=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.conv(self.act(self.norm(image))))
+        return out
 
 
 class _ResidualBlock(nn.Module):
@@ -55,8 +68,8 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, layers: _Layers, in_channels: int, out_channels: int, dilation: int) -> None:
         super().__init__()
-        self.first = layers.pre_activated(in_channels, out_channels, dilation)
-        self.second = layers.pre_activated(out_channels, out_channels, dilation)
+        self.first = _PreActivated(layers, in_channels, out_channels, dilation)
+        self.second = _PreActivated(layers, out_channels, out_channels, dilation)
         added = out_channels - in_channels
         self.padding: list[int] = [0] * (2 * layers.spatial_dims) + [added // 2, added - added // 2]
         self.widens = added > 0
@@ -156,12 +169,13 @@ class DilatedResidualNet(nn.Sequential):
             group.append(("pool", Pool[Pool.MAX, spatial_dims](kernel_size=2)))
         last, head, factor = features[-1], HEAD_FEATURES * out_channels, 2**HALVINGS
         wide = head * factor**spatial_dims
-        groups.append([(name, layers.pre_activated(last, last)) for name in ("first", "second")])
+        groups.append([(name, _PreActivated(layers, last, last)) for name in ("first", "second")])
         groups.append(
             [
                 ("pad", SymmetricPad(1)),
                 ("conv", layers.conv(last, wide, 3, padding=0)),
-                *layers.norm_act(wide),
+                ("norm", layers.normalisation(wide)),
+                ("act", get_act_layer(layers.act)),
                 ("shuffle", _SubPixelShuffle(spatial_dims, factor)),
             ]
         )

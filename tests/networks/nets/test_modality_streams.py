@@ -320,3 +320,12 @@ def test_wrong_input_is_refused():
         network(torch.zeros(1, 1, 16, 20), "ct")
     with pytest.raises(ValueError, match=r"unknown modality 'pet'"):
         network.specialize("pet")
+
+
+def test_scripts_beside_the_other_network():
+    """TorchScript shares the code of what it takes for the same type, also between networks."""
+    for network in (small(2, norm="batch"), AnisotropicUNet(2, 1, 2, features=(2, 2, 4, 4))):
+        perturb(network, 0.1).eval()
+        with torch.no_grad():
+            image = image_for(2)
+            torch.testing.assert_close(torch.jit.script(network)(image), network(image))
