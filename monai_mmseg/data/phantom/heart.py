@@ -21,7 +21,7 @@ from monai_mmseg.data.phantom.motion import Motion, MotionModel
 from monai_mmseg.data.phantom.scanner import acquire, render
 from monai_mmseg.data.phantom.streams import stream
 from monai_mmseg.data.phantom.tissues import HEART_TABLES, HEART_TISSUES
-from monai_mmseg.data.phantom.writer import DATALIST, RECORD, write_folder, write_json, write_nifti
+from monai_mmseg.data.phantom.writer import DATALIST, RECORD, in_threads, write_folder, write_json, write_nifti
 
 __all__ = ["HEART_PROTOCOLS", "HeartVolume", "Protocol", "make_heart_phantom", "make_heart_volume"]
 
@@ -250,22 +250,22 @@ def make_heart_phantom(
         (folder / "labels").mkdir()
         items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
         truth: dict[str, Any] = {}
-        for number in range(1, subjects + 1):
+
+        def write(number: int, modality: str) -> tuple[dict[str, Any], HeartVolume]:
+            volume = make_heart_volume(modality, number, seed, motion=motion, scar_fraction=scar_fraction, size=size)
             name = f"s{number:02d}"
-            part = "training" if number <= subjects - test_subjects else "test"
-            truth[name] = {"motion": {}}
-            for modality in modalities:
-                volume = make_heart_volume(
-                    modality, number, seed, motion=motion, scar_fraction=scar_fraction, size=size
-                )
-                item = {"image": f"images/{name}_{modality}.nii.gz", "label": f"labels/{name}_{modality}.nii.gz"}
-                write_nifti(folder / item["image"], volume.image, volume.grid.affine)
-                write_nifti(folder / item["label"], volume.label, volume.grid.affine)
-                fold = (number - 1) % folds
-                items[part].append({**item, "modality": modality, "subject": name, "fold": fold})
-                truth[name]["scar"] = volume.shape.scar is not None
-                truth[name]["motion"][modality] = volume.motion.summary()
-            logger.info("heart phantom: subject %d of %d", number, subjects)
+            item = {"image": f"images/{name}_{modality}.nii.gz", "label": f"labels/{name}_{modality}.nii.gz"}
+            write_nifti(folder / item["image"], volume.image, volume.grid.affine)
+            write_nifti(folder / item["label"], volume.label, volume.grid.affine)
+            return {**item, "modality": modality, "subject": name, "fold": (number - 1) % folds}, volume
+
+        jobs = [(number, modality) for number in range(1, subjects + 1) for modality in modalities]
+        for (number, modality), (item, volume) in zip(jobs, in_threads(write, jobs), strict=True):
+            items["training" if number <= subjects - test_subjects else "test"].append(item)
+            about = truth.setdefault(item["subject"], {"motion": {}, "scar": volume.shape.scar is not None})
+            about["motion"][modality] = volume.motion.summary()
+            if modality == modalities[-1]:
+                logger.info("heart phantom: subject %d of %d", number, subjects)
         labels = {str(value): name for value, name in HEART_LABELS.items()}
         write_json(folder / DATALIST, {"name": "heart_phantom", "modalities": modalities, "labels": labels, **items})
         write_json(folder / RECORD, {"parameters": parameters, "subjects": truth})

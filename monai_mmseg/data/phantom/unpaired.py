@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.phantom.grid import Grid, oblique_grid, rotation_matrix
-from monai_mmseg.data.phantom.writer import DATALIST, RECORD, write_folder, write_json, write_nifti
+from monai_mmseg.data.phantom.writer import DATALIST, RECORD, in_threads, write_folder, write_json, write_nifti
 
 __all__ = ["OUTLIERS", "UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel", "write_unpaired"]
 
@@ -177,33 +177,33 @@ def write_unpaired(
     def fill(folder: Path) -> None:
         (folder / "images").mkdir()
         (folder / "labels").mkdir()
+        items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
+        odd: list[dict[str, Any]] = []
         truth: dict[str, Any] = {}
 
-        def add(modality: str, subject: str, number: int, artefact: str | None) -> dict[str, Any]:
+        def write(modality: str, subject: str, number: int, artefact: str | None) -> tuple[dict[str, Any], Any]:
             volume = make(modality, number, artefact)
             item = {"image": f"images/{subject}.nii.gz", "label": f"labels/{subject}.nii.gz"}
             write_nifti(folder / item["image"], volume.image, volume.grid.affine)
             write_nifti(folder / item["label"], volume.label, volume.grid.affine)
             millilitres = np.bincount(volume.label.ravel(), minlength=len(labels)) * np.prod(volume.grid.spacing) / 1000
-            truth[subject] = {
-                "artefact": artefact,
-                "label_ml": {labels[value]: round(float(millilitres[value]), 3) for value in labels if value},
-            }
-            logger.info("%s phantom: %s", name, subject)
-            return {**item, "modality": modality, "subject": subject}
+            about = {labels[value]: round(float(millilitres[value]), 3) for value in labels if value}
+            return {**item, "modality": modality, "subject": subject}, {"artefact": artefact, "label_ml": about}
 
-        items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
+        jobs: list[tuple[str, str, int, str | None]] = []
         for modality, count in subjects.items():
-            for number in range(1, count + 1):
-                part = "training" if number <= count - test_subjects.get(modality, 0) else "test"
-                item = add(modality, f"{modality}{number:02d}", number, None)
-                items[part].append({**item, "fold": (number - 1) % folds})
-        odd = []
+            jobs += [(modality, f"{modality}{number:02d}", number, None) for number in range(1, count + 1)]
         for modality, count in outliers.items():
-            for number in range(count):
-                artefact = known[modality][number % len(known[modality])]
-                item = add(modality, f"{modality}_outlier{number + 1:02d}", FIRST_OUTLIER + number, artefact)
+            kinds = [known[modality][number % len(known[modality])] for number in range(count)]
+            jobs += [(modality, f"{modality}_outlier{n + 1:02d}", FIRST_OUTLIER + n, k) for n, k in enumerate(kinds)]
+        for (modality, subject, number, artefact), (item, about) in zip(jobs, in_threads(write, jobs), strict=True):
+            truth[subject] = about
+            logger.info("%s phantom: %s", name, subject)
+            if artefact is not None:
                 odd.append({**item, "meta": {"artefact": artefact}})
+                continue
+            part = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
+            items[part].append({**item, "fold": (number - 1) % folds})
         write_json(folder / DATALIST, {"name": f"{name}_phantom", **head, **items})
         if odd:
             everything = list(dict.fromkeys([*subjects, *(item["modality"] for item in odd)]))

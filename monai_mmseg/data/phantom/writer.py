@@ -9,17 +9,45 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DATALIST", "RECORD", "is_phantom", "write_folder", "write_json", "write_nifti"]
+__all__ = ["DATALIST", "RECORD", "in_threads", "is_phantom", "write_folder", "write_json", "write_nifti"]
 
 DATALIST, RECORD = "datalist.json", "phantom.json"
+MOST_THREADS = 4  # a full-size volume of the heart takes about 200 MB while it is made
+
+Result = TypeVar("Result")
+
+
+def in_threads(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
+    """Results of independent calls, in order; NumPy lets several run at once.
+
+    Args:
+        function: what to call.
+        jobs: arguments of each call.
+
+    Returns:
+        Iterator over the results.
+
+    Example:
+        >>> list(in_threads(pow, [(2, 3), (3, 2)]))
+        [8, 9]
+    """
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        waiting = [pool.submit(function, *job) for job in jobs]
+        try:
+            for result in waiting:
+                yield result.result()
+        finally:
+            for result in waiting:
+                result.cancel()
 
 
 def write_nifti(path: Path, array: NDArray[np.integer], affine: NDArray[np.floating]) -> None:
