@@ -6,6 +6,7 @@ from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
+from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.bundle.weights import check_weights
 
@@ -14,6 +15,7 @@ __all__ = [
     "VolumeWriter",
     "check_config",
     "check_overrides",
+    "check_package",
     "check_weights",
     "find_datalist",
     "inference_items",

@@ -427,6 +427,38 @@ def test_sizes_that_are_not_the_networks(heart, checkpoint, tmp_path):
             same_place(volumes[f"{subject}_lge_seg.nii.gz"], nib.load(heart / "images" / f"{subject}_lge.nii.gz"))
 
 
+def test_largest_components(heart, checkpoint, tmp_path):
+    """SciPy's labelling says what remains of each class; without the switch nothing is taken away."""
+    pytest.importorskip("skimage")
+    ndimage = pytest.importorskip("scipy.ndimage")
+    plain = infer(tmp_path / "plain", heart, ckpt_dir=checkpoint)
+    kept = infer(tmp_path / "kept", heart, ckpt_dir=checkpoint, largest_component=True)
+    lost = 0
+    for name, volume in plain.items():
+        values, found = (np.asarray(one.dataobj) for one in (volume, kept[name]))
+        np.testing.assert_array_equal(kept[name].affine, volume.affine)
+        assert found.dtype == values.dtype
+        for label in (1, 2, 3):
+            parts, number = ndimage.label(values == label, structure=np.ones((3, 3, 3)))
+            sizes = np.bincount(parts.ravel())[1:]
+            remaining = found == label
+            assert (values[remaining] == label).all()
+            assert remaining.sum() == (sizes.max() if number else 0)
+            assert ndimage.label(remaining, structure=np.ones((3, 3, 3)))[1] == min(number, 1)
+            lost += number > 1
+    assert lost  # otherwise nothing was tested
+
+
+def test_the_switch_alone_asks_for_scikit_image(heart, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)  # as if it were not installed
+    settings = {**NETWORK, "ckpt_dir": checkpoint}
+    load(("inference", "demo_inference"), "infer", tmp_path, heart, **settings).initialize()
+    workflow = load(("inference", "demo_inference"), "infer", tmp_path, heart, **settings, largest_component=True)
+    with pytest.raises(RuntimeError) as error:
+        workflow.initialize()
+    assert "largest_component needs the package scikit-image" in causes(error.value)
+
+
 @pytest.mark.parametrize(
     ("names", "kind"), [(("inference", "demo_inference"), "infer"), (("train", "demo", "evaluate"), "train")]
 )
