@@ -240,9 +240,39 @@ def test_paper_size():
 
 
 def test_the_demo_keeps_the_last_model(heart, tmp_path):
-    """Scores of one small validation fold choose badly; the average at the end does not depend on them."""
-    train(tmp_path, heart, "unet_source", final_model=parser("train", "demo")["final_model"])
+    """Scores of one small validation fold choose badly; the weights at the end do not depend on them."""
+    config = parser("train", "demo")
+    assert (config["final_model"], config["averaging"], config["val_interval"]) == (
+        "model.pt",
+        None,
+        config["max_epochs"],
+    )
+    workflow = train(tmp_path, heart, "unet_source", final_model=config["final_model"])
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["model.pt", "resume.pt"]
+    kept = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    torch.testing.assert_close(kept, workflow.network_def.state_dict(), rtol=0, atol=0)
+
+
+def test_the_method_keeps_the_best_and_the_last_average(heart, tmp_path):
+    """As the bundle's docs say: ``model.pt`` by the validation, ``last.pt`` at the end, both of averaged weights."""
+    config = parser("train")
+    assert (config["final_model"], config["val_interval"], config["averaging#start_epoch"]) == ("last.pt", 1, 40)
+    settings = {"averaging": {**config["averaging"], "start_epoch": 0}, "max_epochs": 3}
+    workflow = load(("train", "demo", "unet_source"), "train", tmp_path, heart, **{**TINY, **settings})
+    workflow.initialize()
+    scores, averages = [], []
+
+    def note(engine):
+        scores.append(engine.state.metrics["val_mean_dice"])
+        averages.append({key: value.clone() for key, value in workflow.network_def.state_dict().items()})
+
+    workflow.evaluator.add_event_handler("COMPLETED", note)  # the averaged weights are in the network here
+    workflow.run()
+    best, last = (torch.load(tmp_path / "models" / name, weights_only=True) for name in ("model.pt", "last.pt"))
+    torch.testing.assert_close(best, averages[scores.index(max(scores))], rtol=0, atol=0)
+    torch.testing.assert_close(last, averages[-1], rtol=0, atol=0)
+    now = workflow.network_def.state_dict()
+    assert any(not torch.equal(last[key], now[key]) for key in now)
 
 
 def test_training_goes_on_where_it_was(heart, tmp_path):
