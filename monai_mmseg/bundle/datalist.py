@@ -80,6 +80,8 @@ def read_items(
 ) -> list[dict[str, Any]]:
     """Flat items for one part of a bundle, in one call that fits a config.
 
+    When to use: as ``data`` of a dataset, for a fold of the datalist, some modalities, or a share of the labels.
+
     Args:
         datalist: path of the datalist.
         section: ``"training"``, ``"validation"`` or ``"test"``.
@@ -96,6 +98,18 @@ def read_items(
 
     Raises:
         ValueError: if nothing is left.
+
+    Example:
+        >>> import json, tempfile
+        >>> training = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_label.nii", "modality": m, "subject": s, "fold": f}
+        ...             for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
+        >>> content = {"name": "x", "modalities": ["cine", "lge"], "labels": {"0": "background", "1": "LV"}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "datalist.json"
+        ...     _ = path.write_text(json.dumps({**content, "training": training}))
+        ...     items = read_items(path, exclude_fold=0, fraction_of="lge", fraction=0.0)
+        >>> [(item["subject"], item["modality"], "label" in item) for item in items]
+        [('s02', 'cine', True), ('s02', 'lge', False)]
     """
     items = load_datalist(datalist, section, fold=fold, exclude_fold=exclude_fold)
     if fraction_of is not None:
@@ -137,6 +151,13 @@ def inference_items(
     Raises:
         FileNotFoundError: if the folder holds neither.
         ValueError: if no subject has one of the modalities, or two files of a folder have one name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "1.2.840.nii.gz").touch()
+        ...     [item["subject"] for item in inference_items(folder, ["cine", "lge"])]
+        ['1.2.840']
     """
     if files := _loose_files(dataset_dir):
         return [{"subject": image_stem(path), "image": str(path)} for path in files]

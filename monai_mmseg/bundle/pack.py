@@ -49,6 +49,12 @@ def pack_bundle(
         FileExistsError: if ``out`` exists.
         FileNotFoundError: if a config or the weights are missing.
         ConfigError: if an overlay or override names what the bundle does not have.
+
+    Example:
+        Weights of the demo, in a bundle that MONAI Label can serve (``mmseg bundle pack`` does the same)::
+
+            pack_bundle("bundles/dafnet", "served/dafnet", overlays=["demo", "settings/target_0"],
+                        model="bundles/dafnet/models/model.pt")
     """
     source, target = Path(bundle), Path(out)
     if target.exists():

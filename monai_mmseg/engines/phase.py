@@ -59,6 +59,8 @@ def make_phases(
 ) -> list[Phase]:
     """Phases of an objective with their optimisers, after checking that they fit together.
 
+    When to use: in a trainer; :class:`~monai_mmseg.engines.ObjectiveTrainer` calls it once, before the first step.
+
     Args:
         objective: names the phases and their parameters. Parameters that need no gradient now are left frozen.
         optimizers: one for each phase.
@@ -69,8 +71,16 @@ def make_phases(
         Phases in the objective's order.
 
     Raises:
-        ValueError: if a name is not a phase, phases share parameters, or an optimiser holds other parameters than those
-            of its phase.
+        ValueError: if a name is not a phase, a number is not positive, phases share parameters, or an optimiser holds
+            other parameters than those of its phase.
+
+    Example:
+        >>> from monai_mmseg.objectives import SegmentationObjective
+        >>> objective = SegmentationObjective(nn.Conv2d(1, 2, 1), num_classes=2)
+        >>> adam = torch.optim.Adam(objective.parameters_of("segmentation"))
+        >>> (phase,) = make_phases(objective, {"segmentation": adam}, clip_norm=1.0)
+        >>> phase.name, len(phase.parameters), phase.updates, phase.clip_norm
+        ('segmentation', 2, 1, 1.0)
     """
     clips = dict(clip_norm) if isinstance(clip_norm, Mapping) else dict.fromkeys(objective.phases, clip_norm)
     counts = dict(updates or {})

@@ -53,16 +53,25 @@ def seed_random_state(seed: int) -> None:
 def seed_data(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
     """Tell a data loader which epoch starts.
 
-    Calls ``dataset.set_epoch(seed, epoch)``, ``sampler.set_epoch(epoch)`` and ``batch_sampler.set_epoch(epoch)`` where
-    they exist, seeds the loader's own generator, and the MONAI transforms of the data set (whose random states would
-    otherwise run on from epoch to epoch; with worker processes, MONAI's ``DataLoader`` seeds them again in each
-    worker).
+    When to use: before each epoch of an own loop that has to be repeatable; the trainer does it by itself. Calls
+    ``dataset.set_epoch(seed, epoch)``, ``sampler.set_epoch(epoch)`` and ``batch_sampler.set_epoch(epoch)`` where they
+    exist, seeds the loader's own generator, and the MONAI transforms of the data set (whose random states would
+    otherwise run on from epoch to epoch; in worker processes MONAI's ``DataLoader`` seeds them again).
 
     Args:
         loader: ``torch.utils.data.DataLoader`` or any iterable.
         seed: seed of the run.
         epoch: index of the epoch, from 0.
         rank: process of a distributed run.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> loader = DataLoader(range(8), batch_size=8, shuffle=True, generator=torch.Generator())
+        >>> seed_data(loader, seed=0, epoch=3)
+        >>> first = next(iter(loader))
+        >>> seed_data(loader, seed=0, epoch=3)
+        >>> torch.equal(next(iter(loader)), first)
+        True
     """
     mixed = epoch_seed(seed, epoch, rank)
     generator = getattr(loader, "generator", None)

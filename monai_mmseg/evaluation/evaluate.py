@@ -51,6 +51,16 @@ def score_rows(
 
     Raises:
         ValueError: the shapes differ or ``labels`` has no foreground class.
+
+    Example:
+        >>> label = np.zeros((4, 4, 2), dtype=int)
+        >>> label[1:3, 1:3] = 1
+        >>> half = label.copy()
+        >>> half[:, 2] = 0
+        >>> (row,) = score_rows(
+        ...     half, label, labels={1: "LV"}, spacing=(2, 2, 8), method="mine", modality="lge", subject="s01")
+        >>> row.name, round(row.dice, 3), row.hausdorff
+        ('LV', 0.667, 2.0)
     """
     foreground = {value: labels[value] for value in sorted(labels) if value != 0}
     if not foreground:
@@ -110,6 +120,19 @@ def evaluate_predictions(
     Raises:
         ValueError: nothing to evaluate, a prediction is missing or lies on another grid, a file is broken, or two
             subjects would share one file.
+
+    Example:
+        >>> import tempfile
+        >>> import nibabel as nib
+        >>> values = np.zeros((4, 4, 2), dtype=np.uint8)
+        >>> values[1:3, 1:3] = 1
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("label", "out"):
+        ...         nib.save(nib.Nifti1Image(values, np.eye(4)), f"{folder}/{name}.nii.gz")
+        ...     item = {"image": "lge.nii.gz", "label": f"{folder}/label.nii.gz", "modality": "lge", "subject": "s01"}
+        ...     table = evaluate_predictions([item], {"s01": f"{folder}/out.nii.gz"}, modality="lge", labels={1: "LV"})
+        >>> [(row.subject, row.name, row.dice) for row in table]
+        [('s01', 'LV', 1.0)]
     """
     items, labels = _read(datalist, section, labels)
     chosen = [item for item in items if item.get("modality") == modality]

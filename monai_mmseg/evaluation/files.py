@@ -86,6 +86,13 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
 
     Raises:
         ValueError: no file fits, or several do.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "s01_lge_seg.nii.gz").touch()
+        ...     find_prediction(folder, {"image": "data/s01/lge.nii.gz", "subject": "s01"}).name
+        's01_lge_seg.nii.gz'
     """
     root, stem = Path(folder), image_stem(item["image"])
     subject, parent = str(item["subject"]), Path(item["image"]).parent.name
@@ -108,6 +115,8 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
 def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolume:
     """Label volume of whole numbers that are all declared.
 
+    Use it before any comparison: what a file holds by mistake (probabilities, another label set) is named here.
+
     Args:
         path: NIfTI file, 2D or 3D (a trailing axis of length one is dropped).
         labels: declared values, background 0 included or not.
@@ -117,6 +126,15 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
 
     Raises:
         ValueError: the file cannot be read, is not 3D, or holds fractions, NaN or undeclared values.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     image = nib.Nifti1Image(np.ones((3, 4, 2), dtype=np.uint8), np.diag([2.0, 2.0, 8.0, 1.0]))
+        ...     nib.save(image, f"{folder}/a.nii.gz")
+        ...     volume = read_label_volume(f"{folder}/a.nii.gz", {1: "LV"})
+        >>> volume.values.shape, volume.spacing
+        ((3, 4, 2), (2.0, 2.0, 8.0))
     """
     try:
         image: Any = nib.load(path)
@@ -151,6 +169,13 @@ def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
 
     Raises:
         ValueError: shape or affine differ; the message has both paths.
+
+    Example:
+        >>> grid = LabelVolume(np.zeros((3, 4, 2), dtype=np.int64), np.eye(4), (1.0, 1.0, 1.0), "a.nii.gz")
+        >>> check_same_grid(grid, grid._replace(path="b.nii.gz"))
+        >>> check_same_grid(grid, grid._replace(affine=np.diag([2.0, 1, 1, 1]), path="b.nii.gz"))
+        Traceback (most recent call last):
+        ValueError: prediction a.nii.gz and label b.nii.gz must lie in one place, got corners 2 mm apart ...
     """
     pair = f"prediction {prediction.path} and label {label.path}"
     if prediction.values.shape != label.values.shape:

@@ -49,6 +49,16 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: the folder holds no part of a run.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_mmseg.report import RunRecorder
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with RunRecorder(folder, "trial") as recorder:
+        ...         recorder.add_terms(1, {"generator/kl": 0.5})
+        ...     page = write_report(folder)
+        ...     page.stem, "generator/kl" in page.read_text(encoding="utf-8")
+        ('report', True)
     """
     content = read_run(run_dir)
     target = Path(out) if out is not None else content.run_dir / "report.html"

@@ -228,7 +228,9 @@ class RunRecorder:
 
 
 def read_terms(path: str | Path) -> tuple[list[int], dict[str, list[float | None]]]:
-    """Epochs and curves of a ``terms.csv``.
+    r"""Epochs and curves of a ``terms.csv``.
+
+    Use it to draw or compare the curves of runs.
 
     Args:
         path: the file.
@@ -238,6 +240,14 @@ def read_terms(path: str | Path) -> tuple[list[int], dict[str, list[float | None
 
     Raises:
         ValueError: the file has no column ``epoch``, or a cell is no number.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "terms.csv"
+        ...     _ = path.write_text("epoch,generator/kl,validation/dice\n1,0.5,\n2,0.25,0.7\n")
+        ...     read_terms(path)
+        ([1, 2], {'generator/kl': [0.5, 0.25], 'validation/dice': [None, 0.7]})
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
