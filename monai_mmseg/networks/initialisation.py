@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-__all__ = ["glorot_uniform", "he_normal", "he_normal_", "narrow_normal"]
+__all__ = ["balance_channels_", "glorot_uniform", "he_normal", "he_normal_", "narrow_normal"]
 
 # Standard deviation of a unit normal truncated at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
@@ -84,6 +84,35 @@ def glorot_uniform(layer: nn.Module) -> None:
     if isinstance(weight, Tensor) and weight.ndim > 1:
         nn.init.xavier_uniform_(weight)
         _zero_bias(layer)
+
+
+def balance_channels_(weight: Tensor, gain: float) -> Tensor:
+    """Take the mean of every kernel away and stretch what is left, so that no output channel is ahead of the others.
+
+    Use it for the last convolution in front of a softmax whose channels compete. Behind a ReLU all inputs have a
+    positive mean, which makes every output channel larger or smaller than the others at every pixel; rounded softmax
+    channels that start behind stay empty. Kernels without a mean see differences between inputs only.
+
+    Args:
+        weight: kernel, shape ``(out, in, *kernel)``, two inputs or more.
+        gain: factor; a large one makes the softmax decided from the start.
+
+    Returns:
+        The same tensor, changed in place.
+
+    Raises:
+        ValueError: if ``gain`` is not positive.
+
+    Example:
+        >>> layer = nn.Conv2d(8, 4, 1)
+        >>> bool(balance_channels_(layer.weight, 10.0).sum(1).abs().max() < 1e-4)
+        True
+    """
+    if not gain > 0:
+        raise ValueError(f"gain must be positive, got {gain}.")
+    with torch.no_grad():
+        dims = list(range(1, weight.ndim))
+        return weight.sub_(weight.mean(dims, keepdim=True)).mul_(gain)
 
 
 def narrow_normal(layer: nn.Module) -> None:

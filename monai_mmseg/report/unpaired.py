@@ -83,7 +83,9 @@ def describe_unpaired(
 def _knowledge(recorder: RunRecorder, path: Path) -> None:
     history = read_knowledge(path)
     recorder.add_figure(
-        knowledge_figure(history.epochs, history.matrices, history.modalities, history.classes, title="Knowledge"),
+        knowledge_figure(
+            history.epochs.tolist(), history.matrices, history.modalities, history.classes, title="Knowledge"
+        ),
         "knowledge",
         "What the pixels of a class (row) are taken for (column), softened, averaged over all validation images of a "
         "modality, and the difference between the modalities.",
@@ -91,7 +93,9 @@ def _knowledge(recorder: RunRecorder, path: Path) -> None:
     values = history.loss
     if np.isfinite(values).any():
         recorder.add_figure(
-            distillation_curve_figure({"this run": (history.epochs, values)}, title="Distillation loss"),
+            distillation_curve_figure(
+                {"this run": (history.epochs.tolist(), values.tolist())}, title="Distillation loss"
+            ),
             "distillation",
             "Distillation loss on validation data over training: how far the modalities are apart.",
         )

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import kstest, norm, truncnorm
 from torch import nn
 
-from monai_mmseg.networks import glorot_uniform, he_normal, he_normal_, narrow_normal
+from monai_mmseg.networks import balance_channels_, glorot_uniform, he_normal, he_normal_, narrow_normal
 
 
 def test_he_normal_is_a_truncated_normal_of_the_right_variance():
@@ -48,3 +48,14 @@ def test_narrow_normal_cuts_all_but_transposed_convolutions():
     assert kstest(deconv.weight.detach().flatten().numpy() / 0.01, norm.cdf).pvalue > 1e-3
     assert not conv.bias.any()
     assert not deconv.bias.any()
+
+
+def test_balanced_channels_do_not_see_what_all_inputs_have_in_common():
+    layer = nn.Conv2d(8, 6, 3, bias=False)
+    before = layer.weight.detach().clone()
+    balance_channels_(layer.weight, 4.0)
+    assert layer(torch.ones(1, 8, 5, 5)).abs().max() < 1e-4
+    # differences between inputs are what they were, four times
+    assert torch.allclose(layer.weight[:, 1] - layer.weight[:, 0], 4 * (before[:, 1] - before[:, 0]), atol=1e-5)
+    with pytest.raises(ValueError, match="gain must be positive"):
+        balance_channels_(layer.weight, 0.0)

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from monai_mmseg.networks.initialisation import balance_channels_
 from monai_mmseg.networks.layers import straight_through_argmax, straight_through_round
 from monai_mmseg.networks.nets.anatomy_unet import (
     NORM_EPS,
@@ -59,6 +60,9 @@ class AnatomyEncoders(nn.Module):
             original code); ``"argmax"`` is exactly one-hot (as in the paper's text). Both pass the gradient unchanged.
         modality_norm: keep the normalisation layers of the shared part per modality (own scale, shift and statistics);
             the convolutions stay shared. Cures the mismatch of running statistics when modalities look different.
+        initial_gain: start with kernels of the last convolution that have no mean and are this many times as large, so
+            that all channels are in use from the start (:func:`~monai_mmseg.networks.balance_channels_`). ``None``: as
+            the original code, where some channels may stay empty for good.
         norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
         norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).
 
@@ -86,6 +90,7 @@ class AnatomyEncoders(nn.Module):
         features: Sequence[int] = (64, 128, 256, 512, 1024),
         binarise: Literal["round", "argmax"] = "round",
         modality_norm: bool = False,
+        initial_gain: float | None = None,
         norm_eps: float = NORM_EPS,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
@@ -109,6 +114,8 @@ class AnatomyEncoders(nn.Module):
             norm_eps=norm_eps,
             norm_momentum=norm_momentum,
         )
+        if initial_gain is not None:
+            balance_channels_(self.expanding.out.conv.weight, initial_gain)
 
     def probabilities(self, image: Tensor, modality: int) -> Tensor:
         """Return the anatomy map before it is made binary.

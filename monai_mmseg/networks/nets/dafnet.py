@@ -65,6 +65,8 @@ class DAFNet(nn.Module):
         decoder_features: width of the decoder; ``None``: 8 for FiLM, 128 for SPADE.
         binarise: ``"round"`` or ``"argmax"``, see :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
         modality_norm: normalisation layers per modality in the shared part of the encoders.
+        anatomy_gain: ``initial_gain`` of :class:`~monai_mmseg.networks.nets.AnatomyEncoders`: larger than 1 where some
+            anatomy channels would stay empty.
         align: ``False`` leaves the spatial transformer out: anatomies are fused where they lie.
         max_offset: bound of the control-point offsets as a fraction of the image; ``None``: unbounded.
         num_candidates: slices k of every modality in the input; the first is the paired one.
@@ -109,6 +111,7 @@ class DAFNet(nn.Module):
         decoder_features: int | None = None,
         binarise: Literal["round", "argmax"] = "round",
         modality_norm: bool = False,
+        anatomy_gain: float | None = None,
         align: bool = True,
         max_offset: float | None = None,
         num_candidates: int = 1,
@@ -135,6 +138,7 @@ class DAFNet(nn.Module):
             features=features,
             binarise=binarise,
             modality_norm=modality_norm,
+            initial_gain=anatomy_gain,
         )
         self.modality_encoder = ModalityEncoder(anatomy_channels, in_channels, spatial_size, style_channels)
         self.segmentor = AnatomySegmentor(anatomy_channels, out_channels, segmentor_features, dropout=dropout)

@@ -114,6 +114,17 @@ def test_modality_norm_keeps_statistics_apart():
     assert torch.equal(encoders.eval()(torch.ones(1, 1, 8, 8), 0), before)
 
 
+def test_initial_gain_leaves_no_channel_empty():
+    def used(gain):
+        torch.manual_seed(0)
+        encoders = AnatomyEncoders(2, 1, 8, num_modalities=1, features=(8, 16, 32, 64, 128), initial_gain=gain)
+        noise = torch.nn.functional.interpolate(torch.randn(4, 1, 16, 16), size=(64, 64), mode="bilinear")
+        return int((encoders(noise, 0).mean((0, 2, 3)) > 1e-3).sum())
+
+    assert used(10.0) == 8
+    assert used(None) < 4
+
+
 def test_softmax_is_single_precision_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert AnatomyEncoders(2, 1, 4, **SMALL).probabilities(torch.randn(1, 1, 8, 8), 0).dtype == torch.float32
