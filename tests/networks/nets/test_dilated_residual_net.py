@@ -22,7 +22,8 @@ class TestDilatedResidualNet(NetworkTester):
         return DilatedResidualNet(spatial_dims, 2, 2, **SMALL)
 
     def inputs(self, spatial_dims):
-        return (torch.rand(2, 2, *[16] * spatial_dims),)
+        # 32 long: oneDNN's bfloat16 gradient of a 3D kernel reads memory that nobody wrote where 3 samples meet 2.
+        return (torch.rand(2, 2, 32, *[16] * (spatial_dims - 1)),)
 
 
 @pytest.mark.parametrize("modality", ["s", "t"])

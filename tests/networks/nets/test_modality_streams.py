@@ -235,8 +235,10 @@ def test_every_parameter_gets_a_gradient_from_a_mixed_batch(shape):
 def test_mixed_precision_and_channels_last(spatial_dims):
     memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}[spatial_dims]
     network = streams("y", spatial_dims).to(memory_format=memory_format).train()
+    # 32 long: oneDNN's bfloat16 gradient of a 3D kernel reads memory that nobody wrote where 3 samples meet 2.
+    image = torch.rand(4, 1, 32, *[16] * (spatial_dims - 1)).to(memory_format=memory_format)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = network(image_for(spatial_dims).to(memory_format=memory_format), [1, 0, 2, 1])
+        out = network(image, [1, 0, 2, 1])
     out.float().square().sum().backward()
     assert out.isfinite().all()
     assert all(p.grad.isfinite().all() for p in network.parameters())
