@@ -16,6 +16,8 @@ CONSTRAINTS ?= constraints.txt
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_OUT ?= runs/demo
+# Text is UTF-8 wherever this runs: libraries that open files leave it to the locale.
+export PYTHONUTF8 := 1
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS))

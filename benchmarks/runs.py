@@ -83,14 +83,14 @@ def train_and_evaluate(
             **(overrides or {}),
         }
         start = time.monotonic()
-        before = json.loads(clock.read_text())["seconds"] if clock.is_file() else 0.0
+        before = json.loads(clock.read_text(encoding="utf-8"))["seconds"] if clock.is_file() else 0.0
         for run_id, configs, more in (
             ("training", ("train", *run.overlays), {"resume": True}),
             ("evaluating", ("train", *run.overlays, "evaluate"), {}),
         ):
             _call(command(bundle, run_id, configs, {**common, **more}), folder / f"{run_id}.log", threads, echo=echo)
         clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))
-    return Result(folder, EvaluationTable.from_json(scores), json.loads(clock.read_text())["seconds"])
+    return Result(folder, EvaluationTable.from_json(scores), json.loads(clock.read_text(encoding="utf-8"))["seconds"])
 
 
 def _call(line: list[str], log: Path, threads: int, *, echo: bool) -> None:
@@ -99,8 +99,8 @@ def _call(line: list[str], log: Path, threads: int, *, echo: bool) -> None:
         print("$", shlex.join(part.replace(str(ROOT) + os.sep, "") for part in shown), flush=True)
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONWARNINGS="ignore")
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         code = subprocess.run(line, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
     if code:
-        last = [text for text in log.read_text(errors="replace").splitlines() if text.strip()][-1:]
+        last = [text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()][-1:]
         raise RuntimeError(f"a command ended with status {code}; its log is {log}. Last line: {' '.join(last)}")

@@ -99,15 +99,15 @@ def test_check_fails_on_broken_items(study, capsys):
 
 def test_split_stats_and_stack(study, tmp_path):
     assert main(["data", "split", str(study), "--folds", "3", "--seed", "1"]) == 0
-    assert {one["fold"] for one in json.loads(study.read_text())["training"]} == {0, 1, 2}
+    assert {one["fold"] for one in json.loads(study.read_text(encoding="utf-8"))["training"]} == {0, 1, 2}
     assert main(["data", "stats", str(study)]) == 0
-    assert json.loads((study.parent / "datalist_stats.json").read_text())["subjects"] == 3
+    assert json.loads((study.parent / "datalist_stats.json").read_text(encoding="utf-8"))["subjects"] == 3
     assert main(["data", "stack", str(study), "--target", "lge", "--out", str(tmp_path / "stacks")]) == 0
     assert len(list((tmp_path / "stacks").glob("*.nii.gz"))) == 3
 
 
 def test_stacks_are_named_after_whole_subjects(study, tmp_path):
-    content = json.loads(study.read_text())
+    content = json.loads(study.read_text(encoding="utf-8"))
     new = {"s1": "1.2.840.113", "s2": "1.2.840.114", "s3": "s01.a"}
     for one in content["training"]:
         one["subject"] = new[one["subject"]]

@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import resource
 import statistics
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks.runs import ROOT
-from monai_mmseg.engines import ObjectiveTrainer
+from benchmarks.timing import PlainLoop, engine_step, interleaved, machine, peak_memory, ratios, timer
 from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
 from monai_mmseg.objectives import DAFNetObjective
 
@@ -62,86 +57,19 @@ def make_batch(batch: int, size: int, device: torch.device) -> dict[str, torch.T
     }
 
 
-class PlainLoop:
-    """Phases in turn, forward, backward, step: what anybody would write."""
-
-    def __init__(self, objective: DAFNetObjective, batch: dict[str, Any], precision: Any = None) -> None:
-        self.objective, self.batch, self.precision = objective.train(), batch, precision
-        self.optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
-        self.parameters = {p: objective.parameters_of(p) for p in objective.phases}
-        self.seconds = dict.fromkeys(objective.phases, 0.0)
-
-    def __call__(self) -> None:
-        """Make one step."""
-        previous: dict[str, Any] = {}
-        for phase, optimizer in self.optimizers.items():
-            start = clock(self.batch["image"].device)
-            for name, parameters in self.parameters.items():
-                for parameter in parameters:
-                    parameter.requires_grad_(name == phase)
-            optimizer.zero_grad(set_to_none=True)
-            with self.precision or nullcontext():
-                result = self.objective(self.batch, phase, previous)
-            self.objective.total(result.terms, phase).backward()
-            optimizer.step()
-            previous.update(result.outputs)
-            self.seconds[phase] += clock(self.batch["image"].device) - start
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, after the device has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def interleaved(calls: dict[str, Callable[[], Any]], steps: int, timer: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of each call, A B A B ..., after one warm-up each."""
-    for call in calls.values():
-        call()
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(steps):
-        for name, call in calls.items():
-            start = timer()
-            call()
-            found[name].append(timer() - start)
-    return found
-
-
-def engine_step(objective: DAFNetObjective, batch: dict[str, Any]) -> Callable[[], None]:
-    """One iteration of the trainer, without the start of a run."""
-    optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
-    trainer = ObjectiveTrainer(batch["image"].device, 1, [batch], objective, optimizers)
-    trainer.run()
-
-    def step() -> None:
-        trainer.state.iteration += 1
-        trainer._iteration(trainer, batch)
-
-    return step
-
-
-def peak_memory(device: torch.device) -> float:
-    """MB at most so far: on the GPU, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def compare_engine(size: int, width: int, batch: dict[str, Any], steps: int, *, cpu_time: bool) -> None:
     """Ratio of the engine to the plain loop alone, and its JSON."""
     device = batch["image"].device
     plain = PlainLoop(make_objective(size, width, device, channels_last=True), batch)
     step = engine_step(make_objective(size, width, device, channels_last=True), batch)
-    timer = time.process_time if cpu_time else partial(clock, device)
-    found = interleaved({"plain loop": plain, "engine": step}, steps, timer)
-    ratios = [e / p for e, p in zip(found["engine"], found["plain loop"], strict=True)]
+    found = interleaved({"plain loop": plain, "engine": step}, steps, timer(device, cpu_time=cpu_time))
+    engine_over_plain = ratios(found["engine"], found["plain loop"])
     report = {
         "threads": torch.get_num_threads(),
         "clock": "CPU time of the process" if cpu_time else "wall",
         "seconds": found,
-        "ratio": ratios,
-        "median": statistics.median(ratios),
+        "ratio": engine_over_plain,
+        "median": statistics.median(engine_over_plain),
     }
     (RESULTS / f"dafnet_engine_{device.type}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
@@ -171,11 +99,11 @@ def main() -> None:
     if arguments.engine_only:
         compare_engine(size, width, batch, arguments.steps, cpu_time=arguments.cpu_time)
         return
-    timer = partial(clock, device)
+    wall = timer(device)
 
     plain = PlainLoop(make_objective(size, width, device, channels_last=False), batch)
     step = engine_step(make_objective(size, width, device, channels_last=False), batch)
-    found = interleaved({"plain loop": plain, "engine": step}, arguments.steps, timer)
+    found = interleaved({"plain loop": plain, "engine": step}, arguments.steps, wall)
     memory = peak_memory(device)
     plain.seconds = dict.fromkeys(plain.seconds, 0.0)
     plain()
@@ -191,29 +119,26 @@ def main() -> None:
         for net in (compiled.network.anatomy_encoders, compiled.network.segmentor, compiled.network.decoder):
             net.compile()
         variants["compile + channels_last"] = PlainLoop(compiled, batch)
-    options = interleaved(variants, arguments.steps, timer)
+    options = interleaved(variants, arguments.steps, wall)
 
     network: nn.Module = plain.objective.network.eval()
     image = batch["image"][:1]
     with torch.no_grad():
-        inference = interleaved({"inference of one slice": lambda: network(image)}, max(arguments.steps, 3), timer)
+        inference = interleaved({"inference of one slice": lambda: network(image)}, max(arguments.steps, 3), wall)
 
-    ratios = [e / p for e, p in zip(found["engine"], found["plain loop"], strict=True)]
+    engine_over_plain = ratios(found["engine"], found["plain loop"])
     report = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        **machine(device),
         "batch": len(batch["image"]),
         "size": size,
         "width": width,
         "seconds": {name: statistics.median(values) for name, values in {**found, **inference}.items()},
-        "engine_over_plain_loop": {"median": statistics.median(ratios), "all": ratios},
+        "engine_over_plain_loop": {"median": statistics.median(engine_over_plain), "all": engine_over_plain},
         "share_of_phase": shares,
         "peak_memory_mb": memory,
         "seconds_of_option": {name: statistics.median(values) for name, values in options.items()},
         "option_over_fp32": {
-            name: statistics.median(v / f for v, f in zip(values, options["fp32"], strict=True))
-            for name, values in options.items()
+            name: statistics.median(ratios(values, options["fp32"])) for name, values in options.items()
         },
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

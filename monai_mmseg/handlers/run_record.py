@@ -39,7 +39,7 @@ class RunRecord:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     RunRecord(folder, "trial").attach(engine)
         ...     _ = engine.run([0], max_epochs=2)
-        ...     print((Path(folder) / "terms.csv").read_text())
+        ...     print((Path(folder) / "terms.csv").read_text(encoding="utf-8"))
         epoch,fit/error
         1,0.5
         2,0.5

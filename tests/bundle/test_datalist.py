@@ -142,7 +142,7 @@ def test_inference_of_a_datalist(datalist):
 
 
 def test_inference_without_a_test_section_takes_the_training_one(datalist):
-    content = json.loads(datalist.read_text())
+    content = json.loads(datalist.read_text(encoding="utf-8"))
     del content["test"]
     datalist.write_text(json.dumps(content))
     assert len(inference_items(datalist.parent, ["cine", "lge"])) == 8

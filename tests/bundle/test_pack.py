@@ -32,7 +32,8 @@ def test_train_and_inference_have_the_network_of_the_overlays(dafnet, tmp_path):
     }
     assert type(networks[0].decoder).__name__ == "SPADEDecoder"
     train, inference, metadata = (
-        json.loads((out / "configs" / f"{n}.json").read_text()) for n in ("train", "inference", "metadata")
+        json.loads((out / "configs" / f"{n}.json").read_text(encoding="utf-8"))
+        for n in ("train", "inference", "metadata")
     )
     assert (train["spatial_size"], train["max_epochs"], train["anatomy_channels"]) == ([64, 64], 25, 4)
     assert inference["spatial_size"] == [64, 64]
@@ -45,7 +46,9 @@ def test_train_and_inference_have_the_network_of_the_overlays(dafnet, tmp_path):
 
 def test_candidates_are_channels_of_the_metadata(dafnet, tmp_path):
     out = pack_bundle(dafnet, tmp_path / "p", overlays=["settings/automated_pairing"])
-    image = json.loads((out / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]["image"]
+    image = json.loads((out / "configs" / "metadata.json").read_text(encoding="utf-8"))["network_data_format"][
+        "inputs"
+    ]["image"]
     assert image["num_channels"] == 6
     assert image["channel_def"]["4"] == "lge, candidate 1"
 

@@ -281,7 +281,7 @@ def test_training_goes_on_where_it_was(heart, tmp_path):
     workflow = train(tmp_path, heart, max_epochs=3, resume=True)
     last = torch.load(tmp_path / "models" / "resume.pt", weights_only=True)
     assert (first["epoch"], last["epoch"], workflow.trainer.state.iteration) == (1, 3, 6)
-    terms = (tmp_path / "eval" / "terms.csv").read_text().splitlines()
+    terms = (tmp_path / "eval" / "terms.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in terms] == ["epoch", "1", "2", "3"]
     # a third run has nothing to do, and does not spoil what is there
     train(tmp_path, heart, max_epochs=3, resume=True)
@@ -305,13 +305,13 @@ def test_evaluation_scores_pictures_and_page(trained, heart, tmp_path):
         np.testing.assert_allclose(predicted.affine, target.affine, atol=1e-4)
         assert predicted.get_data_dtype() == np.uint8
     assert sorted(p.name for p in (run / "metrics").iterdir()) == ["dafnet.csv", "dafnet.json", "dafnet.md"]
-    rows = (run / "metrics" / "dafnet.csv").read_text().splitlines()
+    rows = (run / "metrics" / "dafnet.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 1 + 2 * 3  # subjects times classes
     figures = {"alignment.png", "anatomy.png", "overlay.png", "traversal_cine.png", "traversal_lge.png"}
     assert figures < {p.name for p in (run / "figures").iterdir()}
-    measures = json.loads((run / "disentanglement.json").read_text())
+    measures = json.loads((run / "disentanglement.json").read_text(encoding="utf-8"))
     assert measures["registration"]["cine"]["subjects"] == 2
-    page = (run / "report.html").read_text()
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png") + page.count("data:image/jpeg") >= len(figures)
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -350,11 +350,11 @@ def test_files_of_one_name_are_kept_apart(renamed, trained, heart, tmp_path):
     workflow = load(("train", "demo", "evaluate"), "train", tmp_path, data, **{**TINY, "ckpt_dir": str(out / "models")})
     workflow.initialize()
     workflow.run()
-    lines = (tmp_path / "eval" / "metrics" / "dafnet.csv").read_text().splitlines()
+    lines = (tmp_path / "eval" / "metrics" / "dafnet.csv").read_text(encoding="utf-8").splitlines()
     assert Counter(line.split(",")[2] for line in lines[1:]) == dict.fromkeys(renamed, 3)
     predictions = sorted(path.name for path in (tmp_path / "eval" / "predictions").iterdir())
     assert predictions == [f"{subject}_lge_seg.nii.gz" for subject in renamed]
-    assert all(subject in (tmp_path / "eval" / "report.html").read_text() for subject in renamed)
+    assert all(subject in (tmp_path / "eval" / "report.html").read_text(encoding="utf-8") for subject in renamed)
 
 
 # ---- inference on data as they come
@@ -739,4 +739,4 @@ def test_two_processes_end_with_equal_weights(heart, tmp_path):
             torch.testing.assert_close(first[key], second[key], rtol=0, atol=0, msg=key)
     state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert not any(key.startswith("module.") for key in state)
-    assert (tmp_path / "eval" / "terms.csv").read_text().count("\n") == 2
+    assert (tmp_path / "eval" / "terms.csv").read_text(encoding="utf-8").count("\n") == 2

@@ -126,7 +126,7 @@ def test_folds_are_by_subject_even_and_seeded():
 def test_writing_folds_keeps_the_rest(tmp_path):
     path = write(tmp_path, [item(f"s{n}") for n in range(4)], description="kept")
     write_folds(path, folds=2)
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["description"] == "kept"
     assert content["training"][0]["image"] == "s0/a.nii.gz"
     assert sorted(one["fold"] for one in content["training"]) == [0, 0, 1, 1]

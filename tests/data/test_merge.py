@@ -32,7 +32,7 @@ def test_items_and_files_of_both(lists, tmp_path, capsys):
         ("b", "ct"),
         ("c", "mr"),
     ]
-    assert json.loads(out.read_text())["training"][0]["image"] == "../one/images/a_ct.nii.gz"
+    assert json.loads(out.read_text(encoding="utf-8"))["training"][0]["image"] == "../one/images/a_ct.nii.gz"
 
 
 def test_refuses_what_does_not_fit(lists, tmp_path):
@@ -42,7 +42,7 @@ def test_refuses_what_does_not_fit(lists, tmp_path):
     same = write_study(tmp_path / "three", {"mr": GRID}, subjects=("b",))
     with pytest.raises(ValueError, match=r"subject 'b' is in .*one.datalist.json and in .*three.datalist.json"):
         merge_datalists([*lists, same], out)
-    content = json.loads(lists[1].read_text())
+    content = json.loads(lists[1].read_text(encoding="utf-8"))
     lists[1].write_text(json.dumps({**content, "labels": {"0": "background", "1": "core", "2": "shell"}}))
     with pytest.raises(ValueError, match="labels must be the same in all lists"):
         merge_datalists(lists, out)

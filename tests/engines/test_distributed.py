@@ -78,7 +78,7 @@ def compare(rank, folder):
 def test_two_processes_are_one(tmp_path):
     mp.spawn(compare, args=(tmp_path,), nprocs=2)
     for rank in range(2):
-        for scenario, result in json.loads((tmp_path / f"{rank}.json").read_text()).items():
+        for scenario, result in json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")).items():
             assert result["error"] < 1e-10, (scenario, result)
             assert result["size"] > 1e-5, (scenario, result)
             assert result["missing"] == [], (scenario, result)

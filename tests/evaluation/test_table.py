@@ -72,7 +72,7 @@ def test_json_comes_back_equal(table, tmp_path):
     again = EvaluationTable.from_json(paths["json"])
     assert again == table
     assert again.methods["dafnet"] == MethodInfo(100.0, "no LGE labels")
-    assert json.loads(paths["json"].read_text())["summary"][2]["miss_rate"] == 0.25
+    assert json.loads(paths["json"].read_text(encoding="utf-8"))["summary"][2]["miss_rate"] == 0.25
 
 
 def test_csv_has_one_line_a_row(table, tmp_path):

@@ -33,9 +33,9 @@ def test_terms_and_validation_share_a_line(tmp_path):
     epochs, terms = read_terms(tmp_path / "terms.csv")
     assert epochs == [1, 2, 3]
     assert terms == {"fit/error": [1.0, 0.5, pytest.approx(1 / 3)], "validation/dice": [None, 0.5, None]}
-    about = json.loads((tmp_path / "run.json").read_text())
+    about = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (about["status"], about["seed"]) == ("completed", 4)
-    assert "fit" in write_report(tmp_path).read_text()
+    assert "fit" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_validation_before_the_line_and_before_training(tmp_path):
@@ -52,8 +52,8 @@ def test_failure_is_noted_and_raised(tmp_path):
     RunRecord(tmp_path, "a").attach(engine)
     with pytest.raises(FloatingPointError, match="fit/error is NaN"):
         engine.run([0], max_epochs=3)
-    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
-    assert "epoch 2: FloatingPointError: fit/error is NaN" in (tmp_path / "warnings.txt").read_text()
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["status"] == "failed"
+    assert "epoch 2: FloatingPointError: fit/error is NaN" in (tmp_path / "warnings.txt").read_text(encoding="utf-8")
     assert read_terms(tmp_path / "terms.csv")[0] == [1]
 
 
@@ -91,7 +91,7 @@ def test_every_term_of_the_project_trainer(tmp_path):
     assert epochs == [1, 2, 3]
     losses = terms["segmentation/total"]
     assert losses[0] > losses[1] > losses[2]  # each epoch its own mean, not that of the epoch before
-    assert json.loads((tmp_path / "run.json").read_text())["status"] == "completed"
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["status"] == "completed"
 
 
 def test_only_the_first_process_writes(tmp_path):

@@ -71,11 +71,11 @@ def test_figures_and_measures(tmp_path):
     measures = describe(tmp_path, net, lambda item: volume())
     assert not net.training
     assert figures(tmp_path) == {"anatomy", "alignment", "traversal_cine", "traversal_lge"}
-    captions = json.loads((tmp_path / "figures" / "captions.json").read_text())
+    captions = json.loads((tmp_path / "figures" / "captions.json").read_text(encoding="utf-8"))
     assert {name.removesuffix(".png") for name in captions} == figures(tmp_path)
     for path in (tmp_path / "figures").glob("*.png"):
         assert np.ptp(matplotlib.image.imread(path)[..., :3]) > 0.5  # not blank
-    stored = json.loads((tmp_path / "disentanglement.json").read_text())
+    stored = json.loads((tmp_path / "disentanglement.json").read_text(encoding="utf-8"))
     assert stored["registration"] == measures["registration"]
 
 

@@ -163,7 +163,7 @@ def test_each_part_alone_makes_a_page(run, tmp_path, part):
 
 def test_broken_parts_are_named(run):
     (run / "metrics" / "copy.json").write_text("{")
-    (run / "metrics" / "double.json").write_text((run / "metrics" / "dafnet.json").read_text())
+    (run / "metrics" / "double.json").write_text((run / "metrics" / "dafnet.json").read_text(encoding="utf-8"))
     (run / "terms.csv").write_text("time,a\n1,2\n")
     (run / "figures" / "aa.png").write_bytes(b"no picture")
     (run / "figures" / "zz.png").unlink()
@@ -211,7 +211,7 @@ def test_headline_says_when_the_method_loses(run):
 
 
 def test_headline_of_an_unknown_method(run):
-    about = json.loads((run / "run.json").read_text())
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**about, "method": "ghost", "modality": "t2"}))
     _, page = read(write_report(run))
     assert "run.json names the method 'ghost', which no evaluation of lge has: ['copy', 'dafnet']." in page.text

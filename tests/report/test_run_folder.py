@@ -14,7 +14,7 @@ from monai_mmseg.report import RunRecorder, git_commit, read_terms, software_ver
 
 
 def about(folder):
-    return json.loads((folder / "run.json").read_text())
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
 
 def test_nothing_is_written_before_the_start(tmp_path):
@@ -38,14 +38,16 @@ def test_a_run_that_ends_early_says_so(tmp_path, error, status):
     with pytest.raises(error), RunRecorder(tmp_path, "a"):
         raise error("the loss\nis NaN")
     assert about(tmp_path)["status"] == status
-    assert (tmp_path / "warnings.txt").read_text() == f"The run ended early: {error.__name__}: the loss is NaN\n"
+    assert (tmp_path / "warnings.txt").read_text(
+        encoding="utf-8"
+    ) == f"The run ended early: {error.__name__}: the loss is NaN\n"
 
 
 def test_warnings_stand_once(tmp_path):
     recorder = RunRecorder(tmp_path, "a")
     for text in ("one", "two", "one"):
         recorder.warn(text)
-    assert (tmp_path / "warnings.txt").read_text() == "one\ntwo\n"
+    assert (tmp_path / "warnings.txt").read_text(encoding="utf-8") == "one\ntwo\n"
 
 
 def test_terms_come_back(tmp_path):

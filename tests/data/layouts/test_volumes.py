@@ -70,7 +70,7 @@ def test_mmwhs_may_be_in_part_and_written_inside(mmwhs):
     assert content.modalities == ["mr"]
     assert list(content.sections) == ["training"]
     assert all(Path(item["image"]).is_file() for item in content.items("training"))
-    assert '"image": "mr_train/mr_train_1001_image.nii.gz"' in out.read_text()
+    assert '"image": "mr_train/mr_train_1001_image.nii.gz"' in out.read_text(encoding="utf-8")
     assert len(read_mmwhs(mmwhs).cases) == 6  # what was written is not taken for data
 
 

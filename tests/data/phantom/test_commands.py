@@ -51,7 +51,7 @@ def test_it_says_what_it_wrote(tmp_path, capsys):
         f"test: 1 ct, 0 mr: {tmp_path}/o/datalist.json",
         f"test: 0 ct, 1 mr: {tmp_path}/o/outliers.json",
     ]
-    assert json.loads((tmp_path / "o" / "phantom.json").read_text())["parameters"]["size"] == 24
+    assert json.loads((tmp_path / "o" / "phantom.json").read_text(encoding="utf-8"))["parameters"]["size"] == 24
 
 
 def test_short_axis(tmp_path, capsys):

@@ -38,7 +38,7 @@ def images(path):
 
 
 def test_layout(phantom):
-    datalist = json.loads(phantom.read_text())
+    datalist = json.loads(phantom.read_text(encoding="utf-8"))
     assert list(datalist) == ["name", "modalities", "labels", "training", "test"]
     assert datalist["modalities"] == ["cine", "lge"]
     assert datalist["labels"] == {"0": "background", "1": "LV", "2": "myocardium", "3": "RV"}
@@ -57,7 +57,7 @@ def test_layout(phantom):
 
 
 def test_volumes_are_sound(phantom):
-    datalist = json.loads(phantom.read_text())
+    datalist = json.loads(phantom.read_text(encoding="utf-8"))
     for item in datalist["training"] + datalist["test"]:
         image, label = (nib.load(phantom.parent / item[k]) for k in ("image", "label"))
         assert image.shape == label.shape
@@ -102,7 +102,7 @@ def test_same_folder_is_kept_and_others_refused(phantom):
 
 
 def test_record(phantom):
-    record = json.loads((phantom.parent / "phantom.json").read_text())
+    record = json.loads((phantom.parent / "phantom.json").read_text(encoding="utf-8"))
     assert record["parameters"]["seed"] == 3
     assert sorted(record["subjects"]) == [f"s0{i}" for i in range(1, 7)]
     first = record["subjects"]["s01"]
@@ -174,7 +174,7 @@ def test_scar_shows_on_lge_only():
 
 def test_more_than_two_modalities(tmp_path):
     path = make_heart_phantom(tmp_path / "m", subjects=1, modalities="cine,lge t2,bold", size=24, test_subjects=1)
-    datalist = json.loads(path.read_text())
+    datalist = json.loads(path.read_text(encoding="utf-8"))
     assert datalist["training"] == []
     assert [i["modality"] for i in datalist["test"]] == ["cine", "lge", "t2", "bold"]
 

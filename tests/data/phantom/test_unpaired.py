@@ -46,7 +46,7 @@ def contents(path):
 
 
 def test_layout(kind, phantom):
-    datalist = json.loads(phantom.read_text())
+    datalist = json.loads(phantom.read_text(encoding="utf-8"))
     assert list(datalist) == ["name", "modalities", "labels", "training", "test"]
     assert (datalist["name"], datalist["modalities"]) == (f"{kind}_phantom", ["ct", "mr"])
     names = {
@@ -72,11 +72,11 @@ def test_outliers_are_apart(kind, phantom):
         ("ct_outlier02", "ct", {"artefact": "low_dose"}),
         ("mr_outlier01", "mr", {"artefact": "ghosts"}),
     ]
-    usual = json.loads(phantom.read_text())
+    usual = json.loads(phantom.read_text(encoding="utf-8"))
     assert not [item for part in ("training", "test") for item in usual[part] if "outlier" in item["subject"]]
     images = {path.name: path.read_bytes() for path in (phantom.parent / "labels").iterdir()}
     assert len(set(images.values())) == len(images) == 8  # other patients, not the same ones spoilt
-    record = json.loads((phantom.parent / "phantom.json").read_text())["subjects"]
+    record = json.loads((phantom.parent / "phantom.json").read_text(encoding="utf-8"))["subjects"]
     assert [record[name]["artefact"] for name in ("ct01", "ct_outlier01")] == [None, "metal"]
 
 
@@ -86,7 +86,7 @@ def test_the_check_finds_nothing_wrong(phantom):
 
 
 def test_files_are_sound(phantom):
-    record = json.loads((phantom.parent / "phantom.json").read_text())["subjects"]
+    record = json.loads((phantom.parent / "phantom.json").read_text(encoding="utf-8"))["subjects"]
     for item in load_datalist(phantom) + load_datalist(phantom, "test"):
         image, label = nib.load(item["image"]), nib.load(item["label"])
         np.testing.assert_array_equal(image.affine, label.affine)
@@ -108,7 +108,7 @@ def test_patients_do_not_depend_on_the_others(kind, phantom, tmp_path):
     images = {name: content for name, content in contents(fewer).items() if name.endswith(".nii.gz")}
     assert len(images) == 4
     assert images == {name: contents(phantom)[name] for name in images}
-    assert json.loads(fewer.read_text())["modalities"] == ["mr"]
+    assert json.loads(fewer.read_text(encoding="utf-8"))["modalities"] == ["mr"]
 
 
 def test_another_seed_is_another_patient(kind, phantom, tmp_path):
@@ -129,7 +129,7 @@ def test_numbers_of_the_paper_by_default(tmp_path, monkeypatch):
     grid = oblique_grid([0, 0, 0], np.eye(3), [1, 1, 1], [2, 2, 2])
     empty = UnpairedVolume(np.zeros((2, 2, 2), np.int16), np.zeros((2, 2, 2), np.uint8), grid)
     monkeypatch.setattr(cardiac, "make_cardiac_volume", lambda *args, **kwargs: empty)
-    datalist = json.loads(make_cardiac_phantom(tmp_path / "all").read_text())
+    datalist = json.loads(make_cardiac_phantom(tmp_path / "all").read_text(encoding="utf-8"))
     number = {
         (part, m): sum(item["modality"] == m for item in datalist[part])
         for part in ("training", "test")

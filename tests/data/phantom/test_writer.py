@@ -66,7 +66,7 @@ def test_other_content_is_kept(tmp_path, content):
         FileExistsError, match="out_dir must be new, empty or hold the phantom with the same parameters"
     ):
         write_folder(folder, PARAMETERS, fill)
-    assert (folder if folder.is_file() else folder / "notes.txt").read_text() == "mine"
+    assert (folder if folder.is_file() else folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_failure_leaves_nothing(tmp_path):

@@ -1,0 +1,102 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Seconds and memory of training steps: peers in turn in one process, so that ratios hold when the speed drifts."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+
+from monai_mmseg.engines import ObjectiveTrainer
+from monai_mmseg.objectives import Objective
+
+
+class PlainLoop:
+    """Phases in turn, forward, backward, step: what anybody would write."""
+
+    def __init__(self, objective: Objective, batch: dict[str, Any], precision: Any = None) -> None:
+        self.objective, self.batch, self.precision = objective.train(), batch, precision
+        self.optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
+        self.parameters = {p: objective.parameters_of(p) for p in objective.phases}
+        self.seconds = dict.fromkeys(objective.phases, 0.0)
+
+    def __call__(self) -> None:
+        """Make one step."""
+        previous: dict[str, Any] = {}
+        for phase, optimizer in self.optimizers.items():
+            start = clock(self.batch["image"].device)
+            for name, parameters in self.parameters.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == phase)
+            optimizer.zero_grad(set_to_none=True)
+            with self.precision or nullcontext():
+                result = self.objective(self.batch, phase, previous)
+            self.objective.total(result.terms, phase).backward()
+            optimizer.step()
+            previous.update(result.outputs)
+            self.seconds[phase] += clock(self.batch["image"].device) - start
+
+
+def engine_step(objective: Objective, batch: dict[str, Any]) -> Callable[[], None]:
+    """One iteration of the trainer, without the start of a run."""
+    optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
+    trainer = ObjectiveTrainer(batch["image"].device, 1, [batch], objective, optimizers)
+    trainer.run()
+
+    def step() -> None:
+        trainer.state.iteration += 1
+        trainer._iteration(trainer, batch)
+
+    return step
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, after the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def timer(device: torch.device, *, cpu_time: bool = False) -> Callable[[], float]:
+    """What to take times with: the clock, or the time that this process was at work."""
+    return time.process_time if cpu_time else partial(clock, device)
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], steps: int, timer: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each call, A B A B ..., after one warm-up each."""
+    for call in calls.values():
+        call()
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(steps):
+        for name, call in calls.items():
+            start = timer()
+            call()
+            found[name].append(timer() - start)
+    return found
+
+
+def ratios(found: Sequence[float], base: Sequence[float]) -> list[float]:
+    """Step by step, the one over the other: drift of the machine's speed falls out."""
+    return [a / b for a, b in zip(found, base, strict=True)]
+
+
+def peak_memory(device: torch.device) -> float:
+    """MB at most so far: on the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the figures were taken on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    return {"device": name, "torch": torch.__version__, "threads": torch.get_num_threads()}
