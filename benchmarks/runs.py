@@ -93,10 +93,15 @@ def train_and_evaluate(
     return Result(folder, EvaluationTable.from_json(scores), json.loads(clock.read_text(encoding="utf-8"))["seconds"])
 
 
+def quoted(word: str) -> str:
+    """The word as one would type it in a shell: a list of files in double quotes."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+
+
 def _call(line: list[str], log: Path, threads: int, *, echo: bool) -> None:
     if echo:
         shown = ["python", *line[1:]]
-        print("$", shlex.join(part.replace(str(ROOT) + os.sep, "") for part in shown), flush=True)
+        print("$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown), flush=True)
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONWARNINGS="ignore")
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     with log.open("w", encoding="utf-8") as file:
