@@ -57,7 +57,7 @@ def main() -> None:
     datalist = make_heart_phantom(
         out / "data", subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, folds=FOLDS, seed=arguments.seed
     )
-    # The U-Nets beside each other, for they do not fill a core; then DAFNet on all of them: beside it, one would soon idle.
+    # The U-Nets beside each other, for one does not fill the cores; then DAFNet on all: beside it, they would idle.
     threads = min(usable_cpus(), MOST_THREADS)
     dataset_dir = Path(datalist).parent
     tables = [copied_masks(Path(datalist), out / "copy")]
