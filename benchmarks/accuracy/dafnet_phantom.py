@@ -13,20 +13,18 @@ goes on at its last epoch. Results: one JSON a cell, ``summary.json``, ``summary
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cells import in_lanes, overrides_of, paired_tests, read_json, table_lines, with_holm, write_json
 from benchmarks.runs import ROOT, Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
 from monai_mmseg.data.phantom import make_heart_phantom
 from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
-from monai_mmseg.metrics import holm_correction, paired_permutation_test
 
 RESULTS = ROOT / "benchmarks" / "results" / "dafnet_phantom"
 PHANTOM_SEED, SUBJECTS, TEST_SUBJECTS = 1, 24, 8  # demo.json was chosen on validation subjects of phantom seed 0
@@ -76,9 +74,10 @@ def run_cell(name: str, run: Run, work: Path, data: Path, overrides: Mapping[str
     if target.is_file():
         return
     result = train_and_evaluate(run, work / name, data, overrides=overrides)
-    measures = json.loads((result.folder / "disentanglement.json").read_text()) if "dafnet" in run.name else {}
-    write(target, {"run": run._asdict(), "seconds": result.seconds, "scores": scores(result.table), **keep(measures)})
-    print(f"{name}: {np.mean([one['dice'] for one in scores(result.table).values()]):.3f}", flush=True)
+    measures = read_json(result.folder / "disentanglement.json") if "dafnet" in run.name else {}
+    found = scores(result.table)
+    write_json(target, {"run": run._asdict(), "seconds": result.seconds, "scores": found, **keep(measures)})
+    print(f"{name}: {np.mean([one['dice'] for one in found.values()]):.3f}", flush=True)
 
 
 def keep(measures: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,19 +89,13 @@ def keep(measures: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **({"registration": measures["registration"]} if "registration" in measures else {})}
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def summarise(seeds: Sequence[int], copied: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Means over seeds and subjects, and paired tests over subjects."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, _ in cells(seeds):
         path = RESULTS / f"{name}.json"
         if path.is_file():
-            groups.setdefault(name.rsplit("_seed", 1)[0], []).append(json.loads(path.read_text()))
+            groups.setdefault(name.rsplit("_seed", 1)[0], []).append(read_json(path))
     subjects = sorted(copied)
     by_subject = {"copy": np.array([copied[s]["dice"] for s in subjects])}
     lines = {"copy": line([copied], subjects)}
@@ -114,19 +107,7 @@ def summarise(seeds: Sequence[int], copied: Mapping[str, Mapping[str, float]]) -
         by_subject[group] = np.mean([[one["scores"][s]["dice"] for s in subjects] for one in found], axis=0)
     pairs = [(f"full_{f}", f"{v}_{f}") for f in FRACTIONS for v in list(VARIANTS)[1:]]
     pairs += [("full_0", name) for name in ("copy", "unet_source", "unet_copied_masks")] + [("full_100", "unet_target")]
-    pairs = [pair for pair in pairs if pair[0] in by_subject and pair[1] in by_subject]
-    found_p = {f"{a} - {b}": paired_permutation_test(by_subject[a], by_subject[b]).p_value for a, b in pairs}
-    corrected = holm_correction(found_p) if found_p else {}
-    tests = [
-        {
-            "a": a,
-            "b": b,
-            "difference": float((by_subject[a] - by_subject[b]).mean()),
-            "p": found_p[f"{a} - {b}"],
-            "p_holm": corrected[f"{a} - {b}"],
-        }
-        for a, b in pairs
-    ]
+    tests = with_holm(paired_tests(by_subject, pairs))
     return {
         "subjects": len(subjects),
         "phantom_seed": PHANTOM_SEED,
@@ -153,21 +134,17 @@ def line(found: Sequence[Mapping[str, Mapping[str, float]]], subjects: Sequence[
 def markdown(summary: Mapping[str, Any]) -> str:
     """The summary as two tables."""
     about = f"Phantom seed {summary['phantom_seed']}, {summary['subjects']} test subjects, seeds {summary['seeds']}."
-    rows = [
-        about + " Dice is the mean over LV blood pool and myocardium of each LGE volume.",
-        "",
-        "| cell | Dice | sd over seeds | sd over subjects | each seed | ASSD [mm] | missed |",
-        "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
-    ]
+    cells_of, tests = [], []
     for name, one in summary["lines"].items():
         each = " / ".join(f"{x:.3f}" for x in one["dice_per_seed"])
-        rows.append(
-            f"| {name} | {one['dice']:.3f} | {one['sd_over_seeds']:.3f} | {one['sd_over_subjects']:.3f} | {each} "
-            f"| {one['assd_mm']:.2f} | {one['missed']} |"
-        )
-    rows += ["", "| a | b | a - b | p | p (Holm) |", "| --- | --- | ---: | ---: | ---: |"]
+        sds = [f"{one[key]:.3f}" for key in ("sd_over_seeds", "sd_over_subjects")]
+        cells_of.append([name, f"{one['dice']:.3f}", *sds, each, f"{one['assd_mm']:.2f}", str(one["missed"])])
     for t in summary["tests"]:
-        rows.append(f"| {t['a']} | {t['b']} | {t['difference']:+.3f} | {t['p']:.4f} | {t['p_holm']:.4f} |")
+        tests.append([t["a"], t["b"], f"{t['difference']:+.3f}", f"{t['p']:.4f}", f"{t['p_holm']:.4f}"])
+    head = ["cell", "Dice", "sd over seeds", "sd over subjects", "each seed", "ASSD [mm]", "missed"]
+    rows = [about + " Dice is the mean over LV blood pool and myocardium of each LGE volume.", ""]
+    rows += [*table_lines(head, cells_of, texts=(0, 4)), ""]
+    rows += table_lines(["a", "b", "a - b", "p", "p (Holm)"], tests, texts=(0, 1))
     return "\n".join(rows) + "\n"
 
 
@@ -201,17 +178,15 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
     parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
     arguments = parser.parse_args()
-    overrides = {key: json.loads(value) for key, value in (item.split("=", 1) for item in arguments.set)}
+    overrides = overrides_of(arguments.set)
     data = arguments.work / "data"
     datalist = make_heart_phantom(data, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=PHANTOM_SEED)
     found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", arguments.work / "copy")
     copied = scores(evaluate_predictions(datalist, found, modality="lge", section="test", method="copy"))
-    with ThreadPoolExecutor(arguments.lanes) as pool:
-        jobs = [pool.submit(run_cell, n, r, arguments.work, data, overrides) for n, r in cells(arguments.seeds)]
-        for job in jobs:
-            job.result()
+    jobs = [(name, run, arguments.work, data, overrides) for name, run in cells(arguments.seeds)]
+    in_lanes(run_cell, jobs, arguments.lanes)
     summary = summarise(arguments.seeds, copied)
-    write(RESULTS / "summary.json", summary)
+    write_json(RESULTS / "summary.json", summary)
     (RESULTS / "summary.md").write_text(markdown(summary), encoding="utf-8")
     draw(summary, RESULTS / "summary.png")
     print(markdown(summary))

@@ -20,7 +20,6 @@ again. Results: ``benchmarks/results/dafnet_real.json``, ``.md`` and one picture
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from benchmarks.cells import read_json, write_json
 from benchmarks.runs import ROOT, Run, command, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
@@ -133,7 +133,7 @@ def write_slabs(study: Study, folder: Path) -> Path:
         "test": items(study.test, None),
     }
     path = folder / "datalist.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
     return path
 
 
@@ -200,7 +200,7 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
         result = train_and_evaluate(run, work / name, datalist.parent, overrides=overrides_of(study), echo=True)
         tables[name], seconds[name] = result.table, result.seconds
     tables["dafnet_single"] = evaluate_single(study, work / "dafnet_fused", datalist)
-    about = json.loads((work / "dafnet_fused" / "disentanglement.json").read_text())
+    about = read_json(work / "dafnet_fused" / "disentanglement.json")
     return {
         "source": study.source,
         "target": study.target,
@@ -286,12 +286,12 @@ def main() -> None:
     parser.add_argument("--studies", nargs="+", choices=list(STUDIES), default=list(STUDIES))
     arguments = parser.parse_args()
     path = RESULTS / "dafnet_real.json"
-    results = json.loads(path.read_text()) if path.is_file() else {}
+    results = read_json(path) if path.is_file() else {}
     for name in arguments.studies:
         work = arguments.work / name
         results[name] = run_study(STUDIES[name], work)
         draw(STUDIES[name], work, RESULTS / f"dafnet_real_{name}.jpg")
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_json(path, results)
         path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
     print(markdown(results))
 

@@ -11,13 +11,12 @@ as ``benchmarks.demo`` runs them. Finished cells are kept. Results: ``benchmarks
 from __future__ import annotations
 
 import argparse
-import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cells import in_lanes, read_json, table_lines, write_json
 from benchmarks.demo import DAFNET, FOLDS, SUBJECTS, TEST_SUBJECTS, UNETS, copied_masks
 from benchmarks.runs import ROOT, train_and_evaluate
 from monai_mmseg.data.phantom import make_heart_phantom
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--lanes", type=int, default=2, help="runs at a time, one core each")
     arguments = parser.parse_args()
-    cells: dict[str, Any] = json.loads(RESULTS.read_text())["cells"] if RESULTS.is_file() else {}
+    cells: dict[str, Any] = read_json(RESULTS)["cells"] if RESULTS.is_file() else {}
 
     def cell(phantom_seed: int, seed: int, run: Any) -> None:
         name = f"{run.name} phantom {phantom_seed} seed {seed}"
@@ -66,27 +65,20 @@ def main() -> None:
         if f"copy phantom {phantom_seed}" not in cells:
             table = copied_masks(Path(datalist), arguments.work / f"copy{phantom_seed}")
             cells[f"copy phantom {phantom_seed}"] = subject_dice(table)
-    with ThreadPoolExecutor(arguments.lanes) as pool:
-        jobs = [
-            pool.submit(cell, phantom_seed, seed, run)
-            for seed in arguments.seeds
-            for phantom_seed in arguments.phantom_seeds
-            for run in RUNS
-        ]
-        for job in jobs:
-            job.result()
+    jobs = [(ps, seed, run) for seed in arguments.seeds for ps in arguments.phantom_seeds for run in RUNS]
+    in_lanes(cell, jobs, arguments.lanes)
     write(cells)
-    print(RESULTS.with_suffix(".md").read_text())
+    print(RESULTS.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def write(cells: dict[str, Any]) -> None:
     """JSON of all cells, and a table of DAFNet beside copy and the U-Net of each cell."""
-    lines = [
-        "Mean Dice over LV, myocardium and RV of LGE, 8 test subjects; p of a paired permutation test over subjects.",
-        "",
-        "| phantom | training seed | copy | U-Net, copied masks | DAFNet | DAFNet - copy | p | DAFNet - U-Net | p |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    about = (
+        "Mean Dice over LV, myocardium and RV of LGE, 8 test subjects; p of a paired permutation test over subjects."
+    )
+    head = ["phantom", "training seed", "copy", "U-Net, copied masks", "DAFNet"]
+    head += ["DAFNet - copy", "p", "DAFNet - U-Net", "p"]
+    rows = []
     for name in sorted(cells):
         if not name.startswith(DAFNET.name):
             continue
@@ -96,13 +88,11 @@ def write(cells: dict[str, Any]) -> None:
             continue
         subjects = sorted(cells[name])
         ours, copy, other = (np.array([cells[key][s] for s in subjects]) for key in (name, copied, unet))
-        compared = [
-            f"{(ours - values).mean():+.3f} | {paired_permutation_test(ours, values).p_value:.3f}"
-            for values in (copy, other)
-        ]
-        means = " | ".join(f"{values.mean():.3f}" for values in (copy, other, ours))
-        lines.append(f"| {phantom_seed} | {seed} | {means} | {' | '.join(compared)} |")
-    RESULTS.write_text(json.dumps({"cells": dict(sorted(cells.items()))}, indent=1) + "\n", encoding="utf-8")
+        tests = [paired_permutation_test(ours, other_one) for other_one in (copy, other)]
+        compared = [text for test in tests for text in (f"{test.difference:+.3f}", f"{test.p_value:.3f}")]
+        rows.append([phantom_seed, seed, *(f"{values.mean():.3f}" for values in (copy, other, ours)), *compared])
+    write_json(RESULTS, {"cells": dict(sorted(cells.items()))})
+    lines = [about, "", *table_lines(head, rows, texts=())]
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
