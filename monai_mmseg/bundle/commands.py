@@ -11,7 +11,7 @@ from monai_mmseg.console import print_lines
 __all__ = ["pack"]
 
 
-def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = "") -> int:
+def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = "", modality: str = "") -> int:
     """Merge overlays and weights into a bundle that MONAI Label and other tools can serve.
 
     Args:
@@ -19,12 +19,15 @@ def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = ""
         out: folder to write; must not exist.
         overlays: names below configs, in the order of the training, e.g. settings/target_0 demo.
         model: weights for models/model.pt.
+        modality: of a network for unpaired modalities, pack the plain one of this modality with its weights.
 
     Returns:
         0.
     """
     from monai_mmseg.bundle.pack import pack_bundle
 
-    written = pack_bundle(bundle, out, overlays=[str(name) for name in overlays], model=model or None)
-    print_lines([f"{bundle} with {', '.join(overlays) or 'no overlay'}: {written}"])
+    names = [str(name) for name in overlays]
+    written = pack_bundle(bundle, out, overlays=names, model=model or None, modality=modality or None)
+    part = f"the network of {modality} of " if modality else ""
+    print_lines([f"{part}{bundle} with {', '.join(overlays) or 'no overlay'}: {written}"])
     return 0

@@ -74,6 +74,7 @@ def read_items(
     exclude_fold: int | None = None,
     modalities: Sequence[str] | None = None,
     labelled: str | None = None,
+    with_label: bool = False,
     fraction_of: str | None = None,
     fraction: float = 1.0,
     seed: int = 10,
@@ -89,6 +90,7 @@ def read_items(
         exclude_fold: drop this fold.
         modalities: keep these modalities only.
         labelled: keep only subjects in which this modality has a label.
+        with_label: keep only items that have a label themselves, as where they are scored.
         fraction_of: modality whose labels are dropped for all but ``fraction`` of the subjects.
         fraction: share of the subjects that keep their label of ``fraction_of``; smaller shares are prefixes of larger.
         seed: of the draw of those subjects.
@@ -97,7 +99,7 @@ def read_items(
         Items with absolute paths.
 
     Raises:
-        ValueError: if nothing is left.
+        ValueError: if nothing is left, or the datalist does not declare one of the modalities.
 
     Example:
         >>> import json, tempfile
@@ -118,11 +120,16 @@ def read_items(
         subjects = {item["subject"] for item in items if item["modality"] == labelled and item.get("label")}
         items = [item for item in items if item["subject"] in subjects]
     if modalities is not None:
+        # a misspelt one would not be missed: its images would be left out
+        if undeclared := sorted(set(modalities) - set(declared := read_datalist(datalist).modalities)):
+            raise ValueError(f"modalities must be among those that {datalist} declares, {declared}; got {undeclared}.")
         items = [item for item in items if item["modality"] in modalities]
+    if with_label:
+        items = [item for item in items if item.get("label")]
     if not items:
         raise ValueError(
             f"{datalist}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "
-            f"modalities={modalities}, labelled={labelled!r}."
+            f"modalities={modalities}, labelled={labelled!r}, with_label={with_label}."
         )
     return items
 

@@ -4,18 +4,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
+from torch import Tensor
 
 from monai_mmseg.bundle.checks import check_overrides
+from monai_mmseg.networks.layers import specialize
 
 __all__ = ["pack_bundle"]
 
+_ONE_MODALITY = "one_modality"
+"""Overlay of bundles whose network serves several modalities: the plain network of one of them."""
 _KEPT = ("LICENSE", "docs", "configs/logging.conf", "configs/multi_gpu_train.json", "configs/evaluate.json")
 _ROOT = (
     "$next((d for d in ('.', 'bundles/{name}') if os.path.isfile(os.path.join(d, 'configs', 'metadata.json'))), '.')"
@@ -28,6 +34,7 @@ def pack_bundle(
     *,
     overlays: Sequence[str] = (),
     model: str | Path | None = None,
+    modality: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a self-contained bundle: overlays merged into its configs, weights beside them.
@@ -40,6 +47,9 @@ def pack_bundle(
         out: folder to write; must not exist.
         overlays: files below ``configs``, without ending, in the order of the training, e.g. ``["demo"]``.
         model: weights to put into ``models/model.pt``.
+        modality: of a network for several modalities, pack the plain network of this one
+            (:func:`~monai_mmseg.networks.layers.specialize`), with its part of the weights. What comes out knows no
+            modalities, at inference and in training.
         overrides: further ids and values.
 
     Returns:
@@ -49,12 +59,15 @@ def pack_bundle(
         FileExistsError: if ``out`` exists.
         FileNotFoundError: if a config or the weights are missing.
         ConfigError: if an overlay or override names what the bundle does not have.
+        ValueError: if the bundle does not have that modality, its network cannot be specialised, or the weights are
+            those of another network.
 
     Example:
         Weights of the demo, in a bundle that MONAI Label can serve (``mmseg bundle pack`` does the same)::
 
             pack_bundle("bundles/dafnet", "served/dafnet", overlays=["demo", "settings/target_0"],
                         model="bundles/dafnet/models/model.pt")
+            pack_bundle("bundles/ummkd", "served/heart_mr", model="bundles/ummkd/models/model.pt", modality="mr")
     """
     source, target = Path(bundle), Path(out)
     if target.exists():
@@ -68,16 +81,21 @@ def pack_bundle(
 
     changes: dict[str, Any] = {}
     for path in files[1:]:
-        changes.update(json.loads(path.read_text(encoding="utf-8")))
+        changes.update(_content(path))
     changes.update(overrides or {})
-    changes = {key.replace("::", "#"): value for key, value in changes.items() if not key.startswith("_")}
+    weights = None
+    if modality is not None:
+        weights = _specialised_weights(_merged(files[0], _named(changes)), modality, model)
+        changes.update(_one_modality(source, modality))
+    changes = _named(changes)
     train = _merged(files[0], changes)
     inference = _merged(wanted[len(files)], changes, known_only=True)
-    metadata = json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    _describe(metadata, train)
+    metadata = _content(source / "configs" / "metadata.json")
+    _describe(metadata, train, _content(files[0])["modalities"], modality)
     for config in (train, inference):
         config["bundle_root"] = _ROOT.format(name=target.name)
         config.pop("_meta_", None)
+        _inline_network(config)
 
     (target / "configs").mkdir(parents=True)
     (target / "models").mkdir()
@@ -89,9 +107,58 @@ def pack_bundle(
     for name, content in (("train", train), ("inference", inference), ("metadata", metadata)):
         text = json.dumps(content, indent=2) + "\n"
         (target / "configs" / f"{name}.json").write_text(text, encoding="utf-8")
-    if model is not None:
+    if weights is not None:
+        torch.save(weights, target / "models" / "model.pt")
+    elif model is not None:
         shutil.copyfile(model, target / "models" / "model.pt")
     return target
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _named(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Ids in MONAI's own spelling, without descriptions."""
+    return {key.replace("::", "#"): value for key, value in changes.items() if not key.startswith("_")}
+
+
+def _one_modality(source: Path, modality: str) -> dict[str, Any]:
+    path = source / "configs" / f"{_ONE_MODALITY}.json"
+    if not path.is_file():
+        raise ValueError(
+            f"modality must be left out for {source.name}: it has no configs/{_ONE_MODALITY}.json, so its network does "
+            f"not serve several modalities one at a time; got {modality!r}."
+        )
+    return {**_content(path), "modalities": [modality], "default_modality": modality}
+
+
+def _specialised_weights(
+    train: Mapping[str, Any], modality: str, model: str | Path | None
+) -> Mapping[str, Tensor] | None:
+    """State of the plain network of one modality, from that of the network for all."""
+    if modality not in train["modalities"]:
+        raise ValueError(f"modality must be one of {train['modalities']}, got {modality!r}.")
+    if model is None:
+        return None
+    network = ConfigParser(dict(train)).get_parsed_content("network_def")
+    try:
+        network.load_state_dict(torch.load(model, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise ValueError(
+            f"model must hold weights of the network of the configs, which those of {model} are not; give the overlays "
+            f"that it was trained with. {error}"
+        ) from error
+    state: Mapping[str, Tensor] = specialize(network, modality).state_dict()
+    return state
+
+
+def _inline_network(config: dict[str, Any]) -> None:
+    """``network_def`` as a component of its own: MONAI Label sets arguments in it before references are resolved."""
+    network = config["network_def"]
+    if isinstance(network, str) and network.startswith("@"):
+        config["network_def"] = copy.deepcopy(config.pop(network[1:]))
 
 
 def _merged(path: Path, changes: Mapping[str, Any], *, known_only: bool = False) -> dict[str, Any]:
@@ -105,14 +172,35 @@ def _merged(path: Path, changes: Mapping[str, Any], *, known_only: bool = False)
     return merged
 
 
-def _describe(metadata: dict[str, Any], train: Mapping[str, Any]) -> None:
+def _describe(
+    metadata: dict[str, Any], train: Mapping[str, Any], all_modalities: Sequence[str], modality: str | None
+) -> None:
     """Make the metadata say what the merged configs say."""
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
-    names = list(train["modalities"])
-    candidates = int(train.get("num_candidates", 1))
-    channels = [name if c == 0 else f"{name}, candidate {c}" for name in names for c in range(candidates)]
+    if list(image["channel_def"].values()) == list(all_modalities):
+        channels = _paired_channels(train)
+    elif "num_slices" in train:
+        channels = _slice_channels(int(train["num_slices"]))
+    else:
+        channels = [modality or str(name) for name in image["channel_def"].values()]
     image.update(num_channels=len(channels), spatial_shape=list(train["spatial_size"]))
     image["channel_def"] = {str(i): channel for i, channel in enumerate(channels)}
     pred.update(num_channels=len(train["labels"]), spatial_shape=list(train["spatial_size"]))
     pred["channel_def"] = dict(train["labels"])
+    if modality is not None:
+        image["modality"] = modality.upper()
+        metadata["image_classes"] = f"images of {modality}: {', '.join(channels)}"
+        metadata["description"] = f"The plain network of {modality}, taken out of: {metadata['description']}"
+
+
+def _paired_channels(train: Mapping[str, Any]) -> list[str]:
+    """Modalities of one subject, each with its candidate slices."""
+    candidates = range(int(train.get("num_candidates", 1)))
+    return [name if c == 0 else f"{name}, candidate {c}" for name in train["modalities"] for c in candidates]
+
+
+def _slice_channels(number: int) -> list[str]:
+    """A slice among its neighbours."""
+    places = range(-(number // 2), number // 2 + 1)
+    return ["slice" if not p else f"slice {abs(p)} {'before' if p < 0 else 'behind'}" for p in places]

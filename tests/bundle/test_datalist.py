@@ -115,13 +115,22 @@ def test_labels_are_dropped_before_subjects_are_chosen(datalist):
     assert not any("label" in one for one in none if one["modality"] == "lge")
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"modalities": ["t2"]}, {"fraction_of": "lge", "fraction": 0.0, "labelled": "lge"}]
-)
+@pytest.mark.parametrize("arguments", [{"modalities": []}, {"fraction_of": "lge", "fraction": 0.0, "labelled": "lge"}])
 def test_nothing_left_is_an_error(arguments, datalist):
     with pytest.raises(ValueError, match="no item of 'training' is left for fold=0") as error:
         read_items(datalist, fold=0, **arguments)
     assert str(datalist) in str(error.value)
+
+
+def test_items_with_a_label(datalist):
+    none = read_items(datalist, fraction_of="lge", fraction=0.0, with_label=True)
+    assert {item["modality"] for item in none} == {"cine"}
+    assert len(none) == sum("label" in item for item in read_items(datalist, modalities=["cine"]))
+
+
+def test_a_modality_that_is_not_declared(datalist):
+    with pytest.raises(ValueError, match=r"modalities must be among those that .* declares, .*; got \['LGE'\]"):
+        read_items(datalist, modalities=["cine", "LGE"])
 
 
 def test_folds_that_are_not_there(datalist):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from monai_mmseg.networks.layers.modality_conversion import convert_modality_norm
 from monai_mmseg.networks.nets.modality_streams import ModalityStreams
@@ -20,6 +21,7 @@ def share_network(
     modalities: Sequence[str],
     separate: str | Sequence[str] = "norm",
     default_modality: str | None = None,
+    dropout: float | None = None,
 ) -> nn.Module:
     """One network for several modalities, with the parts that are to be separate once for each of them.
 
@@ -32,6 +34,8 @@ def share_network(
             that are separate with all that is in them, none for a network that knows no modalities ("joint"),
             some ("Y-shape", "X-shape"), or all (networks with ``stages``).
         default_modality: what ``modality=None`` means. ``None``: the first.
+        dropout: probability of every dropout layer that the network has; ``None`` leaves them as they are. MONAI Label
+            sets it when it asks a network how sure it is.
 
     Returns:
         A copy, to be called with ``network(image, modality)``: see
@@ -39,7 +43,7 @@ def share_network(
         :class:`~monai_mmseg.networks.nets.ModalityStreams`.
 
     Raises:
-        ValueError: if ``separate`` is another word, or does not fit the network.
+        ValueError: if ``separate`` is another word, or does not fit the network; if it has no layer for ``dropout``.
 
     Example:
         >>> from monai_mmseg.networks.nets import AnisotropicUNet
@@ -47,6 +51,22 @@ def share_network(
         >>> [type(share_network(plain, ["ct", "mr"], parts)).__name__ for parts in ("norm", [], ["encoder_1"])]
         ['ModalityNormNetwork', 'ModalityStreams', 'ModalityStreams']
     """
+    shared = _shared(network, modalities, separate, default_modality)
+    if dropout is not None:
+        layers = [layer for layer in shared.modules() if isinstance(layer, _DropoutNd)]
+        if not layers or not 0 <= dropout < 1:
+            raise ValueError(
+                f"dropout must lie in [0, 1) and needs dropout layers, got {dropout} for {type(network).__name__} with "
+                f"{len(layers)} of them."
+            )
+        for layer in layers:
+            layer.p = float(dropout)
+    return shared
+
+
+def _shared(
+    network: nn.Module, modalities: Sequence[str], separate: str | Sequence[str], default_modality: str | None
+) -> nn.Module:
     if separate == "norm":
         return convert_modality_norm(network, modalities, default_modality)
     if isinstance(separate, str):
