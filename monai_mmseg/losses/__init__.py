@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+from monai_mmseg.losses.affinity_consistency import (
+    AffinityConsistencyLoss,
+    affinity_consistency_loss,
+    affinity_distance,
+)
+from monai_mmseg.losses.class_affinity import Affinities, class_affinities, resize_class_masks
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
 from monai_mmseg.losses.foreground_dice import ForegroundDiceLoss, foreground_dice_loss
 from monai_mmseg.losses.frequency_weighted_cross_entropy import (
@@ -38,6 +44,8 @@ from monai_mmseg.losses.weighted_cross_entropy import (
 )
 
 __all__ = [
+    "Affinities",
+    "AffinityConsistencyLoss",
     "ClassLogits",
     "ForegroundDiceLoss",
     "FrequencyWeightedCrossEntropyLoss",
@@ -52,8 +60,11 @@ __all__ = [
     "SegmentationRowLoss",
     "SquaredDiceLoss",
     "WeightedCrossEntropyLoss",
+    "affinity_consistency_loss",
+    "affinity_distance",
     "branch_means",
     "branch_sums",
+    "class_affinities",
     "class_counts",
     "class_logit_sums",
     "class_weights_from_counts",
@@ -73,6 +84,7 @@ __all__ = [
     "offset_penalty",
     "onehot_labels",
     "pool_class_logits",
+    "resize_class_masks",
     "squared_dice_loss",
     "sum_of_squares",
     "weighted_cross_entropy",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_mmseg.networks.layers.channel_norm import channel_norm
+from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.networks.layers.film import FiLM, FiLMBlock, film
 from monai_mmseg.networks.layers.fusion import fuse_anatomies
 from monai_mmseg.networks.layers.modality_conversion import add_modality, convert_modality_norm, specialize
@@ -24,6 +25,7 @@ from monai_mmseg.networks.layers.symmetric_pad import SymmetricPad, symmetric_pa
 from monai_mmseg.networks.layers.thin_plate_spline import ThinPlateSpline, polyharmonic_spline, sample_volume
 
 __all__ = [
+    "FeatureTaps",
     "FiLM",
     "FiLMBlock",
     "MixedBatch",

@@ -1,0 +1,157 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Intermediate features of any network, by the names of its modules."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_mmseg.networks.layers.modality_selection import active_selection
+
+__all__ = ["FeatureTaps"]
+
+WRAPPERS = ("network", "module", "_orig_mod")  # of this package, of parallel training, of a compiled module
+
+
+class FeatureTaps:
+    """Records what named modules of a network put out, while a ``with`` block runs.
+
+    When to use: for a loss on intermediate features, or for a look at them, with a network that stays as it is. Hooks
+    are there inside the block only, so copying, saving, exporting and serving the network know nothing of them. The
+    features keep their gradient. A module that ``torch.compile`` fused into a larger graph cannot be relied on to
+    report: compile parts that hold no tapped module.
+
+    Args:
+        network: any network, also one of :func:`~monai_mmseg.networks.layers.convert_modality_norm`.
+        names: names of modules, as ``network.named_modules()`` has them; a leading ``network.`` or ``module.`` that a
+            wrapper added may be left out.
+
+    Raises:
+        ValueError: for a name that no module has, with the closest ones, or that is listed twice.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+        >>> with FeatureTaps(net, ["0", "1"]) as taps:
+        ...     logits = net(torch.rand(2, 1, 8, 8))
+        >>> taps["0"].shape, list(taps)
+        (torch.Size([2, 4, 6, 6]), ['0', '1'])
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        if isinstance(names, str) or not names or len(set(names)) < len(names):
+            raise ValueError(f"names must list different modules, got {names!r}.")
+        self.names = tuple(names)
+        self.modules = {name: _find(network, name) for name in names}
+        self._calls: dict[str, list[tuple[str | None, Tensor]]] = {}
+        self._hooks: ExitStack | None = None
+
+    def __enter__(self) -> FeatureTaps:
+        """Start to record; what was recorded before is dropped."""
+        if self._hooks is not None:
+            raise RuntimeError("these taps are recording already: one pass at a time, or taps of their own for each.")
+        self._calls = {name: [] for name in self.names}
+        self._hooks = ExitStack()
+        for name, module in self.modules.items():
+            self._hooks.callback(module.register_forward_hook(self._recorder(name)).remove)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop recording."""
+        if self._hooks is not None:
+            self._hooks.close()
+        self._hooks = None
+
+    def _recorder(self, name: str) -> Any:
+        def record(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise TypeError(f"module {name!r} puts out {type(output).__name__}, not one tensor: tap a part of it.")
+            selection = active_selection()
+            self._calls[name].append((None if selection is None else selection.modality, output))
+
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the taps."""
+        return iter(self.names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """What a module put out.
+
+        Raises:
+            KeyError: for a name that is not tapped.
+            RuntimeError: unless the module ran once. In a mixed batch that a network runs modality by modality it runs
+                once for each: see :meth:`rows`.
+        """
+        calls = self._calls_of(name)
+        if len(calls) != 1:
+            raise RuntimeError(
+                f"module {name!r} ran {len(calls)} times while its features were recorded: run the network once inside "
+                "the block; a mixed batch that runs modality by modality needs rows()."
+            )
+        return calls[0][1]
+
+    def rows(self, name: str, modality: Tensor, modalities: Sequence[str]) -> Tensor:
+        """What a module put out for a batch of several modalities, however the network ran it.
+
+        Args:
+            name: of the tap.
+            modality: index of each row's modality, int64 ``(B,)``, on the CPU.
+            modalities: names in the order of the indices.
+
+        Returns:
+            Features with rows in the order of the batch, shape ``(B, ...)``.
+
+        Raises:
+            KeyError: for a name that is not tapped.
+            RuntimeError: if the module ran neither once for all rows nor once for each modality.
+        """
+        calls = self._calls_of(name)
+        if len(calls) == 1 and len(calls[0][1]) == len(modality):
+            return calls[0][1]
+        parts: dict[str | None, Tensor] = dict(calls)
+        there = [index for index, known in enumerate(modalities) if known in parts]
+        order = torch.cat([(modality == index).nonzero()[:, 0] for index in there]) if there else modality[:0]
+        joined = [parts[modalities[index]] for index in there]
+        if len(calls) != len(there) or [len(x) for x in joined] != [int((modality == i).sum()) for i in there]:
+            ran = [(known, len(output)) for known, output in calls]
+            raise RuntimeError(
+                f"module {name!r} must run once for all {len(modality)} rows or once for each modality of "
+                f"{list(modalities)}, it ran for (modality, rows) {ran}."
+            )
+        if len(order) != len(modality):
+            raise RuntimeError(f"module {name!r} ran for {len(order)} of {len(modality)} rows.")
+        features = torch.cat(joined)
+        if torch.equal(order, torch.arange(len(order))):
+            return features
+        return features[order.argsort().to(features.device, non_blocking=True)]
+
+    def _calls_of(self, name: str) -> list[tuple[str | None, Tensor]]:
+        if name not in self.modules:
+            raise KeyError(f"{name!r} is not tapped, only {list(self.names)} are.")
+        return self._calls.get(name, [])
+
+
+def _find(network: nn.Module, name: str) -> nn.Module:
+    """The module of a name, also behind wrappers."""
+    modules = dict(network.named_modules())
+    prefix = ""
+    while name and prefix + name not in modules:
+        wrapper = next((w for w in WRAPPERS if prefix + w in modules), None)
+        if wrapper is None:
+            break
+        prefix += wrapper + "."
+    if name and prefix + name in modules:
+        return modules[prefix + name]
+    known = [key for key in modules if key]
+    close = difflib.get_close_matches(name, known, n=3) or difflib.get_close_matches(prefix + name, known, n=3)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {known[:20]}."
+    raise ValueError(f"the network has no module {name!r}: {hint}")
