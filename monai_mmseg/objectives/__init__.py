@@ -3,8 +3,17 @@
 """What each method minimises: named terms, phases, and which parameters each phase trains."""
 
 from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
+from monai_mmseg.objectives.csa import CSAObjective
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.ummkd import UMMKDObjective
 
-__all__ = ["DAFNetObjective", "Objective", "PhaseOutput", "SegmentationObjective", "UMMKDObjective", "weighted_sum"]
+__all__ = [
+    "CSAObjective",
+    "DAFNetObjective",
+    "Objective",
+    "PhaseOutput",
+    "SegmentationObjective",
+    "UMMKDObjective",
+    "weighted_sum",
+]

@@ -65,6 +65,7 @@ class UMMKDObjective(Objective):
         l2_on: ``"kernels"``: half the sum of squares of the weights of convolutions and linear layers, as the original
             2D code; ``"all"``: the sum of squares of all parameters, as Eq. 5 and the original 3D code. Parameters that
             take no gradient are left out.
+        ce_weighted: weigh the cross-entropy of a class by how rare it is in the batch.
         weights: ``{"segmentation": {term: weight}}`` that replace the weights above, those of ``kd_weight`` and
             ``l2_scale`` too.
 
@@ -101,6 +102,7 @@ class UMMKDObjective(Objective):
         divide_by: DivideBy = "all",
         l2_scale: float = 1e-4,
         l2_on: Literal["kernels", "all"] = "kernels",
+        ce_weighted: bool = True,
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         given = {phase: dict(terms) for phase, terms in (weights or {}).items()}
@@ -123,6 +125,7 @@ class UMMKDObjective(Objective):
             len(self.modalities), temperature=temperature, absent=absent, divide_by=divide_by
         )
         self.l2_on = l2_on
+        self.ce_weighted = bool(ce_weighted)
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
         """Parameters of the network that take a gradient: there is one phase, and what is frozen stays frozen."""
@@ -167,7 +170,10 @@ class UMMKDObjective(Objective):
 
         count, weights = len(self.modalities), self.weights[phase]
         onehot, probs = onehot_labels(label, self.num_classes, scores.dtype), scores.softmax(1)
-        class_weights = frequency_weights_from_counts(class_counts(onehot, modality, count))[modality]
+        counts = class_counts(onehot, modality, count)
+        class_weights = (frequency_weights_from_counts(counts) if self.ce_weighted else counts.new_ones(counts.shape))[
+            modality
+        ]
         terms = {
             "dice": squared_dice_loss(probs, onehot, modality, count).sum(),
             "cross_entropy": branch_means(

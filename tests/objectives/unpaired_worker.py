@@ -3,6 +3,7 @@
 """One of two processes that share an unpaired batch; in a module of its own because spawned processes import it."""
 
 import os
+from itertools import product
 
 import torch
 import torch.distributed as dist
@@ -10,7 +11,7 @@ from monai.networks.nets import BasicUNet
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_mmseg.networks.layers import convert_modality_norm
-from monai_mmseg.objectives import UMMKDObjective
+from monai_mmseg.objectives import CSAObjective, UMMKDObjective
 
 CASES = {  # modality of the four rows, and which of them are labelled
     "balanced": ((0, 1, 1, 0), (True, True, True, True)),
@@ -20,10 +21,20 @@ CASES = {  # modality of the four rows, and which of them are labelled
 }
 
 
-def make_objective():
+METHODS = {  # the term between modalities, and the output that shows it
+    "ummkd": ("knowledge_distillation", "knowledge"),
+    "csa": ("affinity", "affinity_0"),
+}
+
+
+def make_objective(method):
     torch.manual_seed(0)
     plain = BasicUNet(2, 1, 3, features=(2, 2, 4, 4, 4, 2), norm=("group", {"num_groups": 2}))
-    return UMMKDObjective(convert_modality_norm(plain, ["ct", "mr"]), ["ct", "mr"], 3, l2_on="all").double()
+    network = convert_modality_norm(plain, ["ct", "mr"])
+    if method == "ummkd":
+        return UMMKDObjective(network, ["ct", "mr"], 3, l2_on="all").double()
+    pairs = [("conv_0", "down_1"), ("down_1", "down_2")]
+    return CSAObjective(network, ["ct", "mr"], 3, pairs, size_norm="fraction", csa_weight=10.0).double()
 
 
 def make_batch(case):
@@ -44,19 +55,20 @@ def found_by(objective, batch):
     terms, outputs = objective(batch, "segmentation")
     bare.total(terms, "segmentation").backward()
     gradients = {name: p.grad for name, p in bare.named_parameters() if p.grad is not None}
-    return {"knowledge": outputs["knowledge"], **{f"term {name}": t.detach() for name, t in terms.items()}, **gradients}
+    shown = {name: value for name, value in outputs.items() if name in dict(METHODS.values()).values()}
+    return {**shown, **{f"term {name}": t.detach() for name, t in terms.items()}, **gradients}
 
 
 def work(rank, port, folder):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    objective = DistributedDataParallel(make_objective(), find_unused_parameters=True)
     found = {}
-    for case in CASES:
+    for method, case in product(METHODS, CASES):
+        objective = DistributedDataParallel(make_objective(method), find_unused_parameters=True)
         half = {key: value[2 * rank : 2 * rank + 2] for key, value in make_batch(case).items()}
-        found[case] = found_by(objective, half)
-        for name, value in found[case].items():
+        found[f"{method} {case}"] = found_by(objective, half)
+        for name, value in found[f"{method} {case}"].items():
             if name.startswith("term"):
                 dist.all_reduce(value)
                 value /= 2

@@ -6,7 +6,7 @@ import socket
 import pytest
 import torch
 
-from tests.objectives.ummkd_worker import CASES, found_by, make_batch, make_objective, work
+from tests.objectives.unpaired_worker import CASES, METHODS, found_by, make_batch, make_objective, work
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,10 @@ def on_two_processes(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_equal_one_with_the_joined_batch(case, on_two_processes):
-    found, expected = on_two_processes[case], found_by(make_objective(), make_batch(case))
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_equal_one_with_the_joined_batch(method, case, on_two_processes):
+    found, expected = on_two_processes[f"{method} {case}"], found_by(make_objective(method), make_batch(case))
     assert found.keys() >= expected.keys()
-    assert (expected["term knowledge_distillation"] > 0) == (case != "one modality alone")
+    assert (expected[f"term {METHODS[method][0]}"] > 0) == (case != "one modality alone")
     for name, value in found.items():
         torch.testing.assert_close(value, expected.get(name, torch.zeros_like(value)), rtol=1e-6, atol=1e-9)
