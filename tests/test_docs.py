@@ -58,16 +58,23 @@ def test_every_package_is_in_the_reference():
     assert shown == packages
 
 
-def test_every_knob_is_explained():
-    configs = ROOT / "bundles/dafnet/configs"
-    train, inference = (
-        list(json.loads((configs / name).read_text("utf-8"))) for name in ("train.json", "inference.json")
-    )
-    knobs = set(train[: train.index("network_def")]) - {"imports", "bundle_root"}
+@pytest.mark.parametrize(("heading", "bundles"), [("DAFNet", ["dafnet"]), ("UMMKD", ["ummkd", "ummkd_3d"])])
+def test_every_knob_is_explained(heading: str, bundles: list[str]):
+    knobs, others = set(), set()
+    for bundle in bundles:
+        configs = ROOT / "bundles" / bundle / "configs"
+        train, inference = (
+            list(json.loads((configs / name).read_text("utf-8"))) for name in ("train.json", "inference.json")
+        )
+        parts = {"imports", "bundle_root", "backbone"}
+        knobs |= set(train[: min(train.index(part) for part in ("network_def", "backbone") if part in train)]) - parts
+        others |= set(inference)
     page = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
-    explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", page, re.MULTILINE))))
+    section = re.split(r"^## ", page, flags=re.MULTILINE)
+    [text] = [one for one in section if one.startswith(f"{heading}\n")]
+    explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", text, re.MULTILINE))))
     assert knobs - explained == set()
-    assert explained - knobs - set(inference) == set()
+    assert explained - knobs - others == set()
 
 
 def test_every_command_is_explained():
@@ -87,3 +94,15 @@ def test_every_overlay_is_explained():
     page = (ROOT / "docs/how-to/reproduce.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|`]+ \| (`.+) \|$", page, re.MULTILINE)
     assert set(re.findall(r"`([\w.]+)`", " ".join(rows))) == files
+
+
+@pytest.mark.parametrize("bundle", ["ummkd", "ummkd_3d"])
+def test_every_overlay_is_in_the_readme_of_the_bundle(bundle: str):
+    files = {path.stem for path in (ROOT / "bundles" / bundle / "configs/settings").glob("*.json")}
+    page = (ROOT / "bundles" / bundle / "docs/README.md").read_text(encoding="utf-8")
+    [section] = [part for part in page.split("\n## ") if part.startswith("Settings of the paper")]
+    rows = re.findall(r"^\| [^|`]+ \| (`.+) \|$", section, re.MULTILINE)
+    named = set(re.findall(r"`([\w.]+)`", " ".join(rows)))
+    assert {name for name in files if not name.startswith("alpha_")} == {n for n in named if not n.startswith("alpha_")}
+    assert "`alpha_0.1` to `alpha_0.9`" in section
+    assert {name for name in files if name.startswith("alpha_")} == {f"alpha_0.{share}" for share in range(1, 10)}
