@@ -1,7 +1,7 @@
 # Every target does its own set-up in $(VENV); the first call takes minutes, later ones go straight to work.
 #
 #   make demo     train DAFNet on a small phantom and write an HTML page with pictures and a table
-#   make test     run the tests
+#   make test     run the tests, on all cores
 #   make check    format, lint, types, spelling, doctests
 #   make docs     build the documentation site, strictly, into site/
 #   make wheel    build the wheel and import it from a clean environment
@@ -15,6 +15,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+# One file a process, because the tests of a file share what they made. TEST_PROCESSES=0 runs all in one.
+TEST_PROCESSES ?= logical
 DEMO_OUT ?= runs/demo
 # Text is UTF-8 wherever this runs: libraries that open files leave it to the locale.
 export PYTHONUTF8 := 1
@@ -48,7 +50,7 @@ demo: $(VENV)/.installed-report
 	 echo; echo "The page to look at: $$(cd $$(dirname $$page) && pwd)/$$(basename $$page)"
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 CHECKS := check-format check-lint check-types check-spelling check-doctests
 check: $(CHECKS)  # `make -k check` goes on after the first that fails
