@@ -14,6 +14,7 @@ from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, 
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
 from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
+from monai_mmseg.transforms.normalize_slices import NormalizeIntensitySlices, NormalizeIntensitySlicesd
 from monai_mmseg.transforms.orient_slices import OrientSlices, OrientSlicesd
 from monai_mmseg.transforms.pair_slices import (
     SlicePairs,
@@ -34,6 +35,8 @@ __all__ = [
     "ByModalityd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
+    "NormalizeIntensitySlices",
+    "NormalizeIntensitySlicesd",
     "OrientSlices",
     "OrientSlicesd",
     "RandAffineSlicesd",

@@ -17,7 +17,7 @@ from monai_mmseg.networks.layers.modality_selection import active_selection
 
 __all__ = ["FeatureTaps"]
 
-WRAPPERS = ("network", "module", "_orig_mod")  # of this package, of parallel training, of a compiled module
+WRAPPERS = ("network", "shared", "module", "_orig_mod")  # of this package, of parallel training, of a compiled module
 
 
 class FeatureTaps:
