@@ -163,10 +163,11 @@ def label_legend(
         for name, (color, style) in (lines or {}).items()
     ]
     if handles:
+        widest = 0.55 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches, of a column
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=min(len(handles), 6),
+            ncols=max(1, min(len(handles), 6, int(figure.get_figwidth() / widest))),
             frameon=False,
             labelcolor=INK,
             fontsize=9,
