@@ -56,6 +56,7 @@ class Study(NamedTuple):
     volumes: Mapping[str, Volume]  # by modality
     labels: Mapping[int, str]
     classes: Mapping[int, tuple[int, ...]]  # label: values in the files
+    window: tuple[int, int]  # HU that the network and the picture tell apart
     overrides: Mapping[str, Any]
 
 
@@ -79,6 +80,7 @@ STUDIES = {
         },
         labels={0: "background", 1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"},
         classes={1: (1,), 2: (2,), 3: (3,), 4: (4,)},
+        window=(-160, 240),
         overrides={"pixdim": [5.0, 5.0, 3.0], "spatial_size": [80, 64, 8]},
     ),
     "spine": Study(
@@ -100,7 +102,8 @@ STUDIES = {
         },
         labels={0: "background", 1: "arch and processes", 2: "vertebral body"},
         classes={1: tuple(range(41, 49)), 2: (49, 50, 62)},
-        overrides={"pixdim": [1.5, 1.5, 1.5], "spatial_size": [80, 80, 8], "ct_window": [-200, 1000]},
+        window=(-200, 1000),
+        overrides={"pixdim": [1.5, 1.5, 1.5], "spatial_size": [80, 80, 8]},
     ),
 }
 TRAINING = {"batch_size": 1, "learning_rate": 0.002, "lr_decay_steps": 40, "max_epochs": 8, "epoch_length": 30}
@@ -179,6 +182,7 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
     """Train what is missing and evaluate."""
     data = write_data(study, work / "data")
     overrides = {"labels": {str(k): v for k, v in study.labels.items()}, **TRAINING, **study.overrides}
+    overrides["ct_window"] = list(study.window)
     run = Run("ours", ("settings/ours", "demo"))
     result = train_and_evaluate(run, work / "ours", data, bundle="ummkd_3d", overrides=overrides, echo=True)
     return {
@@ -224,10 +228,12 @@ def draw(study: Study, work: Path, path: Path) -> None:
     cases = []
     for modality, volume in study.volumes.items():
         image, prediction, label = (held_out(file, volume.held_out) for file in files(work, modality))
+        if modality == "ct":
+            image = image.clip(*study.window)
         title = f"{modality.upper()}: held-out axial slices"
         cases.append(Case(title, image, label.round().astype(int), prediction.round().astype(int)))
     figure = overlay_figure(cases, study.labels, slices=4)
-    figure.savefig(path, dpi=80, facecolor=figure.get_facecolor(), pil_kwargs={"quality": 82})
+    figure.savefig(path, dpi=80, facecolor=figure.get_facecolor(), pil_kwargs={"quality": 62})
 
 
 def main() -> None:
