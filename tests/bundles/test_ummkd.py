@@ -19,7 +19,7 @@ from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.objectives import UMMKDObjective
 from tests.bundles.dafnet_runs import read, turned, write
-from tests.bundles.ummkd_runs import ABDOMEN, HEART, Bundle, run
+from tests.bundles.ummkd_runs import ABDOMEN, HEART, TRAINING, Bundle, run, shell
 from tests.synthetic_volumes import rotation
 
 BUNDLES = [HEART, ABDOMEN]
@@ -447,6 +447,43 @@ def test_the_phantom_is_made_when_it_is_needed(bundle, data, tmp_path, monkeypat
     bundle.train(tmp_path, data(bundle), **paths)
     expected = {key: value for key, value in bundle.parser("train", "demo")["phantom"].items() if key != "kind"}
     assert made == [(paths["phantom_dir"], expected)]  # once, though several parts ask for it
+
+
+# ---- as users type it
+
+
+def typed(bundle, out, folder, **more):
+    paths = {"ckpt_dir": str(out / "models"), "output_dir": str(out / "eval"), "dataset_dir": str(folder)}
+    values = {"bundle_root": str(bundle.root), **bundle.network, **TRAINING, **paths, **more}
+    return [word for key, value in values.items() for word in (f"--{key}", str(value))]
+
+
+@pytest.mark.slow
+@each_bundle
+def test_two_processes_end_with_one_model(bundle, data, tmp_path):
+    """All of them take part in the record of knowledge, which adds up over processes; process 0 writes it."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle"]
+    configs = bundle.files("train", "demo", "multi_gpu_train")
+    words = ["run", "training", "--config_file", str(configs)]
+    code, text = shell(*torchrun, *words, *typed(bundle, tmp_path, data(bundle)), cwd=tmp_path)
+    assert code == 0, text
+    state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    network = bundle.parser("train", "demo", **bundle.network).get_parsed_content("network_def")
+    assert {key: tuple(value.shape) for key, value in state.items()} == shapes(network)
+    matrices = np.load(tmp_path / "eval" / "knowledge.npz")
+    assert any(np.isfinite(matrices[key]).all() for key in matrices.files if matrices[key].shape[-3:] == (2, 5, 5))
+    assert (tmp_path / "eval" / "terms.csv").read_text(encoding="utf-8").count("\n") == 2
+
+
+@pytest.mark.slow
+def test_a_misspelt_override_stops_the_run(data, tmp_path):
+    words = ["-m", "monai.bundle", "run", "training", "--config_file", str(HEART.files("train", "demo"))]
+    wrong = {"trainer#max_epoch": 3}
+    code, text = shell(*words, *typed(HEART, tmp_path, data(HEART), **wrong), cwd=tmp_path)
+    assert code != 0
+    assert "there is no 'trainer'; did you mean 'train#trainer#max_epochs'" in text
+    assert "Epoch" not in text
+    assert not (tmp_path / "models").exists()
 
 
 # ---- what is deployed

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,15 @@ class Bundle:
         """Run inference; the volumes that it wrote by their names."""
         run(self.load(("inference", "demo_inference", *names), "infer", out, data, **overrides))
         return {path.name: nib.load(path) for path in sorted((out / "eval").rglob("*.nii.gz"))}
+
+
+def shell(*words: str, cwd: Path) -> tuple[int, str]:
+    """A command with the project importable from any folder, on the CPU; its exit status and output."""
+    own = {"PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=cwd, env={**os.environ, **own}, capture_output=True, text=True, timeout=600
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 def run(workflow: ConfigWorkflow) -> ConfigWorkflow:
