@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run folders and the page made of them."""
 
+from monai_mmseg.report.affinity import describe_affinities
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.dafnet import describe_dafnet
 from monai_mmseg.report.html import write_report
@@ -11,6 +12,7 @@ from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
 __all__ = [
     "RunRecorder",
     "add_cases",
+    "describe_affinities",
     "describe_dafnet",
     "describe_unpaired",
     "evaluate_modalities",

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures: predictions, anatomies, alignment, latent traversals, loss curves and contact sheets."""
 
+from monai_mmseg.visualize.affinity import affinity_figure, class_feature_figure
 from monai_mmseg.visualize.alignment import AlignmentPair, alignment_figure
 from monai_mmseg.visualize.anatomy import anatomy_figure
 from monai_mmseg.visualize.curves import curves_figure
@@ -18,9 +19,11 @@ __all__ = [
     "Case",
     "DisplayVolume",
     "Thumbnail",
+    "affinity_figure",
     "alignment_figure",
     "anatomy_figure",
     "best_median_worst",
+    "class_feature_figure",
     "contact_sheet",
     "curves_figure",
     "distillation_curve_figure",

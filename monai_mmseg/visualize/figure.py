@@ -22,7 +22,7 @@ _Line2D, _ = optional_import("matplotlib.lines", name="Line2D")
 
 #: Okabe and Ito's colours, told apart by all common kinds of colour vision; label 1 has the first. Black is left out.
 LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2", "#BBBBBB")
-BACKGROUND, INK, QUIET = "#14161A", "#E8EAED", "#9AA0A6"
+BACKGROUND, INK, QUIET, GRID = "#14161A", "#E8EAED", "#9AA0A6", "#343A42"
 REFERENCE_COLOR = "#FFFFFF"
 
 
@@ -203,6 +203,19 @@ def side_caption(axes: Axes, text: str, *, size: float = 9) -> None:
         color=INK,
         fontsize=size,
     )
+
+
+def color_bar(figure: Figure, image: Any, panels: Sequence[Axes]) -> None:
+    """Scale of colours beside panels that share it.
+
+    Args:
+        figure: figure that gets it.
+        image: what :func:`panel` returned for one of them.
+        panels: those beside which it stands.
+    """
+    bar = figure.colorbar(image, ax=list(panels), fraction=0.03, pad=0.02, shrink=0.9)
+    bar.ax.tick_params(colors=QUIET, labelsize=7, length=2)
+    bar.outline.set_visible(False)
 
 
 def corner_caption(axes: Axes, text: str) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.visualize.figure import (
+    GRID,
     INK,
     LABEL_COLORS,
     QUIET,
     REFERENCE_COLOR,
     caption,
+    color_bar,
     heading,
     new_figure,
     panel,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL, GRID = "#1D2025", "#343A42"
+PANEL = "#1D2025"
 
 
 def knowledge_figure(
@@ -83,7 +85,7 @@ def knowledge_figure(
         axes_row[0].set_ylabel(plain(name), color=INK, fontsize=9)
         if row in (count - 1, len(names) - 1):
             group = grid[:count] if not differs else grid[count:]
-            _color_bar(figure, image, list(group.ravel()))
+            color_bar(figure, image, list(group.ravel()))
     heading(figure, title)
     return figure
 
@@ -221,9 +223,3 @@ def _class_ticks(axes: Axes, classes: Sequence[str], *, left: bool, below: bool)
     axes.tick_params(colors=QUIET, labelsize=7, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _color_bar(figure: Figure, image: Any, panels: list[Axes]) -> None:
-    bar = figure.colorbar(image, ax=panels, fraction=0.03, pad=0.02, shrink=0.9)
-    bar.ax.tick_params(colors=QUIET, labelsize=7, length=2)
-    bar.outline.set_visible(False)
