@@ -6,16 +6,18 @@
 
 The settings of the paper, each an overlay of ``bundles/ummkd`` (2D) and ``bundles/ummkd_3d`` (3D) on ``demo.json``:
 ``individual`` (a network each for CT and MR: two trainings), ``joint``, ``joint_kd``, ``y_shaped``, ``x_shaped``,
-``chilopod`` and ``ours``. All have the same number of steps and the same batches of each modality. One MR and three CT
+``chilopod`` and ``ours``. All have the same number of steps with as many images of each modality. One MR and three CT
 of the patients with labels only watch the training (nothing is selected by them: the last network is scored). Scores
 are those of twelve further CT and twelve further MR; six outlier cases with artefacts are scored apart from them.
 
-Network, learning rate and steps are those of ``demo.json`` (400 steps in 2D), in 3D 160 steps, so that a cell takes three
-minutes of one core: far from converged, above all in 2D. They were looked at on patients of phantom seed 0 with the
-setting ``ours`` alone; the test patients are those of a phantom seed that nothing was tuned on. More epochs, for all
-settings alike: ``--set max_epochs=40``, with a ``--work`` and ``--results`` of their own. Cells run two at a time on one core each; a cell that
-was finished is not run again, one that was cut off goes on at its last epoch. Results: one JSON a cell,
-``summary.json``, ``summary.md`` and a picture in ``benchmarks/results/ummkd_phantom``.
+Network, learning rate and steps are those of ``demo.json`` (400 steps in 2D), in 3D 160 steps, so that a cell takes
+three minutes of one core: far from converged, above all in 2D. They were looked at on patients of phantom seed 0 with
+the setting ``ours`` alone; the test patients are those of a phantom seed that nothing was tuned on. For more epochs of
+all settings alike: ``--set max_epochs=40``, with a ``--work`` and ``--results`` of their own.
+
+Cells run two at a time on one core each; a cell that was finished is not run again, one that was cut off goes on at its
+last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a picture in
+``benchmarks/results/ummkd_phantom``.
 """
 
 from __future__ import annotations
