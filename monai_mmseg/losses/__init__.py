@@ -30,7 +30,22 @@ from monai_mmseg.losses.least_squares_adversarial import (
     least_squares_fake,
     least_squares_real,
 )
-from monai_mmseg.losses.masked import branch_means, branch_sums, class_counts, global_count, keep_rows, masked_mean
+from monai_mmseg.losses.margin import (
+    ModalityMarginLoss,
+    SubjectMarginLoss,
+    anatomy_signature,
+    modality_margin,
+    subject_margin,
+)
+from monai_mmseg.losses.masked import (
+    branch_means,
+    branch_sums,
+    class_counts,
+    global_count,
+    keep_rows,
+    masked_mean,
+    mean_of_columns,
+)
 from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
 from monai_mmseg.losses.onehot import PartlyLabelledLoss, onehot_labels
 from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute
@@ -53,15 +68,18 @@ __all__ = [
     "KnowledgeDistillationLoss",
     "LeastSquaresAdversarialLoss",
     "MeanAbsoluteLoss",
+    "ModalityMarginLoss",
     "OffsetPenaltyLoss",
     "PartlyLabelledLoss",
     "RowLoss",
     "SegmentationLoss",
     "SegmentationRowLoss",
     "SquaredDiceLoss",
+    "SubjectMarginLoss",
     "WeightedCrossEntropyLoss",
     "affinity_consistency_loss",
     "affinity_distance",
+    "anatomy_signature",
     "branch_means",
     "branch_sums",
     "class_affinities",
@@ -81,11 +99,14 @@ __all__ = [
     "least_squares_real",
     "masked_mean",
     "mean_absolute",
+    "mean_of_columns",
+    "modality_margin",
     "offset_penalty",
     "onehot_labels",
     "pool_class_logits",
     "resize_class_masks",
     "squared_dice_loss",
+    "subject_margin",
     "sum_of_squares",
     "weighted_cross_entropy",
 ]

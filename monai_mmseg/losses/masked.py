@@ -16,7 +16,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["branch_means", "branch_sums", "class_counts", "global_count", "keep_rows", "masked_mean"]
+__all__ = [
+    "branch_means",
+    "branch_sums",
+    "class_counts",
+    "global_count",
+    "keep_rows",
+    "masked_mean",
+    "mean_of_columns",
+]
 
 
 def keep_rows(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
@@ -176,6 +184,37 @@ def branch_sums(
     if not differentiable:
         return global_count(sums)
     return _SumOverProcesses.apply(sums) if _distributed() else sums
+
+
+def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns the mean over columns of the mean over the rows that count in each; columns without rows do not count.
+
+    When to use: terms of several modalities, or of pairs of them, of which each subject has some.
+
+    Args:
+        values: one value a row and column, shape ``(N, ...)``; all axes but the first are columns. Entries left out may
+            hold NaN.
+        mask: entries that count, bool, of the same shape.
+
+    Returns:
+        Scalar, zero when nothing counts. In a run of W processes its mean over them is that of all rows.
+
+    Raises:
+        ValueError: when the shapes differ or the mask is not bool.
+
+    Example:
+        >>> values = torch.tensor([[1.0, 5.0, float("nan")], [3.0, float("nan"), float("nan")]])
+        >>> mean_of_columns(values, ~values.isnan())  # means 2 and 5
+        tensor(3.5000)
+    """
+    if mask.shape != values.shape or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be bool of shape {tuple(values.shape)}, got {mask.dtype} of shape {tuple(mask.shape)}."
+        )
+    sums = torch.where(mask, values, 0).sum(0)
+    counts = global_count(mask.sum(0))
+    columns = (counts > 0).sum().clamp(min=1)
+    return _world_size() * (sums / counts.clamp(min=1)).sum() / columns
 
 
 def class_counts(

@@ -19,6 +19,7 @@ from monai_mmseg.losses import (
     global_count,
     knowledge_distillation_loss,
     masked_mean,
+    mean_of_columns,
     squared_dice_loss,
     weighted_cross_entropy,
 )
@@ -47,6 +48,8 @@ def terms(weight, image, labels, rows):
             logits, labels[rows], mask
         ),
     }
+    columns = image[rows].flatten(1)[:, :4] * weight.flatten()[:4]
+    result["columns"] = mean_of_columns(columns, (BRANCH[rows, None] != torch.arange(4)) & mask[:, None])
     result["dice"] = squared_dice_loss(probs, onehot, branch, 4, present).sum()
     for absent in ("uniform", "skip"):
         name = "kd" if absent == "uniform" else "kd, skip"

@@ -7,7 +7,15 @@ import sys
 import pytest
 import torch
 
-from monai_mmseg.losses import branch_means, branch_sums, class_counts, global_count, keep_rows, masked_mean
+from monai_mmseg.losses import (
+    branch_means,
+    branch_sums,
+    class_counts,
+    global_count,
+    keep_rows,
+    masked_mean,
+    mean_of_columns,
+)
 
 
 def test_mean_over_the_rows_that_count():
@@ -123,6 +131,21 @@ def test_messages(call, message):
     assert message in str(error.value)
 
 
+def test_mean_of_columns():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5, 2, 3, generator=generator)
+    mask = torch.rand(5, 2, 3, generator=generator) > 0.4
+    mask[:, 0, 1] = False  # a column without rows
+    means = [values[:, i, j][mask[:, i, j]].mean() for i in range(2) for j in range(3) if mask[:, i, j].any()]
+    spoilt = torch.where(mask, values, torch.nan).requires_grad_()
+    found = mean_of_columns(spoilt, mask)
+    torch.testing.assert_close(found, torch.stack(means).mean())
+    assert torch.autograd.grad(found, spoilt)[0].isfinite().all()
+    assert mean_of_columns(values, torch.zeros_like(mask)) == 0
+    with pytest.raises(ValueError, match=r"mask must be bool of shape \(5, 2, 3\), got torch.bool of shape \(5,\)"):
+        mean_of_columns(values, mask[:, 0, 0])
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path, repository):
     from tests.losses import masked_worker
@@ -150,6 +173,7 @@ def test_two_processes_equal_one(tmp_path, repository):
         torch.testing.assert_close(found[name][1], gradient, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
     for name in (
         "mean",
+        "columns",
         "segmentation",
         "segmentation, swapped",
         "branch 2, swapped=False",

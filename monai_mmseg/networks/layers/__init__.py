@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_mmseg.networks.layers.channel_norm import channel_norm
+from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.networks.layers.film import FiLM, FiLMBlock, film
 from monai_mmseg.networks.layers.fusion import fuse_anatomies
@@ -25,12 +26,15 @@ from monai_mmseg.networks.layers.symmetric_pad import SymmetricPad, symmetric_pa
 from monai_mmseg.networks.layers.thin_plate_spline import ThinPlateSpline, polyharmonic_spline, sample_volume
 
 __all__ = [
+    "ConditionalConv",
+    "ConditionalConvInit",
     "FeatureTaps",
     "FiLM",
     "FiLMBlock",
     "MixedBatch",
     "ModalityNorm",
     "ModalityNormNetwork",
+    "Routing",
     "SpadeNorm",
     "SpadeNormKind",
     "SpadeResBlock",
