@@ -11,6 +11,13 @@ from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
+from monai_mmseg.networks.nets.disentangle_decoder import DisentangleDecoder, DisentangleSpadeBlock, SpadeMaps
+from monai_mmseg.networks.nets.disentangle_encoders import (
+    AppearanceCode,
+    DisentangleAnatomyEncoder,
+    DisentangleAppearanceEncoder,
+    anatomy_softmax,
+)
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.modality_streams import ModalityStreams
@@ -26,10 +33,15 @@ __all__ = [
     "AnatomySegmentor",
     "AnatomyUNet",
     "AnisotropicUNet",
+    "AppearanceCode",
     "ContractingPath",
     "DAFNet",
     "DAFNetFactors",
     "DilatedResidualNet",
+    "DisentangleAnatomyEncoder",
+    "DisentangleAppearanceEncoder",
+    "DisentangleDecoder",
+    "DisentangleSpadeBlock",
     "ExpandingPath",
     "FiLMDecoder",
     "ModalityEncoder",
@@ -37,9 +49,11 @@ __all__ = [
     "PairBalancer",
     "SPADEDecoder",
     "SelectModality",
+    "SpadeMaps",
     "SpatialTransformer",
     "SpatialTransformerOutput",
     "SpectralKind",
     "StyleOutput",
+    "anatomy_softmax",
     "share_network",
 ]
