@@ -8,7 +8,7 @@ from monai_mmseg.networks.layers.channel_norm import channel_norm
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.networks.layers.film import FiLM, FiLMBlock, film
-from monai_mmseg.networks.layers.fusion import fuse_anatomies
+from monai_mmseg.networks.layers.fusion import fuse_anatomies, pool_anatomies
 from monai_mmseg.networks.layers.modality_conversion import add_modality, convert_modality_norm, specialize
 from monai_mmseg.networks.layers.modality_norm import MixedBatch, ModalityNorm, ModalityNormNetwork
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
@@ -49,6 +49,7 @@ __all__ = [
     "instance_normalise",
     "joint_normalise",
     "polyharmonic_spline",
+    "pool_anatomies",
     "require_spatial_size",
     "sample_volume",
     "specialize",

@@ -137,7 +137,8 @@ class ConditionalConv(nn.Module):
         Args:
             x: shape ``(N, in_channels, *spatial)``.
             modality: index of the modality of all rows, or of each row (list, or integer tensor ``(N,)`` on the CPU).
-                Rows in the order 0, 1, …, M - 1, 0, 1, … are one grouped convolution.
+                Rows in the order 0, 1, …, M - 1, 0, 1, … are one grouped convolution; rows sorted by modality
+                are not copied.
 
         Returns:
             Shape ``(N, out_channels, *spatial)``.
@@ -161,13 +162,18 @@ class ConditionalConv(nn.Module):
             stacked = x.reshape(rows // count, count * x.shape[1], *x.shape[2:])
             found = self._convolve(stacked, kernels.flatten(0, 1), bias, count * self.groups)
             return found.reshape(rows, self.out_channels, *found.shape[2:])
+        modalities = sorted(set(index))
+        counts = [index.count(m) for m in modalities]
         order = sorted(range(rows), key=index.__getitem__)
-        parts = [
-            self._convolve(x[[n for n in order if index[n] == m]], kernels[m], self.bias, self.groups)
-            for m in sorted(set(index))
-        ]
-        back = torch.tensor(order).argsort().to(x.device, non_blocking=True)
-        return torch.cat(parts)[back]
+        ordered = order == list(range(rows))
+        chunks = (x if ordered else x[order]).split(counts)
+        found = torch.cat(
+            [
+                self._convolve(part, kernels[m], self.bias, self.groups)
+                for part, m in zip(chunks, modalities, strict=True)
+            ]
+        )
+        return found if ordered else found[torch.tensor(order).argsort().to(x.device, non_blocking=True)]
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         return CONVOLUTION[self.spatial_dims](x, kernel, bias, self.stride, self.padding, 1, groups)

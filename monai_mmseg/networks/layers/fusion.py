@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["fuse_anatomies"]
+__all__ = ["fuse_anatomies", "pool_anatomies"]
 
 
 def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
@@ -47,3 +49,51 @@ def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
     mask = present.to(torch.bool).reshape([rows, count] + [1] * (anatomies.dim() - 2))
     fused = torch.where(mask, anatomies, torch.full_like(anatomies, float("-inf"))).amax(1)
     return torch.where(mask.any(1), fused, torch.zeros_like(fused))
+
+
+def pool_anatomies(
+    anatomies: Tensor, present: Tensor | None = None, pools: Sequence[str] = ("max", "mean", "min")
+) -> Tensor:
+    """Anatomies of any number of modalities as a fixed number of channels.
+
+    Use it in front of a network that must work whichever modalities are there: their order and number do not matter.
+
+    Args:
+        anatomies: aligned anatomies, shape ``(B, M, C, *spatial)``.
+        present: which of the M are there, bool, shape ``(B, M)``; ``None`` means all. What stands in absent entries is
+            never read (not even a NaN), and gets no gradient.
+        pools: ``"max"``, ``"mean"`` and ``"min"``, in the order of the result.
+
+    Returns:
+        Shape ``(B, len(pools) * C, *spatial)``; zeros where a sample has nothing present.
+
+    Raises:
+        ValueError: when ``present`` does not fit, or a pool is unknown.
+
+    References:
+        Ouyang et al., IPMI 2021, arXiv:2102.11456: the fused representation, 12 channels for four of anatomy.
+
+    Example:
+        >>> a = torch.tensor([[[1.0, 0.0]], [[0.0, 0.5]]])[None]  # one sample, two modalities, one channel
+        >>> pool_anatomies(a).tolist()
+        [[[1.0, 0.5], [0.5, 0.25], [0.0, 0.0]]]
+    """
+    if not pools or any(pool not in ("max", "mean", "min") for pool in pools):
+        raise ValueError(f"pools must be of 'max', 'mean' and 'min', got {list(pools)}.")
+    there = torch.ones(anatomies.shape[:2], dtype=torch.bool, device=anatomies.device) if present is None else present
+    found = []
+    for pool in pools:
+        if pool == "mean":
+            mask = there.to(anatomies.device).reshape([*there.shape, *[1] * (anatomies.dim() - 2)])
+            if list(there.shape) != list(anatomies.shape[:2]):
+                raise ValueError(
+                    f"present must have the shape {list(anatomies.shape[:2])} of the anatomies, got "
+                    f"{list(there.shape)}."
+                )
+            total = torch.where(mask, anatomies, torch.zeros_like(anatomies)).sum(1)
+            found.append(total / mask.sum(1).clamp(min=1))
+        else:
+            # the minimum is the maximum of the negatives
+            sign = 1.0 if pool == "max" else -1.0
+            found.append(sign * fuse_anatomies(sign * anatomies, there))
+    return torch.cat(found, 1)

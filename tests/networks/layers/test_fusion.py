@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_mmseg.networks.layers import fuse_anatomies
+from monai_mmseg.networks.layers import fuse_anatomies, pool_anatomies
+from tests.reference_cases import arrays_of, cases_of
 
 NAN = float("nan")
 
@@ -68,3 +69,38 @@ def test_scripts():
     scripted = torch.jit.script(fuse_anatomies)
     assert torch.equal(scripted(anatomies, present), fuse_anatomies(anatomies, present))
     assert torch.equal(scripted(anatomies), fuse_anatomies(anatomies))
+
+
+@pytest.mark.parametrize("case", cases_of("disentangle_fusion"))
+def test_pools_of_the_original(case):
+    arrays = arrays_of("disentangle_fusion", case)
+    s = arrays["s"].float()
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(pool_anatomies(s), arrays["out_paper_order_max_mean_min"].float(), **close)
+    original = pool_anatomies(s, pools=("mean", "max", "min"))
+    torch.testing.assert_close(original, arrays["out_mean_max_min"].float(), **close)
+    torch.testing.assert_close(pool_anatomies(s, pools=["mean"]), arrays["out_mean"].float(), **close)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (3, 4, 5)])
+def test_pools_of_what_is_there(size):
+    s = torch.rand(3, 4, 2, *size)
+    present = torch.tensor([[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]]) > 0
+    spoilt = torch.where(present.view(3, 4, *[1] * (1 + len(size))), s, torch.nan).requires_grad_()
+    found = pool_anatomies(spoilt, present)
+    assert found.shape == (3, 6, *size)
+    torch.testing.assert_close(found[:1], pool_anatomies(s[:1]))
+    torch.testing.assert_close(
+        found[1:2], pool_anatomies(s[1:2, [3, 1]])
+    )  # as if the others did not exist, in any order
+    assert not found[2].any()
+    highest, mean, lowest = found.split(2, 1)
+    assert (highest >= mean - 1e-6).all()
+    assert (mean >= lowest - 1e-6).all()
+    alone = pool_anatomies(s[:, :1])
+    torch.testing.assert_close(alone, s[:, 0].repeat(1, 3, *[1] * len(size)))
+    assert torch.autograd.grad(found.sum(), spoilt)[0].isfinite().all()
+    with pytest.raises(ValueError, match="pools must be of"):
+        pool_anatomies(s, pools=["sum"])
+    with pytest.raises(ValueError, match="present must have the shape"):
+        pool_anatomies(s, present[:, :2], pools=["mean"])
