@@ -5,12 +5,14 @@
 from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
 from monai_mmseg.objectives.csa import CSAObjective
 from monai_mmseg.objectives.dafnet import DAFNetObjective
+from monai_mmseg.objectives.disentangle import DisentangleObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.ummkd import UMMKDObjective
 
 __all__ = [
     "CSAObjective",
     "DAFNetObjective",
+    "DisentangleObjective",
     "Objective",
     "PhaseOutput",
     "SegmentationObjective",

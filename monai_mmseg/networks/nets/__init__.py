@@ -11,6 +11,7 @@ from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
+from monai_mmseg.networks.nets.disentangle import DisentangledFactors, DisentangleNet
 from monai_mmseg.networks.nets.disentangle_decoder import DisentangleDecoder, DisentangleSpadeBlock, SpadeMaps
 from monai_mmseg.networks.nets.disentangle_encoders import (
     AppearanceCode,
@@ -41,7 +42,9 @@ __all__ = [
     "DisentangleAnatomyEncoder",
     "DisentangleAppearanceEncoder",
     "DisentangleDecoder",
+    "DisentangleNet",
     "DisentangleSpadeBlock",
+    "DisentangledFactors",
     "ExpandingPath",
     "FiLMDecoder",
     "ModalityEncoder",

@@ -1,0 +1,227 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What the representation disentanglement minimises: images redrawn, and codes that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.inputs import at_least_float32
+from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
+from monai_mmseg.losses.masked import branch_sums, mean_of_columns
+from monai_mmseg.losses.reconstruction import mean_absolute
+from monai_mmseg.networks.nets.disentangle import DisentangleNet
+from monai_mmseg.objectives.base import Objective, PhaseOutput
+
+__all__ = ["DisentangleObjective"]
+
+GENERATOR = "generator"
+
+
+class _Rows(NamedTuple):
+    """What a batch has, as index lists on the CPU; modality-major."""
+
+    sample: Tensor  # (N,) sample of each image that is there
+    modality: list[int]  # (N,)
+    anatomy: Tensor  # (P,) own row of the anatomy of each drawing: the N self ones, then the ordered pairs
+    code: Tensor  # (P,) own row of the code
+    column: Tensor  # (P - N,) number of the ordered pair of modalities
+
+
+class DisentangleObjective(Objective):
+    r"""Self and cross reconstruction, latent consistency, and margins between anatomies and between codes.
+
+    Use it to train a :class:`~monai_mmseg.networks.nets.DisentangleNet` without labels. Absent images are not encoded,
+    not drawn and change nothing. Terms of the one phase ``generator``, before weighting:
+
+    ======================  ====================================================================  ==============
+    term                    what                                                                  default weight
+    ======================  ====================================================================  ==============
+    ``self_reconstruction`` mean absolute error of an image drawn from its own anatomy and code   1
+    ``cross_reconstruction``  the same with the anatomy of another modality of the subject        2
+    ``latent``              absolute difference of the code and that of the self drawing, summed  0.1
+    ``subject_margin``      anatomies of a subject alike, of subjects apart                       10
+    ``modality_margin``     codes of a modality alike, of modalities apart                        2
+    ``kl``                  codes to a standard normal distribution (variational network)         0
+    ======================  ====================================================================  ==============
+
+    A term of weight 0 is not computed. Each is a mean over the rows of a modality (or pair), then over modalities.
+
+    Args:
+        network: what is trained.
+        margin: of both margin losses.
+        pool: edge of the blocks by which anatomies are compared.
+        anatomy_pairs: ``"all"`` pairs of modalities a step, or a ``"random"`` one as in the original code.
+        code_pairs: ``"all"`` ordered pairs, or ``"ascending"`` ones as in the original code.
+        momentum: how fast :attr:`~monai_mmseg.networks.nets.DisentangleNet.mean_code` follows the codes of a batch.
+        weights: ``{"generator": {term: weight}}`` that replace the weights above.
+
+    Raises:
+        ValueError: if a setting is not one of those listed, or a weight is misnamed.
+
+    Reference:
+        Ouyang et al., IPMI 2021, arXiv:2102.11456: Eqs. 1 to 6.
+
+    Example:
+        >>> net = DisentangleNet(
+        ...     2, 1, modalities=("t1", "t2"), target="t2", spatial_size=(64, 32), anatomy_features=(4, 8, 8, 8, 8),
+        ...     appearance_features=(4, 8), decoder_features=(8, 8, 8, 8, 4, 4, 2),
+        ... )
+        >>> batch = {"image": torch.rand(3, 2, 64, 32), "present": torch.tensor([[True, True]] * 2 + [[True, False]])}
+        >>> list(DisentangleObjective(net)(batch, "generator").terms)[:2]
+        ['self_reconstruction', 'cross_reconstruction']
+    """
+
+    network: DisentangleNet
+    phases: tuple[str, ...] = (GENERATOR,)
+    default_weights: ClassVar[dict[str, dict[str, float]]] = {
+        GENERATOR: {
+            "self_reconstruction": 1.0,
+            "cross_reconstruction": 2.0,
+            "latent": 0.1,
+            "subject_margin": 10.0,
+            "modality_margin": 2.0,
+            "kl": 0.0,
+        }
+    }
+
+    def __init__(
+        self,
+        network: DisentangleNet,
+        *,
+        margin: float = 0.1,
+        pool: int = 16,
+        anatomy_pairs: Pairs = "all",
+        code_pairs: Pairs = "all",
+        momentum: float = 0.05,
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        super().__init__(network, weights=weights)
+        if not 0 < momentum <= 1:
+            raise ValueError(f"momentum must lie in (0, 1], got {momentum}.")
+        self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
+        self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
+        self.momentum = float(momentum)
+        self.pairs = list(permutations(range(network.num_modalities), 2))
+
+    def parameters_of(self, phase: str) -> list[nn.Parameter]:
+        """All parameters of the network."""
+        self.check_phase(phase)
+        return list(self.network.parameters())
+
+    def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
+        """Terms over what is there.
+
+        Args:
+            batch: ``image (B, M * S, *spatial)``; ``present (B, M)``, bool, on the CPU; optionally ``subject_index
+                (B,)``, integers: neighbours of one subject are not pushed apart.
+            phase: ``"generator"``.
+            previous: not used.
+
+        Returns:
+            The terms, and detached: ``pred``, the self drawings ``(B, M * S, *spatial)`` (zero where absent).
+
+        Raises:
+            ValueError: if the batch does not fit.
+        """
+        self.check_phase(phase)
+        network, weights = self.network, self.weights[phase]
+        image = batch["image"]
+        present = torch.as_tensor(batch.get("present", torch.ones(image.shape[0], network.num_modalities) > 0)).cpu()
+        if present.dtype != torch.bool:
+            raise ValueError(f"batch['present'] must be bool, got {present.dtype}.")
+        images, there = network.split(image, present)
+        rows = self._rows(present)
+        device = images.device
+        sample, anatomy_of, code_of = (x.to(device, non_blocking=True) for x in (rows.sample, rows.anatomy, rows.code))
+        index = torch.tensor(rows.modality, dtype=torch.long).to(device, non_blocking=True)
+        own = images[sample, index]
+        mask = network.foreground(images, there)
+        anatomy, code = network.encode(own, rows.modality, None if mask is None else mask[sample])
+        drawn_code = self._sampled(code.code, code.log_variance)
+
+        count = len(rows.modality)
+        drawn_modality = [rows.modality[n] for n in rows.code.tolist()]
+        drawings = self._draw(anatomy, drawn_code, anatomy_of, code_of, drawn_modality)
+        error = mean_absolute(drawings, own[code_of])
+        shape = (image.shape[0], network.num_modalities)
+        zero = error.sum() * 0
+        terms = dict.fromkeys(weights, zero)
+        terms["self_reconstruction"] = self._mean(error[:count], sample, index, shape, there)
+        if self.pairs and weights["cross_reconstruction"]:
+            column = rows.column.to(device, non_blocking=True)
+            both = torch.stack([there[:, i] & there[:, j] for i, j in self.pairs], 1)
+            target = sample[anatomy_of[count:]]
+            terms["cross_reconstruction"] = self._mean(error[count:], target, column, (shape[0], len(self.pairs)), both)
+        if weights["latent"]:
+            again = network.appearance(drawings[:count], rows.modality).code
+            distance = (at_least_float32(code.code) - at_least_float32(again)).abs().sum(1)
+            terms["latent"] = self._mean(distance, sample, index, shape, there)
+        subject = batch.get("subject_index")
+        if weights["subject_margin"]:
+            maps = anatomy.new_zeros(*shape, *anatomy.shape[1:]).index_put((sample, index), anatomy)
+            terms["subject_margin"] = self.subject_loss(maps, there, subject)
+        if weights["modality_margin"]:
+            codes = drawn_code.new_zeros(*shape, drawn_code.shape[1]).index_put((sample, index), drawn_code)
+            terms["modality_margin"] = self.modality_loss(codes, there, subject)
+        if weights["kl"]:
+            if code.log_variance is None:
+                raise ValueError("weights['generator']['kl'] needs a variational network.")
+            terms["kl"] = self._mean(gaussian_kl(code.code, code.log_variance), sample, index, shape, there)
+        if self.training:
+            self._follow(code.code.detach(), index)
+        seen = drawings[:count].detach()
+        pred = seen.new_zeros(*shape, *seen.shape[1:]).index_put((sample, index), seen).flatten(1, 2)
+        return PhaseOutput(terms, {"pred": pred})
+
+    def _rows(self, present: Tensor) -> _Rows:
+        modality, sample = present.T.nonzero(as_tuple=True)
+        position = torch.full(present.shape, -1)
+        position[sample, modality] = torch.arange(len(sample))
+        anatomy, code, column = [torch.arange(len(sample))], [torch.arange(len(sample))], []
+        for number, (i, j) in enumerate(self.pairs):
+            both = (present[:, i] & present[:, j]).nonzero()[:, 0]
+            anatomy.append(position[both, i])
+            code.append(position[both, j])
+            column.append(torch.full_like(both, number))
+        columns = torch.cat(column) if column else torch.zeros(0, dtype=torch.long)
+        return _Rows(sample, modality.tolist(), torch.cat(anatomy), torch.cat(code), columns)
+
+    def _draw(
+        self, anatomy: Tensor, code: Tensor, anatomy_of: Tensor, code_of: Tensor, modality: Sequence[int]
+    ) -> Tensor:
+        """All drawings of a step; what an anatomy contributes is computed once for all codes."""
+        decoder = self.network.decoder
+        if decoder.out.conditional:
+            return self.network.decode(anatomy[anatomy_of], code[code_of], modality)
+        maps = [type(own)(*(part[anatomy_of] for part in own)) for own in decoder.maps(anatomy)]
+        return decoder.draw(maps, code[code_of])
+
+    def _sampled(self, mean: Tensor, log_variance: Tensor | None) -> Tensor:
+        if log_variance is None or not self.training:
+            return mean
+        return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+    @staticmethod
+    def _mean(values: Tensor, row: Tensor, column: Tensor, shape: tuple[int, int], mask: Tensor) -> Tensor:
+        """Values of rows and columns, averaged over the rows of each column and then over columns."""
+        return mean_of_columns(values.new_zeros(shape).index_put((row, column), values), mask)
+
+    @torch.no_grad()
+    def _follow(self, code: Tensor, modality: Tensor) -> None:
+        """Move the mean code of each modality towards that of the batch, over all processes."""
+        network = self.network
+        table = torch.cat([at_least_float32(code), torch.ones_like(code[:, :1], dtype=torch.float32)], 1)
+        sums = branch_sums(table, modality, network.num_modalities, differentiable=False)
+        counts = sums[:, -1:]
+        mean = (sums[:, :-1] / counts.clamp(min=1)).to(network.mean_code)
+        step = self.momentum * (counts > 0).to(mean)
+        # the first codes are taken as they are
+        step = torch.where((network.mean_code == 0).all(1, keepdim=True) & (counts > 0), torch.ones_like(step), step)
+        network.mean_code.lerp_(mean, step)

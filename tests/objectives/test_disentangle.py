@@ -1,0 +1,159 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_mmseg.engines import ObjectiveTrainer
+from monai_mmseg.losses import anatomy_signature, mean_absolute, mean_of_columns, modality_margin, subject_margin
+from monai_mmseg.objectives import DisentangleObjective
+from tests.networks.nets.test_disentangle import image_of, net_of
+from tests.reference_cases import arrays_of, cases_of
+
+TERMS = ["self_reconstruction", "cross_reconstruction", "latent", "subject_margin", "modality_margin", "kl"]
+RECON = cases_of("disentangle_recon_latent")
+PRESENT = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1]]) > 0
+
+
+def batch_of(net, present=PRESENT):
+    return {"image": image_of(net, len(present)), "present": present}
+
+
+@pytest.mark.parametrize("case", RECON)
+def test_original_terms_from_their_parts(case):
+    arrays = arrays_of("disentangle_recon_latent", case)
+    count = RECON[case]["M"]
+    x, mask = arrays["x"].float(), arrays["mask"] > 0
+    own = mean_absolute(arrays["x_self"].float().flatten(0, 1), x.flatten(0, 1)).view(mask.shape)
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(mean_of_columns(own, mask), arrays["self_l1"].float(), **close)
+    pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
+    cross = torch.stack([mean_absolute(arrays["x_cross"][:, n].float(), x[:, j]) for n, (_, j) in enumerate(pairs)], 1)
+    both = torch.stack([mask[:, i] & mask[:, j] for i, j in pairs], 1)
+    torch.testing.assert_close(mean_of_columns(cross, both), arrays["cross_l1"].float(), **close)
+    latent = (arrays["z"] - arrays["z_again"]).float().abs().sum(2)
+    torch.testing.assert_close(mean_of_columns(latent, mask), arrays["latent"].float(), **close)
+
+
+@pytest.mark.parametrize("encoders", ["conditional", "separate"])
+@pytest.mark.parametrize("present", [PRESENT, torch.ones(3, 3) > 0], ids=["some", "all"])
+def test_terms_are_those_of_the_factors(encoders, present):
+    net = net_of(encoders=encoders)
+    batch = batch_of(net, present)
+    objective = DisentangleObjective(net).eval()
+    found, outputs = objective(batch, "generator")
+    factors = net.factors(batch["image"], present)
+    images = net.split(batch["image"], present)[0]
+    own, cross, latent = {}, {}, {}
+    for b in range(len(present)):
+        for i in range(3):
+            for j in range(3):
+                if present[b, i] and present[b, j]:
+                    drawn = net.decode(factors.anatomy[b, i][None], factors.code[b, j][None])
+                    (own if i == j else cross).setdefault((i, j), []).append((drawn - images[b, j]).abs().mean())
+                    if i == j:
+                        again = net.appearance(drawn, [i]).code[0]
+                        latent.setdefault(i, []).append((again - factors.code[b, i]).abs().sum())
+    for name, groups in {
+        "self_reconstruction": own, "cross_reconstruction": cross, "latent": latent,
+    }.items():  # fmt: skip
+        expected = torch.stack([torch.stack(group).mean() for group in groups.values()]).mean()
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-6)
+    codes = anatomy_signature(factors.anatomy)
+    torch.testing.assert_close(found["subject_margin"], subject_margin(codes, present), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found["modality_margin"], modality_margin(factors.code, present), rtol=1e-4, atol=1e-6)
+    assert list(found) == TERMS
+    assert outputs["pred"].shape == batch["image"].shape
+    assert not outputs["pred"].view(images.shape)[~present].any()
+    assert not outputs["pred"].requires_grad
+
+
+def test_what_is_absent_changes_nothing():
+    net = net_of(background=0.0).train()
+    objective = DisentangleObjective(net)
+    batch = batch_of(net)
+    gradients = []
+    for filling in (0.0, 9.0, float("nan")):
+        image = batch["image"].view(4, 3, 1, 64, 32).clone()
+        image[~PRESENT] = filling
+        objective.zero_grad()
+        net.mean_code.zero_()
+        terms = objective({**batch, "image": image.flatten(1, 2)}, "generator").terms
+        objective.total(terms, "generator").backward()
+        gradients.append({n: p.grad.clone() for n, p in net.named_parameters()} | {"code": net.mean_code.clone()})
+    for other in gradients[1:]:
+        for name, value in gradients[0].items():
+            torch.testing.assert_close(other[name], value)
+
+
+def test_a_modality_absent_in_the_whole_batch_is_left_out():
+    net = net_of()
+    present = torch.tensor([[True, False, True]] * 3)
+    batch = batch_of(net, present)
+    objective = DisentangleObjective(net).eval()
+    terms = objective(batch, "generator").terms
+    one = objective({**batch, "present": torch.tensor([[True, False, False]] * 3)}, "generator").terms
+    assert all(value.isfinite() for value in terms.values())
+    assert one["cross_reconstruction"] == one["subject_margin"] == one["modality_margin"] == 0
+    assert terms["cross_reconstruction"] > 0
+    net.train()
+    before = net.mean_code[1].clone()
+    DisentangleObjective(net).train()(batch, "generator")
+    torch.testing.assert_close(net.mean_code[1], before)
+
+
+def test_mean_codes_follow():
+    net = net_of().train()
+    net.mean_code.zero_()
+    objective = DisentangleObjective(net, momentum=0.25)
+    batch = batch_of(net)
+    objective(batch, "generator")
+    net.eval()
+    code = net.factors(batch["image"], PRESENT).code
+    first = torch.stack([code[PRESENT[:, m], m].mean(0) for m in range(3)])
+    torch.testing.assert_close(net.mean_code, first, rtol=1e-4, atol=1e-5)
+    net.train()
+    shifted = {**batch, "image": batch["image"] * 3 + 1}
+    objective(shifted, "generator")
+    net.eval()
+    code = net.factors(shifted["image"], PRESENT).code
+    second = torch.stack([code[PRESENT[:, m], m].mean(0) for m in range(3)])
+    torch.testing.assert_close(net.mean_code, first + 0.25 * (second - first), rtol=1e-4, atol=1e-5)
+
+
+def test_every_parameter_learns():
+    net = net_of().train()
+    terms = DisentangleObjective(net)(batch_of(net), "generator").terms
+    DisentangleObjective(net).total(terms, "generator").backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_variational():
+    net = net_of(variational=True)
+    objective = DisentangleObjective(net, weights={"generator": {"kl": 0.1}})
+    assert objective(batch_of(net), "generator").terms["kl"] > 0
+    with pytest.raises(ValueError, match="needs a variational network"):
+        DisentangleObjective(net_of(), weights={"generator": {"kl": 0.1}})(batch_of(net), "generator")
+
+
+def test_training_draws_better():
+    net = net_of(background=0.0).train()
+    objective = DisentangleObjective(net)
+    adam = torch.optim.Adam(objective.parameters_of("generator"), 3e-3)
+    batch = batch_of(net)
+    trainer = ObjectiveTrainer("cpu", 15, [batch], objective, {"generator": adam})
+    before = objective(batch, "generator").terms["cross_reconstruction"].item()
+    trainer.run()
+    assert set(trainer.state.metrics) == {f"generator/{name}" for name in [*TERMS, "total"]}
+    assert trainer.state.metrics["generator/cross_reconstruction"] < 0.9 * before
+
+
+def test_messages():
+    net = net_of()
+    with pytest.raises(ValueError, match=r"momentum must lie in \(0, 1\], got 0"):
+        DisentangleObjective(net, momentum=0)
+    with pytest.raises(ValueError, match="has no term 'cross'"):
+        DisentangleObjective(net, weights={"generator": {"cross": 1}})
+    with pytest.raises(ValueError, match=r"batch\['present'\] must be bool"):
+        DisentangleObjective(net)({**batch_of(net), "present": PRESENT.float()}, "generator")
