@@ -16,7 +16,7 @@ from monai_mmseg.evaluation.files import image_stem
 __all__ = ["find_datalist", "inference_items", "read_items", "volume_items"]
 
 _IMAGES = (".nii", ".nii.gz")
-PHANTOM_KINDS = ("abdomen", "cardiac", "cmr", "heart")
+PHANTOM_KINDS = ("abdomen", "brain", "cardiac", "cmr", "heart")
 """Phantoms that a bundle can make, ``monai_mmseg.data.phantom.make_<kind>_phantom``."""
 
 

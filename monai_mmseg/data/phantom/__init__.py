@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from monai_mmseg.data.phantom.abdomen import ABDOMEN_PROTOCOLS, make_abdomen_phantom, make_abdomen_volume
-from monai_mmseg.data.phantom.anatomy import ABDOMEN_LABELS, CARDIAC_LABELS, HEART_LABELS
+from monai_mmseg.data.phantom.anatomy import ABDOMEN_LABELS, CARDIAC_LABELS, HEART_LABELS, TUMOUR_LABELS
 from monai_mmseg.data.phantom.artefacts import ARTEFACTS
+from monai_mmseg.data.phantom.brain import BRAIN_PROTOCOLS, BRAIN_SEQUENCES, make_brain_phantom, make_brain_volumes
+from monai_mmseg.data.phantom.brain_tables import BRAIN_TABLES, BRAIN_TISSUES
 from monai_mmseg.data.phantom.cardiac import CARDIAC_PROTOCOLS, make_cardiac_phantom, make_cardiac_volume
 from monai_mmseg.data.phantom.cmr import CMR_PROTOCOLS, make_cmr_phantom, make_cmr_volume
 from monai_mmseg.data.phantom.ct import acquire_ct
@@ -24,6 +26,10 @@ __all__ = [
     "ABDOMEN_PROTOCOLS",
     "ABDOMEN_TABLES",
     "ARTEFACTS",
+    "BRAIN_PROTOCOLS",
+    "BRAIN_SEQUENCES",
+    "BRAIN_TABLES",
+    "BRAIN_TISSUES",
     "CARDIAC_LABELS",
     "CARDIAC_PROTOCOLS",
     "CARDIAC_TABLES",
@@ -33,6 +39,7 @@ __all__ = [
     "HEART_TABLES",
     "HEART_TISSUES",
     "OUTLIERS",
+    "TUMOUR_LABELS",
     "Grid",
     "Motion",
     "MotionModel",
@@ -46,6 +53,8 @@ __all__ = [
     "inverse_table",
     "make_abdomen_phantom",
     "make_abdomen_volume",
+    "make_brain_phantom",
+    "make_brain_volumes",
     "make_cardiac_phantom",
     "make_cardiac_volume",
     "make_cmr_phantom",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from monai_mmseg.data.phantom.grid import Grid
 from monai_mmseg.data.phantom.motion import Motion
 
-__all__ = ["Anatomy", "Rendering", "acquire", "bias_field", "render", "rician", "smooth_noise"]
+__all__ = ["Anatomy", "Rendering", "acquire", "bias_field", "blur", "render", "rician", "smooth_noise"]
 
 SUBDIVIDE = (2, 2, 3)
 """Points in each voxel along the three axes; slices are thick, so they get more."""
@@ -41,7 +42,7 @@ class Anatomy(Protocol):
 class Rendering(NamedTuple):
     """Noise-free volume and its label, both on the grid asked for."""
 
-    signal: NDArray[np.float32]  # (X, Y, Z)
+    signal: NDArray[np.float32]  # (X, Y, Z), or (S, X, Y, Z) for several sequences
     label: NDArray[np.uint8]  # (X, Y, Z)
 
 
@@ -59,13 +60,14 @@ def render(
         anatomy: the subject at rest.
         grid: voxels of the volume.
         motion: where the organs are during the acquisition.
-        intensities: signal of each tissue, shape ``(tissues,)``.
+        intensities: signal of each tissue, shape ``(tissues,)``, or ``(S, tissues)`` for several sequences at once.
         subdivide: points in each voxel along the three axes.
 
     Returns:
         Signal with partial volume, and the label that most points of the voxel carry.
     """
-    signal = np.empty(grid.shape, np.float32)
+    sequences = intensities.shape[:-1]
+    signal = np.empty((*sequences, *grid.shape), np.float32)
     label = np.empty(grid.shape, np.uint8)
     a, b, c = subdivide
     blocks = (c, grid.shape[0], a, grid.shape[1], b)
@@ -73,7 +75,7 @@ def render(
         planes = [grid.plane(index, (s + 0.5) / c - 0.5, (a, b)) for s in range(c)]
         moved = np.stack([motion.pull_back(p, index) for p in planes], axis=1)
         tissue, part = anatomy.classify(moved, np.stack([p.points() for p in planes], axis=1))
-        signal[..., index] = intensities[tissue].reshape(blocks).mean(axis=(0, 2, 4))
+        signal[..., index] = intensities[..., tissue].reshape(*sequences, *blocks).mean(axis=(-5, -3, -1))
         votes = [(part == k).reshape(blocks).sum(axis=(0, 2, 4)) for k in range(anatomy.num_labels)]
         label[..., index] = np.argmax(votes, axis=0)
     return Rendering(signal, label)
@@ -95,6 +97,25 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], width: float)
     spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32), axes=(0, 1)) * window
     noise = np.fft.irfft2(spectrum, s=shape[:2], axes=(0, 1))
     return np.asarray(noise / noise.std(), dtype=np.float32)
+
+
+def blur(signal: NDArray[np.float32], widths: Sequence[float]) -> NDArray[np.float32]:
+    """Signal as a scanner of low resolution sees it: convolved with a Gaussian, the volume taken as periodic.
+
+    Args:
+        signal: noise-free volume.
+        widths: standard deviation in voxels along each axis.
+
+    Returns:
+        Volume of the same shape, never negative where ``signal`` is not.
+    """
+    axes = [np.fft.fftfreq(n) for n in signal.shape[:-1]] + [np.fft.rfftfreq(signal.shape[-1])]
+    window = np.ones((1,) * signal.ndim)
+    for axis, (frequency, width) in enumerate(zip(axes, widths, strict=True)):
+        shape = [-1 if other == axis else 1 for other in range(signal.ndim)]
+        window = window * np.exp(-2 * np.square(np.pi * width * frequency)).reshape(shape)
+    blurred = np.fft.irfftn(np.fft.rfftn(signal) * window, s=signal.shape, axes=range(signal.ndim))
+    return np.maximum(blurred, 0).astype(np.float32)
 
 
 def bias_field(rng: np.random.Generator, shape: tuple[int, ...], *, strength: float = 0.25) -> NDArray[np.float32]:
