@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
+import torch
 
 from monai_mmseg.data.phantom import make_heart_phantom
 
@@ -22,6 +23,15 @@ def _make(folder: Path, **arguments) -> Path:
         middle = volume.slicer[:, :, first : first + KEPT_SLICES]
         nib.save(nib.Nifti1Image(middle.get_fdata().astype(volume.get_data_dtype()), middle.affine), path)
     return folder
+
+
+@pytest.fixture(scope="module")
+def on_the_cpu():
+    """Small networks, and numbers that are compared: a GPU would give others."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(torch.cuda, "is_available", lambda: False)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,18 @@ from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.objectives import UMMKDObjective
 from tests.bundles.dafnet_runs import read, turned, write
-from tests.bundles.ummkd_runs import ABDOMEN, HEART, TRAINING, Bundle, run, shell
+from tests.bundles.ummkd_runs import (
+    ABDOMEN,
+    HEART,
+    TRAINING,
+    Bundle,
+    causes,
+    make_data,
+    run,
+    same_place,
+    shapes,
+    shell,
+)
 from tests.synthetic_volumes import rotation
 
 BUNDLES = [HEART, ABDOMEN]
@@ -28,13 +39,7 @@ EACH_SETTING = [pytest.param(b, s, id=f"{b.name}-{s}") for b in BUNDLES for s in
 MODALITIES = ("ct", "mr")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _on_the_cpu():
-    """Small networks, and numbers that are compared: a GPU would give others."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(torch.cuda, "is_available", lambda: False)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +49,7 @@ def data(tmp_path_factory):
 
     def get(bundle):
         if bundle.name not in made:
-            folder = tmp_path_factory.mktemp(bundle.phantom) / "data"
-            make = getattr(monai_mmseg.data.phantom, f"make_{bundle.phantom}_phantom")
-            numbers = {"subjects": {"ct": 3, "mr": 3}, "test_subjects": {"ct": 1, "mr": 1}}
-            make(folder, **numbers, folds=2, size=32, seed=0)
-            made[bundle.name] = folder
+            made[bundle.name] = make_data(bundle, tmp_path_factory.mktemp(bundle.phantom) / "data", MODALITIES)
         return made[bundle.name]
 
     return get
@@ -66,17 +67,6 @@ def trained(data, tmp_path_factory):
         return runs[bundle.name]
 
     return get
-
-
-def shapes(network):
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
-
-
-def causes(error):
-    text = ""
-    while error is not None:
-        text, error = f"{text}\n{error}", error.__cause__ or error.__context__
-    return text
 
 
 # ---- settings
@@ -259,13 +249,6 @@ def test_an_item_without_a_label(bundle, data, tmp_path):
         bundle.train(tmp_path / "none", write(tmp_path / "data", content, data(bundle)))
     assert "no item of 'training' is left" in causes(error.value)
     assert "with_label=True" in causes(error.value)
-
-
-def same_place(volume, image):
-    assert volume.shape == image.shape
-    assert volume.get_data_dtype() == np.uint8
-    np.testing.assert_allclose(volume.affine, image.affine, atol=1e-3)
-    assert set(np.unique(volume.get_fdata())) <= set(range(5))
 
 
 def saved(bundle, trained):

@@ -7,12 +7,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from monai.bundle import ConfigParser, ConfigWorkflow
+from torch import nn
+
+import monai_mmseg.data.phantom
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
@@ -94,6 +99,34 @@ def shell(*words: str, cwd: Path) -> tuple[int, str]:
         [sys.executable, *words], cwd=cwd, env={**os.environ, **own}, capture_output=True, text=True, timeout=600
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def make_data(bundle: Bundle, folder: Path, modalities: Sequence[str]) -> Path:
+    """The bundle's phantom: one patient of each modality in each of two folds, one for testing."""
+    make = getattr(monai_mmseg.data.phantom, f"make_{bundle.phantom}_phantom")
+    numbers = {"subjects": dict.fromkeys(modalities, 3), "test_subjects": dict.fromkeys(modalities, 1)}
+    make(folder, **numbers, folds=2, size=32, seed=0)
+    return folder
+
+
+def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def causes(error: BaseException | None) -> str:
+    """Messages of an error and of all that it came from."""
+    text = ""
+    while error is not None:
+        text, error = f"{text}\n{error}", error.__cause__ or error.__context__
+    return text
+
+
+def same_place(volume: nib.Nifti1Image, image: nib.Nifti1Image, classes: int = 5) -> None:
+    """The volume holds labels on the grid of the image."""
+    assert volume.shape == image.shape
+    assert volume.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(volume.affine, image.affine, atol=1e-3)
+    assert set(np.unique(volume.get_fdata())) <= set(range(classes))
 
 
 def run(workflow: ConfigWorkflow) -> ConfigWorkflow:

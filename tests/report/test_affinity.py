@@ -47,6 +47,32 @@ def test_figures_and_matrices(tmp_path):
     assert found["0 - 2"].rows.tolist() == [4, 2]
 
 
+def test_windows_of_a_3d_network(tmp_path):
+    """Half-overlapping windows; the one with most foreground of each volume is what the network gets."""
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.Conv3d(4, 3, 2, stride=2))
+    samples = [sample("lge", depth=6), sample("bssfp", depth=9)]
+    samples[1]["label"][..., :6] = 0  # what is left of it: the window of slices 4 to 7
+    with RunRecorder(tmp_path, "trial") as recorder:
+        found = describe_affinities(
+            recorder,
+            plain,
+            samples,
+            layer_pairs=[("0", "1")],
+            modalities=MODALITIES,
+            labels=LABELS,
+            spatial_size=(12, 12, 4),
+            per_volume=1,
+        )["0 - 1"]
+    assert {path.name for path in (tmp_path / "figures").glob("*.png")} == {"affinity_0.png", "class_features.png"}
+    window = slice(4, 8)
+    with FeatureTaps(plain, ["0", "1"]) as taps, torch.no_grad():
+        plain(samples[1]["image"][None, ..., window])
+    expected = class_affinities([taps["0"]], [taps["1"]], [samples[1]["label"][None, ..., window]], 3, size_norm="none")
+    torch.testing.assert_close(found.matrices[1], expected.matrices[0])
+    assert found.rows.tolist() == [1, 1]
+
+
 def test_nothing_to_show(tmp_path):
     with RunRecorder(tmp_path, "trial") as recorder:
         found = describe_affinities(

@@ -151,7 +151,8 @@ def _find(network: nn.Module, name: str) -> nn.Module:
         prefix += wrapper + "."
     if name and prefix + name in modules:
         return modules[prefix + name]
-    known = [key for key in modules if key]
-    close = difflib.get_close_matches(name, known, n=3) or difflib.get_close_matches(prefix + name, known, n=3)
+    # as one would write them: without what a wrapper added
+    known = [key.removeprefix(prefix) for key in modules if key and key + "." != prefix]
+    close = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {known[:20]}."
     raise ValueError(f"the network has no module {name!r}: {hint}")
