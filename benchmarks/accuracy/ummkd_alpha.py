@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.ummkd_phantom import PHANTOM_SEED, RESULTS, STUDIES, Cell, cells, prepare, run_cell
-from benchmarks.accuracy.ummkd_summary import MODALITIES, by_method, subjects_of, values
+from benchmarks.accuracy.ummkd_summary import MODALITIES, by_method
+from benchmarks.accuracy.unpaired_cells import subjects_of, values
 from benchmarks.cells import in_lanes, overrides_of, read_json, sd_over, table_lines, write_json
 from benchmarks.runs import ROOT
 from monai_mmseg.visualize import save_figure, weight_boxes_figure

@@ -24,20 +24,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from monai.bundle import ConfigParser
-
-from benchmarks.accuracy.ummkd_summary import MEASURES, draw, markdown, summarise
+from benchmarks.accuracy.ummkd_summary import draw, markdown, summarise
+from benchmarks.accuracy.unpaired_cells import keep_cell
 from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
-from benchmarks.runs import ROOT, Run, train_and_evaluate
+from benchmarks.runs import ROOT, Run
 from monai_mmseg.data.phantom import OUTLIERS, make_abdomen_phantom, make_cardiac_phantom
-from monai_mmseg.evaluation import EvaluationTable
-from monai_mmseg.evaluation.knowledge import read_knowledge
 
 RESULTS = ROOT / "benchmarks" / "results" / "ummkd_phantom"
 PHANTOM_SEED = 41
@@ -99,69 +93,21 @@ def prepare(work: Path, dims: int, phantom_seed: int) -> Path:
     return folder
 
 
-def scores(table: EvaluationTable) -> dict[str, dict[str, Any]]:
-    """Per subject: its modality, whether it is an outlier, and the measures of each class."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in table:
-        one = found.setdefault(
-            row.subject, {"modality": row.modality, "outlier": "outlier" in row.subject, "classes": {}}
-        )
-        measures = {measure: round(float(getattr(row, measure)), 4) for measure in MEASURES}
-        one["classes"][row.name] = {**measures, "missed": row.missed}
-    return found
-
-
-@cache
-def parameters(bundle: str, overlays: tuple[str, ...]) -> int:
-    """Trainable parameters of a setting, without memory for them."""
-    parser = ConfigParser()
-    parser.read_config([ROOT / "bundles" / bundle / "configs" / f"{name}.json" for name in ("train", *overlays)])
-    with torch.device("meta"):
-        network = parser.get_parsed_content("network_def")
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-
-
-def distillation(run_dir: Path) -> dict[str, list[float]]:
-    """Distillation loss on the validation subjects over the epochs; empty where there is one modality."""
-    path = run_dir / "knowledge.npz"
-    if not path.is_file():
-        return {}
-    history = read_knowledge(path)
-    there = np.isfinite(history.loss)
-    return (
-        {"epochs": history.epochs[there].tolist(), "loss": history.loss[there].round(5).tolist()} if there.any() else {}
-    )
-
-
 def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]) -> None:
     """Train and evaluate one cell, and write its JSON."""
-    target = results / f"{cell.name}.json"
-    if target.is_file():
-        return
     study = STUDIES[cell.dims]
     run = Run(cell.setting, cell.overlays, {"seed": cell.seed, **study.overrides})
     data = work / f"{cell.dims}d" / "data"
-    result = train_and_evaluate(run, work / cell.name, data, bundle=study.bundle, overrides=overrides)
-    found = scores(result.table)
-    content = {
-        **cell._asdict(),
-        "overrides": {**run.overrides, **overrides},
-        "seconds": result.seconds,
-        "parameters": parameters(study.bundle, cell.overlays),
-        "parameters_at_paper_size": parameters(study.bundle, tuple(o for o in cell.overlays if o != "demo")),
-        "distillation": distillation(result.folder),
-        "scores": found,
-    }
-    write_json(target, content)
-    (result.folder / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
-    dice = {m: np.mean([c["dice"] for c in _classes(found, m)]) for m in SUBJECTS if list(_classes(found, m))}
-    means = ", ".join(f"{modality} {value:.3f}" for modality, value in dice.items())
-    print(f"{cell.name}: {means} ({result.seconds:.0f} s)", flush=True)
-
-
-def _classes(found: Mapping[str, Mapping[str, Any]], modality: str) -> list[Mapping[str, float]]:
-    usual = [one for one in found.values() if one["modality"] == modality and not one["outlier"]]
-    return [measures for one in usual for measures in one["classes"].values()]
+    keep_cell(
+        cell.name,
+        cell._asdict(),
+        run,
+        bundle=study.bundle,
+        data=data,
+        work=work,
+        results=results,
+        overrides=overrides,
+    )
 
 
 def finished(results: Path) -> list[dict[str, Any]]:

@@ -4,24 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.cells import paired_tests, sd_over, table_lines, with_holm
+from benchmarks.accuracy.unpaired_cells import (
+    Cells,
+    class_tables,
+    draw_dice,
+    join_methods,
+    mean_of,
+    part,
+    subjects_of,
+    values,
+    verdict,
+)
+from benchmarks.cells import paired_tests, table_lines, with_holm
 from monai_mmseg.metrics import bootstrap_interval
 
-MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
 METHODS = ("individual", "joint", "joint_kd", "y_shaped", "x_shaped", "chilopod", "ours")
 CLAIMS = (("ours", "chilopod"), ("chilopod", "joint"), ("ours", "individual"))  # the first is not the worse one
 OTHERS = (("ours", "joint"), ("ours", "joint_kd"), ("ours", "y_shaped"), ("ours", "x_shaped"))
 MODALITIES, BOTH = ("ct", "mr"), "ct and mr"
-LEVEL = 0.05
-
-Cells = Sequence[Mapping[str, Any]]
 
 
 def summarise(cells: Cells) -> dict[str, Any]:
@@ -33,43 +39,7 @@ def summarise(cells: Cells) -> dict[str, Any]:
 
 def by_method(cells: Cells) -> dict[str, list[dict[str, Any]]]:
     """Method to one entry a seed: the two individual networks are one method, and count where both are there."""
-    settings: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for cell in cells:
-        settings.setdefault(cell["setting"], {})[cell["seed"]] = cell
-    pair = [settings.get(f"individual_{modality}", {}) for modality in MODALITIES]
-    methods: dict[str, list[dict[str, Any]]] = {"individual": []}
-    for seed in sorted(set(pair[0]) & set(pair[1])):
-        parts = [one[seed] for one in pair]
-        added = {key: sum(p[key] for p in parts) for key in ("seconds", "parameters", "parameters_at_paper_size")}
-        joined = {subject: one for part in parts for subject, one in part["scores"].items()}
-        methods["individual"].append({"seed": seed, **added, "distillation": {}, "scores": joined})
-    for name in METHODS[1:]:
-        methods[name] = [dict(settings[name][seed]) for seed in sorted(settings.get(name, {}))]
-    return {name: found for name, found in methods.items() if found}
-
-
-def values(
-    found: Cells, subjects: Sequence[str], measure: str = "dice", only: str | None = None
-) -> NDArray[np.float64]:
-    """One number a seed and subject, the mean over the classes or that of one class: shape (seeds, subjects)."""
-    return np.array(
-        [
-            [
-                np.mean([one[measure] for name, one in cell["scores"][s]["classes"].items() if only in (None, name)])
-                for s in subjects
-            ]
-            for cell in found
-        ]
-    )
-
-
-def subjects_of(cell: Mapping[str, Any], modality: str | None = None, *, outlier: bool = False) -> list[str]:
-    """Subjects of a modality (of both), outliers or the others."""
-    return [
-        subject
-        for subject, one in sorted(cell["scores"].items())
-        if one["outlier"] == outlier and modality in (None, one["modality"])
-    ]
+    return join_methods(cells, METHODS, "individual", [f"individual_{modality}" for modality in MODALITIES])
 
 
 def _study(cells: Cells) -> dict[str, Any]:
@@ -93,40 +63,11 @@ def _line(found: Cells) -> dict[str, Any]:
     line["distillation"] = _distillation(found)
     for modality in MODALITIES:
         usual, odd = subjects_of(found[0], modality), subjects_of(found[0], modality, outlier=True)
-        line[modality] = _part(found, usual)
-        line[f"{modality} outliers"] = _part(found, odd)
-        line[f"{modality} with outliers"] = _part(found, usual + odd)
-    each = np.mean([line[modality]["dice_per_seed"] for modality in MODALITIES], axis=0)
-    line["mean"] = {
-        **{m: float(np.mean([line[modality][m] for modality in MODALITIES])) for m in MEASURES},
-        "sd_over_seeds": sd_over(each),
-        "dice_per_seed": [round(float(x), 4) for x in each],
-    }
+        line[modality] = part(found, usual)
+        line[f"{modality} outliers"] = part(found, odd)
+        line[f"{modality} with outliers"] = part(found, usual + odd)
+    line["mean"] = mean_of(line, MODALITIES)
     return line
-
-
-def _part(found: Cells, subjects: Sequence[str]) -> dict[str, Any]:
-    if not subjects:
-        return {}
-    dice = values(found, subjects)
-    names = list(found[0]["scores"][subjects[0]]["classes"])
-    missed = sum(one["missed"] for c in found for s in subjects for one in c["scores"][s]["classes"].values())
-    return {
-        **{measure: float(values(found, subjects, measure).mean()) for measure in MEASURES},
-        "sd_over_seeds": sd_over(dice.mean(1)),
-        "sd_over_subjects": sd_over(dice.mean(0)),
-        "hausdorff95_sd_over_seeds": sd_over(values(found, subjects, "hausdorff95").mean(1)),
-        "dice_per_seed": [round(float(x), 4) for x in dice.mean(1)],
-        "missed": int(missed),
-        "organs": len(found) * len(subjects) * len(names),
-        "classes": {
-            name: {
-                **{measure: float(values(found, subjects, measure, name).mean()) for measure in MEASURES},
-                "dice_sd_over_seeds": sd_over(values(found, subjects, "dice", name).mean(1)),
-            }
-            for name in names
-        },
-    }
 
 
 def _distillation(found: Cells) -> list[float]:
@@ -144,14 +85,6 @@ def _tests(methods: Mapping[str, Cells], measure: str) -> list[dict[str, Any]]:
         }
         tests += paired_tests(compared, (*CLAIMS, *OTHERS) if scope == BOTH else CLAIMS, scope=scope)
     return [{**test, "verdict": verdict(test, higher=measure == "dice")} for test in with_holm(tests)]
-
-
-def verdict(test: Mapping[str, Any], *, higher: bool) -> str:
-    """Whether the first method is better, in words."""
-    better = (test["difference"] > 0) == higher and test["difference"] != 0
-    if test["p_holm"] < LEVEL:
-        return "better" if better else "worse"
-    return "better in the mean, could be chance" if better else "not better"
 
 
 def _gains(methods: Mapping[str, Cells]) -> dict[str, dict[str, float]]:
@@ -185,14 +118,7 @@ def _tables(study: Mapping[str, Any]) -> list[str]:
     lines = study["lines"]
     rows += table_lines([*head, "seconds", "KD, validation"], [_overview(name, line) for name, line in lines.items()])
     for modality in MODALITIES:
-        names = list(next(iter(lines.values()))[modality]["classes"])
-        heads = ["method", *(f"{name}: Dice, HD95" for name in names)]
-        body = []
-        for method, line in lines.items():
-            classes = line[modality]["classes"].values()
-            body.append(
-                [method, *(f"{c['dice']:.3f} ± {c['dice_sd_over_seeds']:.3f}, {c['hausdorff95']:.1f}" for c in classes)]
-            )
+        heads, body = class_tables(lines, modality)
         rows += ["", f"Each class of {modality.upper()}:", "", *table_lines(heads, body)]
     if any(odd.values()):
         rows += ["", f"Outliers: {odd['ct']} CT and {odd['mr']} MR with artefacts, and all subjects with them:", ""]
@@ -232,33 +158,14 @@ def _outlier(line: Mapping[str, Any], modality: str) -> list[str]:
 
 
 def draw(summary: Mapping[str, Any], path: Path) -> None:
-    """Dice of every method and modality: a line at the mean, a dot a seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    studies = {dims: study for dims, study in summary["dims"].items() if study["lines"]}
-    if not studies:
-        return
-    figure, panels = plt.subplots(
-        len(studies), 2, figsize=(8, 2.6 * len(studies) + 0.4), layout="constrained", squeeze=False, sharey="row"
-    )
-    for row, (dims, study) in zip(panels, studies.items(), strict=True):
-        names = list(study["lines"])
-        for axes, modality in zip(row, MODALITIES, strict=True):
-            for y, name in enumerate(names):
-                one = study["lines"][name][modality]
-                color = "#D55E00" if name == "ours" else "#1f3b57"
-                axes.plot([one["dice"]] * 2, [y - 0.3, y + 0.3], color=color, lw=2.5)
-                axes.plot(one["dice_per_seed"], [y] * len(one["dice_per_seed"]), "o", color=color, ms=4, alpha=0.6)
-            axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-            axes.set_title(f"{dims}D, {modality.upper()}, {study['subjects'][modality]} test subjects", fontsize=10)
-            axes.grid(axis="x", color="#dddddd", lw=0.6)
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
-        row[0].invert_yaxis()
-    for axes in panels[-1]:
-        axes.set_xlabel("Dice, mean of the classes (line: mean; dots: seeds)", fontsize=9)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    """Dice of every method and modality."""
+    rows = []
+    for dims, study in summary["dims"].items():
+        panels = {}
+        for modality in MODALITIES:
+            title = f"{dims}D, {modality.upper()}, {study['subjects'][modality]} test subjects"
+            panels[title] = {name: line[modality] for name, line in study["lines"].items()}
+        if study["lines"]:
+            rows.append(panels)
+    if rows:
+        draw_dice(rows, path, ours="ours")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.accuracy import ummkd_alpha
-from benchmarks.accuracy.ummkd_phantom import SETTINGS, STUDIES, cells, parameters
-from benchmarks.accuracy.ummkd_summary import by_method, draw, markdown, summarise, verdict
+from benchmarks.accuracy.ummkd_phantom import SETTINGS, STUDIES, cells
+from benchmarks.accuracy.ummkd_summary import by_method, draw, markdown, summarise
+from benchmarks.accuracy.unpaired_cells import parameters, verdict
 
 SUBJECTS, CLASSES = 6, ("liver", "spleen")
 LEVELS = {"joint": 0.5, "joint_kd": 0.55, "y_shaped": 0.6, "x_shaped": 0.62, "chilopod": 0.65, "ours": 0.7}
