@@ -408,8 +408,15 @@ def test_misspelt_names_name_what_is_close(bundle, key, meant, tmp_path):
     ("names", "kind"), [(("inference", "demo_inference"), "infer"), (("train", "demo", "evaluate"), "train")]
 )
 def test_without_weights_nothing_is_read(bundle, names, kind, tmp_path, monkeypatch):
-    workflow = bundle.load(names, kind, tmp_path, tmp_path / "nowhere")
-    words = ["x/monai/bundle/__main__.py", "run", "--config_file", str(bundle.files(*names)), "--dataset_dir", "no"]
+    workflow = bundle.load(names, kind, tmp_path, tmp_path / "nowhere")  # codespell:ignore
+    words = [
+        "x/monai/bundle/__main__.py",
+        "run",
+        "--config_file",
+        str(bundle.files(*names)),
+        "--dataset_dir",
+        "no",
+    ]  # codespell:ignore
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match=r"models/model\.pt are missing"):
         workflow.initialize()
