@@ -391,8 +391,8 @@ def test_bad_settings_are_named(overrides, message, data, tmp_path):
         ("trainer#max_epoch", "'train#trainer#max_epochs'"),
         ("train#trainer#max_epoch", "'max_epochs'"),
         ("kd_wieght", "'kd_weight'"),
-        ("objective_def#temprature", "'temperature'"),
-        ("network_def#seperate", "'separate'"),
+        ("objective_def#temprature", "'temperature'"),  # codespell:ignore
+        ("network_def#seperate", "'separate'"),  # codespell:ignore
         ("backbone#feature", "'features'"),
     ],
 )
@@ -408,7 +408,7 @@ def test_misspelt_names_name_what_is_close(bundle, key, meant, tmp_path):
     ("names", "kind"), [(("inference", "demo_inference"), "infer"), (("train", "demo", "evaluate"), "train")]
 )
 def test_without_weights_nothing_is_read(bundle, names, kind, tmp_path, monkeypatch):
-    workflow = bundle.load(names, kind, tmp_path, tmp_path / "nowhere")  # codespell:ignore
+    workflow = bundle.load(names, kind, tmp_path, tmp_path / "nowhere")
     words = [
         "x/monai/bundle/__main__.py",
         "run",
@@ -416,7 +416,7 @@ def test_without_weights_nothing_is_read(bundle, names, kind, tmp_path, monkeypa
         str(bundle.files(*names)),
         "--dataset_dir",
         "no",
-    ]  # codespell:ignore
+    ]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match=r"models/model\.pt are missing"):
         workflow.initialize()
