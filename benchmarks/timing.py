@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import platform
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs import ROOT
 from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.objectives import Objective
 
@@ -94,6 +97,12 @@ def peak_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peak_memory_of(module: str, *words: str) -> float:
+    """MB at most of a process of its own: a module of the benchmarks that ends with printing them."""
+    done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
 
 
 def machine(device: torch.device) -> dict[str, Any]:

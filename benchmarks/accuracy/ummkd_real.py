@@ -160,31 +160,32 @@ def held_out(path: Path, slabs: Slabs) -> Any:
     return values[:, :, order]
 
 
-def dice(study: Study, work: Path) -> dict[str, dict[str, float]]:
+def dice(study: Study, work: Path, name: str = "ours") -> dict[str, dict[str, float]]:
     """Dice of each class on the held-out slices."""
     found = {}
     for modality, volume in study.volumes.items():
-        prediction, label = (held_out(path, volume.held_out).round().astype(int) for path in files(work, modality)[1:])
-        about = {"method": "ours", "modality": modality, "subject": modality, "spacing": (1.0, 1.0, 1.0)}
+        prediction, label = (
+            held_out(path, volume.held_out).round().astype(int) for path in files(work, modality, name)[1:]
+        )
+        about = {"method": name, "modality": modality, "subject": modality, "spacing": (1.0, 1.0, 1.0)}
         rows = score_rows(prediction, label, labels=study.labels, **about)
         found[modality] = {row.name: row.dice for row in rows if not row.empty}
     return found
 
 
-def files(work: Path, modality: str) -> tuple[Path, Path, Path]:
-    """Image, prediction and label of a whole volume."""
+def files(work: Path, modality: str, name: str = "ours") -> tuple[Path, Path, Path]:
+    """Image, prediction of a method and label of a whole volume."""
     data = work / "data"
-    predicted = sorted((work / "ours" / "predictions").glob(f"{modality}_whole*.nii.gz"))
+    predicted = sorted((work / name / "predictions").glob(f"{modality}_whole*.nii.gz"))
     return data / f"{modality}_whole.nii.gz", predicted[0], data / f"{modality}_whole_label.nii.gz"
 
 
-def run_study(study: Study, work: Path) -> dict[str, Any]:
-    """Train what is missing and evaluate."""
+def run_study(study: Study, work: Path, run: Run, bundle: str) -> dict[str, Any]:
+    """Train what is missing and evaluate; the data lie beside the folders of the runs."""
     data = write_data(study, work / "data")
     overrides = {"labels": {str(k): v for k, v in study.labels.items()}, **TRAINING, **study.overrides}
-    overrides["ct_window"] = list(study.window)
-    run = Run("ours", ("settings/ours", "demo"))
-    result = train_and_evaluate(run, work / "ours", data, bundle="ummkd_3d", overrides=overrides, echo=True)
+    result = train_and_evaluate(run, work / run.name, data, bundle=bundle, overrides=overrides, echo=True)
+    overrides = {**run.overrides, **overrides}
     return {
         "slices": {
             modality: {part: sum(end - first for first, end in getattr(volume, part)) for part in ("train", "held_out")}
@@ -192,7 +193,7 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
         },
         "overrides": overrides,
         "seconds": result.seconds,
-        "dice_held_out": dice(study, work),
+        "dice_held_out": dice(study, work, run.name),
         "dice_whole": whole(result.table),
     }
 
@@ -223,11 +224,11 @@ def markdown(results: Mapping[str, Any]) -> str:
 PARTS = {"dice_held_out": "Dice, held-out slices", "dice_whole": "Dice, whole volume"}
 
 
-def draw(study: Study, work: Path, path: Path) -> None:
+def draw(study: Study, work: Path, path: Path, name: str = "ours") -> None:
     """Held-out slices of CT and MR with prediction and label."""
     cases = []
     for modality, volume in study.volumes.items():
-        image, prediction, label = (held_out(file, volume.held_out) for file in files(work, modality))
+        image, prediction, label = (held_out(file, volume.held_out) for file in files(work, modality, name))
         if modality == "ct":
             image = image.clip(*study.window)
         title = f"{modality.upper()}: held-out axial slices"
@@ -246,7 +247,8 @@ def main() -> None:
     results = read_json(path) if path.is_file() else {}
     for name in arguments.studies:
         work = arguments.work / name
-        results[name] = run_study(STUDIES[name], work)
+        run = Run("ours", ("settings/ours", "demo"), {"ct_window": list(STUDIES[name].window)})
+        results[name] = run_study(STUDIES[name], work, run, "ummkd_3d")
         draw(STUDIES[name], work, RESULTS / f"ummkd_real_{name}.jpg")
         write_json(path, results)
         path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")

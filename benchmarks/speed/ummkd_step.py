@@ -21,8 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.cells import write_json
 from benchmarks.runs import ROOT
-from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, ratios, timer
+from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
 from monai_mmseg.losses import KnowledgeDistillationLoss
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet, share_network
 from monai_mmseg.objectives import UMMKDObjective
@@ -104,10 +102,8 @@ def make_distillation(dims: int, size: int, device: torch.device) -> Callable[[]
 
 def memory_of(variant: str, arguments: argparse.Namespace, dims: int, size: int) -> float:
     """Peak memory in MB of a process that makes two steps of a variant."""
-    line = [sys.executable, "-m", "benchmarks.speed.ummkd_step", "--memory-of", variant, "--dims", str(dims)]
-    line += ["--size", str(size), "--width", str(arguments.width), "--device", arguments.device]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    words = ["--memory-of", variant, "--dims", str(dims), "--size", str(size), "--width", str(arguments.width)]
+    return peak_memory_of("benchmarks.speed.ummkd_step", *words, "--device", arguments.device)
 
 
 def compare(dims: int, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
