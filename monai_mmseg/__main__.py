@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "data merge": "monai_mmseg.data.commands:merge",
     "data phantom": "monai_mmseg.data.commands:phantom",
     "data phantom abdomen": "monai_mmseg.data.phantom.commands:abdomen",
+    "data phantom brain": "monai_mmseg.data.phantom.commands:brain",
     "data phantom cardiac": "monai_mmseg.data.phantom.commands:cardiac",
     "data phantom cmr": "monai_mmseg.data.phantom.commands:cmr",
     "data split": "monai_mmseg.data.commands:split",

@@ -106,8 +106,9 @@ def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistRep
 
     Errors: wrong form, missing or unreadable file, 4D image, affine that cannot be inverted, NaN or infinite or
     constant image, label on another grid than its image, label value that is not declared, one subject in two folds or
-    sections, two images of one modality of a subject, one file named twice. Warnings: a label without foreground,
-    modalities of a subject that do not meet in the scanner. For information: subjects and slices that lack a modality.
+    sections, two images of one modality of a subject, one file named twice (modalities of a subject may share a label).
+    Warnings: a label without foreground, modalities of a subject that do not meet in the scanner. For information:
+    subjects and slices that lack a modality.
 
     Args:
         path: JSON file.
@@ -160,7 +161,9 @@ def _check_subjects(entries: Sequence[tuple[str, str, Mapping[str, Any]]], repor
     for (subject, modality), count in Counter((i["subject"], i["modality"]) for _, _, i in entries).items():
         if count > 1:
             report.errors.append(f"subject {subject!r} has {count} images of modality {modality!r}")
-    files = Counter(item[key] for _, _, item in entries for key in ("image", "label") if item.get(key))
+    # sequences that lie on one grid share one label file, as those of a BraTS subject do
+    labels = {(item["subject"], item["label"]) for _, _, item in entries if item.get("label")}
+    files = Counter([*(item["image"] for _, _, item in entries), *(label for _, label in labels)])
     report.errors += [f"{name} is named {count} times" for name, count in files.items() if count > 1]
     for subject, have in owned.items():
         if lacking := [name for name in report.modalities if name not in have]:

@@ -119,7 +119,7 @@ def phantom(
     """Make subjects with known labels and write volumes and a datalist.
 
     Args:
-        kind: what to make: heart; abdomen, cardiac and cmr are commands of their own.
+        kind: what to make: heart; abdomen, brain, cardiac and cmr are commands of their own.
         out: folder to write.
         modalities: which images each subject has.
         subjects: how many.
@@ -133,7 +133,7 @@ def phantom(
     from monai_mmseg.data.phantom import make_heart_phantom
 
     if kind != "heart":
-        raise ValueError(f"there is no phantom {kind!r}; there are 'abdomen', 'cardiac', 'cmr' and 'heart'.")
+        raise ValueError(f"there is no phantom {kind!r}; there are 'abdomen', 'brain', 'cardiac', 'cmr' and 'heart'.")
     written = make_heart_phantom(
         out,
         modalities=[str(name) for name in modalities],

@@ -101,6 +101,18 @@ def test_every_broken_item_is_named_in_one_run(study):
     assert "subject 'p2' has no lge" in report.notes
 
 
+def test_modalities_of_a_subject_may_share_a_label(study):
+    content = json.loads(study.read_text(encoding="utf-8"))
+    first, second = content["training"][:2]
+    assert first["subject"] == second["subject"]
+    first["label"] = second["label"]
+    study.write_text(json.dumps(content), encoding="utf-8")
+    assert not any("is named" in one for one in check_datalist(study).errors)
+    content["training"][2]["label"] = second["label"]  # another subject's
+    study.write_text(json.dumps(content), encoding="utf-8")
+    assert any("is named 2 times" in one for one in check_datalist(study).errors)
+
+
 def test_label_values_must_be_declared(study):
     edit(study, lambda content: content.pop("labels"))
     assert "items have labels, but 'labels' does not declare their values" in check_datalist(study).errors

@@ -37,7 +37,7 @@ BRAIN_SEQUENCES = ("t1", "t1gd", "t2", "flair")
 SIZE, SMALLEST = 80, 24
 """Voxels from left to right unless told otherwise (2 mm), and the fewest that there may be."""
 
-EXTENT = (160.0, 192.0, 144.0)
+EXTENT = (160.0, 192.0, 152.0)
 """What the common grid covers (mm): 160 x 192 pixels in slices of 1 mm spacing."""
 
 MIDDLE = (0.0, -2.0, 3.0)
@@ -46,11 +46,11 @@ MIDDLE = (0.0, -2.0, 3.0)
 BRAIN_PROTOCOLS = {
     # sagittal slices with nearly cubic voxels
     "t1": VolumeProtocol("PSL", (205, 220), 0.80, (156, 164), (0.9, 1.1), (1.0, 1.3), tilt_sd=2.0, offset_sd=2.0),
-    "t1gd": VolumeProtocol("LPS", (165, 175), 1.20, (146, 152), (0.9, 1.1), (1.5, 2.0), tilt_sd=2.0, offset_sd=2.0),
+    "t1gd": VolumeProtocol("LPS", (165, 175), 1.20, (154, 162), (0.9, 1.1), (1.5, 2.0), tilt_sd=2.0, offset_sd=2.0),
     # axial slices of 2-D scans
-    "t2": VolumeProtocol("LPS", (165, 175), 1.20, (146, 152), (0.7, 0.9), (3.5, 5.0), tilt_sd=3.0, offset_sd=2.0),
-    "flair": VolumeProtocol("LPS", (165, 185), 1.20, (146, 152), (0.8, 1.0), (4.0, 6.0), tilt_sd=3.0, offset_sd=2.0),
-    "pet": VolumeProtocol("LPS", (175, 190), 1.15, (146, 152), (2.0, 2.6), (2.4, 3.3), tilt_sd=2.0, offset_sd=2.0),
+    "t2": VolumeProtocol("LPS", (165, 175), 1.20, (154, 162), (0.7, 0.9), (3.5, 5.0), tilt_sd=3.0, offset_sd=2.0),
+    "flair": VolumeProtocol("LPS", (165, 185), 1.20, (154, 162), (0.8, 1.0), (4.0, 6.0), tilt_sd=3.0, offset_sd=2.0),
+    "pet": VolumeProtocol("LPS", (175, 190), 1.15, (154, 162), (2.0, 2.6), (2.4, 3.3), tilt_sd=2.0, offset_sd=2.0),
 }
 """Acquisition of each modality where each has a grid of its own."""
 
@@ -98,7 +98,7 @@ def make_brain_volumes(
     Example:
         >>> volumes = make_brain_volumes(1, modalities=["t1", "flair"], size=32)
         >>> {name: volume.image.shape for name, volume in volumes.items()}
-        {'t1': (32, 38, 28), 'flair': (32, 38, 28)}
+        {'t1': (32, 40, 32), 'flair': (32, 40, 32)}
     """
     if unknown := [name for name in modalities if name not in BRAIN_PROTOCOLS]:
         raise ValueError(f"modalities must be among {list(BRAIN_PROTOCOLS)}, got {unknown}.")
@@ -130,7 +130,7 @@ def _plan(name: str, subject: int, seed: int, own_grids: bool, size: int | None)
         grid = plan_volume(stream(seed, subject, f"brain {name} plan"), BRAIN_PROTOCOLS[name], np.array(MIDDLE), size)
     else:
         step = EXTENT[0] / size
-        shape = [size, *(2 * round(extent / step / 2) for extent in EXTENT[1:])]
+        shape = [size, *(2 * int(np.ceil(extent / step / 2 - 1e-6)) for extent in EXTENT[1:])]
         grid = oblique_grid(MIDDLE, np.diag([-1.0, -1.0, 1.0]), [step] * 3, shape)
     motion = OWN_MOTION.draw(
         stream(seed, subject, f"brain {name} motion"),
@@ -174,11 +174,11 @@ def make_brain_phantom(
 ) -> Path:
     """Write brains in several MR sequences, with a tumour that no single sequence shows in full, and their datalist.
 
-    Use it to try methods that redraw, fuse or do without sequences before there are real data. Brains are skull-stripped
-    as those of BraTS: the background is exactly 0. Folds, ventricles, size and the tumour are different in each subject.
-    Labels are 1 necrosis, 2 oedema and 3 enhancing tumour: only T1Gd shows where tumour enhances, T2 and FLAIR where
-    oedema ends, and T1 and FLAIR tell necrosis from it. Every sequence carries the label; the PET is a target to
-    predict and carries none.
+    Use it to try methods that redraw, fuse or do without sequences before there are real data. Brains are skull-
+    stripped as those of BraTS: the background is exactly 0. Folds, ventricles, size and the tumour are different in
+    each subject. Labels are 1 necrosis, 2 oedema and 3 enhancing tumour: only T1Gd shows where tumour enhances, T2 and
+    FLAIR where oedema ends, and T1 and FLAIR tell necrosis from it. Every sequence carries the label; the PET is a
+    target to predict and carries none.
 
     Args:
         out_dir: folder to write; made as a whole or not at all. One that holds the same phantom is kept.
@@ -194,7 +194,7 @@ def make_brain_phantom(
             is no item of the datalist.
         own_grids: give each modality its own spacing, orientation and slices, and the head a slightly different place
             (rigid), as in a hospital; labels are then true in each grid. By default all lie on one grid.
-        size: voxels from left to right, by default 80 (volumes of 80 x 96 x 72 and 2 mm); 160 gives 1 mm. With own
+        size: voxels from left to right, by default 80 (volumes of 80 x 96 x 76 and 2 mm); 160 gives 1 mm. With own
             grids, voxels along the first axis.
         seed: seed of all random draws; equal seeds give equal bytes.
 
@@ -249,7 +249,7 @@ def make_brain_phantom(
                 number, seed, modalities=names, healthy=healthy, own_grids=own_grids, size=size
             )
             about: dict[str, Any] = {"absent": absent, "label_ml": {}, "motion": {}}
-            listed = []
+            listed: list[dict[str, Any]] = []
             for name, volume in volumes.items():
                 item = {"image": f"images/s{number:02d}_{name}.nii.gz"}
                 write_nifti(folder / item["image"], volume.image, volume.grid.affine)

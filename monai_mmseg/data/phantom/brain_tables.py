@@ -12,7 +12,7 @@ BRAIN_TISSUES = ("outside", "csf", "grey", "white", "nucleus", "necrosis", "oede
 """Tissues of the brain phantom; the position in this list is the tissue's number."""
 
 # Oedema, necrosis and rim of one patient are more or less wet: their signals differ more than those of healthy tissue.
-_LESION = {"necrosis": 0.12, "oedema": 0.06, "enhancing": 0.08}
+_LESION = {"necrosis": 0.12, "oedema": 0.05, "enhancing": 0.05}
 
 _T1 = {
     "outside": 0.0,
@@ -22,7 +22,7 @@ _T1 = {
     "nucleus": 0.62,
     "necrosis": 0.30,
     "oedema": 0.58,
-    "enhancing": 0.55,
+    "enhancing": 0.57,
 }
 
 BRAIN_TABLES: dict[str, TissueTable] = {
@@ -40,7 +40,7 @@ BRAIN_TABLES: dict[str, TissueTable] = {
             "nucleus": 0.46,
             "necrosis": 0.88,
             "oedema": 0.79,
-            "enhancing": 0.76,
+            "enhancing": 0.78,
         },
         gain_sd=0.05,
         noise_sd=0.03,
@@ -57,7 +57,7 @@ BRAIN_TABLES: dict[str, TissueTable] = {
             "nucleus": 0.55,
             "necrosis": 0.52,
             "oedema": 0.92,
-            "enhancing": 0.88,
+            "enhancing": 0.90,
         },
         gain_sd=0.05,
         noise_sd=0.035,

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""What ``mmseg data phantom abdomen``, ``cardiac`` and ``cmr`` run: phantoms of unpaired modalities."""
+"""What ``mmseg data phantom abdomen``, ``brain``, ``cardiac`` and ``cmr`` run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monai_mmseg.console import print_lines
 
-__all__ = ["abdomen", "cardiac", "cmr"]
+__all__ = ["abdomen", "brain", "cardiac", "cmr"]
 
 
 def _counts(flag: str, words: Sequence[str]) -> dict[str, int]:
@@ -24,7 +24,7 @@ def _counts(flag: str, words: Sequence[str]) -> dict[str, int]:
 
 
 def _say(written: Path) -> int:
-    """Say what an unpaired phantom's folder holds."""
+    """Say how many images of each modality a phantom's folder holds."""
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.data.phantom import OUTLIERS
 
@@ -75,6 +75,57 @@ def abdomen(
             seed=seed,
             inverse=inverse,
             outliers=_counts("--outliers", outliers),
+        )
+    )
+
+
+def brain(
+    *,
+    out: str,
+    modalities: Sequence[str] = (),
+    pet: bool = False,
+    healthy: bool = False,
+    missing: float = 0.0,
+    own_grids: bool = False,
+    subjects: int = 12,
+    test_subjects: int = -1,
+    folds: int = 4,
+    size: int = 0,
+    seed: int = 0,
+) -> int:
+    """Make brains with a tumour in four MR sequences: necrosis, oedema, enhancing tumour.
+
+    Args:
+        out: folder to write.
+        modalities: MR sequences of each subject; default is t1 t1gd t2 flair, or t1 t2 of healthy subjects.
+        pet: make an FDG-PET of each subject, too.
+        healthy: no tumours and no labels.
+        missing: share of sequences that subjects for training lack.
+        own_grids: other voxels and another place of the head in each modality; default is one grid for all.
+        subjects: how many.
+        test_subjects: how many of the last subjects are for testing; -1 means a third.
+        folds: number of folds.
+        size: voxels from left to right; 0 means 80, which is 2 mm.
+        seed: the same seed makes the same files.
+
+    Returns:
+        0.
+    """
+    from monai_mmseg.data.phantom import make_brain_phantom
+
+    return _say(
+        make_brain_phantom(
+            out,
+            modalities=[str(name) for name in modalities] or None,
+            pet=pet,
+            healthy=healthy,
+            missing=float(missing),
+            own_grids=own_grids,
+            subjects=int(subjects),
+            test_subjects=None if test_subjects < 0 else int(test_subjects),
+            folds=folds,
+            size=size or None,
+            seed=seed,
         )
     )
 

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Phantoms of unpaired modalities on the command line."""
+"""Phantoms on the command line."""
 
 import json
 
@@ -54,6 +54,22 @@ def test_it_says_what_it_wrote(tmp_path, capsys):
     assert json.loads((tmp_path / "o" / "phantom.json").read_text(encoding="utf-8"))["parameters"]["size"] == 24
 
 
+def test_brain(monkeypatch, tmp_path, capsys):
+    words = f"data phantom brain --subjects 3 --test-subjects 1 --size 24 --pet --missing 0.4 --out {tmp_path}/o"
+    assert main(words.split()) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == f"test: 1 t1, 1 t1gd, 1 t2, 1 flair, 1 pet: {tmp_path}/o/datalist.json"
+    calls = []
+    monkeypatch.setattr(phantom, "make_brain_phantom", lambda out, **kw: calls.append(kw) or tmp_path / "no")
+    main(["data", "phantom", "brain", "--out", str(tmp_path)])
+    words = "--healthy --own-grids --modalities t1 flair --subjects 5 --folds 2 --seed 4"
+    main(["data", "phantom", "brain", "--out", str(tmp_path), *words.split()])
+    default = {"modalities": None, "pet": False, "healthy": False, "missing": 0.0, "own_grids": False, "subjects": 12}
+    default |= {"test_subjects": None, "folds": 4, "size": None, "seed": 0}
+    given = {"healthy": True, "own_grids": True, "modalities": ["t1", "flair"], "subjects": 5, "folds": 2, "seed": 4}
+    assert calls == [default, {**default, **given}]
+
+
 def test_short_axis(tmp_path, capsys):
     assert main(f"data phantom cmr --subjects lge=1 --size 24 --out {tmp_path}/o".split()) == 0
     assert "training: 1 lge" in capsys.readouterr().out
@@ -72,7 +88,7 @@ def test_short_axis(tmp_path, capsys):
         (
             "data phantom liver --out x",
             1,
-            "there is no phantom 'liver'; there are 'abdomen', 'cardiac', 'cmr' and 'heart'",
+            "there is no phantom 'liver'; there are 'abdomen', 'brain', 'cardiac', 'cmr' and 'heart'",
         ),
     ],
 )

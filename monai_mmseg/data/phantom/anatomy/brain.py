@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = ["BrainAnatomy", "BrainShape"]
 TISSUE = {name: np.uint8(number) for number, name in enumerate(BRAIN_TISSUES)}
 
 # Lattice on which folds and individual differences are worked out: it holds every brain and its motion.
-START, STEP, SHAPE = (-84.0, -108.0, -84.0), 2.0, (85, 109, 86)
+START, STEP, SHAPE = (-84.0, -108.0, -84.0), 3.0, (57, 73, 57)
 # Folds run inwards from the surface, to the middle of the hemisphere's white matter (mm, right side).
 HEMISPHERE = (26.0, -4.0, 8.0)
 
@@ -76,7 +77,7 @@ class BrainShape:
                 Ellipsoid(near(11, -13, 6), (8, 14, 9), rotation_matrix([0, 0, side * 18.0])),
             ]
         return cls(
-            scale=rng.uniform(0.95, 1.03) * (1 + 0.025 * rng.normal(size=3).clip(-1.5, 1.5)),
+            scale=rng.uniform(0.94, 1.01) * (1 + 0.02 * rng.normal(size=3).clip(-1.3, 1.3)),
             warp=SmoothField(rng, components=3, sd=2.2, wavelength=80.0),
             folds=SmoothField(rng, wavelength=15.5, waves=60),
             curl=SmoothField(rng, components=3, sd=2.2, wavelength=26.0, waves=24),
@@ -91,7 +92,9 @@ class BrainShape:
         )
 
 
-def _jitter(rng: np.random.Generator, side: int, sd: float):  # noqa: ANN202
+def _jitter(rng: np.random.Generator, side: int, sd: float) -> Callable[[float, float, float], NDArray[np.float64]]:
+    """Places on one side that differ a little between subjects."""
+
     def near(x: float, y: float, z: float) -> NDArray[np.float64]:
         return np.array([side * x, y, z]) + np.clip(rng.normal(size=3), -2, 2) * sd
 
@@ -115,7 +118,7 @@ def _lateral_ventricle(rng: np.random.Generator, side: int, size: float) -> list
 def _depth(
     points: Array, centre: tuple[float, float, float], radii: tuple[float | Array, ...], power: float = 2.0
 ) -> Array:
-    """About how far below the surface of an ellipsoid (blunter with a higher power) points lie, mm; negative outside."""
+    """About how far below the surface of an ellipsoid (blunter with a higher power) points lie, mm; below 0 outside."""
     scaled = [np.abs(points[k] - np.float32(centre[k])) / radii[k] for k in range(3)]
     if power == 2:
         level = np.sqrt(sum(np.square(s) for s in scaled))
@@ -131,7 +134,7 @@ def _cerebrum(points: Array) -> tuple[Array, Array]:
     x, y, z = points
     narrow = 1 + 0.0016 * np.clip(y + 15, 0, None)  # foreheads are narrower than the parietal bones
     hull = np.stack([x * narrow, y, z])
-    dome = _depth(hull, (0, -2, 10), (66.0, 86.0, np.where(z > 10, 62.0, 38.0).astype(np.float32)), 2.25)
+    dome = _depth(hull, (0, -2, 10), (67.0, 87.0, np.where(z > 10, 59.0, 38.0).astype(np.float32)), 2.25)
     temporal = _depth(np.stack([np.abs(x), y, z]), (39, -10, -22), (25.0, 44.0, 23.0))
     depth = np.maximum(dome, temporal)
     # behind, the cerebrum ends at the tent over the cerebellum
@@ -145,7 +148,7 @@ def _tent(x: Array) -> Array:
 def _cerebellum(points: Array) -> Array:
     """Depth below the hull of the cerebellum."""
     x, y, z = points
-    lobes = _depth(np.stack([np.abs(x), y, z]), (19, -58, -40), (34.0, 29.0, 26.0))
+    lobes = _depth(np.stack([np.abs(x), y, z]), (19, -58, -38), (34.0, 29.0, 26.0))
     vermis = _depth(points, (0, -56, -40), (12.0, 24.0, 22.0))
     return np.minimum(np.maximum(lobes, vermis), _tent(x) - 1.5 - z).astype(np.float32)
 
@@ -156,7 +159,7 @@ def _stem(points: Array) -> Array:
     pons = _depth(points, (0, -20, -36), (17.0, 13.0, 14.0))
     axis_y = -22 - 0.12 * (z + 30)
     column = 11 + 5 * np.exp(-np.square((z + 8) / 9)) - np.hypot(x, y - axis_y)
-    return np.maximum(pons, np.minimum(column, np.minimum(z + 66, 2 - z))).astype(np.float32)
+    return np.maximum(pons, np.minimum(column, np.minimum(z + 64, 2 - z))).astype(np.float32)
 
 
 class BrainAnatomy:
@@ -171,7 +174,11 @@ class BrainAnatomy:
     def __init__(self, shape: BrainShape) -> None:
         self.shape = shape
         points = Lattice.points(SHAPE, START, STEP)
-        rest = points if shape.tumour is None else shape.tumour.pull_back(points)
+        rest = points
+        if shape.tumour is not None:
+            # the skull holds: at the surface nothing moves
+            inside = _depth(points, (0, 0, 6), (66.0, 86.0, 66.0)) / 25
+            rest = points + np.clip(inside, 0, 1) * (shape.tumour.pull_back(points) - points)
         rest = rest + Lattice.of_field(shape.warp, SHAPE, START, STEP).rows.T.reshape(3, *SHAPE)
         rest = rest / shape.scale.astype(np.float32)[:, None, None, None]
         self.maps = Lattice(np.concatenate([rest, self._folds(rest)]), START, STEP)
