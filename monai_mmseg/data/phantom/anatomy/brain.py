@@ -78,7 +78,7 @@ class BrainShape:
             ]
         return cls(
             scale=rng.uniform(0.94, 1.01) * (1 + 0.02 * rng.normal(size=3).clip(-1.3, 1.3)),
-            warp=SmoothField(rng, components=3, sd=2.2, wavelength=80.0),
+            warp=SmoothField(rng, components=3, sd=1.7, wavelength=80.0),
             folds=SmoothField(rng, wavelength=15.5, waves=60),
             curl=SmoothField(rng, components=3, sd=2.2, wavelength=26.0, waves=24),
             reach=SmoothField(rng, sd=0.35, wavelength=34.0, waves=24),
