@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from monai_mmseg.losses.class_affinity import Affinities, MaskResize, Pool, SizeNorm, class_affinities
+from monai_mmseg.losses.class_affinity import OPTIONS as MATRIX_OPTIONS
+from monai_mmseg.losses.class_affinity import Affinities, MaskResize, Pool, SizeNorm, check_options, class_affinities
 
 __all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss", "affinity_distance"]
 
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
-OPTIONS = {
+OPTIONS: dict[str, tuple[str, ...]] = {
+    **MATRIX_OPTIONS,
     "reduction": ("mse", "literal", "frobenius_p2"),
     "absent": ("skip", "zero"),
     "divide_by": ("all", "used"),
-    "size_norm": ("feature", "input", "fraction", "none"),
-    "pool": ("batch", "sample"),
-    "resize": ("nearest", "area"),
 }
 
 
@@ -57,7 +56,7 @@ def affinity_distance(
         >>> affinity_distance(Affinities(matrices, torch.ones(2, 1), torch.ones(2)))
         tensor(0.5000)
     """
-    _check(reduction=reduction, absent=absent, divide_by=divide_by)
+    check_options(OPTIONS, reduction=reduction, absent=absent, divide_by=divide_by)
     if divide_by == "used" and absent != "skip":
         raise ValueError("divide_by='used' needs absent='skip': otherwise all classes are used.")
     matrices, pixels, rows = affinities
@@ -217,7 +216,15 @@ class AffinityConsistencyLoss(_Loss):
     ) -> None:
         # `reduction` of torch's base class is another thing: that of a batch
         super().__init__()
-        _check(reduction=reduction, size_norm=size_norm, pool=pool, resize=resize, absent=absent, divide_by=divide_by)
+        check_options(
+            OPTIONS,
+            reduction=reduction,
+            size_norm=size_norm,
+            pool=pool,
+            resize=resize,
+            absent=absent,
+            divide_by=divide_by,
+        )
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
         self.num_classes, self.num_modalities = int(num_classes), num_modalities
@@ -289,9 +296,3 @@ class AffinityConsistencyLoss(_Loss):
             f"pool={self.pool!r}, resize={self.resize!r}, absent={self.absent!r}, divide_by={self.divide_by!r}, "
             f"include_background={self.include_background}, detach={self.detach}"
         )
-
-
-def _check(**settings: str) -> None:
-    for name, value in settings.items():
-        if value not in OPTIONS[name]:
-            raise ValueError(f"{name} must be one of {OPTIONS[name]}, got {value!r}.")

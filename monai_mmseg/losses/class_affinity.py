@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,7 +21,18 @@ __all__ = ["Affinities", "MaskResize", "Pool", "SizeNorm", "class_affinities", "
 SizeNorm = Literal["feature", "input", "fraction", "none"]
 Pool = Literal["batch", "sample"]
 MaskResize = Literal["nearest", "area"]
-OPTIONS = {"size_norm": ("feature", "input", "fraction", "none"), "pool": ("batch", "sample")}
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "size_norm": ("feature", "input", "fraction", "none"),
+    "pool": ("batch", "sample"),
+    "resize": ("nearest", "area"),
+}
+
+
+def check_options(options: Mapping[str, Sequence[str]], **settings: str) -> None:
+    """Raise a ValueError that names the setting unless each is one of its options."""
+    for name, value in settings.items():
+        if value not in options[name]:
+            raise ValueError(f"{name} must be one of {tuple(options[name])}, got {value!r}.")
 
 
 class Affinities(NamedTuple):
@@ -60,8 +71,7 @@ def resize_class_masks(labels: Tensor, num_classes: int, grid: Sequence[int], re
             f"labels must have shape (N, 1, *spatial) with {len(grid)} axes like the features, got "
             f"{tuple(labels.shape)}."
         )
-    if resize not in ("nearest", "area"):
-        raise ValueError(f"resize must be 'nearest' or 'area', got {resize!r}.")
+    check_options(OPTIONS, resize=resize)
     if tuple(labels.shape[2:]) == tuple(grid):
         return onehot_labels(labels, num_classes)
     if resize == "area":
@@ -127,9 +137,7 @@ def class_affinities(
         >>> class_affinities([features], [-features], [labels], 2).matrices.flatten()
         tensor([-0.5000, -0.5000])
     """
-    for name, value in {"size_norm": size_norm, "pool": pool}.items():
-        if value not in OPTIONS[name]:
-            raise ValueError(f"{name} must be one of {OPTIONS[name]}, got {value!r}.")
+    check_options(OPTIONS, size_norm=size_norm, pool=pool, resize=resize)
     parts = _parts(first, second, labels, labelled, modality, num_modalities)
     if not class_specific:
         parts = [part._replace(labelled=None) for part in parts]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import permutations
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,20 +18,24 @@ from monai_mmseg.losses.masked import branch_sums, mean_of_columns
 from monai_mmseg.losses.reconstruction import mean_absolute
 from monai_mmseg.networks.nets.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.rows import paired_rows
 
 __all__ = ["DisentangleObjective"]
 
 GENERATOR = "generator"
 
 
-class _Rows(NamedTuple):
-    """What a batch has, as index lists on the CPU; modality-major."""
+class _Plan(NamedTuple):
+    """What a mask of present modalities means for a step: lists on the CPU, index tensors on the device."""
 
-    sample: Tensor  # (N,) sample of each image that is there
-    modality: list[int]  # (N,)
-    anatomy: Tensor  # (P,) own row of the anatomy of each drawing: the N self ones, then the ordered pairs
-    code: Tensor  # (P,) own row of the code
-    column: Tensor  # (P - N,) number of the ordered pair of modalities
+    modality: list[int]  # (N,) of each image that is there, modality-major
+    drawn: list[int]  # (P,) modality of each drawing: the N self ones, then those of the ordered pairs
+    own: Tensor  # (N,) modality again, on the device
+    anatomy: Tensor  # (P,) own row of the anatomy of each drawing
+    code: Tensor  # (P,) own row of its code
+    sample: Tensor  # (P,) sample of each drawing
+    pair: Tensor  # (P - N,) number of the ordered pair
+    both: Tensor  # (B, pairs) which pairs a sample has, bool
 
 
 class DisentangleObjective(Objective):
@@ -108,7 +112,7 @@ class DisentangleObjective(Objective):
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
         self.momentum = float(momentum)
-        self.pairs = list(permutations(range(network.num_modalities), 2))
+        self._plans: dict[bytes, _Plan] = {}
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
         """All parameters of the network."""
@@ -137,30 +141,26 @@ class DisentangleObjective(Objective):
         if present.dtype != torch.bool:
             raise ValueError(f"batch['present'] must be bool, got {present.dtype}.")
         images, there = network.split(image, present)
-        rows = self._rows(present)
-        device = images.device
-        sample, anatomy_of, code_of = (x.to(device, non_blocking=True) for x in (rows.sample, rows.anatomy, rows.code))
-        index = torch.tensor(rows.modality, dtype=torch.long).to(device, non_blocking=True)
+        plan = self._plan(present, images.device)
+        count = len(plan.modality)
+        sample, index = plan.sample[:count], plan.own
         own = images[sample, index]
         mask = network.foreground(images, there)
-        anatomy, code = network.encode(own, rows.modality, None if mask is None else mask[sample])
+        anatomy, code = network.encode(own, plan.modality, None if mask is None else mask[sample])
         drawn_code = self._sampled(code.code, code.log_variance)
 
-        count = len(rows.modality)
-        drawn_modality = [rows.modality[n] for n in rows.code.tolist()]
-        drawings = self._draw(anatomy, drawn_code, anatomy_of, code_of, drawn_modality)
-        error = mean_absolute(drawings, own[code_of])
+        drawings = self._draw(anatomy, drawn_code, plan)
+        error = mean_absolute(drawings, own[plan.code])
         shape = (image.shape[0], network.num_modalities)
         zero = error.sum() * 0
         terms = dict.fromkeys(weights, zero)
         terms["self_reconstruction"] = self._mean(error[:count], sample, index, shape, there)
-        if self.pairs and weights["cross_reconstruction"]:
-            column = rows.column.to(device, non_blocking=True)
-            both = torch.stack([there[:, i] & there[:, j] for i, j in self.pairs], 1)
-            target = sample[anatomy_of[count:]]
-            terms["cross_reconstruction"] = self._mean(error[count:], target, column, (shape[0], len(self.pairs)), both)
+        if plan.both.shape[1] and weights["cross_reconstruction"]:
+            terms["cross_reconstruction"] = self._mean(
+                error[count:], plan.sample[count:], plan.pair, tuple(plan.both.shape), plan.both
+            )
         if weights["latent"]:
-            again = network.appearance(drawings[:count], rows.modality).code
+            again = network.appearance(drawings[:count], plan.modality).code
             distance = (at_least_float32(code.code) - at_least_float32(again)).abs().sum(1)
             terms["latent"] = self._mean(distance, sample, index, shape, there)
         subject = batch.get("subject_index")
@@ -180,28 +180,36 @@ class DisentangleObjective(Objective):
         pred = seen.new_zeros(*shape, *seen.shape[1:]).index_put((sample, index), seen).flatten(1, 2)
         return PhaseOutput(terms, {"pred": pred})
 
-    def _rows(self, present: Tensor) -> _Rows:
-        modality, sample = present.T.nonzero(as_tuple=True)
-        position = torch.full(present.shape, -1)
-        position[sample, modality] = torch.arange(len(sample))
-        anatomy, code, column = [torch.arange(len(sample))], [torch.arange(len(sample))], []
-        for number, (i, j) in enumerate(self.pairs):
-            both = (present[:, i] & present[:, j]).nonzero()[:, 0]
-            anatomy.append(position[both, i])
-            code.append(position[both, j])
-            column.append(torch.full_like(both, number))
-        columns = torch.cat(column) if column else torch.zeros(0, dtype=torch.long)
-        return _Rows(sample, modality.tolist(), torch.cat(anatomy), torch.cat(code), columns)
+    def _plan(self, present: Tensor, device: torch.device) -> _Plan:
+        key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()
+        if key not in self._plans:
+            if len(self._plans) > 256:
+                self._plans.clear()
+            self._plans[key] = self._planned(present, device)
+        return self._plans[key]
 
-    def _draw(
-        self, anatomy: Tensor, code: Tensor, anatomy_of: Tensor, code_of: Tensor, modality: Sequence[int]
-    ) -> Tensor:
+    def _planned(self, present: Tensor, device: torch.device) -> _Plan:
+        rows, modalities = paired_rows(present), present.shape[1]
+        count = len(rows.own)
+        pairs = torch.tensor(list(permutations(range(modalities), 2)), dtype=torch.long).reshape(-1, 2)
+        tensors = (
+            rows.branch[:count],
+            torch.cat([rows.own, rows.moving]),
+            torch.cat([rows.own, rows.fixed_own]),
+            rows.sample,
+            rows.branch[count:] - modalities,
+            present[:, pairs[:, 0]] & present[:, pairs[:, 1]],
+        )
+        moved = (x.to(device, non_blocking=True) for x in tensors)
+        return _Plan(rows.branch[:count].tolist(), rows.frame.tolist(), *moved)
+
+    def _draw(self, anatomy: Tensor, code: Tensor, plan: _Plan) -> Tensor:
         """All drawings of a step; what an anatomy contributes is computed once for all codes."""
         decoder = self.network.decoder
         if decoder.out.conditional:
-            return self.network.decode(anatomy[anatomy_of], code[code_of], modality)
-        maps = [type(own)(*(part[anatomy_of] for part in own)) for own in decoder.maps(anatomy)]
-        return decoder.draw(maps, code[code_of])
+            return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.drawn)
+        maps = [type(own)(*(part[plan.anatomy] for part in own)) for own in decoder.maps(anatomy)]
+        return decoder.draw(maps, code[plan.code])
 
     def _sampled(self, mean: Tensor, log_variance: Tensor | None) -> Tensor:
         if log_variance is None or not self.training:
@@ -209,7 +217,7 @@ class DisentangleObjective(Objective):
         return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
 
     @staticmethod
-    def _mean(values: Tensor, row: Tensor, column: Tensor, shape: tuple[int, int], mask: Tensor) -> Tensor:
+    def _mean(values: Tensor, row: Tensor, column: Tensor, shape: tuple[int, ...], mask: Tensor) -> Tensor:
         """Values of rows and columns, averaged over the rows of each column and then over columns."""
         return mean_of_columns(values.new_zeros(shape).index_put((row, column), values), mask)
 

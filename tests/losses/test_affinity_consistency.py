@@ -317,7 +317,7 @@ def test_half_precision_is_summed_in_single():
         ({"reduction": "mean"}, "reduction must be one of .*'mean'"),
         ({"size_norm": "x"}, "size_norm must be one of"),
         ({"pool": "x"}, "pool must be one of"),
-        ({"resize": "x"}, "resize must be"),
+        ({"resize": "x"}, "resize must be one of"),
         ({"absent": "x"}, "absent must be one of"),
         ({"absent": "zero", "divide_by": "used"}, "needs absent='skip'"),
         ({"detach": 2}, "detach must index one of 2"),

@@ -71,7 +71,8 @@ class DisentangleNet(nn.Module):
 
     Reference:
         Ouyang et al., "Representation disentanglement for multi-modal brain MR analysis", IPMI 2021, arXiv:2102.11456.
-        Differs from the paper: see the project's documentation, *Explanation → Disentangle*.
+        Differs from the paper: the sigmoid of a conditional convolution is on its routing weights; the layers are
+        those of the released code; background has no anatomy; a missing modality is drawn with its mean code.
 
     Example:
         >>> net = DisentangleNet(
