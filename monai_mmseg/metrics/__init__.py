@@ -6,6 +6,12 @@
 from __future__ import annotations
 
 from monai_mmseg.metrics.distance_correlation import distance_correlation, distance_covariance, distance_variance
+from monai_mmseg.metrics.image_similarity import (
+    ImageSimilarity,
+    ReleasedSimilarity,
+    image_similarity,
+    released_image_similarity,
+)
 from monai_mmseg.metrics.pooled_dice import pooled_dice
 from monai_mmseg.metrics.segmentation import (
     ClassScore,
@@ -25,8 +31,10 @@ from monai_mmseg.metrics.subject_distance import SubjectDistance
 
 __all__ = [
     "ClassScore",
+    "ImageSimilarity",
     "Interval",
     "PairedTest",
+    "ReleasedSimilarity",
     "SubjectDistance",
     "SurfaceDistances",
     "bootstrap_interval",
@@ -35,8 +43,10 @@ __all__ = [
     "distance_variance",
     "holm_correction",
     "image_diagonal",
+    "image_similarity",
     "paired_permutation_test",
     "pooled_dice",
+    "released_image_similarity",
     "segmentation_scores",
     "surface_distances",
 ]
