@@ -46,6 +46,13 @@ from monai_mmseg.losses.masked import (
     masked_mean,
     mean_of_columns,
 )
+from monai_mmseg.losses.modality_adversarial import (
+    Confusion,
+    modality_classification,
+    modality_confusion,
+    pair_discriminator_loss,
+    pair_encoder_loss,
+)
 from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
 from monai_mmseg.losses.onehot import PartlyLabelledLoss, onehot_labels
 from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute
@@ -62,6 +69,7 @@ __all__ = [
     "Affinities",
     "AffinityConsistencyLoss",
     "ClassLogits",
+    "Confusion",
     "ForegroundDiceLoss",
     "FrequencyWeightedCrossEntropyLoss",
     "GaussianKLLoss",
@@ -100,9 +108,13 @@ __all__ = [
     "masked_mean",
     "mean_absolute",
     "mean_of_columns",
+    "modality_classification",
+    "modality_confusion",
     "modality_margin",
     "offset_penalty",
     "onehot_labels",
+    "pair_discriminator_loss",
+    "pair_encoder_loss",
     "pool_class_logits",
     "resize_class_masks",
     "squared_dice_loss",

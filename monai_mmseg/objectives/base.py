@@ -88,7 +88,8 @@ class Objective(nn.Module):
 
     def __init__(self, network: nn.Module, *, weights: Mapping[str, Mapping[str, float]] | None = None) -> None:
         super().__init__()
-        if not self.phases or set(self.phases) != set(self.default_weights):
+        # a phase that an instance can do without may have weights and not be in its phases
+        if not self.phases or not set(self.phases) <= set(self.default_weights):
             raise TypeError(f"{type(self).__name__} must set phases and one entry of default_weights for each of them.")
         self.network = network
         self.weights: dict[str, dict[str, float]] = {p: dict(self.default_weights[p]) for p in self.phases}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import permutations
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from monai_mmseg.losses.gaussian_kl import gaussian_kl
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
 from monai_mmseg.losses.masked import branch_sums, mean_of_columns
+from monai_mmseg.losses.modality_adversarial import Confusion, modality_classification, modality_confusion
 from monai_mmseg.losses.reconstruction import mean_absolute
 from monai_mmseg.networks.nets.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
@@ -22,7 +23,7 @@ from monai_mmseg.objectives.rows import paired_rows
 
 __all__ = ["DisentangleObjective"]
 
-GENERATOR = "generator"
+GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
 
 class _Plan(NamedTuple):
@@ -42,7 +43,7 @@ class DisentangleObjective(Objective):
     r"""Self and cross reconstruction, latent consistency, and margins between anatomies and between codes.
 
     Use it to train a :class:`~monai_mmseg.networks.nets.DisentangleNet` without labels. Absent images are not encoded,
-    not drawn and change nothing. Terms of the one phase ``generator``, before weighting:
+    not drawn and change nothing. Terms of the phase ``generator``, before weighting:
 
     ======================  ====================================================================  ==============
     term                    what                                                                  default weight
@@ -53,24 +54,33 @@ class DisentangleObjective(Objective):
     ``subject_margin``      anatomies of a subject alike, of subjects apart                       10
     ``modality_margin``     codes of a modality alike, of modalities apart                        2
     ``kl``                  codes to a standard normal distribution (variational network)         0
+    ``adversarial``         how sure ``discriminator`` is of the modality of an anatomy           0
     ======================  ====================================================================  ==============
 
     A term of weight 0 is not computed. Each is a mean over the rows of a modality (or pair), then over modalities.
 
+    With a ``discriminator`` there is a second phase of this name, with an optimiser of its own and the one term
+    ``classification`` (weight 1): the cross-entropy of its logits on the anatomies of the same step, detached. With
+    ``adversarial`` at 0 it is a probe of how well anatomies tell their modality.
+
     Args:
         network: what is trained.
+        discriminator: gives logits ``(N, M)`` of the modality of anatomies ``(N, C, *spatial)``, such as
+            :class:`~monai_mmseg.networks.nets.AnatomyDiscriminator`. ``None``: there is one phase only.
+        confusion: what the encoder wants of it, see :func:`~monai_mmseg.losses.modality_confusion`.
         margin: of both margin losses.
         pool: edge of the blocks by which anatomies are compared.
         anatomy_pairs: ``"all"`` pairs of modalities a step, or a ``"random"`` one as in the original code.
         code_pairs: ``"all"`` ordered pairs, or ``"ascending"`` ones as in the original code.
         momentum: how fast :attr:`~monai_mmseg.networks.nets.DisentangleNet.mean_code` follows the codes of a batch.
-        weights: ``{"generator": {term: weight}}`` that replace the weights above.
+        weights: ``{phase: {term: weight}}`` that replace the weights above.
 
     Raises:
         ValueError: if a setting is not one of those listed, or a weight is misnamed.
 
     Reference:
-        Ouyang et al., IPMI 2021, arXiv:2102.11456: Eqs. 1 to 6.
+        Ouyang et al., IPMI 2021, arXiv:2102.11456: Eqs. 1 to 6. Differs from the paper in the adversarial baseline: one
+        classifier of all modalities in place of a discriminator of two at random, which is trained on its own.
 
     Example:
         >>> net = DisentangleNet(
@@ -92,13 +102,17 @@ class DisentangleObjective(Objective):
             "subject_margin": 10.0,
             "modality_margin": 2.0,
             "kl": 0.0,
-        }
+            "adversarial": 0.0,
+        },
+        DISCRIMINATOR: {"classification": 1.0},
     }
 
     def __init__(
         self,
         network: DisentangleNet,
+        discriminator: nn.Module | None = None,
         *,
+        confusion: Confusion = "flip",
         margin: float = 0.1,
         pool: int = 16,
         anatomy_pairs: Pairs = "all",
@@ -106,18 +120,26 @@ class DisentangleObjective(Objective):
         momentum: float = 0.05,
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        if discriminator is not None:
+            self.phases = (GENERATOR, DISCRIMINATOR)
         super().__init__(network, weights=weights)
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}.")
+        if confusion not in get_args(Confusion):
+            raise ValueError(f"confusion must be one of {get_args(Confusion)}, got {confusion!r}.")
+        if discriminator is None and self.weights[GENERATOR]["adversarial"]:
+            raise ValueError("weights['generator']['adversarial'] needs a discriminator.")
+        self.discriminator, self.confusion = discriminator, confusion
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
         self.momentum = float(momentum)
         self._plans: dict[bytes, _Plan] = {}
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
-        """All parameters of the network."""
-        self.check_phase(phase)
-        return list(self.network.parameters())
+        """All parameters of the network, or those of the discriminator."""
+        part = self.network if self.check_phase(phase) == GENERATOR else self.discriminator
+        assert part is not None
+        return list(part.parameters())
 
     def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
         """Terms over what is there.
@@ -125,16 +147,18 @@ class DisentangleObjective(Objective):
         Args:
             batch: ``image (B, M * S, *spatial)``; ``present (B, M)``, bool, on the CPU; optionally ``subject_index
                 (B,)``, integers: neighbours of one subject are not pushed apart.
-            phase: ``"generator"``.
-            previous: not used.
+            phase: ``"generator"`` or ``"discriminator"``.
+            previous: outputs of the generator phase of the same step; the discriminator needs them.
 
         Returns:
-            The terms, and detached: ``pred``, the self drawings ``(B, M * S, *spatial)`` (zero where absent).
+            The terms, and detached: ``pred``, the self drawings ``(B, M * S, *spatial)`` (zero where absent), and for a
+            discriminator the anatomies of what is there and their modalities.
 
         Raises:
-            ValueError: if the batch does not fit.
+            ValueError: if the batch does not fit, or the discriminator's phase comes without the generator's outputs.
         """
-        self.check_phase(phase)
+        if self.check_phase(phase) == DISCRIMINATOR:
+            return self._discriminate(previous)
         network, weights = self.network, self.weights[phase]
         image = batch["image"]
         present = torch.as_tensor(batch.get("present", torch.ones(image.shape[0], network.num_modalities) > 0)).cpu()
@@ -174,11 +198,30 @@ class DisentangleObjective(Objective):
             if code.log_variance is None:
                 raise ValueError("weights['generator']['kl'] needs a variational network.")
             terms["kl"] = self._mean(gaussian_kl(code.code, code.log_variance), sample, index, shape, there)
+        if weights["adversarial"]:
+            assert self.discriminator is not None
+            sure = modality_confusion(self.discriminator(anatomy), index, self.confusion)
+            terms["adversarial"] = self._mean(sure, sample, index, shape, there)
         if self.training:
             self._follow(code.code.detach(), index)
         seen = drawings[:count].detach()
         pred = seen.new_zeros(*shape, *seen.shape[1:]).index_put((sample, index), seen).flatten(1, 2)
-        return PhaseOutput(terms, {"pred": pred})
+        outputs = {"pred": pred}
+        if self.discriminator is not None:
+            outputs |= {"anatomy": anatomy.detach(), "sample": sample, "modality": index, "there": there}
+        return PhaseOutput(terms, outputs)
+
+    def _discriminate(self, previous: Mapping[str, Any] | None) -> PhaseOutput:
+        """The discriminator's step, on the anatomies of the generator's."""
+        if not previous or "anatomy" not in previous:
+            raise ValueError(
+                f"previous must hold the outputs of phase 'generator' for phase 'discriminator', "
+                f"got {sorted(previous or {})}."
+            )
+        assert self.discriminator is not None
+        sample, modality, there = (previous[key] for key in ("sample", "modality", "there"))
+        error = modality_classification(self.discriminator(previous["anatomy"]), modality)
+        return PhaseOutput({"classification": self._mean(error, sample, modality, tuple(there.shape), there)}, {})
 
     def _plan(self, present: Tensor, device: torch.device) -> _Plan:
         key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()

@@ -6,12 +6,29 @@ import pytest
 import torch
 
 from monai_mmseg.engines import ObjectiveTrainer
-from monai_mmseg.losses import anatomy_signature, mean_absolute, mean_of_columns, modality_margin, subject_margin
+from monai_mmseg.losses import (
+    anatomy_signature,
+    mean_absolute,
+    mean_of_columns,
+    modality_classification,
+    modality_confusion,
+    modality_margin,
+    subject_margin,
+)
+from monai_mmseg.networks.nets import AnatomyDiscriminator
 from monai_mmseg.objectives import DisentangleObjective
 from tests.networks.nets.test_disentangle import image_of, net_of
 from tests.reference_cases import arrays_of, cases_of
 
-TERMS = ["self_reconstruction", "cross_reconstruction", "latent", "subject_margin", "modality_margin", "kl"]
+TERMS = [
+    "self_reconstruction",
+    "cross_reconstruction",
+    "latent",
+    "subject_margin",
+    "modality_margin",
+    "kl",
+    "adversarial",
+]
 RECON = cases_of("disentangle_recon_latent")
 PRESENT = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1]]) > 0
 
@@ -147,6 +164,113 @@ def test_training_draws_better():
     trainer.run()
     assert set(trainer.state.metrics) == {f"generator/{name}" for name in [*TERMS, "total"]}
     assert trainer.state.metrics["generator/cross_reconstruction"] < 0.9 * before
+
+
+def adversarial_of(net, weight=1.0, **settings):
+    torch.manual_seed(1)
+    judge = AnatomyDiscriminator(2, 4, 3, spatial_size=net.spatial_size, features=(2, 4, 4), hidden=8)
+    return DisentangleObjective(net, judge, weights={"generator": {"adversarial": weight}}, **settings)
+
+
+@pytest.mark.parametrize("confusion", ["flip", "entropy"])
+def test_adversarial_terms_are_those_of_the_anatomies(confusion):
+    net = net_of()
+    objective, batch = adversarial_of(net, confusion=confusion).eval(), batch_of(net)
+    assert objective.phases == ("generator", "discriminator")
+    found, outputs = objective(batch, "generator")
+    anatomy = net.factors(batch["image"], PRESENT).anatomy
+    sure, error = [], []
+    for m in range(3):
+        logits = objective.discriminator(anatomy[PRESENT[:, m], m])
+        index = torch.full((len(logits),), m)
+        sure.append(modality_confusion(logits, index, confusion).mean())
+        error.append(modality_classification(logits, index).mean())
+    torch.testing.assert_close(found["adversarial"], torch.stack(sure).mean())
+    own = objective(batch, "discriminator", outputs).terms
+    assert list(own) == ["classification"]
+    torch.testing.assert_close(own["classification"], torch.stack(error).mean())
+    plain = DisentangleObjective(net).eval()(batch, "generator").terms
+    for name, value in plain.items():
+        if name != "adversarial":
+            torch.testing.assert_close(found[name], value)
+    assert plain["adversarial"] == 0
+
+
+def test_encoder_and_discriminator_do_not_move_each_other():
+    net = net_of().train()
+    objective, batch = adversarial_of(net), batch_of(net)
+    outputs = objective(batch, "generator").outputs
+    objective(batch, "discriminator", outputs).terms["classification"].backward()
+    assert all(p.grad is None for p in net.parameters())
+    assert all(p.grad is not None for p in objective.discriminator.parameters())
+    rates = {"generator": 0.0, "discriminator": 0.1}
+    for still, moving in (("generator", "discriminator"), ("discriminator", "generator")):
+        optimizers = {
+            p: torch.optim.SGD(objective.parameters_of(p), rates["discriminator"] * (p == moving)) for p in rates
+        }
+        before = {p: [x.detach().clone() for x in objective.parameters_of(p)] for p in rates}
+        ObjectiveTrainer("cpu", 1, [batch], objective, optimizers).run()
+        moved = {
+            p: [not torch.equal(a, b) for a, b in zip(before[p], objective.parameters_of(p), strict=True)]
+            for p in rates
+        }
+        assert not any(moved[still])
+        assert any(moved[moving])
+    held = [{id(x) for x in objective.parameters_of(p)} for p in rates]
+    assert not held[0] & held[1]
+
+
+def test_what_is_absent_does_not_reach_the_discriminator():
+    net = net_of(background=0.0).train()
+    objective, batch = adversarial_of(net), batch_of(net)
+    gradients = []
+    for filling in (0.0, float("nan")):
+        image = batch["image"].view(4, 3, 1, 64, 32).clone()
+        image[~PRESENT] = filling
+        objective.zero_grad()
+        made = {**batch, "image": image.flatten(1, 2)}
+        terms, outputs = objective(made, "generator")
+        objective.total(terms, "generator").backward()
+        objective.discriminator.zero_grad()
+        objective(made, "discriminator", outputs).terms["classification"].backward()
+        gradients.append({n: p.grad.clone() for n, p in objective.named_parameters()})
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value)
+
+
+def test_the_adversarial_term_hides_the_modality():
+    """A classifier that has learned the modalities is unlearned by the encoder alone."""
+    net = net_of(encoders="separate").train()
+    objective = adversarial_of(net, 1.0)
+    none = dict.fromkeys(TERMS, 0.0) | {"adversarial": 1.0}
+    objective.weights["generator"] = none
+    batch = batch_of(net)
+    adam = torch.optim.Adam(objective.parameters_of("discriminator"), 1e-2)
+    for _ in range(15):
+        outputs = objective(batch, "generator").outputs
+        adam.zero_grad()
+        error = objective(batch, "discriminator", outputs).terms["classification"]
+        error.backward()
+        adam.step()
+    before = objective(batch, "generator").terms["adversarial"].item()
+    adam = torch.optim.Adam(objective.parameters_of("generator"), 1e-2)
+    for _ in range(5):
+        adam.zero_grad()
+        objective(batch, "generator").terms["adversarial"].backward()
+        adam.step()
+    assert objective(batch, "generator").terms["adversarial"].item() < 0.8 * before
+
+
+def test_messages_of_the_discriminator():
+    net = net_of()
+    with pytest.raises(ValueError, match=r"weights\['generator'\]\['adversarial'\] needs a discriminator"):
+        DisentangleObjective(net, weights={"generator": {"adversarial": 1.0}})
+    with pytest.raises(ValueError, match="has no phase 'discriminator'"):
+        DisentangleObjective(net).parameters_of("discriminator")
+    with pytest.raises(ValueError, match=r"confusion must be one of \('flip', 'entropy'\), got 'swap'"):
+        adversarial_of(net, confusion="swap")
+    with pytest.raises(ValueError, match="previous must hold the outputs of phase 'generator'"):
+        adversarial_of(net)(batch_of(net), "discriminator")
 
 
 def test_messages():

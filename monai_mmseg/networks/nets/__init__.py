@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.networks.nets.anatomy_discriminator import AnatomyDiscriminator
 from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
 from monai_mmseg.networks.nets.anisotropic_unet import AnisotropicUNet
@@ -30,6 +31,7 @@ from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, Sp
 
 __all__ = [
     "AdversarialDiscriminator",
+    "AnatomyDiscriminator",
     "AnatomyEncoders",
     "AnatomySegmentor",
     "AnatomyUNet",
