@@ -24,9 +24,9 @@ from benchmarks.accuracy.unpaired_cells import (
 from benchmarks.cells import paired_tests, table_lines, with_holm
 from monai_mmseg.metrics import bootstrap_interval
 
-METHODS = ("individual", "joint", "joint_kd", "y_shaped", "x_shaped", "chilopod", "ours")
+METHODS = ("individual", "joint", "joint_kd", "y_shaped", "x_shaped", "chilopod", "ours", "ours_skip")
 CLAIMS = (("ours", "chilopod"), ("chilopod", "joint"), ("ours", "individual"))  # the first is not the worse one
-OTHERS = (("ours", "joint"), ("ours", "joint_kd"), ("ours", "y_shaped"), ("ours", "x_shaped"))
+OTHERS = (("ours", "joint"), ("ours", "joint_kd"), ("ours", "y_shaped"), ("ours", "x_shaped"), ("ours_skip", "ours"))
 MODALITIES, BOTH = ("ct", "mr"), "ct and mr"
 
 
