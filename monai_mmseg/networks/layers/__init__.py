@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.networks.layers.attention_gate import SpatialAttentionGate
 from monai_mmseg.networks.layers.channel_norm import channel_norm
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
@@ -38,6 +39,7 @@ __all__ = [
     "SpadeNorm",
     "SpadeNormKind",
     "SpadeResBlock",
+    "SpatialAttentionGate",
     "SymmetricPad",
     "ThinPlateSpline",
     "add_modality",

@@ -8,6 +8,7 @@ from monai_mmseg.networks.nets.anatomy_discriminator import AnatomyDiscriminator
 from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
 from monai_mmseg.networks.nets.anisotropic_unet import AnisotropicUNet
+from monai_mmseg.networks.nets.attention_gated_unet import AttentionGatedUNet
 from monai_mmseg.networks.nets.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
@@ -37,6 +38,7 @@ __all__ = [
     "AnatomyUNet",
     "AnisotropicUNet",
     "AppearanceCode",
+    "AttentionGatedUNet",
     "ContractingPath",
     "DAFNet",
     "DAFNetFactors",
