@@ -20,6 +20,7 @@ from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.sampler import EpochRandomSampler
 from monai_mmseg.data.stacks import write_stacks
 from monai_mmseg.data.statistics import datalist_statistics
+from monai_mmseg.data.subject_sampler import SubjectRandomSampler
 from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "DrawnIndex",
     "EpochRandomSampler",
     "PairedSliceDataset",
+    "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
     "VolumeFacts",

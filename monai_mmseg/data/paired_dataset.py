@@ -22,10 +22,11 @@ class _Subject(NamedTuple):
     """One subject on its lattice, as plain tensors."""
 
     image: Tensor  # (M * k, H, W, D), finite
-    label: Tensor  # (M, H, W, D), uint8
+    label: Tensor  # (M, H, W, D), or (1, H, W, D) for one of the subject; uint8
     present: Tensor  # (M, D), bool
-    labelled: Tensor  # (M,), bool
+    labelled: Tensor  # (M,), or without axes for one label of the subject; bool
     name: str
+    extra: dict[str, Tensor]  # (C, H, W, D)
 
 
 class PairedSliceDataset(Dataset):
@@ -37,19 +38,30 @@ class PairedSliceDataset(Dataset):
 
     Args:
         data: flat items of a datalist, items grouped by subject, or ``{"image", "label"}`` items.
-        transform: volume transforms up to ``StackModalitiesd`` and intensities: they must give ``image``
-            ``(M * k, H, W, D)``, ``present (M, D)``, and, where labels are wanted, ``label (M, H, W, D)`` and
-            ``labelled (M,)``.
+        transform: volume transforms up to ``StackModalitiesd`` or ``ResampleModalitiesd`` and intensities: they must
+            give ``image (M * k, H, W, D)``, ``present (M, D)`` or ``(M,)``, and, where labels are wanted, ``label
+            (M, H, W, D)`` and ``labelled (M,)``, or ``label (1, H, W, D)`` and ``labelled`` without axes where
+            modalities share one.
         modalities: names in the order of the channels.
-        slice_transform: augmentation of ``{"image": (M * k, H, W), "label": (M, H, W)}``.
+        slice_transform: augmentation of ``{"image": (M * k * S, H, W), "label": (M, H, W), "present": (M,)}`` and of
+            `extra_keys`; may make modalities absent.
         keep: ``"all"`` slices; ``"foreground"``: of subjects with a label only slices where some label is not empty;
             ``"labelled"``: slices with a labelled modality; ``"paired"``: slices with all modalities.
+        num_slices: S, an odd number: each slice with its neighbours as channels, those of the first modality (and
+            candidate) first. The first and the last slice stand in for what they lack.
+        min_content: share of the pixels of a slice that must not be `background` in some modality; slices with less are
+            left out.
+        background: value of pixels where there is nothing.
+        fill: value of absent modalities in a batch; ``nan`` for networks that read it as absence.
+        extra_keys: further volumes ``(C, H, W, D)`` that the transform may give and that are cut into slices as well,
+            float32, for example a target image.
         cache: keep the transformed volumes in memory; off, they are made again on each access.
         progress: show a progress bar while volumes are read.
 
     Returns:
-        (of an access) ``image`` float32 ``(M * k, H, W)``, finite; ``label`` int64 ``(M, H, W)``; ``present`` and
-        ``labelled`` bool ``(M,)``; ``subject`` and ``slice``.
+        (of an access) ``image`` float32 ``(M * k * S, H, W)``, `fill` where absent and finite elsewhere; ``label``
+        int64 ``(M, H, W)`` or ``(1, H, W)``; ``present`` bool ``(M,)``; ``labelled`` likewise, or without axes;
+        `extra_keys`; ``subject``, ``subject_index`` (its number, int64) and ``slice``.
 
     Raises:
         ValueError: if there are no items or no slices, or the transform gives something else.
@@ -70,12 +82,23 @@ class PairedSliceDataset(Dataset):
         modalities: Sequence[str],
         slice_transform: Callable[[dict[Hashable, Any]], dict[Hashable, Any]] | None = None,
         keep: Literal["all", "foreground", "labelled", "paired"] = "all",
+        num_slices: int = 1,
+        min_content: float = 0.0,
+        background: float = 0.0,
+        fill: float = 0.0,
+        extra_keys: Sequence[str] = (),
         cache: bool = True,
         progress: bool = False,
     ) -> None:
         if keep not in ("all", "foreground", "labelled", "paired"):
             raise ValueError(f"keep must be 'all', 'foreground', 'labelled' or 'paired', got {keep!r}.")
+        if num_slices < 1 or num_slices % 2 == 0:
+            raise ValueError(f"num_slices must be an odd number from 1, got {num_slices}.")
+        if not 0 <= min_content <= 1:
+            raise ValueError(f"min_content must lie in [0, 1], got {min_content}.")
         self.modalities = [str(name) for name in modalities]
+        self.num_slices, self.min_content, self.background = int(num_slices), float(min_content), float(background)
+        self.fill, self.extra_keys = float(fill), [str(key) for key in extra_keys]
         super().__init__(_grouped(data, self.modalities), transform)
         if not self.data:
             raise ValueError(f"data holds no item with a modality of {self.modalities}.")
@@ -90,7 +113,13 @@ class PairedSliceDataset(Dataset):
             if cache:
                 self._subjects[number] = subject
         if not self.index:
-            raise ValueError(f"no slice of {len(self.data)} subjects is left with keep={keep!r}.")
+            limit = f" and min_content={min_content}" if min_content else ""
+            raise ValueError(f"no slice of {len(self.data)} subjects is left with keep={keep!r}{limit}.")
+
+    @property
+    def subject_indices(self) -> list[int]:
+        """Number of the subject of each item, for samplers."""
+        return [number for number, _ in self.index]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -132,7 +161,8 @@ class PairedSliceDataset(Dataset):
         """
         one = self._subjects.get(number) or self._load(number)
         names = ("image", "label", "present", "labelled")
-        return {**{name: getattr(one, name).clone() for name in names}, "subject": one.name}
+        extra = {key: volume.clone() for key, volume in one.extra.items()}
+        return {**{name: getattr(one, name).clone() for name in names}, **extra, "subject": one.name}
 
     def _transform(self, index: int) -> dict[Hashable, Any]:
         number, place = self.index[index]
@@ -141,41 +171,68 @@ class PairedSliceDataset(Dataset):
             subject = self._load(number)
             # the last subject stays at hand: loaders without shuffling ask for its next slice
             self._subjects = {number: subject}
-        present = subject.present[:, place]
+        present = subject.present[:, place].clone()
         item: dict[Hashable, Any] = {
-            "image": subject.image[..., place].clone(),
+            "image": self._with_neighbours(subject, place),
             "label": subject.label[..., place].to(torch.int64),
+            "present": present,
+            **{key: volume[..., place].clone() for key, volume in subject.extra.items()},
         }
         if self.slice_transform is not None:
             if self._epoch[1] >= 0 and isinstance(self.slice_transform, Randomizable):
                 self.slice_transform.set_random_state(item_seed(*self._epoch.tolist(), index))
             item = self.slice_transform(item)
-        item["present"] = present.clone()
-        item["labelled"] = subject.labelled & present
-        item["subject"], item["slice"] = subject.name, place
+        item["image"] = _masked(item["image"], item["present"], self.fill)
+        item["labelled"] = subject.labelled & present if subject.labelled.ndim else subject.labelled.clone()
+        item["subject"], item["subject_index"], item["slice"] = subject.name, torch.tensor(number), place
         return item
+
+    def _with_neighbours(self, subject: _Subject, place: int) -> Tensor:
+        """Slice and neighbours ``(M * k * S, H, W)``; where a neighbour is absent the slice itself stands in."""
+        half, depth = self.num_slices // 2, subject.image.shape[-1]
+        if not half:
+            return subject.image[..., place].clone()
+        places = torch.arange(place - half, place + half + 1).clamp(0, depth - 1)
+        window = subject.image[..., places].unflatten(0, (len(self.modalities), -1))
+        there = subject.present[:, places][:, None, None, None]
+        window = torch.where(there, window, window[..., half : half + 1])
+        return window.flatten(0, 1).movedim(-1, 1).flatten(0, 1)
 
     def _load(self, number: int) -> _Subject:
         if self.transform is None:
             raise ValueError("transform must be given.")
         volumes = self.transform(dict(self.data[number]))
         count = len(self.modalities)
-        image, present = (torch.as_tensor(volumes[key]) for key in ("image", "present"))
-        image = plain_tensor(image).to(torch.float32)
+        image, present = (plain_tensor(torch.as_tensor(volumes[key])) for key in ("image", "present"))
+        image = image.to(torch.float32)
+        if present.ndim == 1:
+            present = present[:, None].expand(-1, image.shape[-1])
         if image.ndim != 4 or image.shape[0] % count or present.shape != (count, image.shape[-1]):
             raise ValueError(
                 f"transform must give image (M * k, H, W, D) and present (M, D) with M={count}, got "
-                f"{tuple(image.shape)} and {tuple(present.shape)}: is StackModalitiesd part of it?"
+                f"{tuple(image.shape)} and {tuple(present.shape)}: is StackModalitiesd or ResampleModalitiesd part of "
+                "it?"
             )
-        image, present = _fill(image, plain_tensor(present).bool(), count)
-        blank = torch.zeros((count, *image.shape[1:]), dtype=torch.uint8)
+        image, present = _fill(image, present.bool(), count)
+        # a view of one number: no memory for labels that are not there
+        blank = torch.zeros((), dtype=torch.uint8).expand(count, *image.shape[1:])
         label = plain_tensor(torch.as_tensor(volumes.get("label", blank))).to(torch.uint8)
         labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
-        return _Subject(image.contiguous(), label.contiguous(), present, labelled, name)
+        extra = {
+            key: plain_tensor(torch.as_tensor(volumes[key])).to(torch.float32)
+            for key in self.extra_keys
+            if key in volumes
+        }
+        if wrong := {key: tuple(v.shape) for key, v in extra.items() if v.shape[1:] != image.shape[1:]}:
+            raise ValueError(f"extra_keys must lie on the grid of image {tuple(image.shape[1:])}, got {wrong}.")
+        return _Subject(image.contiguous(), label, present, labelled, name, extra)
 
     def _kept(self, subject: _Subject) -> list[int]:
-        labelled = subject.labelled[:, None] & subject.present
+        # one label of the subject counts wherever it has an image
+        labelled = subject.labelled.expand(len(subject.label))[:, None] & (
+            subject.present if len(subject.label) == len(subject.present) else subject.present.any(0, keepdim=True)
+        )
         keep = subject.present.any(0)
         if self.keep == "paired":
             keep = subject.present.all(0)
@@ -183,6 +240,10 @@ class PairedSliceDataset(Dataset):
             keep = labelled.any(0)
         elif self.keep == "foreground" and labelled.any():
             keep = ((subject.label > 0).flatten(1, 2).any(1) & labelled).any(0)
+        if self.min_content > 0:
+            content = (subject.image != self.background).unflatten(0, (len(self.modalities), -1)).any(1)
+            content = (content & subject.present[:, None, None]).any(0)
+            keep = keep & (content.float().mean((0, 1)) >= self.min_content)
         return [int(place) for place in keep.nonzero()[:, 0]]
 
 
@@ -192,6 +253,14 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
     if flat and len(flat) != len(data):
         raise ValueError(f"data mixes {len(flat)} flat items with {len(data) - len(flat)} items of another kind.")
     return group_by_subject(flat, modalities) if flat else [dict(item) for item in data]
+
+
+def _masked(image: Tensor, present: Tensor, fill: float) -> Tensor:
+    """The image with `fill` for what is absent."""
+    if present.all():
+        return image
+    mask = present.repeat_interleave(image.shape[0] // len(present)).reshape(-1, *[1] * (image.ndim - 1))
+    return torch.where(mask, image, fill)
 
 
 def _fill(image: Tensor, present: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inferers: volumes in, volumes out."""
 
+from monai_mmseg.inferers.redraw_inferer import CrossDrawingInferer, RedrawInferer, cross_drawings
 from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
 
-__all__ = ["ModalitySliceInferer"]
+__all__ = ["CrossDrawingInferer", "ModalitySliceInferer", "RedrawInferer", "cross_drawings"]

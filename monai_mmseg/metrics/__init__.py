@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.metrics.cross_drawing import NegativeCrossError
 from monai_mmseg.metrics.distance_correlation import distance_correlation, distance_covariance, distance_variance
 from monai_mmseg.metrics.image_similarity import (
     ImageSimilarity,
@@ -33,6 +34,7 @@ __all__ = [
     "ClassScore",
     "ImageSimilarity",
     "Interval",
+    "NegativeCrossError",
     "PairedTest",
     "ReleasedSimilarity",
     "SubjectDistance",

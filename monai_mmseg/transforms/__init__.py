@@ -10,10 +10,12 @@ from monai_mmseg.transforms.affine_slices import (
     rotation_augmentation,
 )
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
+from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
 from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
+from monai_mmseg.transforms.normalize_foreground import NormalizeForeground, NormalizeForegroundd
 from monai_mmseg.transforms.normalize_slices import NormalizeIntensitySlices, NormalizeIntensitySlicesd
 from monai_mmseg.transforms.orient_slices import OrientSlices, OrientSlicesd
 from monai_mmseg.transforms.pair_slices import (
@@ -25,6 +27,7 @@ from monai_mmseg.transforms.pair_slices import (
     random_pairing,
 )
 from monai_mmseg.transforms.read_volume import VolumeError, read_volume
+from monai_mmseg.transforms.resample_modalities import ResampleModalitiesd
 from monai_mmseg.transforms.slice_window import RandSliceWindow, RandSliceWindowd
 from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
@@ -35,15 +38,19 @@ __all__ = [
     "ByModalityd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
+    "NormalizeForeground",
+    "NormalizeForegroundd",
     "NormalizeIntensitySlices",
     "NormalizeIntensitySlicesd",
     "OrientSlices",
     "OrientSlicesd",
     "RandAffineSlicesd",
     "RandByModalityd",
+    "RandDropModalityd",
     "RandRotateSlicesd",
     "RandSliceWindow",
     "RandSliceWindowd",
+    "ResampleModalitiesd",
     "SafeSpacingd",
     "ScaleIntensitySlices",
     "ScaleIntensitySlicesd",

@@ -56,7 +56,7 @@ class AdjacentSlices(Transform):
     first and last slice of a volume unpredicted.
 
     Args:
-        num_slices: channels of the result, an odd number.
+        num_slices: channels of the result for each channel, an odd number.
         spatial_dim: spatial axis of the slices, -1 for the last.
 
     Raises:
@@ -79,20 +79,22 @@ class AdjacentSlices(Transform):
         """Put neighbours beside every slice.
 
         Args:
-            img: ``(1, X, Y, Z)``.
+            img: ``(C, X, Y, Z)``; each channel (a modality) has neighbours of its own.
 
         Returns:
-            ``(num_slices, X, Y, Z)``; a MetaTensor stays one, with the affine it had.
+            ``(C * num_slices, X, Y, Z)``, all slices of the first channel first; a MetaTensor stays one, with the
+            affine it had.
 
         Raises:
             ValueError: if it has another shape.
         """
-        if img.ndim != 4 or img.shape[0] != 1:
-            raise ValueError(f"img must be a volume of one channel (1, X, Y, Z), got shape {tuple(img.shape)}.")
+        if img.ndim != 4:
+            raise ValueError(f"img must be a volume (C, X, Y, Z), got shape {tuple(img.shape)}.")
         array = img.as_tensor() if isinstance(img, MetaTensor) else img
         dim = self.spatial_dim % 3 + 1
         padded = pad_slices(array, self.num_slices, dim)
-        stacked = torch.cat([padded.narrow(dim, k, array.shape[dim]) for k in range(self.num_slices)])
+        stacked = torch.stack([padded.narrow(dim, k, array.shape[dim]) for k in range(self.num_slices)], 1)
+        stacked = stacked.flatten(0, 1)
         return MetaTensor(stacked).copy_meta_from(img) if isinstance(img, MetaTensor) else stacked
 
 
@@ -100,7 +102,7 @@ class AdjacentSlicesd(MapTransform):
     """Dictionary form of :class:`AdjacentSlices`.
 
     Args:
-        keys: volumes of one channel; not the label, whose slice ``j`` stays the label of slice ``j``.
+        keys: volumes; not the label, whose slice ``j`` stays the label of slice ``j``.
         num_slices: see :class:`AdjacentSlices`.
         spatial_dim: see there.
         allow_missing_keys: do not raise when a key is missing.

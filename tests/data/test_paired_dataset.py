@@ -198,7 +198,7 @@ def test_a_grouped_list_and_an_empty_mask(datalist, tmp_path):
         (lambda items: dataset([*items, {"image": "x"}]), "data mixes 4 flat items with 1"),
         (
             lambda items: PairedSliceDataset(items, Compose(volumes().transforms[:4]), modalities=MODALITIES),
-            "is StackModalitiesd part of it",
+            "is StackModalitiesd or ResampleModalitiesd part of it",
         ),
     ],
 )

@@ -46,7 +46,7 @@ class DisentangleNet(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of an image: a slice and its neighbours.
         modalities: names, in the order of the input.
-        target: which one :meth:`forward` draws.
+        target: which one :meth:`forward` draws unless told otherwise.
         spatial_size: of the images, divisible by 2 to the number of levels.
         anatomy_channels: channels of an anatomy.
         code_size: numbers of a code.
@@ -269,19 +269,26 @@ class DisentangleNet(nn.Module):
         drawn: Tensor = self.decoder(anatomy, code, modality)
         return drawn
 
-    def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
-        """Draw the target modality from what is there.
+    def forward(self, image: Tensor, present: Tensor | None = None, target: str | None = None) -> Tensor:
+        """Draw a modality from what is there.
 
         Args:
             image: shape ``(B, M * in_channels, *spatial_size)``: all channels of the first modality, then those of the
                 second. A modality with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
+            target: which one to draw; ``None``: :attr:`target`.
 
         Returns:
             Images of the target modality, shape ``(B, in_channels, *spatial_size)``.
+
+        Raises:
+            ValueError: if the target is no modality, or the image has another shape.
         """
+        name = self.target if target is None else target
+        if name not in self.modalities:
+            raise ValueError(f"target must be one of modalities {list(self.modalities)}, got {name!r}.")
+        index = self.modalities.index(name)
         factors = self.factors(image, present)
-        index = self.modalities.index(self.target)
         code = self.mean_code[index].to(factors.anatomy.dtype).expand(image.shape[0], -1)
         return self.decode(self.fuse(factors, ["mean"]), code, index)
 
