@@ -12,6 +12,11 @@ from monai_mmseg.losses.affinity_consistency import (
 )
 from monai_mmseg.losses.class_affinity import Affinities, class_affinities, resize_class_masks
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
+from monai_mmseg.losses.class_weighted_segmentation import (
+    ClassWeightedSegmentationLoss,
+    class_weighted_cross_entropy,
+    squared_foreground_dice,
+)
 from monai_mmseg.losses.foreground_dice import ForegroundDiceLoss, foreground_dice_loss
 from monai_mmseg.losses.frequency_weighted_cross_entropy import (
     FrequencyWeightedCrossEntropyLoss,
@@ -55,7 +60,7 @@ from monai_mmseg.losses.modality_adversarial import (
 )
 from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
 from monai_mmseg.losses.onehot import PartlyLabelledLoss, onehot_labels
-from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute
+from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute, mean_squared
 from monai_mmseg.losses.segmentation import SegmentationLoss
 from monai_mmseg.losses.squared_dice import SquaredDiceLoss, squared_dice_loss
 from monai_mmseg.losses.sum_of_squares import sum_of_squares
@@ -69,6 +74,7 @@ __all__ = [
     "Affinities",
     "AffinityConsistencyLoss",
     "ClassLogits",
+    "ClassWeightedSegmentationLoss",
     "Confusion",
     "ForegroundDiceLoss",
     "FrequencyWeightedCrossEntropyLoss",
@@ -93,6 +99,7 @@ __all__ = [
     "class_affinities",
     "class_counts",
     "class_logit_sums",
+    "class_weighted_cross_entropy",
     "class_weights_from_counts",
     "foreground_dice_loss",
     "frequency_weighted_cross_entropy",
@@ -108,6 +115,7 @@ __all__ = [
     "masked_mean",
     "mean_absolute",
     "mean_of_columns",
+    "mean_squared",
     "modality_classification",
     "modality_confusion",
     "modality_margin",
@@ -118,6 +126,7 @@ __all__ = [
     "pool_class_logits",
     "resize_class_masks",
     "squared_dice_loss",
+    "squared_foreground_dice",
     "subject_margin",
     "sum_of_squares",
     "weighted_cross_entropy",

@@ -10,7 +10,7 @@ from torch import Tensor
 from monai_mmseg.losses.inputs import RowLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import keep_rows
 
-__all__ = ["MeanAbsoluteLoss", "mean_absolute"]
+__all__ = ["MeanAbsoluteLoss", "mean_absolute", "mean_squared"]
 
 
 def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
@@ -40,6 +40,30 @@ def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
     """
     check_same_shape("a", a, "b", b)
     return (at_least_float32(a) - at_least_float32(b)).abs().flatten(1).mean(1)
+
+
+def mean_squared(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared difference per row.
+
+    When to use: as :func:`mean_absolute`, where large errors shall count more; else ``torch.nn.MSELoss`` serves.
+
+    Args:
+        a: shape ``(N, ...)``.
+        b: same shape.
+
+    Returns:
+        Loss of shape ``(N,)``, at least float32.
+
+    Raises:
+        ValueError: when the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> mean_squared(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
+        tensor([5., 0.])
+    """
+    check_same_shape("a", a, "b", b)
+    return (at_least_float32(a) - at_least_float32(b)).square().flatten(1).mean(1)
 
 
 class MeanAbsoluteLoss(RowLoss):

@@ -14,6 +14,7 @@ from monai_mmseg.metrics.image_similarity import (
     released_image_similarity,
 )
 from monai_mmseg.metrics.pooled_dice import pooled_dice
+from monai_mmseg.metrics.released_overlap import released_dice, released_iou
 from monai_mmseg.metrics.segmentation import (
     ClassScore,
     SurfaceDistances,
@@ -48,7 +49,9 @@ __all__ = [
     "image_similarity",
     "paired_permutation_test",
     "pooled_dice",
+    "released_dice",
     "released_image_similarity",
+    "released_iou",
     "segmentation_scores",
     "surface_distances",
 ]
