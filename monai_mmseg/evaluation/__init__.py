@@ -17,6 +17,15 @@ from monai_mmseg.evaluation.reconstruction import IMAGE_MEASURES, OTHERS, Recons
 from monai_mmseg.evaluation.reconstruction_table import ReconstructionLine, ReconstructionTable
 from monai_mmseg.evaluation.rows import ScoreRow
 from monai_mmseg.evaluation.silhouettes import Silhouettes, embed, silhouettes
+from monai_mmseg.evaluation.subset_rows import Measure, SubsetLine, SubsetRow, SubsetTest, measure_of
+from monai_mmseg.evaluation.subset_table import SubsetTable
+from monai_mmseg.evaluation.subsets import (
+    evaluate_subsets,
+    hide_modalities,
+    image_scores,
+    label_scores,
+    modality_subsets,
+)
 from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
 from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
 
@@ -28,6 +37,7 @@ __all__ = [
     "KnowledgeHistory",
     "LatentTraversal",
     "MeanSd",
+    "Measure",
     "MethodInfo",
     "ModalityClassification",
     "ReconstructionLine",
@@ -35,15 +45,25 @@ __all__ = [
     "ReconstructionTable",
     "ScoreRow",
     "Silhouettes",
+    "SubsetLine",
+    "SubsetRow",
+    "SubsetTable",
+    "SubsetTest",
     "SummaryRow",
     "add_knowledge",
     "disentanglement_report",
     "embed",
     "evaluate_predictions",
+    "evaluate_subsets",
     "find_prediction",
+    "hide_modalities",
+    "image_scores",
+    "label_scores",
     "latent_traversal",
     "mean_sd",
+    "measure_of",
     "modality_classification",
+    "modality_subsets",
     "posterior_variance",
     "read_knowledge",
     "reconstruction_rows",

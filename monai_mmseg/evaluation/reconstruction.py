@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from monai_mmseg.evaluation.table_files import plain_number
 from monai_mmseg.metrics.image_similarity import image_similarity, released_image_similarity
 
 __all__ = ["IMAGE_MEASURES", "OTHERS", "ReconstructionRow", "reconstruction_rows"]
@@ -71,7 +72,7 @@ class ReconstructionRow:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain mapping for JSON and CSV; an infinite PSNR is the text ``inf``."""
-        return {key: str(v) if isinstance(v, float) and math.isinf(v) else v for key, v in asdict(self).items()}
+        return {key: plain_number(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ReconstructionRow:
@@ -111,7 +112,7 @@ def reconstruction_rows(
     everywhere, has no row, so no mean of a table meets a NaN.
 
     Args:
-        images: modality to its slices, shape ``(D, H, W)`` or with their neighbours ``(D, S, H, W)``; a slice with a NaN
+        images: modality to its slices, shape ``(D, H, W)`` or, with their neighbours, ``(D, S, H, W)``; one with a NaN
             is absent.
         drawings: (source, target) to what was drawn, same shape; :data:`OTHERS` as source stands for several.
         subject: goes into the rows.

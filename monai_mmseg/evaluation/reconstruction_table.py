@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from monai_mmseg.evaluation.reconstruction import IMAGE_MEASURES, OTHERS, ReconstructionRow
 from monai_mmseg.evaluation.summary import MeanSd, mean_sd
+from monai_mmseg.evaluation.table_files import markdown_row, read_table_json, save_beside, write_text
 
 __all__ = ["ReconstructionLine", "ReconstructionTable"]
 
@@ -219,7 +220,7 @@ class ReconstructionTable:
             "subjects": {name: list(found) for name, found in self._subjects.items()},
             "rows": [row.as_dict() for row in self],
         }
-        return _write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+        return write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
 
     @classmethod
     def from_json(cls, source: str | Path) -> ReconstructionTable:
@@ -234,13 +235,7 @@ class ReconstructionTable:
         Raises:
             ValueError: the file is not JSON of this format.
         """
-        try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"source must be JSON, got {source}: {error}.") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise ValueError(f"source must be a table with format {FORMAT!r}, got {found!r} in {source}.")
+        data = read_table_json(source, FORMAT)
         return cls([ReconstructionRow.from_dict(row) for row in data["rows"]], data["subjects"])
 
     def to_csv(self, path: str | Path | None = None) -> str:
@@ -257,7 +252,7 @@ class ReconstructionTable:
         writer.writeheader()
         for row in self:
             writer.writerow(row.as_dict())
-        return _write(out.getvalue(), path)
+        return write_text(out.getvalue(), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """By target, then by pair, with what the numbers mean.
@@ -277,15 +272,15 @@ class ReconstructionTable:
         ):
             head = ["method", *first, "drawn", *names, "subjects", "left out"]
             texts = 2 + len(first)
-            lines += [f"{title}:", "", _row(head), "|" + " --- |" * texts + " ---: |" * (len(head) - texts)]
+            lines += [f"{title}:", "", markdown_row(head), "|" + " --- |" * texts + " ---: |" * (len(head) - texts)]
             for line in found:
                 cells = [line.method, *([str(line.source)] if first else []), line.target]
                 for name in shown:
                     value = line.measures[name]
                     cells.append("–" if value is None else value.text(IMAGE_MEASURES[name][2]))
-                lines.append(_row([*cells, str(line.subjects), str(line.left_out)]))
+                lines.append(markdown_row([*cells, str(line.subjects), str(line.left_out)]))
             lines.append("")
-        return _write("\n".join([*lines, *self.notes(), ""]), path)
+        return write_text("\n".join([*lines, *self.notes(), ""]), path)
 
     def notes(self) -> list[str]:
         """What a reader has to know to read the numbers, one sentence a line."""
@@ -316,20 +311,4 @@ class ReconstructionTable:
         Returns:
             ``{"json": path, "csv": path, "md": path}``.
         """
-        base = Path(folder)
-        base.mkdir(parents=True, exist_ok=True)
-        paths = {ending: base / f"{stem}.{ending}" for ending in ("json", "csv", "md")}
-        self.to_json(paths["json"])
-        self.to_csv(paths["csv"])
-        self.to_markdown(paths["md"])
-        return paths
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def _write(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
-    return text
+        return save_beside(self, folder, stem)

@@ -1,0 +1,206 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Any set of modalities at inference: a predictor run with every non-empty subset of what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from monai_mmseg.evaluation.evaluate import score_rows
+from monai_mmseg.evaluation.subset_rows import SubsetRow, measures_of
+from monai_mmseg.evaluation.subset_table import SubsetTable
+from monai_mmseg.metrics.image_similarity import image_similarity
+
+__all__ = ["evaluate_subsets", "hide_modalities", "image_scores", "label_scores", "modality_subsets"]
+
+Score = Callable[[Tensor, Mapping[str, Any]], Mapping[str, float]]
+
+
+def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """All non-empty subsets, large ones first: 2^M - 1 of them.
+
+    Args:
+        modalities: M different names.
+
+    Returns:
+        Tuples in the order of the names; the first holds all.
+
+    Raises:
+        ValueError: no name, or a name twice.
+
+    Example:
+        >>> modality_subsets(["t1", "t2"])
+        [('t1', 't2'), ('t1',), ('t2',)]
+    """
+    names = list(modalities)
+    if isinstance(modalities, str) or not names or len(set(names)) < len(names):
+        raise ValueError(f"modalities must be different names, got {modalities!r}.")
+    return [subset for size in range(len(names), 0, -1) for subset in combinations(names, size)]
+
+
+def hide_modalities(image: Tensor, modalities: Sequence[str], kept: Sequence[str]) -> Tensor:
+    """A copy of an image in which the other modalities are absent: NaN, as networks of this project take it.
+
+    Args:
+        image: shape ``(M * S, *spatial)``, the channels of the first modality first.
+        modalities: M names.
+        kept: those that stay.
+
+    Returns:
+        Same shape.
+
+    Raises:
+        ValueError: an unknown name, or channels that M does not divide.
+
+    Example:
+        >>> hide_modalities(torch.ones(2, 1), ["t1", "t2"], ["t2"]).tolist()
+        [[nan], [1.0]]
+    """
+    if unknown := [name for name in kept if name not in modalities]:
+        raise ValueError(f"kept must be of the modalities {list(modalities)}, got {unknown}.")
+    if image.shape[0] % len(modalities):
+        raise ValueError(f"image must have a multiple of {len(modalities)} channels, got {tuple(image.shape)}.")
+    hidden = torch.tensor([name not in kept for name in modalities], device=image.device)
+    mask = hidden.repeat_interleave(image.shape[0] // len(modalities)).reshape(-1, *[1] * (image.ndim - 1))
+    return image.masked_fill(mask, float("nan"))
+
+
+@torch.no_grad()
+def evaluate_subsets(
+    predict: Callable[[Tensor], Tensor],
+    samples: Iterable[Mapping[str, Any]],
+    modalities: Sequence[str],
+    score: Score,
+    *,
+    method: str = "prediction",
+    subsets: Iterable[Sequence[str]] | None = None,
+    image_key: str = "image",
+    subject_key: str = "subject",
+    labelled_key: str = "labelled",
+) -> SubsetTable:
+    """Scores of one predictor with each subset of the modalities.
+
+    Use it to see what a missing sequence costs: with a network behind an inferer, ``lambda x: inferer(x, network)``. A
+    subject that lacks a modality of a subset has no row for it, for it would be one of a smaller subset; tables say how
+    many these are.
+
+    Args:
+        predict: image ``(1, M * S, *spatial)`` with NaN where absent, to a prediction with one row.
+        samples: preprocessed subjects: ``image (M * S, *spatial)``, NaN where the subject lacks a modality, the
+            subject's name, and what ``score`` reads. Those whose ``labelled`` is false are left out.
+        modalities: M names in the order of the channels.
+        score: prediction without its first axis and sample, to numbers by name; see :func:`label_scores` and
+            :func:`image_scores`.
+        method: name in the table.
+        subsets: which ones; ``None``: all.
+        image_key: of the image.
+        subject_key: of the name.
+        labelled_key: of the flag.
+
+    Returns:
+        A row a subject and subset.
+
+    Raises:
+        ValueError: a subset with an unknown modality, or no subject.
+
+    Example:
+        >>> samples = [{"image": torch.tensor([[1.0], [3.0]]), "subject": "s01"}]
+        >>> mean = lambda image: image.nanmean(1)
+        >>> table = evaluate_subsets(mean, samples, ["t1", "t2"], lambda found, sample: {"dice": found.item() / 4})
+        >>> [(row.subset, row.measures["dice"]) for row in table]
+        [(('t1', 't2'), 0.5), (('t1',), 0.25), (('t2',), 0.75)]
+    """
+    names = list(modalities)
+    chosen = modality_subsets(names) if subsets is None else [tuple(subset) for subset in subsets]
+    table = SubsetTable(names)
+    for sample in samples:
+        if not bool(torch.as_tensor(sample.get(labelled_key, True)).all()):
+            continue
+        image, subject = torch.as_tensor(sample[image_key]), str(sample[subject_key])
+        image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        table.add_subject(method, subject)
+        absent = image.unflatten(0, (len(names), -1)).isnan().flatten(1).any(1).tolist()
+        lacking = {name for name, gone in zip(names, absent, strict=True) if gone}
+        for subset in chosen:
+            if lacking.isdisjoint(subset):
+                found = predict(hide_modalities(image, names, subset).unsqueeze(0))
+                measures = {name: float(value) for name, value in score(found[0], sample).items()}
+                table.add(SubsetRow(method, tuple(subset), subject, measures))
+    if not len(table):
+        raise ValueError("samples must hold at least one labelled subject with all modalities of a subset, got none.")
+    return table
+
+
+def label_scores(
+    labels: Mapping[int, str] | Mapping[str, str],
+    *,
+    spacing: Sequence[float] | None = None,
+    label_key: str = "label",
+    penalty: float | None = None,
+) -> Score:
+    """Dice and HD95 of label volumes by the project's evaluator, for :func:`evaluate_subsets`.
+
+    Args:
+        labels: value to name, background included; text keys are fine.
+        spacing: voxel size in mm; ``None`` takes the label's own.
+        label_key: class map in the sample, shape ``(1, *spatial)``.
+        penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of the image.
+
+    Returns:
+        Takes logits ``(K, X, Y, Z)`` (or a class map ``(1, X, Y, Z)``); gives ``dice`` and ``hausdorff95``, means over
+        the classes, and ``dice/<name>`` of each class.
+    """
+    names = {int(value): str(name) for value, name in labels.items()}
+
+    def score(prediction: Tensor, sample: Mapping[str, Any]) -> Mapping[str, float]:
+        classes = prediction.argmax(0) if prediction.shape[0] > 1 else prediction[0].round()
+        label = sample[label_key]
+        voxel = spacing if spacing is not None else getattr(label, "pixdim", None)
+        if voxel is None:
+            raise ValueError("spacing must be given where labels are plain tensors, got None.")
+        rows = score_rows(
+            classes.cpu().numpy().astype(np.int64),
+            torch.as_tensor(label)[0].cpu().numpy().round().astype(np.int64),
+            labels=names,
+            spacing=[float(edge) for edge in voxel],
+            method="",
+            modality="",
+            subject=str(sample.get("subject", "")),
+            penalty=penalty,
+        )
+        return measures_of(rows)
+
+    return score
+
+
+def image_scores(*, value_range: tuple[float, float] | None = None, target_key: str = "target") -> Score:
+    """PSNR and SSIM of an image, for :func:`evaluate_subsets`.
+
+    Args:
+        value_range: lowest and highest value; ``None``: those of each subject's target.
+        target_key: true image in the sample, shape ``(1, H, W)`` or ``(1, H, W, D)``.
+
+    Returns:
+        Takes an image of the same shape and gives ``psnr`` and ``ssim``, over the slices along the last axis.
+    """
+
+    def score(prediction: Tensor, sample: Mapping[str, Any]) -> Mapping[str, float]:
+        target = torch.as_tensor(sample[target_key]).to(prediction.device)
+        if prediction.shape != target.shape or target.shape[0] != 1:
+            raise ValueError(
+                f"prediction and {target_key!r} must have one shape (1, H, W[, D]), got {tuple(prediction.shape)} and "
+                f"{tuple(target.shape)}."
+            )
+        images = [x if x.ndim == 3 else x[0].movedim(-1, 0) for x in (prediction.detach(), target)]
+        images = [image.as_tensor() if isinstance(image, MetaTensor) else image for image in images]
+        limits = (float(target.min()), float(target.max())) if value_range is None else value_range
+        return image_similarity(images[0], images[1], limits)._asdict()
+
+    return score
