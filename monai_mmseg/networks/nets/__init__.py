@@ -21,9 +21,13 @@ from monai_mmseg.networks.nets.disentangle_encoders import (
     DisentangleAppearanceEncoder,
     anatomy_softmax,
 )
+from monai_mmseg.networks.nets.downstream import DownstreamNet
+from monai_mmseg.networks.nets.filled_modalities_net import FilledModalitiesNet
 from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
+from monai_mmseg.networks.nets.fused_anatomy_net import FusedAnatomyNet
 from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.modality_streams import ModalityStreams
+from monai_mmseg.networks.nets.nvnet import NVNet, NVNetFactors
 from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.networks.nets.sharing import share_network
@@ -49,10 +53,15 @@ __all__ = [
     "DisentangleNet",
     "DisentangleSpadeBlock",
     "DisentangledFactors",
+    "DownstreamNet",
     "ExpandingPath",
     "FiLMDecoder",
+    "FilledModalitiesNet",
+    "FusedAnatomyNet",
     "ModalityEncoder",
     "ModalityStreams",
+    "NVNet",
+    "NVNetFactors",
     "PairBalancer",
     "SPADEDecoder",
     "SelectModality",
