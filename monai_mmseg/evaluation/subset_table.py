@@ -207,7 +207,7 @@ class SubsetTable:
             measure: name of a measure.
 
         Returns:
-            One test a method and smaller subset; those without a common subject are left out.
+            One test a method and smaller subset; those with fewer than two common subjects are left out.
         """
         out: list[SubsetTest] = []
         for method in self.methods:
@@ -216,7 +216,7 @@ class SubsetTable:
             for subset in self.subsets:
                 values = self.values(method, subset, measure)
                 common = [s for s in base if s in values and math.isfinite(base[s]) and math.isfinite(values[s])]
-                if subset != self.modalities and common:
+                if subset != self.modalities and len(common) > 1:
                     test = paired_permutation_test([values[s] for s in common], [base[s] for s in common])
                     found[subset] = (len(common), float(test.difference), float(test.p_value))
             holm = holm_correction({str(at): p for at, (_, _, p) in enumerate(found.values())}) if found else {}

@@ -7,6 +7,7 @@ from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
 from monai_mmseg.handlers.early_stop import EarlyStop
 from monai_mmseg.handlers.evaluation import SubjectTableHandler
 from monai_mmseg.handlers.final_model import FinalModelSaver
+from monai_mmseg.handlers.image_table import ImageTableHandler
 from monai_mmseg.handlers.knowledge_record import KnowledgeRecord
 from monai_mmseg.handlers.progress import Progress
 from monai_mmseg.handlers.resume import ResumeCheckpoint
@@ -16,6 +17,7 @@ __all__ = [
     "AveragedValidationHandler",
     "EarlyStop",
     "FinalModelSaver",
+    "ImageTableHandler",
     "KnowledgeRecord",
     "Progress",
     "ResumeCheckpoint",

@@ -5,6 +5,7 @@
 from monai_mmseg.report.affinity import describe_affinities
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.dafnet import describe_dafnet
+from monai_mmseg.report.disentangle import describe_disentangle, describe_subsets
 from monai_mmseg.report.html import write_report
 from monai_mmseg.report.run_folder import RunRecorder, git_commit, read_terms, software_versions
 from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
@@ -14,6 +15,8 @@ __all__ = [
     "add_cases",
     "describe_affinities",
     "describe_dafnet",
+    "describe_disentangle",
+    "describe_subsets",
     "describe_unpaired",
     "evaluate_modalities",
     "git_commit",

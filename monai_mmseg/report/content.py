@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from monai_mmseg.evaluation.reconstruction_table import ReconstructionTable
 from monai_mmseg.evaluation.rows import MEASURES, ScoreRow
+from monai_mmseg.evaluation.subset_table import SubsetTable
 from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
 from monai_mmseg.evaluation.table import EvaluationTable
 from monai_mmseg.metrics.significance import paired_permutation_test
@@ -19,13 +21,16 @@ from monai_mmseg.report.run_folder import (
     DISENTANGLEMENT,
     FIGURES,
     METRICS,
+    RECONSTRUCTION,
     RUN,
+    SUBSETS,
     TERMS,
     WARNINGS,
     read_terms,
 )
 
 WORST_ROWS = 6
+Table = TypeVar("Table", ReconstructionTable, SubsetTable)
 
 
 @dataclass
@@ -40,6 +45,8 @@ class RunContent:
         epochs: of the curves.
         terms: curves.
         disentanglement: measures.
+        reconstruction: redrawn images, or ``None``.
+        subsets: scores with each subset of the modalities, or ``None``.
         warnings: lines of ``warnings.txt``.
         problems: parts that are there and cannot be used, one sentence each.
     """
@@ -51,6 +58,8 @@ class RunContent:
     epochs: list[int] = field(default_factory=list)
     terms: dict[str, list[float | None]] = field(default_factory=dict)
     disentanglement: dict[str, Any] = field(default_factory=dict)
+    reconstruction: ReconstructionTable | None = None
+    subsets: SubsetTable | None = None
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -71,12 +80,14 @@ def read_run(run_dir: str | Path) -> RunContent:
     root = Path(run_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"run_dir must be a folder, but {root} is not there.")
-    parts = (RUN, METRICS, TERMS, FIGURES, DISENTANGLEMENT)
+    parts = (RUN, METRICS, TERMS, FIGURES, DISENTANGLEMENT, RECONSTRUCTION, SUBSETS)
     if not any((root / part).exists() for part in parts):
         raise ValueError(f"run_dir must hold at least one of {list(parts)}, got none of them in {root}.")
     content = RunContent(root)
     content.about = _read_json(root / RUN, content.problems)
     content.disentanglement = _read_json(root / DISENTANGLEMENT, content.problems)
+    content.reconstruction = _read_table(ReconstructionTable.from_json, root / RECONSTRUCTION, content.problems)
+    content.subsets = _read_table(SubsetTable.from_json, root / SUBSETS, content.problems)
     for path in sorted((root / METRICS).glob("*.json")):
         try:
             content.table = content.table.concatenate(EvaluationTable.from_json(path))
@@ -106,6 +117,18 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path.name} is left out: it must hold an object, got {type(data).__name__}")
         return {}
     return data
+
+
+def _read_table(read: Callable[[Path], Table], path: Path, problems: list[str]) -> Table | None:
+    """A table with rows, if there is one."""
+    if not path.is_file():
+        return None
+    try:
+        table = read(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"{path.name} is left out: {error}")
+        return None
+    return table if len(table) else None
 
 
 def _read_figures(folder: Path, content: RunContent) -> None:

@@ -21,6 +21,7 @@ from monai_mmseg.report.content import (
     read_run,
     worst_rows,
 )
+from monai_mmseg.report.sections import reconstruction_section, silhouette_rows, subset_section
 
 _Environment, _has_jinja2 = optional_import("jinja2", name="Environment")
 _StrictUndefined, _ = optional_import("jinja2", name="StrictUndefined")
@@ -130,6 +131,8 @@ def page_values(content: RunContent) -> dict[str, Any]:
             for path, caption in content.figures
         ],
         "disentanglement": _disentanglement(content),
+        "silhouettes": _silhouettes(content),
+        "sections": _sections(content),
         "phases": phases,
         "settings": flat_settings(about.get("settings") or {}),
         "versions": about.get("versions") or {},
@@ -140,7 +143,7 @@ def page_values(content: RunContent) -> dict[str, Any]:
 
 def _disentanglement(content: RunContent) -> dict[str, Any] | None:
     found = content.disentanglement
-    if not found:
+    if not found or ("silhouettes" in found and "modality_classification" not in found):
         return None
     try:
         classified = found["modality_classification"]
@@ -155,6 +158,27 @@ def _disentanglement(content: RunContent) -> dict[str, Any] | None:
     except (KeyError, TypeError, ValueError) as error:
         content.problems.append(f"disentanglement.json is left out: {type(error).__name__} {error}")
         return None
+
+
+def _silhouettes(content: RunContent) -> dict[str, Any] | None:
+    found = content.disentanglement.get("silhouettes")
+    if not found:
+        return None
+    try:
+        about = {key: found[key] for key in ("rows", "subjects", "metric")}
+        return {**about, "values": silhouette_rows(found)}
+    except (KeyError, TypeError, ValueError) as error:
+        content.problems.append(f"silhouettes are left out: {type(error).__name__} {error}")
+        return None
+
+
+def _sections(content: RunContent) -> list[dict[str, Any]]:
+    found = []
+    if content.reconstruction is not None:
+        found.append(reconstruction_section(content.reconstruction))
+    if content.subsets is not None:
+        found.append(subset_section(content.subsets))
+    return found
 
 
 def _duration(seconds: Any) -> str:
@@ -181,8 +205,12 @@ def render_markdown(content: RunContent) -> str:
         lines += [f"- {tile['label']}: {tile['value']} {tile['note']}".rstrip() for tile in top["tiles"]]
         lines += [f"- {top['comparison']}"] if top["comparison"] else []
         lines += ["", content.table.to_markdown()]
-    else:
+    elif content.reconstruction is None and content.subsets is None:
         lines += ["", "No evaluation: the folder has no usable metrics/*.json."]
+    for title, table in (("Redrawn images", content.reconstruction), ("Missing modalities", content.subsets)):
+        lines += [] if table is None else ["", f"## {title}", "", table.to_markdown()]
+    if silhouettes := _silhouettes(content):
+        lines += ["", "## Silhouettes", "", *(f"- {name}: {v} (wanted: {w})" for name, v, w in silhouettes["values"])]
     for path, caption in content.figures:
         lines += ["", f"![{caption or path.name}](figures/{path.name})", "", caption]
     lines += [

@@ -7,7 +7,9 @@
 ``metrics/*.json``      evaluations (:class:`~monai_mmseg.evaluation.EvaluationTable`), one or several methods each
 ``terms.csv``           ``epoch`` and one column for each ``<phase>/<term>``; empty cells are gaps
 ``figures/*.png``       pictures; ``figures/captions.json`` maps file name to caption, in the order of the page
-``disentanglement.json``  what :func:`~monai_mmseg.evaluation.disentanglement_report` returns
+``disentanglement.json``  what :func:`~monai_mmseg.evaluation.disentanglement_report` returns, or ``silhouettes``
+``reconstruction.json``  a :class:`~monai_mmseg.evaluation.ReconstructionTable`, beside it as CSV and Markdown
+``subsets.json``        a :class:`~monai_mmseg.evaluation.SubsetTable`, beside it as CSV and Markdown
 ``warnings.txt``        one warning a line
 ======================  ================================================================================
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 RUN, TERMS, METRICS, FIGURES = "run.json", "terms.csv", "metrics", "figures"
 CAPTIONS, DISENTANGLEMENT, WARNINGS = "captions.json", "disentanglement.json", "warnings.txt"
+RECONSTRUCTION, SUBSETS = "reconstruction.json", "subsets.json"
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 
 

@@ -1,0 +1,273 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a trained DisentangleNet has learned, as tables and pictures for its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from monai.data import MetaTensor
+from monai.utils import OptionalImportError
+from torch import Tensor, nn
+
+from monai_mmseg.evaluation.reconstruction import OTHERS, ReconstructionRow, reconstruction_rows
+from monai_mmseg.evaluation.reconstruction_table import ReconstructionTable
+from monai_mmseg.evaluation.silhouettes import embed, silhouettes
+from monai_mmseg.evaluation.subset_table import SubsetTable
+from monai_mmseg.evaluation.subsets import hide_modalities
+from monai_mmseg.inferers.redraw_inferer import cross_drawings
+from monai_mmseg.losses.margin import anatomy_signature
+from monai_mmseg.networks.nets.disentangle import DisentangleNet
+from monai_mmseg.report.run_folder import RECONSTRUCTION, SUBSETS, RunRecorder
+from monai_mmseg.report.sections import WANTED
+from monai_mmseg.visualize import (
+    EmbeddingPanel,
+    anatomy_figure,
+    cross_reconstruction_figure,
+    embedding_figure,
+    subset_figure,
+)
+
+__all__ = ["describe_disentangle", "describe_subsets"]
+
+SUBJECTS_SHOWN = 8  # as many as there are colours
+
+
+class _Studied(NamedTuple):
+    """One subject: what is kept of it after its images are redrawn. N: images of some slices that are there."""
+
+    rows: list[ReconstructionRow]
+    code: Tensor  # (N, Z)
+    signature: Tensor  # (N, F)
+    modality: list[int]  # (N,)
+    shown: _Slice
+    present: int  # modalities
+
+
+class _Slice(NamedTuple):
+    """One slice of a subject, as pictures."""
+
+    images: dict[str, Tensor]  # modality to (H, W)
+    anatomies: dict[str, Tensor]  # modality to (C, H, W)
+    drawings: dict[tuple[str, str], Tensor]  # (source, target) to (H, W)
+
+
+@torch.no_grad()
+def describe_disentangle(
+    recorder: RunRecorder,
+    network: nn.Module,
+    samples: Iterable[Mapping[str, Any]],
+    *,
+    method: str = "disentangle",
+    device: torch.device | str | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    pool: int = 16,
+    per_subject: int = 4,
+    chunk: int = 4,
+    perplexity: float = 30.0,
+    seed: int = 0,
+) -> ReconstructionTable:
+    """Redraw the images of subjects that training did not see; write tables, silhouettes and pictures.
+
+    PSNR and SSIM count pixels of the brain where the network knows the value of the background. Silhouettes and t-SNE
+    (they need scikit-learn; without it a warning takes their place) are those of a few neighbouring slices in the
+    middle of each subject, for slices of different height differ more than subjects do.
+
+    Args:
+        recorder: of the run folder.
+        network: a :class:`~monai_mmseg.networks.nets.DisentangleNet` for slices; it is put into eval mode for this.
+        samples: preprocessed subjects, such as a data set of the bundle: ``image (M * S, H, W, D)``, NaN where absent,
+            and ``subject``.
+        method: name in the tables.
+        device: where the network is; ``None``: there.
+        ranges: modality to its lowest and highest value; see :func:`~monai_mmseg.evaluation.reconstruction_rows`.
+        pool: edge of the blocks by which anatomies are compared, as in training.
+        per_subject: slices of each subject for the silhouettes.
+        chunk: slices that are drawn at a time.
+        perplexity: of t-SNE.
+        seed: of t-SNE.
+
+    Returns:
+        The table that was written.
+
+    Raises:
+        ValueError: another network, or no subject.
+    """
+    if not isinstance(network, DisentangleNet) or network.spatial_dims != 2:
+        raise ValueError(f"network must be a DisentangleNet for slices, got {type(network).__name__}.")
+    place = next(network.parameters()).device if device is None else torch.device(device)
+    training = network.training
+    network.eval()
+    table, studied = ReconstructionTable(), {}
+    for sample in samples:
+        name, image = str(sample["subject"]), torch.as_tensor(sample["image"])
+        stack = (image.as_tensor() if isinstance(image, MetaTensor) else image).movedim(-1, 0).float()
+        found = _study(network, stack, place, name, method, ranges, (pool, per_subject, chunk))
+        table.add_subject(method, name, found.rows)
+        studied[name] = found
+    network.train(training)
+    if not studied:
+        raise ValueError("samples must hold at least one subject, got none.")
+    table.save(recorder.run_dir, RECONSTRUCTION.removesuffix(".json"))
+    most = max(one.present for one in studied.values())
+    shown = [name for name, one in studied.items() if one.present == most]
+    _pictures(recorder, shown[len(shown) // 2], studied[shown[len(shown) // 2]], network)
+    try:
+        _latent_spaces(recorder, studied, network.modalities, perplexity, seed)
+    except OptionalImportError as error:
+        recorder.warn(f"Silhouettes were not measured: {str(error).splitlines()[0]}")
+    return table
+
+
+def describe_subsets(recorder: RunRecorder, table: SubsetTable) -> None:
+    """Write scores with every subset of the modalities, and their picture, into a run folder.
+
+    Args:
+        recorder: of the run folder.
+        table: of :func:`~monai_mmseg.evaluation.evaluate_subsets`.
+    """
+    table.save(recorder.run_dir, SUBSETS.removesuffix(".json"))
+    recorder.add_figure(
+        subset_figure(table, title="Missing modalities"),
+        "subsets",
+        "Mean scores with every subset of the modalities (light dots: there). Light is better; a measure has a scale "
+        "of its own.",
+    )
+
+
+def _study(
+    network: DisentangleNet,
+    stack: Tensor,
+    device: torch.device,
+    subject: str,
+    method: str,
+    ranges: Mapping[str, tuple[float, float]] | None,
+    settings: tuple[int, int, int],
+) -> _Studied:
+    """Everything of one subject, slices first."""
+    pool, per_subject, chunk = settings
+    names, middle = network.modalities, network.in_channels // 2
+    parts = [_redraw(network, part.to(device)) for part in stack.split(chunk)]
+    crossed, others = (torch.cat([part[n] for part in parts]) for n in (0, 1))  # (D, M, M, S, ...), (D, M, S, ...)
+    images = stack.unflatten(1, (len(names), -1))  # (D, M, S, H, W)
+    there = ~images.flatten(2).isnan().any(2)
+    mask = None
+    if network.background is not None:
+        mask = ((images[:, :, middle] != network.background) & there[..., None, None]).any(1)
+    drawings = {(a, b): crossed[:, i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+    drawings |= {(OTHERS, name): others[:, m] for m, name in enumerate(names)}
+    # what could not be drawn is NaN, and so are its images: no row reads it
+    rows = reconstruction_rows(
+        {name: images[:, m] for m, name in enumerate(names)},
+        drawings,
+        subject=subject,
+        method=method,
+        ranges=ranges,
+        mask=mask,
+    )
+    counts = there.sum(1)
+    area = torch.ones(len(stack)) if mask is None else mask.flatten(1).sum(1)
+    at = int((area * (counts == counts.max())).argmax())
+    few = _middle_slices(area, per_subject)
+    factors = network.factors(stack[few].to(device))
+    known = factors.present
+    signature = anatomy_signature(factors.anatomy, min(pool, *factors.anatomy.shape[-2:]))
+    shown = network.factors(stack[at : at + 1].to(device)).anatomy[0].cpu()
+    picture = _Slice(
+        {name: images[at, m, middle] for m, name in enumerate(names) if there[at, m]},
+        {name: shown[m] for m, name in enumerate(names) if there[at, m]},
+        {pair: drawn[at, middle] for pair, drawn in drawings.items() if not bool(drawn[at].isnan().any())},
+    )
+    modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
+    return _Studied(rows, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(there.any(0).sum()))
+
+
+def _redraw(network: DisentangleNet, part: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs, and each modality from all others: NaN where nothing could be drawn."""
+    names, others = network.modalities, []
+    there = ~part.unflatten(1, (len(names), -1)).flatten(2).isnan().any(2)
+    for m, target in enumerate(names):
+        rest = [name for name in names if name != target]
+        kept = hide_modalities(part.movedim(1, 0), names, rest).movedim(0, 1)
+        nothing = ~(there.sum(1) > there[:, m].int())
+        others.append(network(kept, target=target).masked_fill(nothing.reshape(-1, 1, 1, 1), torch.nan).cpu())
+    return cross_drawings(network, part).cpu(), torch.stack(others, 1)
+
+
+def _middle_slices(area: Tensor, count: int) -> list[int]:
+    """Neighbouring slices around the middle of what there is."""
+    filled = (area > 0).nonzero()[:, 0].tolist() or [0]
+    first = max(0, (filled[0] + filled[-1] + 1) // 2 - count // 2)
+    return list(range(first, min(first + count, len(area))))
+
+
+def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: DisentangleNet) -> None:
+    notes = {
+        (row.source, row.target): f"{row.psnr:.1f} / {row.ssim:.2f}"
+        for row in one.rows
+        if (row.source, row.target) in one.shown.drawings
+    }
+    if one.shown.drawings:
+        recorder.add_figure(
+            cross_reconstruction_figure(
+                one.shown.images, one.shown.drawings, notes=notes, title=f"Redrawn images, {subject} (PSNR / SSIM)"
+            ),
+            "cross_reconstruction",
+            "A slice in every modality, and below it the same slice drawn with the anatomy of one modality (row) as "
+            "another (column). The last row is drawn as at inference: from all other modalities, with the mean code of "
+            "the one that is drawn. Numbers: PSNR in dB and SSIM over the slices of this subject.",
+        )
+    if one.shown.anatomies:
+        recorder.add_figure(
+            anatomy_figure(one.shown.images, one.shown.anatomies, title=f"Anatomies, {subject}"),
+            "anatomy",
+            "Anatomy channels of every modality for one slice. A channel should show the same in each row.",
+        )
+
+
+def _latent_spaces(
+    recorder: RunRecorder, studied: Mapping[str, _Studied], modalities: Sequence[str], perplexity: float, seed: int
+) -> None:
+    code = torch.cat([one.code for one in studied.values()])
+    signature = torch.cat([one.signature for one in studied.values()])
+    modality = [m for one in studied.values() for m in one.modality]
+    subjects = [name for name, one in studied.items() for _ in one.modality]
+    found = silhouettes(code, signature, modality, subjects)
+    recorder.add_disentanglement({"silhouettes": found._asdict()})
+    if len(code) < 3:
+        return
+
+    def note(key: str) -> str:
+        value = getattr(found, key)
+        what = key.partition("_by_")[2]
+        return f"silhouette by {what}: {'–' if value is None else f'{value:.2f}'} (wanted: {WANTED[key][1]})"
+
+    named = [modalities[m] for m in modality]
+    few = set(list(studied)[:SUBJECTS_SHOWN])
+    kept = [row for row, subject in enumerate(subjects) if subject in few]
+    panels = [
+        EmbeddingPanel(
+            "Codes z: colour = modality",
+            embed(code, perplexity=perplexity, seed=seed),
+            named,
+            notes=[note("code_by_modality")],
+        )
+    ]
+    if len(kept) > 2:
+        panels.append(
+            EmbeddingPanel(
+                "Anatomies s: colour = subject",
+                embed(signature[kept], perplexity=perplexity, seed=seed),
+                [subjects[row] for row in kept],
+                [named[row] for row in kept],
+                notes=[note("anatomy_by_subject"), note("anatomy_by_modality")],
+            )
+        )
+    recorder.add_figure(
+        embedding_figure(panels, title="Latent spaces, t-SNE"),
+        "latent_spaces",
+        "Each point is an image. Codes should form one cluster a modality, anatomies one a subject with all modalities "
+        "in it. Distances between clusters mean nothing.",
+    )
