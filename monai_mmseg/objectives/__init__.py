@@ -6,6 +6,7 @@ from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
 from monai_mmseg.objectives.csa import CSAObjective
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.disentangle import DisentangleObjective
+from monai_mmseg.objectives.downstream import DownstreamSegmentationObjective, DownstreamSynthesisObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.ummkd import UMMKDObjective
 
@@ -13,6 +14,8 @@ __all__ = [
     "CSAObjective",
     "DAFNetObjective",
     "DisentangleObjective",
+    "DownstreamSegmentationObjective",
+    "DownstreamSynthesisObjective",
     "Objective",
     "PhaseOutput",
     "SegmentationObjective",

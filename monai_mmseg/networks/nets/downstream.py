@@ -14,7 +14,8 @@ __all__ = ["DownstreamNet", "split_modalities"]
 class DownstreamNet(nn.Module):
     """Base of the networks that make a fixed number of channels of what is there and hand it to another network.
 
-    When to use: subclass it and write :meth:`inputs`; :class:`~monai_mmseg.objectives.DownstreamObjective` trains it.
+    When to use: subclass it and write :meth:`inputs`; the objectives of
+    :mod:`monai_mmseg.objectives.downstream` train it.
 
     Args:
         task: takes what :meth:`inputs` makes.

@@ -1,0 +1,227 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What networks behind any subset of modalities minimise: segmentation, or the making of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from monai_mmseg.losses.class_weighted_segmentation import class_weighted_cross_entropy, squared_foreground_dice
+from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.masked import keep_rows, masked_mean
+from monai_mmseg.losses.onehot import onehot_labels
+from monai_mmseg.losses.reconstruction import mean_absolute, mean_squared
+from monai_mmseg.networks.nets.downstream import DownstreamNet
+from monai_mmseg.networks.nets.nvnet import NVNet
+from monai_mmseg.objectives.base import Objective, PhaseOutput
+
+__all__ = ["DownstreamSegmentationObjective", "DownstreamSynthesisObjective"]
+
+SEGMENTATION, SYNTHESIS = "segmentation", "synthesis"
+
+
+class _Downstream(Objective):
+    """One phase that trains what of a :class:`DownstreamNet` is not frozen."""
+
+    network: DownstreamNet
+
+    def parameters_of(self, phase: str) -> list[nn.Parameter]:
+        """Parameters of the network that are not frozen."""
+        self.check_phase(phase)
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+    def parameter_groups(self, phase: str, lr: float, scale: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+        """As :meth:`Objective.parameter_groups`; a factor of a part that is frozen as a whole is left aside."""
+        trained = {id(p) for p in self.parameters_of(phase)}
+        frozen = [
+            name
+            for name, part in self.named_modules()
+            if any(True for _ in part.parameters()) and not any(id(p) in trained for p in part.parameters())
+        ]
+        return super().parameter_groups(phase, lr, {k: v for k, v in (scale or {}).items() if k not in frozen})
+
+    @staticmethod
+    def _rows(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Image, which modalities are there, and which rows carry a label."""
+        image, present, labelled = batch["image"], batch.get("present"), batch.get("labelled")
+        if labelled is not None:
+            if labelled.shape != image.shape[:1] or labelled.dtype != torch.bool:
+                raise ValueError(
+                    f"batch['labelled'] must be bool of shape ({image.shape[0]},), got {labelled.dtype} of shape "
+                    f"{tuple(labelled.shape)}."
+                )
+            labelled = labelled.to(image.device, non_blocking=True)
+        return image, present, labelled
+
+
+class DownstreamSegmentationObjective(_Downstream):
+    """Segmentation from any subset of the modalities, such as of tumours from pooled anatomies.
+
+    Use it to train a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, or a
+    :class:`~monai_mmseg.networks.nets.FilledModalitiesNet` as baseline. Terms of the one phase ``segmentation``:
+
+    ======================  ===================================================================================  ======
+    term                    what                                                                                 weight
+    ======================  ===================================================================================  ======
+    ``dice``                Dice error of the foreground, squares in the denominator, over the labelled rows          1
+    ``cross_entropy``       with the weights of the classes, over the labelled rows                                   1
+    ``reconstruction``      mean squared error of the rebuilt input (:class:`~monai_mmseg.networks.nets.NVNet`)       0
+    ``kl``                  of its code to a standard normal distribution, mean over its numbers                      0
+    ======================  ===================================================================================  ======
+
+    The last two count rows without a label too, and are not computed where both weights are 0.
+
+    Args:
+        network: its ``task`` gives logits.
+        num_classes: K, background included.
+        class_weights: K numbers; by default 1 for the background and 5 for all others.
+        weights: ``{"segmentation": {term: weight}}`` that replace the weights above.
+
+    Raises:
+        ValueError: if a setting does not fit, a weight is misnamed, or a network without autoencoder has a weight
+            for it.
+
+    Reference:
+        Ouyang et al., IPMI 2021, arXiv:2102.11456 (the first two terms, as in the released code); Myronenko,
+        arXiv:1810.11654: ``dice`` 1, ``cross_entropy`` 0, ``reconstruction`` and ``kl`` 0.1.
+
+    Example:
+        >>> from monai_mmseg.networks.nets import FilledModalitiesNet
+        >>> objective = DownstreamSegmentationObjective(FilledModalitiesNet(nn.Conv3d(2, 4, 1), ("t1", "t2")), 4)
+        >>> batch = {"image": torch.rand(2, 2, 4, 4, 4), "label": torch.randint(4, (2, 1, 4, 4, 4)),
+        ...          "present": torch.tensor([[True, False], [True, True]]), "labelled": torch.tensor([True, False])}
+        >>> list(objective(batch, "segmentation").terms)
+        ['dice', 'cross_entropy', 'reconstruction', 'kl']
+    """
+
+    phases: tuple[str, ...] = (SEGMENTATION,)
+    default_weights: ClassVar[dict[str, dict[str, float]]] = {
+        SEGMENTATION: {"dice": 1.0, "cross_entropy": 1.0, "reconstruction": 0.0, "kl": 0.0}
+    }
+
+    def __init__(
+        self,
+        network: DownstreamNet,
+        num_classes: int,
+        *,
+        class_weights: Sequence[float] | None = None,
+        weights: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        super().__init__(network, weights=weights)
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, background included, got {num_classes}.")
+        self.num_classes = int(num_classes)
+        own = [1.0, *[5.0] * (num_classes - 1)] if class_weights is None else [float(w) for w in class_weights]
+        if len(own) != num_classes or min(own) < 0:
+            raise ValueError(f"class_weights must hold {num_classes} numbers that are not negative, got {own}.")
+        self.register_buffer("class_weights", torch.tensor(own), persistent=False)
+        self.class_weights: Tensor
+        needed = [name for name in ("reconstruction", "kl") if self.weights[SEGMENTATION][name]]
+        if needed and not isinstance(network.task, NVNet):
+            raise ValueError(
+                f"weights['segmentation'] of {needed} need an NVNet as task, got {type(network.task).__name__}."
+            )
+
+    def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
+        """Terms of a batch.
+
+        Args:
+            batch: ``image``, all modalities, NaN where absent; ``label (B, 1, *spatial)`` class indices; optionally
+                ``present (B, M)`` and ``labelled (B,)``, bool, on the CPU.
+            phase: ``"segmentation"``.
+            previous: not used.
+
+        Returns:
+            The terms, and the detached logits as ``pred``.
+
+        Raises:
+            ValueError: if the batch does not fit.
+        """
+        weights = self.weights[self.check_phase(phase)]
+        image, present, labelled = self._rows(batch)
+        fed = self.network.inputs(image, present)
+        task = self.network.task
+        rebuilt = (
+            task.factors(fed) if isinstance(task, NVNet) and (weights["reconstruction"] or weights["kl"]) else None
+        )
+        logits: Tensor = task(fed) if rebuilt is None else rebuilt.logits
+        label = batch["label"]
+        if label.shape != (logits.shape[0], 1, *logits.shape[2:]) or logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f"logits and label must have shapes (B, {self.num_classes}, *spatial) and (B, 1, *spatial), got "
+                f"{tuple(logits.shape)} and {tuple(label.shape)}."
+            )
+        onehot = onehot_labels(label, self.num_classes)
+        terms = dict.fromkeys(weights, logits.sum() * 0)
+        if weights["dice"]:
+            terms["dice"] = squared_foreground_dice(logits.softmax(1), onehot, labelled)
+        if weights["cross_entropy"]:
+            terms["cross_entropy"] = class_weighted_cross_entropy(logits, onehot, self.class_weights, labelled)
+        if rebuilt is not None:
+            terms["reconstruction"] = masked_mean(mean_squared(rebuilt.reconstruction, fed.detach()))
+            terms["kl"] = masked_mean(gaussian_kl(rebuilt.mean, rebuilt.log_variance)) / rebuilt.mean.shape[1]
+        return PhaseOutput(terms, {"pred": logits.detach()})
+
+
+class DownstreamSynthesisObjective(_Downstream):
+    """An image from any subset of the modalities, such as a PET from MR sequences.
+
+    Use it as :class:`DownstreamSegmentationObjective`. Terms of the one phase ``synthesis``: ``absolute``, the mean
+    absolute error (weight 1), and ``squared``, the mean squared one (weight 0, not computed).
+
+    Args:
+        network: its ``task`` gives an image.
+        weights: ``{"synthesis": {term: weight}}`` that replace the weights above.
+
+    Raises:
+        ValueError: if a weight is misnamed.
+
+    Reference:
+        Ouyang et al., IPMI 2021, arXiv:2102.11456: zero-dose PET.
+
+    Example:
+        >>> from monai_mmseg.networks.nets import FilledModalitiesNet
+        >>> objective = DownstreamSynthesisObjective(FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2")))
+        >>> list(objective({"image": torch.rand(2, 2, 8, 8), "target": torch.rand(2, 1, 8, 8)}, "synthesis").terms)
+        ['absolute', 'squared']
+    """
+
+    phases: tuple[str, ...] = (SYNTHESIS,)
+    default_weights: ClassVar[dict[str, dict[str, float]]] = {SYNTHESIS: {"absolute": 1.0, "squared": 0.0}}
+
+    def __init__(self, network: DownstreamNet, *, weights: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        super().__init__(network, weights=weights)
+
+    def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
+        """Terms of a batch.
+
+        Args:
+            batch: ``image``, all modalities, NaN where absent; ``target (B, C, *spatial)``; optionally ``present
+                (B, M)`` and ``labelled (B,)`` (which rows have a target), bool, on the CPU.
+            phase: ``"synthesis"``.
+            previous: not used.
+
+        Returns:
+            The terms, and the detached image as ``pred``.
+
+        Raises:
+            ValueError: if the batch does not fit.
+        """
+        weights = self.weights[self.check_phase(phase)]
+        image, present, labelled = self._rows(batch)
+        made: Tensor = self.network(image, present)
+        if made.shape != batch["target"].shape:
+            raise ValueError(
+                f"batch['target'] must have the shape {tuple(made.shape)} of the image that is made, got "
+                f"{tuple(batch['target'].shape)}."
+            )
+        pred, true = (keep_rows(values, labelled, "labelled") for values in (made, batch["target"]))
+        terms = dict.fromkeys(weights, made.sum() * 0)
+        for name, distance in (("absolute", mean_absolute), ("squared", mean_squared)):
+            if weights[name]:
+                terms[name] = masked_mean(distance(pred, true), labelled)
+        return PhaseOutput(terms, {"pred": made.detach()})
