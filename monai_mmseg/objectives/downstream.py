@@ -34,16 +34,6 @@ class _Downstream(Objective):
         self.check_phase(phase)
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
 
-    def parameter_groups(self, phase: str, lr: float, scale: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
-        """As :meth:`Objective.parameter_groups`; a factor of a part that is frozen as a whole is left aside."""
-        trained = {id(p) for p in self.parameters_of(phase)}
-        frozen = [
-            name
-            for name, part in self.named_modules()
-            if any(True for _ in part.parameters()) and not any(id(p) in trained for p in part.parameters())
-        ]
-        return super().parameter_groups(phase, lr, {k: v for k, v in (scale or {}).items() if k not in frozen})
-
     @staticmethod
     def _rows(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Image, which modalities are there, and which rows carry a label."""

@@ -28,8 +28,10 @@ from monai_mmseg.transforms.pair_slices import (
 )
 from monai_mmseg.transforms.read_volume import VolumeError, read_volume
 from monai_mmseg.transforms.resample_modalities import ResampleModalitiesd
+from monai_mmseg.transforms.scale_shift_foreground import RandScaleShiftForegroundd
 from monai_mmseg.transforms.slice_window import RandSliceWindow, RandSliceWindowd
 from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
+from monai_mmseg.transforms.split_modality import SplitModalityd
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "RandByModalityd",
     "RandDropModalityd",
     "RandRotateSlicesd",
+    "RandScaleShiftForegroundd",
     "RandSliceWindow",
     "RandSliceWindowd",
     "ResampleModalitiesd",
@@ -56,6 +59,7 @@ __all__ = [
     "ScaleIntensitySlicesd",
     "SlicePairs",
     "SpacingInPlaned",
+    "SplitModalityd",
     "StackModalitiesd",
     "VolumeError",
     "affine_slices",
