@@ -216,7 +216,10 @@ class PairedSliceDataset(Dataset):
         image, present = _fill(image, present.bool(), count)
         # a view of one number: no memory for labels that are not there
         blank = torch.zeros((), dtype=torch.uint8).expand(count, *image.shape[1:])
-        label = plain_tensor(torch.as_tensor(volumes.get("label", blank))).to(torch.uint8)
+        label = volumes.get("label", blank)
+        if isinstance(label, Mapping):  # paths that nobody was asked to read
+            label = blank
+        label = plain_tensor(torch.as_tensor(label)).to(torch.uint8)
         labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
         extra = {

@@ -88,10 +88,11 @@ class CrossDrawingInferer(SliceInferer):
             ``(B, M * M, X, Y, Z)``.
         """
         net = cast(DisentangleNet, network)
-        middle = net.in_channels // 2
-        return cast(
-            Tensor, super().__call__(inputs, lambda image: cross_drawings(net, image)[:, :, :, middle].flatten(1, 2))
-        )
+
+        def run(image: Tensor) -> Tensor:
+            return cross_drawings(net, image)[:, :, :, net.in_channels // 2].flatten(1, 2)
+
+        return cast(Tensor, super().__call__(inputs, run))
 
 
 def cross_drawings(network: DisentangleNet, image: Tensor, present: Tensor | None = None) -> Tensor:

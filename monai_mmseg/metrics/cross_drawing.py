@@ -18,7 +18,7 @@ class NegativeCrossError(CumulativeIterationMetric):
 
     When to use: as key metric of validation, with :class:`~monai_mmseg.inferers.CrossDrawingInferer`. Averaged over all
     voxels of a subject, then over the subjects that have both modalities of an ordered pair, then over pairs. A
-    modality drawn from itself does not count. Subjects with a single modality have none; without any pair it is NaN.
+    modality drawn from itself counts only where no subject has two.
 
     Args:
         num_modalities: M.
@@ -52,7 +52,7 @@ class NegativeCrossError(CumulativeIterationMetric):
             **kwargs: not used.
 
         Returns:
-            ``(B, M * (M - 1))``, NaN where a modality is absent.
+            ``(B, M * M)``, NaN where a modality is absent.
         """
         count = self.num_modalities
         if y is None or y.shape[1] != count * self.num_slices or y_pred.shape[1] != count**2:
@@ -62,8 +62,7 @@ class NegativeCrossError(CumulativeIterationMetric):
             )
         image = y[:, self.num_slices // 2 :: self.num_slices]
         error = (y_pred.unflatten(1, (count, count)) - image[:, None]).abs().flatten(3).mean(3)
-        others = ~torch.eye(count, dtype=torch.bool, device=error.device)
-        return error[:, others].to(torch.float32)
+        return error.flatten(1).to(torch.float32)
 
     def aggregate(self) -> Tensor:
         """The mean over subjects, then over pairs.
@@ -74,4 +73,7 @@ class NegativeCrossError(CumulativeIterationMetric):
         errors = self.get_buffer()
         if not isinstance(errors, Tensor):
             raise ValueError("there is nothing to aggregate: no image was compared.")
-        return -errors.nanmean(0).nanmean()
+        pairs = errors.nanmean(0)
+        own = torch.eye(self.num_modalities, dtype=torch.bool, device=pairs.device).flatten()
+        crossed = -pairs[~own].nanmean()
+        return torch.where(crossed.isnan(), -pairs[own].nanmean(), crossed)

@@ -15,7 +15,7 @@ from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, 
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
 from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
-from monai_mmseg.transforms.normalize_foreground import NormalizeForeground, NormalizeForegroundd
+from monai_mmseg.transforms.normalize_foreground import ForegroundIntensityd, NormalizeForeground, NormalizeForegroundd
 from monai_mmseg.transforms.normalize_slices import NormalizeIntensitySlices, NormalizeIntensitySlicesd
 from monai_mmseg.transforms.orient_slices import OrientSlices, OrientSlicesd
 from monai_mmseg.transforms.pair_slices import (
@@ -38,6 +38,7 @@ __all__ = [
     "AdjacentSlices",
     "AdjacentSlicesd",
     "ByModalityd",
+    "ForegroundIntensityd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
     "NormalizeForeground",

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Zero mean and unit standard deviation inside the body, one value outside."""
+"""Zero mean and unit standard deviation inside the body, one value outside; and back to an ordinary image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
-__all__ = ["NormalizeForeground", "NormalizeForegroundd"]
+__all__ = ["ForegroundIntensityd", "NormalizeForeground", "NormalizeForegroundd"]
 
 
 class NormalizeForeground(Transform):
@@ -110,4 +110,69 @@ class NormalizeForegroundd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.normalize(result[key])
+        return result
+
+
+class ForegroundIntensityd(MapTransform):
+    """Drawn z-scores as an image like those that scanners make: 0 outside of the body, positive inside.
+
+    Use it on what a network drew from images of :class:`NormalizeForegroundd`, in front of ``Invertd``. The body is
+    where any modality of the input has something. :class:`NormalizeForegroundd` takes the result for what was drawn, so
+    it can stand in for an image that was not acquired.
+
+    Args:
+        keys: what was drawn, ``(C, *spatial)``.
+        image_key: the normalised input ``(N, *spatial)``, NaN where absent.
+        background: value of the input where there is nothing.
+        mean: value of a z-score of 0.
+        std: distance of one standard deviation.
+        lowest: smaller values of the body become this one; ``None``: they stay.
+        allow_missing_keys: do not raise when a key is missing.
+
+    Raises:
+        ValueError: if ``std`` is not positive.
+
+    Example:
+        >>> data = {"pred": torch.tensor([[1.0, -1.0, 0.5]]), "image": torch.tensor([[-0.5, 0.5, 0.0]])}
+        >>> ForegroundIntensityd("pred", mean=500, std=100)(data)["pred"]
+        tensor([[600., 400.,   0.]])
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: str = "image",
+        *,
+        background: float = 0.0,
+        mean: float = 500.0,
+        std: float = 100.0,
+        lowest: float | None = 1.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not std > 0:
+            raise ValueError(f"std must be positive, got {std}.")
+        self.image_key, self.background = image_key, float(background)
+        self.mean, self.std, self.lowest = float(mean), float(std), lowest
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Rescale every key.
+
+        Args:
+            data: dictionary of what was drawn, and of the input.
+
+        Returns:
+            A copy of the dictionary.
+        """
+        result = dict(data)
+        image = result[self.image_key]
+        image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        body = ((image != self.background) & ~image.isnan()).any(0)
+        for key in self.key_iterator(result):
+            drawn = result[key]
+            values = (drawn.as_tensor() if isinstance(drawn, MetaTensor) else drawn) * self.std + self.mean
+            if self.lowest is not None:
+                values = values.clamp(min=self.lowest)
+            values = torch.where(body.to(values.device), values, 0.0)
+            result[key] = MetaTensor(values).copy_meta_from(drawn) if isinstance(drawn, MetaTensor) else values
         return result

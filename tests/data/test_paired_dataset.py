@@ -12,6 +12,7 @@ from monai_mmseg.data import PairedSliceDataset, load_datalist, mask_labels, wri
 from monai_mmseg.transforms import (
     LoadImageModalitiesd,
     OrientSlicesd,
+    RandDropModalityd,
     ScaleIntensitySlicesd,
     SpacingInPlaned,
     StackModalitiesd,
@@ -188,6 +189,94 @@ def test_a_grouped_list_and_an_empty_mask(datalist, tmp_path):
     assert len(data) == 4
     assert data[0]["labelled"].tolist() == [False, True]
     assert data[0]["subject"] == "x"
+
+
+def made(subjects=3, depth=6, **arguments):
+    """Subjects of known content: the value of a pixel says subject, modality and slice."""
+
+    def volumes(item):
+        number = item["number"]
+        place = torch.arange(depth) + 10.0 * torch.arange(2)[:, None] + 100 * (number + 1)
+        image = place[:, None, None].expand(2, 8, 8, depth).clone()
+        image[:, : 8 - item.get("rows", 8)] = 0
+        present = torch.tensor([True, number != 1])
+        image[~present] = torch.nan
+        label = torch.zeros(1, 8, 8, depth, dtype=torch.uint8)
+        label[..., 2] = 1
+        given = {"label": label * (number > 0), "labelled": torch.tensor(number > 0)}
+        return {"image": image, "present": present, "target": image[:1] / 2, **given}
+
+    rows = arguments.pop("item", {})
+    items = [{"image": "x", "number": number, **(rows if number == 0 else {})} for number in range(subjects)]
+    return PairedSliceDataset(items, volumes, modalities=MODALITIES, **arguments)
+
+
+def test_neighbours_of_all_modalities_are_channels():
+    data = made(num_slices=3, fill=float("nan"))
+    values = {place: [v.item() for v in data[place]["image"][:, 0, 0]] for place in (0, 2, 5)}
+    assert values == {
+        0: [100, 100, 101, 110, 110, 111],  # the first slice stands in for what is before it
+        2: [101, 102, 103, 111, 112, 113],
+        5: [104, 105, 105, 114, 115, 115],
+    }
+    absent = data[8]  # of the second subject
+    assert absent["present"].tolist() == [True, False]
+    assert absent["image"][:3, 0, 0].tolist() == [201, 202, 203]
+    assert absent["image"][3:].isnan().all()
+    assert not made(num_slices=3)[8]["image"][3:].any()
+
+
+def test_a_neighbour_that_is_absent_repeats_the_slice():
+    image = torch.arange(8.0).reshape(2, 1, 1, 4).expand(2, 6, 6, 4).clone()
+    image[1, ..., 1] = torch.nan
+    present = torch.tensor([[True] * 4, [True, False, True, True]])
+    data = PairedSliceDataset([{}], lambda _: {"image": image, "present": present}, modalities=MODALITIES, num_slices=3)
+    assert data[2]["image"][:, 0, 0].tolist() == [1, 2, 3, 6, 6, 7]
+
+
+def test_one_label_of_the_subject_a_target_and_numbers():
+    data = made(num_slices=3, extra_keys=["target"])
+    batch = next(iter(DataLoader(data, batch_size=8)))
+    assert batch["label"].shape == (8, 1, 8, 8)
+    assert batch["labelled"].tolist() == [False] * 6 + [True] * 2
+    assert batch["subject_index"].tolist() == [0] * 6 + [1] * 2
+    assert batch["subject_index"].dtype == torch.int64
+    assert batch["target"][3, 0, 0, 0].item() == 51.5
+    assert data.subject_indices == [0] * 6 + [1] * 6 + [2] * 6
+    assert data.subject(0)["target"].shape == (1, 8, 8, 6)
+    kept = made(keep="foreground")
+    assert kept.index[6:] == [(1, 2), (2, 2)]
+    assert len(kept) == 6 + 1 + 1
+    assert len(made(keep="labelled")) == 12
+
+
+def test_slices_with_little_content_are_left_out():
+    data = made(item={"rows": 3}, min_content=0.4)
+    assert data.subject_indices == [1] * 6 + [2] * 6
+    assert len(made(item={"rows": 4}, min_content=0.5)) == 18
+    with pytest.raises(ValueError, match=r"no slice of 1 subjects is left with keep='all' and min_content=0.9"):
+        made(subjects=1, item={"rows": 3}, min_content=0.9)
+
+
+def test_an_augmentation_may_make_a_modality_absent():
+    data = made(num_slices=3, fill=float("nan"), slice_transform=RandDropModalityd(prob=1.0))
+    data.set_epoch(0, 0)
+    for item in (data[0], data[8]):
+        assert item["present"].sum() == 1
+        assert torch.equal(item["present"].repeat_interleave(3), item["image"].isfinite().flatten(1).all(1))
+    assert data.subject(0)["present"].all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_slices": 2}, "num_slices must be an odd number from 1, got 2"),
+        ({"min_content": 1.5}, r"min_content must lie in \[0, 1\], got 1.5"),
+    ],
+)
+def test_refuses_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        made(**arguments)
 
 
 @pytest.mark.parametrize(
