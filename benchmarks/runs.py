@@ -44,36 +44,38 @@ def command(bundle: str, run_id: str, configs: Sequence[str], overrides: Mapping
     return line
 
 
-def train_and_evaluate(
+def run_bundle(
     run: Run,
     folder: Path,
     dataset_dir: Path,
     *,
+    done: str,
     bundle: str = "dafnet",
     overrides: Mapping[str, Any] | None = None,
     threads: int = 1,
     echo: bool = False,
-) -> Result:
-    """Run the two commands, or read what they left if they ran before.
+) -> float:
+    """Run the two commands, unless they ran before.
 
     Args:
         run: what to run.
         folder: where everything goes; a run that was cut off is taken up at its last epoch.
         dataset_dir: folder with ``datalist.json``.
+        done: file in the folder that the evaluation writes.
         bundle: name of the bundle.
         overrides: further overrides of both commands.
         threads: CPU threads of each command.
         echo: print the commands.
 
     Returns:
-        The table of the test subjects.
+        Seconds of training and evaluation.
 
     Raises:
         RuntimeError: if a command fails; the message names its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scores, clock = folder / "metrics" / f"{run.name}.json", folder / "seconds.json"
-    if not (scores.is_file() and clock.is_file()):
+    clock = folder / "seconds.json"
+    if not ((folder / done).is_file() and clock.is_file()):
         common = {
             "dataset_dir": str(dataset_dir.resolve()),
             "ckpt_dir": str((folder / "models").resolve()),
@@ -90,7 +92,40 @@ def train_and_evaluate(
         ):
             _call(command(bundle, run_id, configs, {**common, **more}), folder / f"{run_id}.log", threads, echo=echo)
         clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))
-    return Result(folder, EvaluationTable.from_json(scores), json.loads(clock.read_text(encoding="utf-8"))["seconds"])
+    return float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
+
+
+def train_and_evaluate(
+    run: Run,
+    folder: Path,
+    dataset_dir: Path,
+    *,
+    bundle: str = "dafnet",
+    overrides: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    echo: bool = False,
+) -> Result:
+    """Run a bundle that segments, or read what it left if it ran before.
+
+    Args:
+        run: what to run.
+        folder: where everything goes; a run that was cut off is taken up at its last epoch.
+        dataset_dir: folder with ``datalist.json``.
+        bundle: name of the bundle.
+        overrides: further overrides of both commands.
+        threads: CPU threads of each command.
+        echo: print the commands.
+
+    Returns:
+        The table of the test subjects.
+
+    Raises:
+        RuntimeError: if a command fails; the message names its log.
+    """
+    scores = f"metrics/{run.name}.json"
+    given = {"bundle": bundle, "overrides": overrides, "threads": threads, "echo": echo}
+    seconds = run_bundle(run, folder, dataset_dir, done=scores, **given)
+    return Result(folder, EvaluationTable.from_json(folder / scores), seconds)
 
 
 def quoted(word: str) -> str:

@@ -1,0 +1,126 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.accuracy.disentangle_phantom import STAGES, by_subset, cells, redrawn, run_cell
+from benchmarks.accuracy.disentangle_summary import draw, joined, markdown, summarise
+from monai_mmseg.evaluation import (
+    OTHERS,
+    ReconstructionRow,
+    ReconstructionTable,
+    SubsetRow,
+    SubsetTable,
+    modality_subsets,
+)
+
+NAMES, SUBJECTS = ["t1", "t2"], [f"s{number}" for number in range(6)]
+LEVELS = {"conv_na": 24.0, "conv_adv": 25.0, "conv_sim": 25.5, "condconv_sim": 26.0}
+DROPS = {"standard_zero": 0.4, "standard_average": 0.2, "ours": 0.05}
+COMMON = {"seconds": 60.0, "parameters": 1000}
+
+
+def redraw(setting, seed):
+    level = LEVELS[setting] + 0.1 * seed
+    values = {s: level + 0.01 * n for n, s in enumerate(SUBJECTS)}
+    one = {"psnr": values, "ssim": {s: v / 100 for s, v in values.items()}}
+    released = {"released_psnr": values, "released_ssim": one["ssim"]}
+    found = {"code_by_modality": 0.5, "anatomy_by_modality": 0.0, "anatomy_by_subject": None}
+    return {
+        "stage": "redraw", "setting": setting, "seed": seed, **COMMON, "silhouettes": found,
+        "cross": {name: {**one, **released} for name in NAMES}, "others": dict.fromkeys(NAMES, one),
+    }  # fmt: skip
+
+
+def tumour(setting, seed):
+    rows = []
+    for subset in modality_subsets(NAMES):
+        for number, subject in enumerate(SUBJECTS):
+            dice = 0.8 + 0.01 * number - DROPS[setting] * (2 - len(subset)) + 0.02 * seed
+            measures = {"dice": dice, "hausdorff95": 10 * (1 - dice), "dice/core": dice}
+            rows.append({"subset": list(subset), "subject": subject, "measures": measures})
+    return {"stage": "tumour", "setting": setting, "seed": seed, **COMMON, "modalities": NAMES, "rows": rows}
+
+
+@pytest.fixture(scope="module")
+def finished():
+    found = [redraw(name, seed) for name in LEVELS for seed in (0, 1)]
+    return found + [tumour(name, seed) for name in DROPS for seed in (0, 1)]
+
+
+def test_redrawn_means_and_tests(finished):
+    study = summarise(finished)["redraw"]
+    psnr = study["lines"]["conv_sim"]["cross"]["t1"]["psnr"]
+    assert psnr["mean"] == pytest.approx(25.5 + 0.05 + 0.025)
+    assert psnr["sd_over_seeds"] == pytest.approx(0.1 / 2**0.5)
+    found = {(t["a"], t["b"]): t for t in study["tests"]["psnr"]}
+    assert len(found) == 4
+    best = found["condconv_sim", "conv_na"]
+    # all six subjects agree: 2 of 64 patterns of signs, four tests
+    assert (best["difference"], best["p"], best["p_holm"]) == pytest.approx((2.0, 2 / 64, 8 / 64))
+    assert best["verdict"] == "better in the mean, could be chance"
+    assert study["lines"]["conv_na"]["silhouettes"]["anatomy_by_subject"] is None
+    assert study["subjects"] == 6
+
+
+def test_downstream_means_and_tests(finished):
+    study = summarise(finished)["tumour"]
+    assert study["lines"]["ours"]["dice"]["t1"]["mean"] == pytest.approx(0.8 + 0.025 - 0.05 + 0.01)
+    assert study["lines"]["standard_zero"]["dice"]["none"]["mean"] == pytest.approx(0.8 + 0.025 + 0.01)
+    found = {(t["b"], t["scope"]): t for t in study["tests"]["hausdorff95"]}
+    assert len(found) == 6
+    assert found["standard_zero", "t2"]["difference"] == pytest.approx(-3.5)
+    assert "better" in found["standard_zero", "t2"]["verdict"]  # a shorter distance
+    assert found["standard_average", "none"]["verdict"] == "not better"
+
+
+def test_tables_and_pictures(finished, tmp_path):
+    text = markdown({"phantom_seed": 1, **summarise(finished)})
+    assert "| CondConv+Sim | 26.0" in text
+    assert " ± 0.07 / 0.261 ± 0.001 |" in text
+    assert "| Ours | 0.835 ± 0.014 | 0.785 ± 0.014 | 0.785 ± 0.014 |" in text
+    assert "| Ours | Standard+Zero | t1 | +0.350 |" in text
+    (path,) = draw(finished, tmp_path)
+    assert path.name == "tumour_subsets.png"
+    assert 0 < path.stat().st_size < 100_000
+
+
+def test_seeds_are_averaged_before_pictures(finished):
+    table = joined([cell for cell in finished if cell["stage"] == "tumour"], ["dice"])
+    assert table.methods == ["Standard+Zero", "Standard+Average", "Ours"]
+    assert table.values("Ours", NAMES, "dice")["s0"] == pytest.approx(0.81)
+
+
+def test_one_stage_and_one_setting_alone(finished):
+    text = markdown({"phantom_seed": 1, **summarise([finished[0]])})
+    assert "Conv+NA" in text
+    assert "Tumours" not in text
+
+
+def test_cells_are_whole_seeds_and_encoders_come_first():
+    names = [cell.name for cell in cells(list(STAGES), [0, 1])]
+    assert len(set(names)) == len(names) == 2 * (4 + 3 + 3)
+    assert {name[-1] for name in names[:10]} == {"0"}
+    assert names.index("redraw_condconv_sim_seed0") < names.index("tumour_ours_seed0")
+    assert [cell.name for cell in cells(["pet"], [2], ["ours"])] == ["pet_ours_seed2"]
+
+
+def test_ours_needs_encoders(tmp_path):
+    (cell,) = cells(["pet"], [2], ["ours"])
+    with pytest.raises(FileNotFoundError, match="needs the encoders of condconv_sim"):
+        run_cell(cell, tmp_path, tmp_path / "results", {})
+
+
+def test_what_a_run_leaves(tmp_path):
+    rows = [
+        ReconstructionRow("a", "s0", "t1", "t2", 3, 20.0, 0.5),
+        ReconstructionRow("a", "s0", OTHERS, "t2", 3, 18.0, 0.4),
+    ]
+    ReconstructionTable(rows).save(tmp_path)
+    found = redrawn(tmp_path)
+    assert found["cross"]["t2"]["psnr"] == {"s0": 20.0}
+    assert found["others"] == {"t2": {"psnr": {"s0": 18.0}, "ssim": {"s0": 0.4}}}
+    assert found["silhouettes"] == {}
+    SubsetTable(NAMES, [SubsetRow("a", ("t2",), "s0", {"psnr": 1.0})]).save(tmp_path)
+    assert by_subset(tmp_path)["rows"] == [{"subset": ["t2"], "subject": "s0", "measures": {"psnr": 1.0}}]
