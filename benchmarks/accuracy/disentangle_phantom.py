@@ -39,20 +39,21 @@ RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
 PHANTOM = {"subjects": 30, "test_subjects": 12, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
 ENCODER = "condconv_sim"  # the variant whose encoders the downstream networks read
+OURS = "ours"  # a downstream bundle without an overlay
 
 
 class Stage(NamedTuple):
     """One bundle, the settings that are compared, and what its evaluation leaves."""
 
     bundle: str
-    settings: tuple[str, ...]  # overlays
+    settings: tuple[str, ...]  # overlays, and OURS
     done: str
 
 
 STAGES = {
     "redraw": Stage("disentangle", ("conv_na", "conv_adv", "conv_sim", "condconv_sim"), "reconstruction.json"),
-    "tumour": Stage("disentangle_tumour", ("standard_zero", "standard_average", "ours"), "subsets.json"),
-    "pet": Stage("disentangle_pet", ("standard_zero", "standard_average", "ours"), "subsets.json"),
+    "tumour": Stage("disentangle_tumour", ("standard_zero", "standard_average", OURS), "subsets.json"),
+    "pet": Stage("disentangle_pet", ("standard_zero", "standard_average", OURS), "subsets.json"),
 }
 
 
@@ -90,11 +91,11 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     own: dict[str, Any] = {"seed": cell.seed}
     if cell.stage != "redraw":
         encoder = work / Cell("redraw", ENCODER, cell.seed).name / "models" / "model.pt"
-        if cell.setting == "ours":
+        if cell.setting == OURS:
             if not encoder.is_file():
                 raise FileNotFoundError(f"{cell.name} needs the encoders of {ENCODER}: {encoder} is not there.")
-            own["encoder_path"] = str(encoder.resolve())
-    overlays = (f"settings/{cell.setting}", "demo")
+            own["stage_one"] = str(encoder.resolve())
+    overlays = ("demo",) if cell.setting == OURS else (f"settings/{cell.setting}", "demo")
     run = Run(cell.setting, overlays, own)
     seconds = run_bundle(run, folder, work / "phantom", done=stage.done, bundle=stage.bundle, overrides=overrides)
     found = redrawn(folder) if cell.stage == "redraw" else by_subset(folder)

@@ -1,0 +1,263 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Real MR sequences redrawn from each other in a person that training did not see, beside trivial predictors.
+
+    python -m benchmarks.accuracy.disentangle_real --work runs/disentangle_real
+
+Trained on slices of four people: a brain tumour with four sequences, multiple sclerosis with four, a stroke with three
+and another multiple sclerosis with three, as scanned: each on its own grid, skull and all. The validation volume, by
+which the weights are chosen, is the first person at 2 mm. Tested on one further person with multiple sclerosis, from
+another sequence each or from all others. Beside it:
+
+* ``mean image``: the mean of that sequence over the brains that were trained on, stretched to the box of the test's;
+* ``best other``: the best single other sequence of the test person after its histogram was matched to that of the true
+  image, which no predictor could know.
+
+One person says whether it works on real contrasts, not how well. The network is that of ``demo.json`` with slices of
+2 mm. The images are read from ``MMSEG_REAL_DATA`` (default ``../shared/real_data``). A training that was finished is
+not run again. Results: ``benchmarks/results/disentangle_real.json``, ``.md`` and a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.accuracy.dafnet_real import real_data
+from benchmarks.cells import overrides_of, table_lines, write_json
+from benchmarks.runs import ROOT, Run, run_bundle
+from monai_mmseg.data import group_by_subject, load_datalist
+from monai_mmseg.evaluation import OTHERS, ReconstructionTable, reconstruction_rows
+
+RESULTS = ROOT / "benchmarks" / "results"
+MODALITIES = ("t1", "t1gd", "t2", "flair")
+FILES = {"t1": "t1", "t1gd": "t1ce", "t2": "t2", "flair": "flair"}
+OVERLAYS = ("settings/condconv_sim", "demo")
+SETTINGS: dict[str, Any] = {
+    "modalities": list(MODALITIES),
+    "pixdim": [2.0, 2.0, 2.0],
+    "spatial_size": [96, 96],
+    "batch_size": 4,
+    "max_epochs": 20,
+    "epoch_length": 40,
+    "val_interval": 5,
+}
+AIR = 0.05  # of the 99th percentile: what is darker in an image with its skull is air
+
+
+class Person(NamedTuple):
+    """One folder of the real data and its part."""
+
+    folder: str
+    section: str = "training"
+    fold: int = 1
+    air: bool = False  # take the noise around the head away
+
+
+PEOPLE = {
+    "tumour": Person("brain_tumour_tcga/TCGA-FG-6692"),
+    "tumour_2mm": Person("brain_tumour_tcga/TCGA-FG-6692_2mm", fold=0),
+    "ms19": Person("brain_ms/patient19"),
+    "stroke": Person("brain_stroke/C-STAR"),
+    "ms01_raw": Person("brain_ms_raw/patient01", air=True),
+    "ms07": Person("brain_ms/patient07_2mm", section="test"),
+}
+
+
+class Stack(NamedTuple):
+    """One person on the network's lattice."""
+
+    images: dict[str, Tensor]  # modality to (D, H, W)
+    mask: Tensor  # (D, H, W), where there is anything
+
+
+def write_data(folder: Path, people: Mapping[str, Person] = PEOPLE) -> Path:
+    """The datalist, and images without noise around the head."""
+    content: dict[str, Any] = {"name": "real brains", "modalities": list(MODALITIES), "labels": {}}
+    content |= {"training": [], "test": []}
+    for subject, person in people.items():
+        for modality, stem in FILES.items():
+            source = real_data() / person.folder / f"{stem}.nii.gz"
+            if not source.is_file():
+                continue
+            path = folder / f"{subject}_{modality}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image: Any = nib.load(source)
+            values = np.asarray(image.dataobj, dtype=np.float32)
+            floor = AIR * np.percentile(values, 99) if person.air else 0.0
+            nib.save(nib.Nifti1Image(np.where(values > floor, values, 0), image.affine), path)
+            item = {"image": path.name, "modality": modality, "subject": subject}
+            content[person.section].append({**item, **({"fold": person.fold} if person.section == "training" else {})})
+    write_json(folder / "datalist.json", content)
+    return folder
+
+
+def read_stacks(folder: Path, section: str, overrides: Mapping[str, Any]) -> dict[str, Stack]:
+    """People as the network gets them, the middle of neighbouring slices."""
+    parser = ConfigParser()
+    configs = ROOT / "bundles" / "disentangle" / "configs"
+    parser.read_config([configs / f"{name}.json" for name in ("train", *OVERLAYS)])
+    parser.update(dict(overrides))
+    prepare = parser.get_parsed_content("validate#preprocessing")
+    slices, background = parser.get_parsed_content("num_slices"), parser.get_parsed_content("background")
+    found = {}
+    for item in group_by_subject(load_datalist(folder / "datalist.json", section), list(MODALITIES)):
+        image = torch.as_tensor(prepare(item)["image"].as_tensor()).movedim(-1, 0)[:, slices // 2 :: slices]
+        found[item["subject"]] = stack_of(image, background)
+    return found
+
+
+def stack_of(image: Tensor, background: float) -> Stack:
+    """Modalities that are there and the mask, of ``(D, M, H, W)`` with NaN where absent."""
+    there = {name: image[:, m] for m, name in enumerate(MODALITIES) if not bool(image[:, m].isnan().any())}
+    return Stack(there, torch.stack([values != background for values in there.values()]).any(0))
+
+
+def mean_image(people: Sequence[Stack], target: str, test: Stack) -> Tensor:
+    """Mean of a sequence over people that have it, each stretched from the box of its brain to that of the test."""
+    box = _box(test.mask)
+    size = [edge.stop - edge.start for edge in box]
+    parts = [
+        F.interpolate(one.images[target][_box(one.mask)][None, None], size=size, mode="trilinear", align_corners=False)
+        for one in people
+        if target in one.images
+    ]
+    if not parts:
+        raise ValueError(f"nobody that was trained on has {target!r}.")
+    drawn = torch.zeros_like(test.images[target])
+    drawn[box] = torch.cat(parts).mean((0, 1))
+    return torch.where(test.mask, drawn, 0.0)
+
+
+def matched(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """The source with the histogram of the target inside of the mask: the n-th smallest value for the n-th smallest."""
+    drawn = torch.zeros_like(target)
+    values = target[mask].sort().values
+    drawn[mask] = torch.empty_like(values).scatter(0, source[mask].argsort(stable=True), values)
+    return drawn
+
+
+def trivial(test: Stack, people: Sequence[Stack], subject: str) -> ReconstructionTable:
+    """Rows of the predictors that need no network."""
+    table = ReconstructionTable()
+    names = list(test.images)
+    means = {(OTHERS, name): mean_image(people, name, test) for name in names}
+    copies = {(a, b): matched(test.images[a], test.images[b], test.mask) for a, b in permutations(names, 2)}
+    for method, drawings in (("mean image", means), ("other sequence", copies)):
+        rows = reconstruction_rows(test.images, drawings, subject=subject, method=method, mask=test.mask)
+        table.add_subject(method, subject, rows)
+    return table
+
+
+def compare(ours: ReconstructionTable, other: ReconstructionTable) -> dict[str, Any]:
+    """Each target: PSNR and SSIM of ours (from each other sequence, from all others) and of the trivial predictors."""
+    found: dict[str, Any] = {}
+    for target in ours.targets:
+        rows = [row for row in ours if row.target == target]
+        cross = [row for row in rows if row.source not in (target, OTHERS)]
+        copies = [row for row in other if row.target == target and row.method == "other sequence"]
+        best = max(copies, key=lambda row: row.psnr)
+        chosen = {
+            "all others": next((row for row in rows if row.source == OTHERS), None),
+            "best pair": max(cross, key=lambda row: row.psnr),
+            "mean image": next(row for row in other if (row.method, row.target) == ("mean image", target)),
+            "best other": best,
+        }
+        found[target] = {
+            name: None if row is None else {"psnr": row.psnr, "ssim": row.ssim, "source": row.source}
+            for name, row in chosen.items()
+        }
+        found[target]["each pair"] = {row.source: {"psnr": row.psnr, "ssim": row.ssim} for row in cross}
+        for measure in ("psnr", "ssim"):
+            values = [getattr(row, measure) for row in cross]
+            found[target].setdefault("mean of pairs", {})[measure] = float(np.mean(values))
+    return found
+
+
+COLUMNS = {
+    "mean of pairs": "ours, mean over the others",
+    "best pair": "ours, from the best other",
+    "all others": "ours, from all others",
+    "mean image": "mean image",
+    "best other": "best other, matched",
+}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """One table."""
+    about = f"{result['subject']}, not seen in training; PSNR [dB] / SSIM inside of the brain."
+    rows = [f"{about} {result['seconds']:.0f} s of training and evaluation.", ""]
+    body = []
+    for target, found in result["targets"].items():
+        cells = [target]
+        for name in COLUMNS:
+            one = found[name]
+            source = f" ({one['source']})" if one and name in ("best pair", "best other") else ""
+            cells.append("–" if one is None else f"{one['psnr']:.2f} / {one['ssim']:.3f}{source}")
+        body.append(cells)
+    return "\n".join([*rows, *table_lines(["drawn", *COLUMNS.values()], body), ""])
+
+
+def picture(run_dir: Path, path: Path) -> None:
+    """The panel of the run as a small picture."""
+    from PIL import Image
+
+    with Image.open(run_dir / "figures" / "cross_reconstruction.png") as image:
+        image.convert("RGB").save(path, quality=70, optimize=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what is missing and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/disentangle_real"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override of the bundle")
+    arguments = parser.parse_args(words)
+    overrides = {**SETTINGS, **overrides_of(arguments.set)}
+    data, folder = write_data(arguments.work / "data"), arguments.work / "run"
+    run = Run("disentangle", OVERLAYS, {})
+    seconds = run_bundle(
+        run,
+        folder,
+        data,
+        done="reconstruction.json",
+        bundle="disentangle",
+        overrides=overrides,
+        threads=arguments.threads,
+        echo=True,
+    )
+    ours = ReconstructionTable.from_json(folder / "reconstruction.json")
+    people = read_stacks(data, "training", overrides)
+    # the first person again, and one whose box is that of a head
+    people = {name: one for name, one in people.items() if PEOPLE[name].fold and not PEOPLE[name].air}
+    ((subject, test),) = read_stacks(data, "test", overrides).items()
+    other = trivial(test, list(people.values()), subject)
+    result = {"subject": subject, "people": list(people), "overrides": overrides, "seconds": seconds}
+    result["targets"] = compare(ours, other)
+    path = arguments.results / "disentangle_real.json"
+    write_json(path, result)
+    path.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    picture(folder, path.with_suffix(".jpg"))
+    print(markdown(result))
+
+
+def _box(mask: Tensor) -> tuple[slice, slice, slice]:
+    """The smallest box that holds a mask ``(D, H, W)``."""
+    ends = zip(mask.nonzero().amin(0).tolist(), mask.nonzero().amax(0).tolist(), strict=True)
+    depth, rows, columns = (slice(first, last + 1) for first, last in ends)
+    return depth, rows, columns
+
+
+if __name__ == "__main__":
+    main()
