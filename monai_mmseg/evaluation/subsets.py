@@ -180,12 +180,18 @@ def label_scores(
     return score
 
 
-def image_scores(*, value_range: tuple[float, float] | None = None, target_key: str = "target") -> Score:
+def image_scores(
+    *,
+    value_range: tuple[float, float] | None = None,
+    target_key: str = "target",
+    background: float | None = None,
+) -> Score:
     """PSNR and SSIM of an image, for :func:`evaluate_subsets`.
 
     Args:
-        value_range: lowest and highest value; ``None``: those of each subject's target.
+        value_range: lowest and highest value; ``None``: those of each subject's target, where it counts.
         target_key: true image in the sample, shape ``(1, H, W)`` or ``(1, H, W, D)``.
+        background: value of the target where there is nothing; such pixels do not count. ``None``: all count.
 
     Returns:
         Takes an image of the same shape and gives ``psnr`` and ``ssim``, over the slices along the last axis.
@@ -198,9 +204,11 @@ def image_scores(*, value_range: tuple[float, float] | None = None, target_key: 
                 f"prediction and {target_key!r} must have one shape (1, H, W[, D]), got {tuple(prediction.shape)} and "
                 f"{tuple(target.shape)}."
             )
-        images = [x if x.ndim == 3 else x[0].movedim(-1, 0) for x in (prediction.detach(), target)]
-        images = [image.as_tensor() if isinstance(image, MetaTensor) else image for image in images]
-        limits = (float(target.min()), float(target.max())) if value_range is None else value_range
-        return image_similarity(images[0], images[1], limits)._asdict()
+        slices = [x if x.ndim == 3 else x[0].movedim(-1, 0) for x in (prediction.detach(), target)]
+        drawn, truth = (image.as_tensor() if isinstance(image, MetaTensor) else image for image in slices)
+        mask = None if background is None else truth != background
+        counted = truth if mask is None else truth[mask]
+        limits = (float(counted.min()), float(counted.max())) if value_range is None else value_range
+        return image_similarity(drawn, truth, limits, mask)._asdict()
 
     return score

@@ -109,6 +109,12 @@ def test_scores_of_images():
     own = image_scores()(drawn[..., 0], {"target": MetaTensor(target[..., 0])})
     limits = (float(target[..., 0].min()), float(target[..., 0].max()))
     assert own == image_similarity(drawn[..., 0], target[..., 0], limits)._asdict()
+    target[:, :8] = -10.0
+    inside = image_scores(background=-10.0)(drawn, {"target": target})
+    rest = target[:, 8:]
+    truth, mask = target[0].movedim(-1, 0), target[0].movedim(-1, 0) != -10.0
+    limits = (float(rest.min()), float(rest.max()))
+    assert inside == image_similarity(drawn[0].movedim(-1, 0), truth, limits, mask)._asdict()
     with pytest.raises(ValueError, match="must have one shape"):
         image_scores()(drawn[:, :8], {"target": target})
 
