@@ -14,9 +14,10 @@ and one plain decoder. A step is forward with all drawings (4 self, 12 cross a s
 * ``neither``: both.
 
 The naive versions are here only, and their losses are the same to rounding. Operations are those that PyTorch counts in
-convolutions and matrix products, forward and backward. All in one process, in turn, so that ratios hold when the
-machine's speed drifts; peak memory is that of a process of its own for each. Writes
-``benchmarks/results/disentangle_step_<device>.json``, with ``--small`` at sizes that only show that it runs.
+convolutions and matrix products, forward and backward (``--count`` does that alone, in seconds). Times are taken in one
+process, in turn, so that ratios hold when the machine's speed drifts; peak memory is that of a process of its own for
+each. Writes ``benchmarks/results/disentangle_step_<device>.json``, with ``--small`` at sizes that only show that it
+runs.
 """
 
 from __future__ import annotations
@@ -118,6 +119,19 @@ def decoder_operations(loop: PlainLoop) -> dict[str, int]:
     return found
 
 
+def count(*, small: bool, batch: int) -> dict[str, Any]:
+    """Operations of all variants, on tensors without content."""
+    loops = {name: make_loop(name, small=small, batch=batch, device=torch.device("meta")) for name in VARIANTS}
+    counted = {name: operations(loop) for name, loop in loops.items()}
+    decoder = decoder_operations(loops["ours"])
+    return {
+        "gflop_of_a_step": {name: round(value / 1e9, 3) for name, value in counted.items()},
+        "gflop_over_ours": {name: round(value / counted["ours"], 3) for name, value in counted.items()},
+        "gflop_of_the_decoder_forward": {name: round(value / 1e9, 3) for name, value in decoder.items()},
+        "decoder_saving": round(decoder["once a drawing"] / decoder["once an anatomy"], 3),
+    }
+
+
 def memory_of(variant: str, arguments: argparse.Namespace) -> float:
     """Peak memory in MB of a process that makes two steps of a variant."""
     words = ["--memory-of", variant, "--batch", str(arguments.batch), "--threads", str(arguments.threads)]
@@ -129,10 +143,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Times, ratios and operations of all variants."""
     device = torch.device(arguments.device)
     loops = {name: make_loop(name, small=arguments.small, batch=arguments.batch, device=device) for name in VARIANTS}
-    counted = {name: operations(loop) for name, loop in loops.items()}
     found = interleaved(loops, arguments.steps, timer(device, cpu_time=arguments.cpu_time))
     each = {name: ratios(found[name], found["ours"]) for name in VARIANTS[1:]}
-    decoder = decoder_operations(loops["ours"])
     network = loops["ours"].objective.network
     return {
         "image": list(loops["ours"].batch["image"].shape),
@@ -142,10 +154,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
             for name, values in found.items()
         },
         "over_ours": {name: {"median": statistics.median(values), "all": values} for name, values in each.items()},
-        "gflop_of_a_step": {name: round(value / 1e9, 3) for name, value in counted.items()},
-        "gflop_over_ours": {name: round(value / counted["ours"], 3) for name, value in counted.items()},
-        "gflop_of_the_decoder_forward": {name: round(value / 1e9, 3) for name, value in decoder.items()},
-        "decoder_saving": round(decoder["once a drawing"] / decoder["once an anatomy"], 3),
+        **count(small=arguments.small, batch=arguments.batch),
     }
 
 
@@ -162,12 +171,16 @@ def main(words: Sequence[str] | None = None) -> None:
         action="store_true",
         help="count the seconds that the process was at work, which other processes disturb less",
     )
+    parser.add_argument("--count", action="store_true", help="only count operations, and print them")
     parser.add_argument("--memory-of", choices=VARIANTS, help="only print the peak memory of two steps in MB")
     parser.add_argument("--results", default=str(RESULTS), help="folder of the JSON file")
     arguments = parser.parse_args(words)
     device = torch.device(arguments.device)
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
+    if arguments.count:
+        print(json.dumps(count(small=arguments.small, batch=arguments.batch), indent=1))
+        return
     if arguments.memory_of:
         loop = make_loop(arguments.memory_of, small=arguments.small, batch=arguments.batch, device=device)
         loop()

@@ -175,10 +175,15 @@ def _study(
     known = factors.present
     signature = anatomy_signature(factors.anatomy, min(pool, *factors.anatomy.shape[-2:]))
     shown = network.factors(stack[at : at + 1].to(device)).anatomy[0].cpu()
+    outside = torch.zeros(stack.shape[-2:], dtype=torch.bool) if mask is None else ~mask[at]
     picture = _Slice(
-        {name: images[at, m, middle] for m, name in enumerate(names) if there[at, m]},
+        {name: images[at, m, middle].masked_fill(outside, torch.nan) for m, name in enumerate(names) if there[at, m]},
         {name: shown[m] for m, name in enumerate(names) if there[at, m]},
-        {pair: drawn[at, middle] for pair, drawn in drawings.items() if not bool(drawn[at].isnan().any())},
+        {
+            pair: drawn[at, middle].masked_fill(outside, torch.nan)
+            for pair, drawn in drawings.items()
+            if not bool(drawn[at].isnan().any())
+        },
     )
     modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
     return _Studied(rows, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(there.any(0).sum()))
@@ -217,7 +222,8 @@ def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: Disen
             "cross_reconstruction",
             "A slice in every modality, and below it the same slice drawn with the anatomy of one modality (row) as "
             "another (column). The last row is drawn as at inference: from all other modalities, with the mean code of "
-            "the one that is drawn. Numbers: PSNR in dB and SSIM over the slices of this subject.",
+            "the one that is drawn. Numbers: PSNR in dB and SSIM over the slices of this subject. What is outside of "
+            "the brain, where that is known, is not shown and does not count.",
         )
     if one.shown.anatomies:
         recorder.add_figure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.speed.disentangle_step import VARIANTS, decoder_operations, make_loop, operations
+from benchmarks.speed.disentangle_step import VARIANTS, count, decoder_operations, make_loop, operations
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,12 @@ def test_operations(loops):
     assert counted["neither"] > counted["maps a drawing"] > counted["ours"]
     # each saving is one of its own
     assert counted["neither"] + counted["ours"] == counted["kernels a sample"] + counted["maps a drawing"]
+
+
+def test_counting_needs_no_content(loops):
+    found = count(small=True, batch=2)
+    assert found["gflop_of_a_step"] == {name: round(operations(loop) / 1e9, 3) for name, loop in loops.items()}
+    assert found["decoder_saving"] > 2
 
 
 def test_operations_of_the_decoder_by_hand(loops):
