@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
+from monai.data import MetaTensor
 from torch import Tensor, nn
 
 from monai_mmseg.networks.nets.downstream import DownstreamNet, split_modalities
@@ -76,7 +77,8 @@ class FilledModalitiesNet(DownstreamNet):
         total: Tensor | None = None
         counts = torch.zeros(len(self.modalities), dtype=torch.float64)
         for image in images:
-            own, there = split_modalities(torch.as_tensor(image)[None].cpu(), self.modalities, self.in_channels)
+            plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+            own, there = split_modalities(plain[None].cpu(), self.modalities, self.in_channels)
             mask = there.reshape(1, -1, *[1] * (own.ndim - 2))
             kept = torch.where(mask, own, 0.0)[0].double()
             if total is not None and total.shape != kept.shape:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from monai.data import MetaTensor
 from torch import nn
 
 from monai_mmseg.networks.nets import FilledModalitiesNet
@@ -30,7 +31,8 @@ def test_average(tmp_path):
     net = FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
     images = torch.rand(3, 2, 4, 5)
     images[1, 0] = NAN
-    net.set_average(iter(images))
+    net.set_average(MetaTensor(image, meta={"name": "a"}) for image in images)
+    assert type(net.average) is torch.Tensor  # else the weights could not be read safely
     torch.testing.assert_close(net.average[0], images[[0, 2], 0].mean(0))
     torch.testing.assert_close(net.average[1], images[:, 1].mean(0))
     torch.testing.assert_close(net.inputs(images)[1, 0], net.average[0])
