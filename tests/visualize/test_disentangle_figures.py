@@ -114,6 +114,12 @@ def test_heat_map_is_light_where_it_is_better(tmp_path):
     assert saved(figure, tmp_path) > 0.05
 
 
+def test_what_hardly_differs_looks_alike():
+    rows = [SubsetRow("ours", subset, "s01", {"psnr": 27.0 + 0.01 * at}) for at, subset in enumerate([("a",), ("b",)])]
+    shade = np.asarray(subset_figure(SubsetTable(["a", "b"], rows)).axes[1].images[0].get_array())
+    np.testing.assert_allclose(shade[:, 0], [0.495, 0.505], atol=1e-9)
+
+
 def test_what_was_not_run_stays_empty():
     figure = subset_figure(table(("ours", "zero")), measures=["dice"])
     shade = np.asarray(figure.axes[1].images[0].get_array())
