@@ -109,7 +109,7 @@ def released_image_similarity(prediction: Tensor, target: Tensor) -> ReleasedSim
     Example:
         >>> target = torch.linspace(0, 1, 8, dtype=torch.float64).expand(1, 8, 8)
         >>> found = released_image_similarity(target / 2 + 3, target)
-        >>> round(56 * float(found.mse), 6), round(float(found.psnr), 2)  # the mean of (k / 14)², k = 0 ... 7, is 5 / 56
+        >>> round(56 * float(found.mse), 6), round(float(found.psnr), 2)  # mean of (k / 14)², k = 0 ... 7: 5 / 56
         (5.0, 10.49)
     """
     _check(prediction, target, RELEASED_WINDOW)
