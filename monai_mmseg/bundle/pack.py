@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,18 +180,32 @@ def _describe(
     pred = metadata["network_data_format"]["outputs"]["pred"]
     if list(image["channel_def"].values()) == list(all_modalities):
         channels = _paired_channels(train)
+    elif _names_modalities(image["channel_def"].values(), all_modalities):
+        channels = [
+            f"{name}, {place}" for name in train["modalities"] for place in _slice_channels(train["num_slices"])
+        ]
     elif "num_slices" in train:
         channels = _slice_channels(int(train["num_slices"]))
     else:
         channels = [modality or str(name) for name in image["channel_def"].values()]
     image.update(num_channels=len(channels), spatial_shape=list(train["spatial_size"]))
     image["channel_def"] = {str(i): channel for i, channel in enumerate(channels)}
-    pred.update(num_channels=len(train["labels"]), spatial_shape=list(train["spatial_size"]))
-    pred["channel_def"] = dict(train["labels"])
+    pred["spatial_shape"] = list(train["spatial_size"])
+    if pred["format"] == "segmentation":
+        pred.update(num_channels=len(train["labels"]), channel_def=dict(train["labels"]))
+    elif list(pred["channel_def"].values()) == _slice_channels(pred["num_channels"]):  # an image of the input's slices
+        drawn = _slice_channels(int(train["num_slices"]))
+        pred.update(num_channels=len(drawn), channel_def={str(i): channel for i, channel in enumerate(drawn)})
     if modality is not None:
         image["modality"] = modality.upper()
         metadata["image_classes"] = f"images of {modality}: {', '.join(channels)}"
         metadata["description"] = f"The plain network of {modality}, taken out of: {metadata['description']}"
+
+
+def _names_modalities(channels: Iterable[str], modalities: Sequence[str]) -> bool:
+    """Whether channels are the slices of each modality in turn."""
+    found = [channel.split(", ") for channel in channels]
+    return all(len(one) == 2 for one in found) and list(dict.fromkeys(one[0] for one in found)) == list(modalities)
 
 
 def _paired_channels(train: Mapping[str, Any]) -> list[str]:

@@ -122,7 +122,8 @@ class ForegroundIntensityd(MapTransform):
 
     Args:
         keys: what was drawn, ``(C, *spatial)``.
-        image_key: the normalised input ``(N, *spatial)``, NaN where absent.
+        image_key: the normalised input ``(M * S, *spatial)``, NaN where absent.
+        num_slices: S; of a slice and its neighbours only the middle one counts.
         background: value of the input where there is nothing.
         mean: value of a z-score of 0.
         std: distance of one standard deviation.
@@ -143,6 +144,7 @@ class ForegroundIntensityd(MapTransform):
         keys: KeysCollection,
         image_key: str = "image",
         *,
+        num_slices: int = 1,
         background: float = 0.0,
         mean: float = 500.0,
         std: float = 100.0,
@@ -152,7 +154,7 @@ class ForegroundIntensityd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         if not std > 0:
             raise ValueError(f"std must be positive, got {std}.")
-        self.image_key, self.background = image_key, float(background)
+        self.image_key, self.num_slices, self.background = image_key, int(num_slices), float(background)
         self.mean, self.std, self.lowest = float(mean), float(std), lowest
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -167,6 +169,7 @@ class ForegroundIntensityd(MapTransform):
         result = dict(data)
         image = result[self.image_key]
         image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        image = image[self.num_slices // 2 :: self.num_slices]
         body = ((image != self.background) & ~image.isnan()).any(0)
         for key in self.key_iterator(result):
             drawn = result[key]

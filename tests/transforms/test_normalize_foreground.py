@@ -74,6 +74,9 @@ def test_the_body_is_where_any_modality_has_something():
     image = torch.tensor([[1.0, 0.0, 0.0], [float("nan")] * 3, [0.0, -2.0, 0.0]])
     data = {"image": image, "pred": torch.full((1, 3), -9.0)}
     assert ForegroundIntensityd("pred", mean=500, std=100)(data)["pred"].tolist() == [[1.0, 1.0, 0.0]]
+    stacked = {"image": image[:, None].expand(3, 3, 3).flatten(0, 1).clone(), "pred": data["pred"]}
+    stacked["image"][0] = 9.0  # a neighbour of the slice
+    assert ForegroundIntensityd("pred", num_slices=3)(stacked)["pred"].tolist() == [[1.0, 1.0, 0.0]]
     bare = ForegroundIntensityd("pred", mean=0, std=1, lowest=None)(data)["pred"]
     assert bare.tolist() == [[-9.0, -9.0, 0.0]]
 

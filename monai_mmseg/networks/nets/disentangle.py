@@ -65,6 +65,9 @@ class DisentangleNet(nn.Module):
         num_experts: of conditional convolutions.
         routing: of conditional convolutions.
         init: of conditional convolutions.
+        anatomy_gain: factor of the initial weights of the anatomy encoder's last layer. Anatomies of the default, 1,
+            hardly differ between pixels at first, and small networks take long to find out what they are for; 10 is
+            sound.
 
     Raises:
         ValueError: when an argument is unknown or does not fit, or the image has another shape.
@@ -107,8 +110,11 @@ class DisentangleNet(nn.Module):
         num_experts: int = 3,
         routing: Routing = "table",
         init: ConditionalConvInit = "plain",
+        anatomy_gain: float = 1.0,
     ) -> None:
         super().__init__()
+        if not anatomy_gain > 0:
+            raise ValueError(f"anatomy_gain must be positive, got {anatomy_gain}.")
         self.modalities = tuple(modalities)
         if isinstance(modalities, str) or not modalities or len(set(modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be one or more different names, got {modalities!r}.")
@@ -161,6 +167,10 @@ class DisentangleNet(nn.Module):
             conditional=conditional_decoder,
             **own,
         )
+        if anatomy_gain != 1:
+            with torch.no_grad():
+                for encoder in self.anatomy_encoders:
+                    cast(Tensor, cast(DisentangleAnatomyEncoder, encoder).out.conv.weight).mul_(anatomy_gain)
         self.register_buffer("mean_code", torch.zeros(count, code_size))
         self.mean_code: Tensor
 

@@ -70,6 +70,26 @@ def test_a_draw_is_the_mean_anatomy_with_the_mean_code():
     assert not torch.allclose(other(image), net(image))
 
 
+def test_the_target_of_a_call():
+    net = net_of()
+    image = image_of(net)
+    torch.testing.assert_close(net(image, target="flair"), net_of(target="flair")(image))
+    torch.testing.assert_close(net(image, target="t2"), net(image))
+    with pytest.raises(ValueError, match="target must be one of modalities .* got 'pet'"):
+        net(image, target="pet")
+
+
+@pytest.mark.parametrize("encoders", ["conditional", "separate"])
+def test_anatomy_gain_sharpens_anatomies_and_nothing_else(encoders):
+    plain, sharp = net_of(encoders=encoders), net_of(encoders=encoders, anatomy_gain=10.0)
+    for (name, a), (_, b) in zip(plain.state_dict().items(), sharp.state_dict().items(), strict=True):
+        torch.testing.assert_close(b, a * (10 if ".out.conv.weight" in name and "anatomy" in name else 1))
+    spread = [net.factors(image_of(net)).anatomy.std((3, 4)).mean() for net in (plain, sharp)]
+    assert spread[1] > 5 * spread[0]
+    with pytest.raises(ValueError, match="anatomy_gain must be positive, got 0"):
+        net_of(anatomy_gain=0)
+
+
 def test_background_has_no_anatomy():
     net = net_of(background=0.0)
     image = image_of(net) + 0.1
