@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import nibabel as nib
@@ -151,6 +152,19 @@ def test_metadata_say_what_the_configs_say():
     inference = BRAIN.parser("inference")
     assert list(inference["displayable_configs"]) == ["target"]
     assert inference.get_parsed_content("target") == config["target"] == "flair"
+
+
+def test_every_setting_and_every_knob_is_in_the_readme():
+    page = (BRAIN.root / "docs" / "README.md").read_text(encoding="utf-8")
+    sections = {part.splitlines()[0]: part for part in page.split("\n## ")}
+    rows = re.findall(r"^\| [^|`]+ \| (`.+) \|$", sections["Settings of the paper"], re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(BRAIN.settings)
+    explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", sections["Knobs"], re.MULTILINE))))
+    train, inference = (list(read(BRAIN.configs / f"{name}.json")) for name in ("train", "inference"))
+    knobs = set(train[: train.index("network_def")])
+    parts = {"imports", "bundle_root", "ckpt_dir", "output_dir", "phantom_dir", "phantom", "dataset_dir", "device"}
+    assert knobs - parts - explained == set()
+    assert explained - knobs - set(inference) - {"final_model"} == set()
 
 
 # ---- a run and what it leaves
@@ -349,7 +363,7 @@ def test_a_drawing_can_be_read_as_a_sequence(trained, data, tmp_path):
     [
         (("train",), {"loss_weigths#generator#latent": 1}, "did you mean 'loss_weights"),
         (("train",), {"network_def#anatomy_chanels": 4}, "did you mean 'anatomy_channels'"),
-        (("inference",), {"taget": "t2"}, "did you mean 'target'"),
+        (("inference",), {"targett": "t2"}, "did you mean 'target'"),
     ],
 )
 def test_misspelt_keys_are_refused(files, overrides, message):
@@ -370,8 +384,6 @@ def test_misspelt_keys_are_refused(files, overrides, message):
 def test_wrong_values_are_refused(overrides, message, data, tmp_path):
     with pytest.raises((RuntimeError, ValueError)) as error:
         train(tmp_path, data, **overrides)
-    import re
-
     assert re.search(message, causes(error.value))
 
 
