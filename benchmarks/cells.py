@@ -34,6 +34,15 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def rounded(content: Any, digits: int = 5) -> Any:
+    """The content with fewer digits, for summaries that people read."""
+    if isinstance(content, float):
+        return round(content, digits)
+    if isinstance(content, Mapping):
+        return {key: rounded(value, digits) for key, value in content.items()}
+    return [rounded(value, digits) for value in content] if isinstance(content, list) else content
+
+
 def overrides_of(items: Iterable[str]) -> dict[str, Any]:
     """Overrides of a bundle from words such as ``max_epochs=5``; the value is JSON."""
     return {key: json.loads(value) for key, value in (item.split("=", 1) for item in items)}

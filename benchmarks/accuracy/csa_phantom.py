@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.accuracy.csa_summary import draw, markdown, summarise
 from benchmarks.accuracy.unpaired_cells import keep_cell
-from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
+from benchmarks.cells import in_lanes, overrides_of, read_json, rounded, write_json
 from benchmarks.runs import ROOT, Run
 from monai_mmseg.data.phantom import make_cmr_phantom
 
@@ -95,7 +95,7 @@ def main() -> None:
     chosen = cells(arguments.seeds, arguments.only)
     in_lanes(run_cell, [(cell, arguments.work, arguments.results, overrides) for cell in chosen], arguments.lanes)
     summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(arguments.results))}
-    write_json(arguments.results / "summary.json", summary)
+    write_json(arguments.results / "summary.json", rounded(summary))
     (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
     draw(summary, arguments.results / "summary.png")
     print(markdown(summary))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import wilcoxon
 
 from benchmarks.accuracy.unpaired_cells import (
+    SEEDS_NOTE,
     Cells,
     class_tables,
     draw_dice,
@@ -107,6 +108,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     for modality in MODALITIES:
         heads, body = class_tables(lines, modality)
         rows += ["", f"{modality.upper()}:", "", *table_lines(heads, body)]
+    rows += ["", SEEDS_NOTE]
     for measure, name in TESTED.items():
         about = (
             "paired permutation and Wilcoxon signed-rank tests over patients, all of a kind corrected together (Holm)"

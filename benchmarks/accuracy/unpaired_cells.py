@@ -22,6 +22,10 @@ from monai_mmseg.evaluation.knowledge import read_knowledge
 
 MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
 LEVEL = 0.05
+SEEDS_NOTE = (
+    "The tests are over subjects, each with its mean over the training seeds: they speak of these trainings. Where a "
+    "difference is smaller than the sd over seeds, other seeds may turn it."
+)
 
 Cells = Sequence[Mapping[str, Any]]
 

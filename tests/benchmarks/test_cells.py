@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.cells import in_lanes, paired_tests, read_json, sd_over, table_lines, with_holm, write_json
+from benchmarks.cells import in_lanes, paired_tests, read_json, rounded, sd_over, table_lines, with_holm, write_json
 
 
 def test_tests_of_pairs_and_their_correction():
@@ -39,6 +39,10 @@ def test_table_and_files(tmp_path):
     assert table_lines(["name", "x"], [["a", "1"]]) == ["| name | x |", "| --- | ---: |", "| a | 1 |"]
     write_json(tmp_path / "new" / "cell.json", {"mean ±": 0.5})
     assert read_json(tmp_path / "new" / "cell.json") == {"mean ±": 0.5}
+
+
+def test_rounding_reaches_all_numbers_and_leaves_the_rest():
+    assert rounded({"a": [1 / 3, 2], "b": {"c": "x", "d": True}}, 2) == {"a": [0.33, 2], "b": {"c": "x", "d": True}}
 
 
 def test_deviation_of_one_seed_is_zero():
