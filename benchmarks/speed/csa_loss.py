@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -89,24 +89,30 @@ class Setup:
         def loss() -> Tensor:
             return torch.stack([vectorised(features[a], features[b], label, modality) for a, b in PAIRS]).mean()
 
-        def loop() -> Tensor:
-            return torch.stack([looped(features[a], features[b], label, modality) for a, b in PAIRS]).mean()
+        def terms() -> Iterator[Tensor]:
+            if variant == "loss":
+                yield loss()
+            else:  # the graph of all channels of all classes at once would not fit into memory
+                for a, b in PAIRS:
+                    for term in looped(features[a], features[b], label, modality):
+                        yield term / len(PAIRS)
 
         def step() -> float:
             for found in features.values():
                 found.grad = None
-            total = loss() if variant == "loss" else loop()
-            total.backward()
-            return float(total.detach())
+            total = 0.0
+            for term in terms():
+                term.backward()
+                total += float(term.detach())
+            return total
 
         return (lambda: None) if variant == "features" else step
 
 
-def looped(first: Tensor, second: Tensor, label: Tensor, modality: Tensor) -> Tensor:
-    """Mean of squared differences of affinities over S_c, a class and a channel at a time."""
+def looped(first: Tensor, second: Tensor, label: Tensor, modality: Tensor) -> Iterator[Tensor]:
+    """Mean of squared differences of affinities over S_c, a channel at a time: the share of each class."""
     grid = first.shape[2:]
     masks = label[:, :, :: label.shape[2] // grid[0], :: label.shape[3] // grid[1]]
-    total = first.new_zeros(())
     for value in range(CLASSES):
         rows: list[list[Tensor]] = []
         for index in range(len(MODALITIES)):
@@ -121,8 +127,7 @@ def looped(first: Tensor, second: Tensor, label: Tensor, modality: Tensor) -> Te
                 found.append((channel * b).sum(1) / torch.where(length > 0, length, 1) / size)
             rows.append(found)
         squares = [(x - y).square().sum() for x, y in zip(*rows, strict=True)]
-        total = total + torch.stack(squares).sum() / (first.shape[1] * second.shape[1])
-    return total / CLASSES
+        yield torch.stack(squares).sum() / (first.shape[1] * second.shape[1]) / CLASSES
 
 
 def compare(setup: Setup, arguments: argparse.Namespace) -> dict[str, Any]:
