@@ -35,8 +35,8 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, repository, dec
     # killed in iteration 13, the third of epoch 3: the run goes on after epoch 2
     assert sorted(rest) == list(range(11, 36))
     assert trainer.state.epoch == 7
-    # the first epochs were computed by another process, which may round the last bit otherwise; another draw of a random
-    # number would differ in the third digit
+    # the first epochs were computed by another process, which may round the last bit otherwise; another draw of random
+    # numbers would differ in the third digit
     for iteration, values in rest.items():
         assert values == pytest.approx(whole[iteration], rel=1e-4, abs=1e-5), f"iteration {iteration}"
     torch.testing.assert_close(rest_weights, whole_weights, rtol=1e-4, atol=1e-4)
