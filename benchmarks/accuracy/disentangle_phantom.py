@@ -7,8 +7,8 @@
 Three stages, each a bundle with an overlay on ``demo.json``:
 
 * ``redraw`` (``bundles/disentangle``): the four variants of the paper's table, Conv+NA, Conv+Adv, Conv+Sim and
-  CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all;
-  silhouettes of codes and anatomies.
+  CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all,
+  beside predictors without a network; silhouettes of codes and anatomies.
 * ``tumour`` (``bundles/disentangle_tumour``) and ``pet`` (``bundles/disentangle_pet``): Standard+Zero, Standard+Average
   and Ours, which reads the frozen encoders of CondConv+Sim of the same seed. Scored with every subset of the sequences.
 
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.accuracy.disentangle_summary import draw, markdown, summarise
+from benchmarks.accuracy.redraw_baselines import COPY, MEAN, baselines
 from benchmarks.accuracy.unpaired_cells import parameters
 from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
 from benchmarks.runs import ROOT, Run, run_bundle
@@ -95,7 +96,7 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
             if not encoder.is_file():
                 raise FileNotFoundError(f"{cell.name} needs the encoders of {ENCODER}: {encoder} is not there.")
             own["stage_one"] = str(encoder.resolve())
-    overlays = ("demo",) if cell.setting == OURS else (f"settings/{cell.setting}", "demo")
+    overlays = ("demo",) if cell.setting == OURS else ("demo", f"settings/{cell.setting}")
     run = Run(cell.setting, overlays, own)
     seconds = run_bundle(run, folder, work / "phantom", done=stage.done, bundle=stage.bundle, overrides=overrides)
     found = redrawn(folder) if cell.stage == "redraw" else by_subset(folder)
@@ -109,19 +110,26 @@ def redrawn(folder: Path) -> dict[str, Any]:
     """Per target and subject PSNR and SSIM, drawn from each other sequence and from all others; silhouettes."""
     table = ReconstructionTable.from_json(folder / "reconstruction.json")
     (method,) = table.methods
-    measures = ("psnr", "ssim", "released_psnr", "released_ssim")
-    cross = {
-        target: {measure: table.subject_means(method, target, measure) for measure in measures}
-        for target in table.targets
-    }
-    others: dict[str, dict[str, dict[str, float]]] = {}
-    for row in table:
-        if row.source == OTHERS:
-            for measure in ("psnr", "ssim"):
-                others.setdefault(row.target, {}).setdefault(measure, {})[row.subject] = getattr(row, measure)
     latent = folder / "disentanglement.json"
     silhouettes = read_json(latent).get("silhouettes", {}) if latent.is_file() else {}
-    return {"cross": cross, "others": others, "silhouettes": silhouettes}
+    return {**by_target(table, method, method), "silhouettes": silhouettes}
+
+
+def trivial_scores(data: Path) -> dict[str, Any]:
+    """The same of predictors without a network: another sequence for ``cross``, the mean image for ``others``."""
+    return by_target(baselines(data, ("demo",), {}), COPY, MEAN)
+
+
+def by_target(table: ReconstructionTable, cross: str, others: str) -> dict[str, Any]:
+    """Per target, measure and subject: the mean over sources of one method, and what another draws from all others."""
+    drawn: dict[str, dict[str, dict[str, float]]] = {}
+    for row in table:
+        if (row.method, row.source) == (others, OTHERS):
+            for measure in ("psnr", "ssim"):
+                drawn.setdefault(row.target, {}).setdefault(measure, {})[row.subject] = getattr(row, measure)
+    measures = ("psnr", "ssim", "released_psnr", "released_ssim")
+    means = {t: {measure: table.subject_means(cross, t, measure) for measure in measures} for t in table.targets}
+    return {"cross": means, "others": drawn}
 
 
 def by_subset(folder: Path) -> dict[str, Any]:
@@ -155,7 +163,13 @@ def main(words: Sequence[str] | None = None) -> None:
     for stage in STAGES:  # one after the other: the first one's encoders are read by the others
         chosen = [cell for cell in cells(arguments.stages, arguments.seeds, arguments.only) if cell.stage == stage]
         in_lanes(run_cell, [(cell, arguments.work, arguments.results, overrides) for cell in chosen], arguments.lanes)
-    summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(arguments.results))}
+    path = arguments.results / "baselines.json"
+    if not path.is_file():
+        write_json(path, trivial_scores(arguments.work / "phantom"))
+    summary = {
+        "phantom_seed": arguments.phantom_seed,
+        **summarise(finished(arguments.results), read_json(path)),
+    }
     write_json(arguments.results / "summary.json", summary)
     (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
     draw(finished(arguments.results), arguments.results)

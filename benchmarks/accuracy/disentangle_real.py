@@ -22,27 +22,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-import torch
-from monai.bundle import ConfigParser
-from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.accuracy.dafnet_real import real_data
+from benchmarks.accuracy.redraw_baselines import COPY, MEAN, read_stacks, trivial
 from benchmarks.cells import overrides_of, table_lines, write_json
 from benchmarks.runs import ROOT, Run, run_bundle
-from monai_mmseg.data import group_by_subject, load_datalist
-from monai_mmseg.evaluation import OTHERS, ReconstructionTable, reconstruction_rows
+from monai_mmseg.evaluation import OTHERS, ReconstructionTable
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 FILES = {"t1": "t1", "t1gd": "t1ce", "t2": "t2", "flair": "flair"}
-OVERLAYS = ("settings/condconv_sim", "demo")
+OVERLAYS = ("demo", "settings/condconv_sim")
 SETTINGS: dict[str, Any] = {
     "modalities": list(MODALITIES),
     "pixdim": [2.0, 2.0, 2.0],
@@ -74,13 +69,6 @@ PEOPLE = {
 }
 
 
-class Stack(NamedTuple):
-    """One person on the network's lattice."""
-
-    images: dict[str, Tensor]  # modality to (D, H, W)
-    mask: Tensor  # (D, H, W), where there is anything
-
-
 def write_data(folder: Path, people: Mapping[str, Person] = PEOPLE) -> Path:
     """The datalist, and images without noise around the head."""
     content: dict[str, Any] = {"name": "real brains", "modalities": list(MODALITIES), "labels": {}}
@@ -102,75 +90,18 @@ def write_data(folder: Path, people: Mapping[str, Person] = PEOPLE) -> Path:
     return folder
 
 
-def read_stacks(folder: Path, section: str, overrides: Mapping[str, Any]) -> dict[str, Stack]:
-    """People as the network gets them, the middle of neighbouring slices."""
-    parser = ConfigParser()
-    configs = ROOT / "bundles" / "disentangle" / "configs"
-    parser.read_config([configs / f"{name}.json" for name in ("train", *OVERLAYS)])
-    parser.update(dict(overrides))
-    prepare = parser.get_parsed_content("validate#preprocessing")
-    slices, background = parser.get_parsed_content("num_slices"), parser.get_parsed_content("background")
-    found = {}
-    for item in group_by_subject(load_datalist(folder / "datalist.json", section), list(MODALITIES)):
-        image = torch.as_tensor(prepare(item)["image"].as_tensor()).movedim(-1, 0)[:, slices // 2 :: slices]
-        found[item["subject"]] = stack_of(image, background)
-    return found
-
-
-def stack_of(image: Tensor, background: float) -> Stack:
-    """Modalities that are there and the mask, of ``(D, M, H, W)`` with NaN where absent."""
-    there = {name: image[:, m] for m, name in enumerate(MODALITIES) if not bool(image[:, m].isnan().any())}
-    return Stack(there, torch.stack([values != background for values in there.values()]).any(0))
-
-
-def mean_image(people: Sequence[Stack], target: str, test: Stack) -> Tensor:
-    """Mean of a sequence over people that have it, each stretched from the box of its brain to that of the test."""
-    box = _box(test.mask)
-    size = [edge.stop - edge.start for edge in box]
-    parts = [
-        F.interpolate(one.images[target][_box(one.mask)][None, None], size=size, mode="trilinear", align_corners=False)
-        for one in people
-        if target in one.images
-    ]
-    if not parts:
-        raise ValueError(f"nobody that was trained on has {target!r}.")
-    drawn = torch.zeros_like(test.images[target])
-    drawn[box] = torch.cat(parts).mean((0, 1))
-    return torch.where(test.mask, drawn, 0.0)
-
-
-def matched(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """The source with the histogram of the target inside of the mask: the n-th smallest value for the n-th smallest."""
-    drawn = torch.zeros_like(target)
-    values = target[mask].sort().values
-    drawn[mask] = torch.empty_like(values).scatter(0, source[mask].argsort(stable=True), values)
-    return drawn
-
-
-def trivial(test: Stack, people: Sequence[Stack], subject: str) -> ReconstructionTable:
-    """Rows of the predictors that need no network."""
-    table = ReconstructionTable()
-    names = list(test.images)
-    means = {(OTHERS, name): mean_image(people, name, test) for name in names}
-    copies = {(a, b): matched(test.images[a], test.images[b], test.mask) for a, b in permutations(names, 2)}
-    for method, drawings in (("mean image", means), ("other sequence", copies)):
-        rows = reconstruction_rows(test.images, drawings, subject=subject, method=method, mask=test.mask)
-        table.add_subject(method, subject, rows)
-    return table
-
-
 def compare(ours: ReconstructionTable, other: ReconstructionTable) -> dict[str, Any]:
     """Each target: PSNR and SSIM of ours (from each other sequence, from all others) and of the trivial predictors."""
     found: dict[str, Any] = {}
     for target in ours.targets:
         rows = [row for row in ours if row.target == target]
         cross = [row for row in rows if row.source not in (target, OTHERS)]
-        copies = [row for row in other if row.target == target and row.method == "other sequence"]
+        copies = [row for row in other if row.target == target and row.method == COPY]
         best = max(copies, key=lambda row: row.psnr)
         chosen = {
             "all others": next((row for row in rows if row.source == OTHERS), None),
             "best pair": max(cross, key=lambda row: row.psnr),
-            "mean image": next(row for row in other if (row.method, row.target) == ("mean image", target)),
+            "mean image": next(row for row in other if (row.method, row.target) == (MEAN, target)),
             "best other": best,
         }
         found[target] = {
@@ -238,10 +169,10 @@ def main(words: Sequence[str] | None = None) -> None:
         echo=True,
     )
     ours = ReconstructionTable.from_json(folder / "reconstruction.json")
-    people = read_stacks(data, "training", overrides)
+    people = read_stacks(data, "training", OVERLAYS, overrides)
     # the first person again, and one whose box is that of a head
     people = {name: one for name, one in people.items() if PEOPLE[name].fold and not PEOPLE[name].air}
-    ((subject, test),) = read_stacks(data, "test", overrides).items()
+    ((subject, test),) = read_stacks(data, "test", OVERLAYS, overrides).items()
     other = trivial(test, list(people.values()), subject)
     result = {"subject": subject, "people": list(people), "overrides": overrides, "seconds": seconds}
     result["targets"] = compare(ours, other)
@@ -250,13 +181,6 @@ def main(words: Sequence[str] | None = None) -> None:
     path.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
     picture(folder, path.with_suffix(".jpg"))
     print(markdown(result))
-
-
-def _box(mask: Tensor) -> tuple[slice, slice, slice]:
-    """The smallest box that holds a mask ``(D, H, W)``."""
-    ends = zip(mask.nonzero().amin(0).tolist(), mask.nonzero().amax(0).tolist(), strict=True)
-    depth, rows, columns = (slice(first, last + 1) for first, last in ends)
-    return depth, rows, columns
 
 
 if __name__ == "__main__":

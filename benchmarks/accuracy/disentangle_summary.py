@@ -23,15 +23,20 @@ VARIANTS = {
     "condconv_sim": "CondConv+Sim",
 }
 SETTINGS = {"standard_zero": "Standard+Zero", "standard_average": "Standard+Average", "ours": "Ours"}
-CLAIMS = {  # first is expected to be better
-    "redraw": [
+TRIVIAL = "trivial"  # of the redrawn images: what needs no network
+TRIVIAL_NAMES = {"cross": "that sequence itself, histogram matched", "others": "mean image of the training subjects"}
+CLAIMS_REDRAW = {  # first is expected to be better
+    "cross": [
         ("condconv_sim", "conv_na"),
         ("condconv_sim", "conv_adv"),
         ("condconv_sim", "conv_sim"),
         ("conv_sim", "conv_na"),
+        ("condconv_sim", TRIVIAL),
     ],
-    "downstream": [("ours", "standard_zero"), ("ours", "standard_average")],
+    "others": [("condconv_sim", TRIVIAL)],
 }
+SCOPES = {"cross": "each other", "others": "all others"}
+CLAIMS_DOWNSTREAM = [("ours", "standard_zero"), ("ours", "standard_average")]
 SILHOUETTES = {
     "code_by_modality": "z by modality (near 1)",
     "anatomy_by_modality": "s by modality (0 or less)",
@@ -41,14 +46,14 @@ DOWNSTREAM = {"tumour": ("dice", "hausdorff95"), "pet": ("psnr", "ssim")}
 NONE = "none"
 
 
-def summarise(cells: Cells) -> dict[str, Any]:
-    """Means over seeds and subjects, and tests, of all stages that have cells."""
+def summarise(cells: Cells, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    """Means over seeds and subjects, and tests, of all stages that have cells; redrawn images beside the baselines."""
     stages: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for cell in cells:
         stages.setdefault(cell["stage"], {}).setdefault(cell["setting"], []).append(cell)
     summary: dict[str, Any] = {"seeds": sorted({cell["seed"] for cell in cells})}
     if "redraw" in stages:
-        summary["redraw"] = _redraw(stages["redraw"])
+        summary["redraw"] = _redraw(stages["redraw"], baselines)
     for stage, measures in DOWNSTREAM.items():
         if stage in stages:
             summary[stage] = _downstream(stages[stage], measures)
@@ -58,7 +63,7 @@ def summarise(cells: Cells) -> dict[str, Any]:
 # -- redrawn images -----------------------------------------------------------------------------------------------
 
 
-def _redraw(settings: Mapping[str, Cells]) -> dict[str, Any]:
+def _redraw(settings: Mapping[str, Cells], baselines: Mapping[str, Any]) -> dict[str, Any]:
     lines, tests = {}, {}
     settings = {name: settings[name] for name in VARIANTS if name in settings}
     for name, found in settings.items():
@@ -77,20 +82,31 @@ def _redraw(settings: Mapping[str, Cells]) -> dict[str, Any]:
                 }
         lines[name] = line
     for measure in ("psnr", "ssim"):
-        compared = {name: _subjects(found, measure) for name, found in settings.items()}
-        common = set.intersection(*(set(values) for values in compared.values()))
-        scores = {name: [values[subject] for subject in sorted(common)] for name, values in compared.items()}
-        found = with_holm(paired_tests(scores, CLAIMS["redraw"])) if len(common) > 1 else []
-        tests[measure] = [{**test, "verdict": verdict(test, higher=True)} for test in found]
+        found = []
+        for part, claims in CLAIMS_REDRAW.items():
+            compared = {
+                name: _subjects(each, part, measure) for name, each in {**settings, TRIVIAL: [baselines]}.items()
+            }
+            common = set.intersection(*(set(values) for values in compared.values()))
+            scores = {name: [values[subject] for subject in sorted(common)] for name, values in compared.items()}
+            found += paired_tests(scores, claims, scope=SCOPES[part]) if len(common) > 1 else []
+        tests[measure] = [{**test, "verdict": verdict(test, higher=True)} for test in with_holm(found)]
     subjects = {s for found in settings.values() for t in found[0]["cross"].values() for s in t["psnr"]}
-    return {"subjects": len(subjects), "lines": lines, "tests": tests}
+    trivial = {
+        part: {
+            target: {measure: float(np.mean(list(values.values()))) for measure, values in each.items() if values}
+            for target, each in baselines[part].items()
+        }
+        for part in ("cross", "others")
+    }
+    return {"subjects": len(subjects), "lines": lines, "trivial": trivial, "tests": tests}
 
 
-def _subjects(found: Cells, measure: str) -> dict[str, float]:
+def _subjects(found: Cells, part: str, measure: str) -> dict[str, float]:
     """Subject to its mean over seeds and targets, of the subjects that have all targets."""
-    targets = list(found[0]["cross"])
-    names = set.intersection(*(set(cell["cross"][target][measure]) for cell in found for target in targets))
-    return {s: float(np.mean([cell["cross"][t][measure][s] for cell in found for t in targets])) for s in names}
+    targets = list(found[0][part])
+    names = set.intersection(*(set(cell[part][target][measure]) for cell in found for target in targets))
+    return {s: float(np.mean([cell[part][t][measure][s] for cell in found for t in targets])) for s in names}
 
 
 def _silhouettes(found: Cells, key: str) -> list[float]:
@@ -134,7 +150,7 @@ def _downstream(settings: Mapping[str, Cells], measures: Sequence[str]) -> dict[
             common = set.intersection(*(set(values) for values in each.values()))
             if len(common) > 1:
                 scores = {name: [values[s] for s in sorted(common)] for name, values in each.items()}
-                all_of_them += paired_tests(scores, CLAIMS["downstream"], scope=gone)
+                all_of_them += paired_tests(scores, CLAIMS_DOWNSTREAM, scope=gone)
         higher = measure_of(measure).higher
         tests[measure] = [{**test, "verdict": verdict(test, higher=higher)} for test in with_holm(all_of_them)]
     return {"modalities": list(modalities), "lines": lines, "tests": tests}
@@ -183,6 +199,8 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
         body = [
             [VARIANTS[name], *(_pair(line[part].get(target)) for target in targets)] for name, line in lines.items()
         ]
+        plain = [study["trivial"][part].get(target) for target in targets]
+        body.append([TRIVIAL_NAMES[part], *("–" if x is None else f"{x['psnr']:.2f} / {x['ssim']:.3f}" for x in plain)])
         rows += [*table_lines(["variant", *targets], body), ""]
     rows += ["As the released code measures it (whole image, background 0 here, so not those of the paper):", ""]
     body = [
@@ -202,7 +220,7 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
     rows += table_lines(["variant", *SILHOUETTES.values(), "parameters", "seconds"], body)
     for measure, title in (("psnr", "PSNR"), ("ssim", "SSIM")):
         rows += ["", f"Paired permutation tests over subjects, {title}, corrected together (Holm):", ""]
-        rows += _tests(study["tests"][measure], VARIANTS, 3)
+        rows += _tests(study["tests"][measure], {**VARIANTS, TRIVIAL: "no network"}, 3, "from")
     return rows
 
 
@@ -218,20 +236,19 @@ def _downstream_text(study: Mapping[str, Any], measures: Sequence[str]) -> list[
         ]
         rows += [*table_lines(["method", *gone], body), ""]
         rows += [f"Paired permutation tests over subjects, {about.heading}, corrected together (Holm):", ""]
-        rows += [*_tests(study["tests"][measure], SETTINGS, about.digits), ""]
+        rows += [*_tests(study["tests"][measure], SETTINGS, about.digits, "missing"), ""]
     cost = [
         f"{SETTINGS[name]} {line['parameters']:,}, {np.mean(line['seconds']):.0f} s" for name, line in lines.items()
     ]
     return [*rows, f"Trainable parameters and time: {'; '.join(cost)}."]
 
 
-def _tests(tests: Sequence[Mapping[str, Any]], names: Mapping[str, str], digits: int) -> list[str]:
-    scoped = any("scope" in test for test in tests)
+def _tests(tests: Sequence[Mapping[str, Any]], names: Mapping[str, str], digits: int, scope: str) -> list[str]:
     body = [
         [
             names[t["a"]],
             names[t["b"]],
-            *([t["scope"]] if scoped else []),
+            t["scope"],
             f"{t['difference']:+.{digits}f}",
             f"{t['p']:.4f}",
             f"{t['p_holm']:.4f}",
@@ -239,8 +256,8 @@ def _tests(tests: Sequence[Mapping[str, Any]], names: Mapping[str, str], digits:
         ]
         for t in tests
     ]
-    head = ["a", "b", *(["missing"] if scoped else []), "a - b", "p", "p (Holm)", "a is"]
-    return table_lines(head, body, texts=(0, 1, *((2,) if scoped else ()), len(head) - 1))
+    head = ["a", "b", scope, "a - b", "p", "p (Holm)", "a is"]
+    return table_lines(head, body, texts=(0, 1, 2, len(head) - 1))
 
 
 def _pair(found: Mapping[str, Any] | None, prefix: str = "") -> str:

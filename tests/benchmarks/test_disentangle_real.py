@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.accuracy.disentangle_real import Stack, compare, markdown, matched, mean_image, stack_of, trivial
+from benchmarks.accuracy.disentangle_real import compare, markdown
+from benchmarks.accuracy.redraw_baselines import Stack, matched, mean_image, stack_of, trivial
 from monai_mmseg.evaluation import OTHERS, ReconstructionRow, ReconstructionTable
 
 
@@ -16,7 +17,7 @@ def person(seed, shift=0, absent=()):
     image[1:7, :, 6 + shift : 24 + shift, 8:28] = 1 + torch.rand(6, 4, 18, 20, generator=generator)
     for m in absent:
         image[:, m] = float("nan")
-    return stack_of(image, 0.0)
+    return stack_of(image, ["t1", "t1gd", "t2", "flair"], 0.0)
 
 
 def test_people_and_their_sequences():
