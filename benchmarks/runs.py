@@ -52,6 +52,7 @@ def run_bundle(
     done: str,
     bundle: str = "dafnet",
     overrides: Mapping[str, Any] | None = None,
+    evaluating: Mapping[str, Any] | None = None,
     threads: int = 1,
     echo: bool = False,
 ) -> float:
@@ -64,6 +65,7 @@ def run_bundle(
         done: file in the folder that the evaluation writes.
         bundle: name of the bundle.
         overrides: further overrides of both commands.
+        evaluating: overrides of the evaluation alone.
         threads: CPU threads of each command.
         echo: print the commands.
 
@@ -88,7 +90,7 @@ def run_bundle(
         before = json.loads(clock.read_text(encoding="utf-8"))["seconds"] if clock.is_file() else 0.0
         for run_id, configs, more in (
             ("training", ("train", *run.overlays), {"resume": True}),
-            ("evaluating", ("train", *run.overlays, "evaluate"), {}),
+            ("evaluating", ("train", *run.overlays, "evaluate"), dict(evaluating or {})),
         ):
             _call(command(bundle, run_id, configs, {**common, **more}), folder / f"{run_id}.log", threads, echo=echo)
         clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))

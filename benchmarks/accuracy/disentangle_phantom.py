@@ -10,7 +10,8 @@ Three stages, each a bundle with an overlay on ``demo.json``:
   CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all,
   beside predictors without a network; silhouettes of codes and anatomies.
 * ``tumour`` (``bundles/disentangle_tumour``) and ``pet`` (``bundles/disentangle_pet``): Standard+Zero, Standard+Average
-  and Ours, which reads the frozen encoders of CondConv+Sim of the same seed. Scored with every subset of the sequences.
+  and Ours, which reads the frozen encoders of CondConv+Sim of the same seed. Tumours are scored with all sequences and
+  with each one missing, PET with every subset.
 
 Test subjects have all sequences. Numbers of steps are those of ``demo.json``, which is far from converged; for more:
 ``--set max_epochs=40``, with a ``--work`` and ``--results`` of their own. The demo settings were looked at on phantom
@@ -26,6 +27,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from benchmarks.accuracy.disentangle_summary import draw, markdown, summarise
@@ -39,6 +41,7 @@ from monai_mmseg.evaluation import OTHERS, ReconstructionTable, SubsetTable
 RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
 PHANTOM = {"subjects": 30, "test_subjects": 12, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
+MODALITIES = ("t1", "t1gd", "t2", "flair")
 ENCODER = "condconv_sim"  # the variant whose encoders the downstream networks read
 OURS = "ours"  # a downstream bundle without an overlay
 
@@ -49,11 +52,17 @@ class Stage(NamedTuple):
     bundle: str
     settings: tuple[str, ...]  # overlays, and OURS
     done: str
+    evaluating: Mapping[str, Any] = MappingProxyType({})
 
 
 STAGES = {
     "redraw": Stage("disentangle", ("conv_na", "conv_adv", "conv_sim", "condconv_sim"), "reconstruction.json"),
-    "tumour": Stage("disentangle_tumour", ("standard_zero", "standard_average", OURS), "subsets.json"),
+    "tumour": Stage(
+        "disentangle_tumour",
+        ("standard_zero", "standard_average", OURS),
+        "subsets.json",
+        {"tested_subsets": [list(MODALITIES), *([m for m in MODALITIES if m != gone] for gone in MODALITIES)]},
+    ),
     "pet": Stage("disentangle_pet", ("standard_zero", "standard_average", OURS), "subsets.json"),
 }
 
@@ -98,7 +107,15 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
             own["stage_one"] = str(encoder.resolve())
     overlays = ("demo",) if cell.setting == OURS else ("demo", f"settings/{cell.setting}")
     run = Run(cell.setting, overlays, own)
-    seconds = run_bundle(run, folder, work / "phantom", done=stage.done, bundle=stage.bundle, overrides=overrides)
+    seconds = run_bundle(
+        run,
+        folder,
+        work / "phantom",
+        done=stage.done,
+        bundle=stage.bundle,
+        overrides=overrides,
+        evaluating=stage.evaluating,
+    )
     found = redrawn(folder) if cell.stage == "redraw" else by_subset(folder)
     about = {"overrides": {**own, **overrides}, "seconds": seconds, "parameters": parameters(stage.bundle, overlays)}
     write_json(target, {**cell._asdict(), **about, **found})
