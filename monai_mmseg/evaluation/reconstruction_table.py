@@ -270,6 +270,8 @@ class ReconstructionTable:
             ("Each modality drawn with the anatomy of each other one", [], self.by_target()),
             ("Each pair", ["from"], self.summary()),
         ):
+            if not found:
+                continue
             head = ["method", *first, "drawn", *names, "subjects", "left out"]
             texts = 2 + len(first)
             lines += [f"{title}:", "", markdown_row(head), "|" + " --- |" * texts + " ---: |" * (len(head) - texts)]

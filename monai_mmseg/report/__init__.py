@@ -6,7 +6,7 @@ from monai_mmseg.report.affinity import describe_affinities
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.dafnet import describe_dafnet
 from monai_mmseg.report.disentangle import describe_disentangle, describe_subsets
-from monai_mmseg.report.downstream import score_subsets
+from monai_mmseg.report.downstream import describe_synthesis, score_subsets
 from monai_mmseg.report.html import write_report
 from monai_mmseg.report.run_folder import RunRecorder, git_commit, read_terms, software_versions
 from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
@@ -18,6 +18,7 @@ __all__ = [
     "describe_dafnet",
     "describe_disentangle",
     "describe_subsets",
+    "describe_synthesis",
     "describe_unpaired",
     "evaluate_modalities",
     "git_commit",

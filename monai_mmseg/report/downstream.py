@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.evaluation.subset_table import SubsetTable
-from monai_mmseg.evaluation.subsets import Score, evaluate_subsets
+from monai_mmseg.evaluation.subsets import Score, evaluate_subsets, hide_modalities
+from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.visualize import cross_reconstruction_figure
 
-__all__ = ["score_subsets"]
+__all__ = ["describe_synthesis", "score_subsets"]
+
+SUBJECTS_SHOWN = 5
 
 
 def score_subsets(
@@ -49,3 +53,82 @@ def score_subsets(
         return made
 
     return evaluate_subsets(predict, samples, modalities, score, method=method, subsets=subsets)
+
+
+@torch.no_grad()
+def describe_synthesis(
+    recorder: RunRecorder,
+    network: nn.Module,
+    inferer: Callable[..., Any],
+    samples: Iterable[Mapping[str, Any]],
+    modalities: Sequence[str],
+    table: SubsetTable | None = None,
+    *,
+    target_key: str = "label",
+    background: float | None = None,
+    device: torch.device | str = "cpu",
+    target: str = "target",
+) -> None:
+    """Add a picture to a run folder: images that a network makes, beside the true ones, with each modality missing.
+
+    Args:
+        recorder: of the run folder.
+        network: takes images with NaN where absent; it is put into eval mode.
+        inferer: runs it on volumes.
+        samples: preprocessed subjects: ``image (M * S, H, W, D)``, ``subject``, and the true image ``(1, H, W, D)``;
+            those with the most modalities are shown, at their largest slice.
+        modalities: M names in the order of the channels.
+        table: scores of the same network, written on the pictures.
+        target_key: of the true image.
+        background: its value outside of the brain, which is not shown; ``None``: all is.
+        device: where the network is.
+        target: what is made, for the title.
+
+    Raises:
+        ValueError: there is no subject.
+    """
+    network.eval()
+    shown: list[tuple[int, Mapping[str, Any]]] = []
+    for sample in samples:
+        there = ~torch.as_tensor(sample["image"]).unflatten(0, (len(modalities), -1)).flatten(1).isnan().any(1)
+        shown.append((int(there.sum()), sample))
+    if not shown:
+        raise ValueError("samples must hold at least one subject, got none.")
+    most = max(count for count, _ in shown)
+    subsets = {"all": list(modalities)}
+    if len(modalities) > 1:
+        subsets |= {f"all but {gone}": [name for name in modalities if name != gone] for gone in modalities}
+    images, drawings, notes = {}, {}, {}
+    for sample in [one for count, one in shown if count == most][:SUBJECTS_SHOWN]:
+        name = str(sample["subject"])
+        image, truth = (torch.as_tensor(sample[key]).as_subclass(Tensor) for key in ("image", target_key))
+        inside = torch.ones_like(truth[0], dtype=torch.bool) if background is None else truth[0] != background
+        at = int(inside.sum((0, 1)).argmax())
+
+        def cut(volume: Tensor, inside: Tensor = inside, at: int = at) -> Tensor:
+            return volume[0, ..., at].masked_fill(~inside[..., at], torch.nan).cpu()
+
+        images[name] = cut(truth)
+        for about, kept in subsets.items():
+            hidden = hide_modalities(image, modalities, kept)
+            if bool(hidden.unflatten(0, (len(modalities), -1)).flatten(1).isnan().any(1).all()):
+                continue  # nothing is left
+            drawings[about, name] = cut(inferer(hidden[None].to(device), network)[0].float().cpu())
+            score = _score_of(table, kept, name)
+            if score:
+                notes[about, name] = score
+    recorder.add_figure(
+        cross_reconstruction_figure(images, drawings, notes=notes, title=f"{target}, made with a modality missing"),
+        "synthesis",
+        "A slice of each subject: the true image, and below it what the network makes of all modalities or of all but "
+        "one. Numbers: PSNR in dB and SSIM of the whole subject.",
+    )
+
+
+def _score_of(table: SubsetTable | None, kept: Sequence[str], subject: str) -> str:
+    if table is None:
+        return ""
+    for row in table:
+        if row.subject == subject and set(row.subset) == set(kept) and {"psnr", "ssim"} <= set(row.measures):
+            return f"{row.measures['psnr']:.1f} / {row.measures['ssim']:.2f}"
+    return ""

@@ -1,10 +1,11 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from monai_mmseg.evaluation import label_scores
-from monai_mmseg.report import score_subsets
+from monai_mmseg.evaluation import SubsetRow, SubsetTable, label_scores
+from monai_mmseg.report import RunRecorder, describe_synthesis, downstream, score_subsets
 from tests.networks.nets.test_fused_anatomy_net import fused_of
 
 
@@ -21,3 +22,35 @@ def test_every_subset():
     assert not net.training
     assert len(table) == 7 + 3
     assert all(0 <= row.measures["dice"] <= 1 for row in table)
+
+
+def test_picture_of_what_is_made(tmp_path, monkeypatch):
+    given = {}
+
+    def figure(images, drawings, notes, title):
+        given.update(images=images, drawings=drawings, notes=notes)
+        return real(images, drawings, notes=notes, title=title)
+
+    real = downstream.cross_reconstruction_figure
+    monkeypatch.setattr(downstream, "cross_reconstruction_figure", figure)
+    names = ["t1", "t2"]
+    samples = [
+        {"image": torch.rand(2, 16, 16, 4), "label": torch.rand(1, 16, 16, 4), "subject": f"s{n}"} for n in range(3)
+    ]
+    samples[0]["image"][1] = torch.nan  # has fewer than the others
+    samples[1]["label"][..., :8, :, 2:] = 0
+    scores = SubsetTable(names, [SubsetRow("ours", ("t2",), "s1", {"psnr": 20.04, "ssim": 0.5})])
+
+    def mean_of_what_is_there(image, network):
+        return image.nanmean(1, keepdim=True)
+
+    recorder = RunRecorder(tmp_path, name="ours", method="ours", modality="t1")
+    net = torch.nn.Identity()
+    describe_synthesis(recorder, net, mean_of_what_is_there, samples, names, scores, background=0.0, target="PET")
+    assert list(given["images"]) == ["s1", "s2"]
+    assert len(given["drawings"]) == 2 * 3
+    torch.testing.assert_close(given["drawings"]["all but t1", "s1"], samples[1]["image"][1, ..., 0])
+    assert given["notes"] == {("all but t1", "s1"): "20.0 / 0.50"}
+    assert (tmp_path / "figures" / "synthesis.png").is_file()
+    with pytest.raises(ValueError, match="at least one subject"):
+        describe_synthesis(recorder, net, mean_of_what_is_there, [], names)
