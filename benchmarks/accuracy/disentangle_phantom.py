@@ -40,7 +40,7 @@ from monai_mmseg.evaluation import OTHERS, ReconstructionTable, SubsetTable
 
 RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
-PHANTOM = {"subjects": 30, "test_subjects": 12, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
+PHANTOM = {"subjects": 26, "test_subjects": 8, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 ENCODER = "condconv_sim"  # the variant whose encoders the downstream networks read
 OURS = "ours"  # a downstream bundle without an overlay
