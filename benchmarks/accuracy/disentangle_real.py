@@ -43,9 +43,9 @@ SETTINGS: dict[str, Any] = {
     "pixdim": [2.0, 2.0, 2.0],
     "spatial_size": [96, 96],
     "batch_size": 4,
-    "max_epochs": 20,
+    "max_epochs": 12,
     "epoch_length": 40,
-    "val_interval": 5,
+    "val_interval": 4,
 }
 AIR = 0.05  # of the 99th percentile: what is darker in an image with its skull is air
 
