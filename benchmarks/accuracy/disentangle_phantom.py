@@ -10,8 +10,8 @@ Three stages, each a bundle with an overlay on ``demo.json``:
   CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all,
   beside predictors without a network; silhouettes of codes and anatomies.
 * ``tumour`` (``bundles/disentangle_tumour``) and ``pet`` (``bundles/disentangle_pet``): Standard+Zero, Standard+Average
-  and Ours, which reads the frozen encoders of CondConv+Sim of the same seed. Tumours are scored with all sequences and
-  with each one missing, PET with every subset.
+  and Ours, which reads the frozen encoders of CondConv+Sim of the same seed. Tumours, all parts of them as one label,
+  are scored with all sequences and with each one missing, PET with every subset.
 
 Test subjects have all sequences. Numbers of steps are those of ``demo.json``, which is far from converged; for more:
 ``--set max_epochs=40``, with a ``--work`` and ``--results`` of their own. The demo settings were looked at on phantom
@@ -25,10 +25,14 @@ its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and p
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
 
 from benchmarks.accuracy.disentangle_summary import draw, markdown, summarise
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, baselines
@@ -53,6 +57,8 @@ class Stage(NamedTuple):
     settings: tuple[str, ...]  # overlays, and OURS
     done: str
     evaluating: Mapping[str, Any] = MappingProxyType({})
+    overrides: Mapping[str, Any] = MappingProxyType({})
+    data: str = "phantom"
 
 
 STAGES = {
@@ -62,6 +68,8 @@ STAGES = {
         ("standard_zero", "standard_average", OURS),
         "subsets.json",
         {"tested_subsets": [list(MODALITIES), *([m for m in MODALITIES if m != gone] for gone in MODALITIES)]},
+        {"labels": {"0": "background", "1": "tumour"}, "class_weights": [1.0, 30.0], "max_epochs": 16},
+        "whole",
     ),
     "pet": Stage("disentangle_pet", ("standard_zero", "standard_average", OURS), "subsets.json"),
 }
@@ -98,7 +106,7 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     if target.is_file():
         return
     stage, folder = STAGES[cell.stage], work / cell.name
-    own: dict[str, Any] = {"seed": cell.seed}
+    own: dict[str, Any] = {"seed": cell.seed, **stage.overrides}
     if cell.stage != "redraw":
         encoder = work / Cell("redraw", ENCODER, cell.seed).name / "models" / "model.pt"
         if cell.setting == OURS:
@@ -110,7 +118,7 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     seconds = run_bundle(
         run,
         folder,
-        work / "phantom",
+        work / stage.data,
         done=stage.done,
         bundle=stage.bundle,
         overrides=overrides,
@@ -121,6 +129,22 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     write_json(target, {**cell._asdict(), **about, **found})
     (folder / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
     print(f"{cell.name}: {seconds:.0f} s", flush=True)
+
+
+def write_whole(data: Path, folder: Path) -> None:
+    """The phantom with one label, all of the tumour: its parts take longer to learn than these networks are trained."""
+    if (folder / "datalist.json").is_file():
+        return
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    content = read_json(data / "datalist.json")
+    for item in (*content["training"], *content["test"]):
+        if "label" in item:
+            path = folder / "labels" / Path(item["label"]).name
+            label: Any = nib.load(data / item["label"])
+            nib.save(nib.Nifti1Image((np.asarray(label.dataobj) > 0).astype(np.uint8), label.affine), path)
+            item["label"] = f"labels/{path.name}"
+        item["image"] = os.path.relpath(data / item["image"], folder)
+    write_json(folder / "datalist.json", {**content, "labels": {"0": "background", "1": "tumour"}})
 
 
 def redrawn(folder: Path) -> dict[str, Any]:
@@ -177,6 +201,7 @@ def main(words: Sequence[str] | None = None) -> None:
     overrides = overrides_of(arguments.set)
     phantom: dict[str, Any] = {**PHANTOM, **overrides_of(arguments.phantom)}
     make_brain_phantom(arguments.work / "phantom", seed=arguments.phantom_seed, **phantom)
+    write_whole(arguments.work / "phantom", arguments.work / "whole")
     for stage in STAGES:  # one after the other: the first one's encoders are read by the others
         chosen = [cell for cell in cells(arguments.stages, arguments.seeds, arguments.only) if cell.stage == stage]
         in_lanes(run_cell, [(cell, arguments.work, arguments.results, overrides) for cell in chosen], arguments.lanes)
