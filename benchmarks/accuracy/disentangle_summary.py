@@ -42,7 +42,18 @@ SILHOUETTES = {
     "anatomy_by_modality": "s by modality (0 or less)",
     "anatomy_by_subject": "s by subject (near 1)",
 }
-DOWNSTREAM = {"tumour": ("dice", "hausdorff95"), "pet": ("psnr", "ssim")}
+DOWNSTREAM = {
+    "tumour": ("dice", "hausdorff95"),
+    "tumour_incomplete": ("dice", "hausdorff95"),
+    "pet": ("psnr", "ssim"),
+    "pet_incomplete": ("psnr", "ssim"),
+}
+TITLES = {
+    "tumour": "Tumours, a sequence missing in the test",
+    "tumour_incomplete": "Tumours, sequences missing in training and in the test",
+    "pet": "PET, a sequence missing in the test",
+    "pet_incomplete": "PET, sequences missing in training and in the test",
+}
 NONE = "none"
 
 
@@ -181,9 +192,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
     rows = [f"Phantom seed {summary['phantom_seed']}, training seeds {summary['seeds']}.", ""]
     if "redraw" in summary:
         rows += ["## Redrawn images", "", *_redraw_text(summary["redraw"]), ""]
-    for stage, title in (("tumour", "Tumours"), ("pet", "PET")):
+    for stage, title in TITLES.items():
         if stage in summary:
-            rows += [f"## {title}, a sequence missing", "", *_downstream_text(summary[stage], DOWNSTREAM[stage]), ""]
+            rows += [f"## {title}", "", *_downstream_text(summary[stage], DOWNSTREAM[stage]), ""]
     return "\n".join(rows).rstrip() + "\n"
 
 

@@ -110,7 +110,7 @@ def test_one_stage_and_one_setting_alone(finished):
 
 def test_cells_are_whole_seeds_and_encoders_come_first():
     names = [cell.name for cell in cells(list(STAGES), [0, 1])]
-    assert len(set(names)) == len(names) == 2 * (4 + 3 + 3)
+    assert len(set(names)) == len(names) == 2 * (4 + 4 * 3)
     assert {name[-1] for name in names[:10]} == {"0"}
     assert names.index("redraw_condconv_sim_seed0") < names.index("tumour_ours_seed0")
     assert [cell.name for cell in cells(["pet"], [2], ["ours"])] == ["pet_ours_seed2"]
