@@ -108,12 +108,14 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
         return
     stage, folder = STAGES[cell.stage], work / cell.name
     own: dict[str, Any] = {"seed": cell.seed, **stage.overrides}
+    read: dict[str, str] = {}
     if cell.stage != "redraw":
         encoder = work / Cell("redraw", ENCODER, cell.seed).name / "models" / "model.pt"
         if cell.setting == OURS:
             if not encoder.is_file():
                 raise FileNotFoundError(f"{cell.name} needs the encoders of {ENCODER}: {encoder} is not there.")
             own["stage_one"] = str(encoder.resolve())
+            read = {"stage_one": encoder.parent.parent.name}  # by its cell, in the JSON
     overlays = ("demo",) if cell.setting == OURS else ("demo", f"settings/{cell.setting}")
     run = Run(cell.setting, overlays, own)
     seconds = run_bundle(
@@ -126,7 +128,11 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
         evaluating=stage.evaluating,
     )
     found = redrawn(folder) if cell.stage == "redraw" else by_subset(folder)
-    about = {"overrides": {**own, **overrides}, "seconds": seconds, "parameters": parameters(stage.bundle, overlays)}
+    about = {
+        "overrides": {**own, **read, **overrides},
+        "seconds": seconds,
+        "parameters": parameters(stage.bundle, overlays),
+    }
     write_json(target, {**cell._asdict(), **about, **found})
     (folder / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
     print(f"{cell.name}: {seconds:.0f} s", flush=True)
