@@ -4,7 +4,7 @@
 
     python -m benchmarks.accuracy.disentangle_phantom --work runs/disentangle_phantom
 
-Three stages, each a bundle with an overlay on ``demo.json``:
+Stages, each a bundle with an overlay on ``demo.json``:
 
 * ``redraw`` (``bundles/disentangle``): the four variants of the paper's table, Conv+NA, Conv+Adv, Conv+Sim and
   CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all,

@@ -86,6 +86,17 @@ def describe_synthesis(
 
     Raises:
         ValueError: there is no subject.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from monai_mmseg.report import RunRecorder
+        >>> sample = {"image": torch.rand(2, 16, 16, 4), "label": torch.rand(1, 16, 16, 4), "subject": "s01"}
+        >>> with TemporaryDirectory() as folder:
+        ...     recorder = RunRecorder(folder, name="mean", method="mean", modality="t1")
+        ...     mean = lambda image, network: image.nanmean(1, keepdim=True)
+        ...     describe_synthesis(recorder, nn.Identity(), mean, [sample], ["t1", "t2"], target="PET")
+        ...     (recorder.run_dir / "figures" / "synthesis.png").is_file()
+        True
     """
     network.eval()
     shown: list[tuple[int, Mapping[str, Any]]] = []

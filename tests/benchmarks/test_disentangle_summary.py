@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from benchmarks.accuracy.disentangle_phantom import STAGES, by_subset, cells, redrawn, run_cell
+from benchmarks.accuracy.disentangle_phantom import STAGES, by_subset, cells, redrawn, run_cell, write_whole
 from benchmarks.accuracy.disentangle_summary import draw, joined, markdown, summarise
+from benchmarks.cells import read_json, write_json
 from monai_mmseg.evaluation import (
     OTHERS,
     ReconstructionRow,
@@ -134,3 +137,21 @@ def test_what_a_run_leaves(tmp_path):
     assert found["silhouettes"] == {}
     SubsetTable(NAMES, [SubsetRow("a", ("t2",), "s0", {"psnr": 1.0})]).save(tmp_path)
     assert by_subset(tmp_path)["rows"] == [{"subset": ["t2"], "subject": "s0", "measures": {"psnr": 1.0}}]
+
+
+def test_tumours_as_one_label(tmp_path):
+    data, whole = tmp_path / "phantom", tmp_path / "whole"
+    (data / "labels").mkdir(parents=True)
+    affine, label = np.diag([3.0, 3.0, 3.0, 1.0]), np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 4
+    nib.save(nib.Nifti1Image(label, affine), data / "labels" / "s01.nii.gz")
+    (data / "s01_t1.nii.gz").write_bytes(b"an image")
+    items = [{"image": "s01_t1.nii.gz", "label": "labels/s01.nii.gz"}, {"image": "s01_t1.nii.gz"}]
+    write_json(data / "datalist.json", {"labels": {"0": "background"}, "training": items[:1], "test": items[1:]})
+    write_whole(data, whole)
+    content = read_json(whole / "datalist.json")
+    assert content["labels"] == {"0": "background", "1": "tumour"}
+    assert (whole / content["training"][0]["image"]).read_bytes() == b"an image"
+    assert "label" not in content["test"][0]
+    found = nib.load(whole / content["training"][0]["label"])
+    np.testing.assert_array_equal(np.asarray(found.dataobj), label > 0)
+    np.testing.assert_array_equal(found.affine, affine)
