@@ -34,18 +34,26 @@ class _Downstream(Objective):
         self.check_phase(phase)
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
 
+    def _inputs(self, batch: Mapping[str, Any]) -> Tensor:
+        """What the task's network sees of a batch."""
+        slices = batch.get("slice")
+        if slices is not None:
+            slices = slices.to(batch["image"].device, non_blocking=True)
+        return self.network.inputs(batch["image"], batch.get("present"), slices)
+
     @staticmethod
-    def _rows(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Image, which modalities are there, and which rows carry a label."""
-        image, present, labelled = batch["image"], batch.get("present"), batch.get("labelled")
-        if labelled is not None:
-            if labelled.shape != image.shape[:1] or labelled.dtype != torch.bool:
-                raise ValueError(
-                    f"batch['labelled'] must be bool of shape ({image.shape[0]},), got {labelled.dtype} of shape "
-                    f"{tuple(labelled.shape)}."
-                )
-            labelled = labelled.to(image.device, non_blocking=True)
-        return image, present, labelled
+    def _labelled(batch: Mapping[str, Any]) -> Tensor | None:
+        """Which rows carry a label, ``None`` for all."""
+        image, labelled = batch["image"], batch.get("labelled")
+        if labelled is None:
+            return None
+        if labelled.shape != image.shape[:1] or labelled.dtype != torch.bool:
+            raise ValueError(
+                f"batch['labelled'] must be bool of shape ({image.shape[0]},), got {labelled.dtype} of shape "
+                f"{tuple(labelled.shape)}."
+            )
+        on_device: Tensor = labelled.to(image.device, non_blocking=True)
+        return on_device
 
 
 class DownstreamSegmentationObjective(_Downstream):
@@ -121,7 +129,8 @@ class DownstreamSegmentationObjective(_Downstream):
 
         Args:
             batch: ``image``, all modalities, NaN where absent; ``label (B, 1, *spatial)`` class indices; optionally
-                ``present (B, M)`` and ``labelled (B,)``, bool, on the CPU.
+                ``present (B, M)`` and ``labelled (B,)``, bool, on the CPU, and ``slice (B,)``, the number of each image
+                in its volume.
             phase: ``"segmentation"``.
             previous: not used.
 
@@ -132,8 +141,7 @@ class DownstreamSegmentationObjective(_Downstream):
             ValueError: if the batch does not fit.
         """
         weights = self.weights[self.check_phase(phase)]
-        image, present, labelled = self._rows(batch)
-        fed = self.network.inputs(image, present)
+        labelled, fed = self._labelled(batch), self._inputs(batch)
         task = self.network.task
         rebuilt = (
             task.factors(fed) if isinstance(task, NVNet) and (weights["reconstruction"] or weights["kl"]) else None
@@ -191,7 +199,8 @@ class DownstreamSynthesisObjective(_Downstream):
 
         Args:
             batch: ``image``, all modalities, NaN where absent; ``target (B, C, *spatial)``; optionally ``present
-                (B, M)`` and ``labelled (B,)`` (which rows have a target), bool, on the CPU.
+                (B, M)`` and ``labelled (B,)`` (which rows have a target), bool, on the CPU, and ``slice (B,)``, the
+                number of each image in its volume.
             phase: ``"synthesis"``.
             previous: not used.
 
@@ -202,8 +211,8 @@ class DownstreamSynthesisObjective(_Downstream):
             ValueError: if the batch does not fit.
         """
         weights = self.weights[self.check_phase(phase)]
-        image, present, labelled = self._rows(batch)
-        made: Tensor = self.network(image, present)
+        labelled = self._labelled(batch)
+        made: Tensor = self.network.task(self._inputs(batch))
         if made.shape != batch["target"].shape:
             raise ValueError(
                 f"batch['target'] must have the shape {tuple(made.shape)} of the image that is made, got "

@@ -108,6 +108,9 @@ def test_settings_train(setting, brain, tmp_path):
     PET.train(tmp_path, brain, setting, stage_one=str(path))
     state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert ("average" in state) == (setting == "standard_average")
+    if "average" in state:  # four sequences, three slices each, 160 mm
+        assert state["average"].shape[:3] == (12, 32, 32)
+        assert state["average"].shape[3] == round(160 / ENCODER["pixdim"][2])
     volumes = PET.infer(tmp_path / "out", brain, setting, sources=["flair"], ckpt_dir=str(tmp_path / "models"))
     assert list(volumes) == ["s04_flair_pet.nii.gz"]
 

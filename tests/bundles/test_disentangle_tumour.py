@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.transforms import Compose
 
 from monai_mmseg.bundle import check_overrides, pack_bundle
 from monai_mmseg.networks.nets import DisentangleNet, FilledModalitiesNet, FusedAnatomyNet, NVNet
@@ -143,7 +144,17 @@ def test_average_images_are_those_of_the_training_subjects(brain, tmp_path):
         for one in config.get_parsed_content("train#dataset#data")
     ]
     expected = torch.stack([torch.as_tensor(v.as_tensor()) for v in volumes]).nanmean(0)
-    torch.testing.assert_close(config.get_parsed_content("network_def").average, expected)
+    average = config.get_parsed_content("network_def").average
+    torch.testing.assert_close(average, expected)
+    absent = 0
+    for item, volume in zip(config.get_parsed_content("train#dataset#data"), volumes, strict=True):
+        transforms = config.get_parsed_content("train#preprocessing").transforms
+        filled = Compose(transforms[: len(config["train#volume_transforms"]) + 2])(dict(item))
+        plain = torch.as_tensor(volume.as_tensor())
+        torch.testing.assert_close(filled["image"], torch.where(plain.isnan(), average, plain))
+        assert filled["present"].all()
+        absent += int(plain.isnan().any())
+    assert absent
 
 
 # ---- the encoder's weights

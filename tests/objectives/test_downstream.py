@@ -129,6 +129,15 @@ def test_a_baseline():
     assert found["kl"] == found["reconstruction"] == 0
 
 
+def test_a_baseline_that_has_to_know_the_slice():
+    network = FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
+    network.set_average(torch.rand(3, 2, 8, 8, 5))
+    batch = {"image": torch.full((2, 2, 8, 8), torch.nan), "target": torch.rand(2, 1, 8, 8), "slice": torch.tensor([4, 1])}
+    found = DownstreamSynthesisObjective(network)(batch, "synthesis").terms["absolute"]
+    made = network.task(network.average[..., [4, 1]].movedim(-1, 0))
+    torch.testing.assert_close(found, (made - batch["target"]).abs().mean())
+
+
 def test_messages():
     conv = network_of("conv")
     with pytest.raises(ValueError, match=r"weights\['segmentation'\] of \['kl'\] need an NVNet as task, got Conv2d"):

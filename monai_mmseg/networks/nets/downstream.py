@@ -23,7 +23,7 @@ class DownstreamNet(nn.Module):
     Example:
         >>> import torch
         >>> class First(DownstreamNet):
-        ...     def inputs(self, image, present=None):
+        ...     def inputs(self, image, present=None, slices=None):
         ...         return image[:, :1]
         >>> First(nn.Conv2d(1, 4, 1))(torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 4, 8, 8])
@@ -33,29 +33,31 @@ class DownstreamNet(nn.Module):
         super().__init__()
         self.task = task
 
-    def inputs(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+    def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
         """What the task's network sees.
 
         Args:
             image: all modalities, channels modality-major; one with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
+            slices: int64, shape ``(B,)``: which slice of its volume each image is, for networks that have to know.
 
         Returns:
             A fixed number of channels, without NaN.
         """
         raise NotImplementedError(f"{type(self).__name__} must write inputs.")
 
-    def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
         """The task's result.
 
         Args:
             image: as for :meth:`inputs`.
             present: as for :meth:`inputs`.
+            slices: as for :meth:`inputs`.
 
         Returns:
             What the task's network gives: logits, or an image.
         """
-        result: Tensor = self.task(self.inputs(image, present))
+        result: Tensor = self.task(self.inputs(image, present, slices))
         return result
 
 

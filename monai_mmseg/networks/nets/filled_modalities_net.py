@@ -26,7 +26,7 @@ class FilledModalitiesNet(DownstreamNet):
         modalities: M names, in the order of the input.
         in_channels: channels of a modality.
         fill: ``"zero"``, or the ``"average"`` image of each modality that :meth:`set_average` was given; it is part of
-            the weights.
+            the weights. Of volumes, for a network of slices, it is one image for each slice.
 
     Raises:
         ValueError: when an argument is unknown, or the image has another shape.
@@ -67,7 +67,7 @@ class FilledModalitiesNet(DownstreamNet):
 
         Args:
             images: of subjects, each ``(M * in_channels, *spatial)``, of one size and aligned; a modality with a NaN is
-                absent.
+                absent. With one axis more than the images that the network is trained with, the last one counts slices.
 
         Raises:
             ValueError: when nothing is to be averaged, sizes differ, or no subject has a modality.
@@ -91,30 +91,39 @@ class FilledModalitiesNet(DownstreamNet):
         mean = total / counts.reshape(-1, *[1] * (total.ndim - 1))
         self.average = mean.flatten(0, 1).to(self.average.device, torch.float32)
 
-    def inputs(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+    def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
         """The images, with something in place of what is absent.
 
         Args:
             image: ``(B, M * in_channels, *spatial)``; a modality with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
+            slices: int64, shape ``(B,)``: which slice of the average volumes each image is, where these have an axis
+                more than the image.
 
         Returns:
             The shape of ``image``.
 
         Raises:
-            ValueError: for another shape, or without an average image of this size.
+            ValueError: for another shape, or when something is missing and the average images are of another size.
         """
         images, there = split_modalities(image, self.modalities, self.in_channels, present)
         other = image.new_zeros(())
         if self.average is not None:
             if not self.average.numel():
                 raise ValueError("fill='average' needs the mean images of set_average, or weights that hold them.")
-            if self.average.shape[1:] != image.shape[2:]:
+            size, own = tuple(self.average.shape[1:]), tuple(image.shape[2:])
+            placed = size[:-1] == own and slices is not None
+            if size != own and not placed:
+                if there.all():  # filled before it was cut
+                    return image
                 raise ValueError(
-                    f"image must have the spatial size {tuple(self.average.shape[1:])} of the average images, got "
-                    f"{tuple(image.shape[2:])}."
+                    f"image must have the spatial size {size} of the average images where a modality is missing (or be "
+                    f"one of {size[-1]} slices, with slices to say which), got {own}. DownstreamInferer fills whole "
+                    "volumes."
                 )
-            other = self.average.to(image.dtype).unflatten(0, (len(self.modalities), self.in_channels))
+            other = self.average.to(image).unflatten(0, (len(self.modalities), self.in_channels))
+            if placed:
+                other = other[..., slices].movedim(-1, 0)
         return torch.where(there.reshape(*there.shape, *[1] * (images.ndim - 2)), images, other).flatten(1, 2)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:

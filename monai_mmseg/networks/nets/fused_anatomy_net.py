@@ -113,13 +113,14 @@ class FusedAnatomyNet(DownstreamNet):
                 f"{tuple(self.encoder.spatial_size)}). {error}"
             ) from error
 
-    def inputs(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+    def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
         """Pooled anatomies.
 
         Args:
             image: ``(B, M * S, *spatial_size)`` with S channels a modality; volumetric: ``(B, M, H, W, D)``. A modality
                 with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
+            slices: makes no difference here.
 
         Returns:
             Shape ``(B, len(pools) * anatomy_channels, *spatial)``; zeros where nothing is there.

@@ -47,6 +47,28 @@ def test_average(tmp_path):
     assert net(images).isfinite().all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_average_for_each_slice(channels):
+    net = FilledModalitiesNet(nn.Identity(), ("t1", "t2"), in_channels=channels, fill="average")
+    volumes = torch.rand(3, 2 * channels, 4, 5, 6)
+    net.set_average(volumes)
+    mean = volumes.mean(0)
+    volume = volumes[:1].clone()
+    volume[:, :channels] = NAN
+    slices = torch.tensor([4, 0, 4])
+    images = volume[0][..., slices].movedim(-1, 0)
+    found = net(images, slices=slices)
+    torch.testing.assert_close(found[:, :channels], mean[:channels][..., slices].movedim(-1, 0))
+    torch.testing.assert_close(found[:, channels:], images[:, channels:])
+    whole = net.inputs(volume)
+    torch.testing.assert_close(found, whole[0][..., slices].movedim(-1, 0))
+    for lacking, given in ((images, None), (images[..., :4], slices), (volume[..., :3], None)):
+        with pytest.raises(ValueError, match=r"size \(4, 5, 6\) of the average images .* \(or be one of 6 slices"):
+            net(lacking, slices=given)
+    window = whole[..., :3]  # it was filled before
+    assert net(window) is window
+
+
 def test_messages():
     with pytest.raises(ValueError, match="modalities must be one or more different names"):
         FilledModalitiesNet(nn.Identity(), ("t1", "t1"))
@@ -62,7 +84,7 @@ def test_messages():
     with pytest.raises(ValueError, match="images must be of one size"):
         net.set_average([torch.zeros(2, 3), torch.zeros(2, 4)])
     net.set_average([torch.zeros(2, 3)])
-    with pytest.raises(ValueError, match=r"image must have the spatial size \(3,\) of the average images, got \(4,\)"):
-        net(torch.zeros(1, 2, 4))
+    with pytest.raises(ValueError, match=r"image must have the spatial size \(3,\) of the average images .* got \(4,\)"):
+        net(torch.full((1, 2, 4), NAN))
     with pytest.raises(ValueError, match="fill must be 'average' for set_average"):
         FilledModalitiesNet(nn.Identity(), ("t1",)).set_average([])
