@@ -44,7 +44,7 @@ class DownstreamInferer(Inferer):
             raise TypeError(f"inferer must be an inferer, got {type(inferer).__name__}.")
         self.inferer = inferer
 
-    def __call__(self, inputs: Tensor, network: DownstreamNet, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def __call__(self, inputs: Tensor, network: DownstreamNet, *args: Any, **kwargs: Any) -> Any:
         """Run the network.
 
         Args:

@@ -132,7 +132,11 @@ def test_a_baseline():
 def test_a_baseline_that_has_to_know_the_slice():
     network = FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
     network.set_average(torch.rand(3, 2, 8, 8, 5))
-    batch = {"image": torch.full((2, 2, 8, 8), torch.nan), "target": torch.rand(2, 1, 8, 8), "slice": torch.tensor([4, 1])}
+    batch = {
+        "image": torch.full((2, 2, 8, 8), torch.nan),
+        "target": torch.rand(2, 1, 8, 8),
+        "slice": torch.tensor([4, 1]),
+    }
     found = DownstreamSynthesisObjective(network)(batch, "synthesis").terms["absolute"]
     made = network.task(network.average[..., [4, 1]].movedim(-1, 0))
     torch.testing.assert_close(found, (made - batch["target"]).abs().mean())

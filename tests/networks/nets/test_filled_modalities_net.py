@@ -84,7 +84,9 @@ def test_messages():
     with pytest.raises(ValueError, match="images must be of one size"):
         net.set_average([torch.zeros(2, 3), torch.zeros(2, 4)])
     net.set_average([torch.zeros(2, 3)])
-    with pytest.raises(ValueError, match=r"image must have the spatial size \(3,\) of the average images .* got \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"image must have the spatial size \(3,\) of the average images .* got \(4,\)"
+    ):
         net(torch.full((1, 2, 4), NAN))
     with pytest.raises(ValueError, match="fill must be 'average' for set_average"):
         FilledModalitiesNet(nn.Identity(), ("t1",)).set_average([])
