@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from monai.handlers import ValidationHandler
 
@@ -14,11 +14,12 @@ __all__ = ["AveragedValidationHandler"]
 
 
 class AveragedValidationHandler(ValidationHandler):
-    """MONAI's ``ValidationHandler`` with the averaged weights in the network while the validator runs.
+    """MONAI's ``ValidationHandler``, also after the last epoch, with averaged weights while the validator runs.
 
     When to use: in ``train#handlers`` in place of ``ValidationHandler``. Everything the validator does, a
     ``CheckpointSaver`` that writes ``model.pt`` included, sees averaged weights; afterwards the network has its own
-    again, also when the validator fails. An evaluation on its own (``evaluate.json``) is not touched.
+    again, also when the validator fails. An evaluation on its own (``evaluate.json``) is not touched. The last epoch is
+    always validated: a training shorter than `interval` would leave no ``model.pt`` else.
 
     Args:
         interval: epochs (or iterations) between two validations.
@@ -47,6 +48,16 @@ class AveragedValidationHandler(ValidationHandler):
     ) -> None:
         super().__init__(interval, validator, epoch_level, exec_at_start)
         self.averaging = averaging
+
+    def attach(self, engine: Engine) -> None:
+        """Validate each `interval` epochs and after the last one, or each `interval` iterations."""
+        super().attach(engine)
+        if self.epoch_level:
+            last = Events.EPOCH_COMPLETED(event_filter=self._is_a_last_one_left)
+            engine.add_event_handler(last, self)
+
+    def _is_a_last_one_left(self, engine: Engine, epoch: int) -> bool:
+        return epoch == engine.state.max_epochs and epoch % self.interval != 0
 
     def __call__(self, engine: Engine) -> None:
         """Validate with averaged weights."""
