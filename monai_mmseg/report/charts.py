@@ -134,11 +134,11 @@ def short(value: float) -> str:
 
 
 def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name: str) -> str:
-    """Small curve of one term; gaps stay gaps.
+    """Small curve of one term, joined over epochs without a value.
 
     Args:
         epochs: x axis, ascending.
-        values: one an epoch; ``None`` and what is not finite is a gap.
+        values: one an epoch; ``None`` where there is none; what is not finite is a gap.
         name: what a screen reader says.
 
     Returns:
@@ -177,10 +177,10 @@ def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name:
         parts.append(f'<text class="tick" x="{x(epoch):.1f}" y="{height - 5}" text-anchor="{anchor}">{epoch:g}</text>')
     known = dict(points)
     strokes: list[list[str]] = [[]]
-    for epoch in epochs:
+    for epoch, value in zip(epochs, values, strict=True):
         if epoch in known:
             strokes[-1].append(f"{x(epoch):.1f},{y(known[epoch]):.1f}")
-        elif strokes[-1]:
+        elif value is not None and strokes[-1]:
             strokes.append([])
     for stroke in strokes:
         if len(stroke) == 1:

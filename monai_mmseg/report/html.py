@@ -111,7 +111,10 @@ def page_values(content: RunContent) -> dict[str, Any]:
         )
         strips.append(_Markup(chart))
     phases: dict[str, list[dict[str, Any]]] = {}
+    off = [name for name, values in content.terms.items() if all(value == 0 for value in values)]
     for name, values in content.terms.items():
+        if name in off:
+            continue
         phase, _, term = name.rpartition("/")
         phases.setdefault(phase, []).append(
             {"term": term, "chart": _Markup(line_chart(content.epochs, values, name=name))}
@@ -134,6 +137,7 @@ def page_values(content: RunContent) -> dict[str, Any]:
         "silhouettes": _silhouettes(content),
         "sections": _sections(content),
         "phases": phases,
+        "terms_off": off,
         "settings": flat_settings(about.get("settings") or {}),
         "versions": about.get("versions") or {},
         "warnings": content.warnings,

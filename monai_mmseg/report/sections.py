@@ -40,12 +40,13 @@ def reconstruction_section(table: ReconstructionTable) -> dict[str, Any]:
         texts = ["–" if v is None else v.text(IMAGE_MEASURES[m][2]) for m, v in zip(shown, found, strict=True)]
         return [*texts, str(line.subjects), str(line.left_out)]
 
+    by = _by_method(table.methods)
     tail = [*names, "subjects", "left out"]
     tables = []
     if found := table.by_target():
-        rows = [[f"{line.target} ({line.method})", *cells(line)] for line in found]
+        rows = [[f"{line.target}{by[line.method]}", *cells(line)] for line in found]
         tables.append(_table("Drawn with the anatomy of each other modality", ["drawn", *tail], rows))
-    rows = [[f"{line.source} → {line.target} ({line.method})", *cells(line)] for line in summary]
+    rows = [[f"{line.source} → {line.target}{by[line.method]}", *cells(line)] for line in summary]
     tables.append(_table("Each pair", ["from → drawn", *tail], rows))
     return {"title": "Redrawn images", "tables": tables, "notes": table.notes()}
 
@@ -62,6 +63,7 @@ def subset_section(table: SubsetTable) -> dict[str, Any]:
     names, main = [name for name in table.measures if "/" not in name], table.measures[0]
     heads = [f"{measure_of(name).heading} [{measure_of(name).unit}]".removesuffix(" []") for name in names]
     tests = {(test.method, test.subset): test for test in table.tests(main)}
+    by = _by_method(table.methods)
     rows, short = [], []
     for line in table.summary():
         dots = "".join(SHOWN if name in line.subset else HIDDEN for name in table.modalities)
@@ -70,13 +72,18 @@ def subset_section(table: SubsetTable) -> dict[str, Any]:
         test = tests.get((line.method, line.subset))
         differs = [f"{test.difference:+.{measure_of(main).digits}f}", f"{test.p_holm:.4f}"] if test else ["", ""]
         cells = [*texts, str(line.subjects), str(line.left_out), *differs]
-        rows.append([f"{dots} {' + '.join(line.subset)} ({line.method})", *cells])
+        rows.append([f"{dots} {' + '.join(line.subset)}{by[line.method]}", *cells])
         if len(line.subset) >= len(table.modalities) - 1:
             gone = [name for name in table.modalities if name not in line.subset]
-            short.append([f"{', '.join(gone) or 'none'} ({line.method})", *cells])
+            short.append([f"{', '.join(gone) or 'none'}{by[line.method]}", *cells])
     tail = [*heads, "subjects", "left out", f"{measure_of(main).heading} minus that of all", "p (Holm)"]
     tables = [_table("One modality missing", ["missing", *tail], short), _table("All subsets", ["there", *tail], rows)]
     return {"title": "Missing modalities", "tables": tables, "notes": table.notes()}
+
+
+def _by_method(methods: Sequence[str]) -> dict[str, str]:
+    """What says in a row whose it is: nothing where all are of one method."""
+    return {method: f" ({method})" if len(methods) > 1 else "" for method in methods}
 
 
 def silhouette_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -252,7 +252,8 @@ def test_command(run, tmp_path, capsys):
 
 def test_charts_of_odd_values():
     assert "no finite value" in line_chart([1, 2], [None, float("nan")], name="a")
-    gap = line_chart([1, 2, 3, 4], [1.0, None, 2.0, 3.0], name="a")
+    assert line_chart([1, 2, 3], [1.0, None, 2.0], name="a").count("<polyline") == 1  # validated every other epoch
+    gap = line_chart([1, 2, 3, 4], [1.0, float("nan"), 2.0, 3.0], name="a")
     assert gap.count("<polyline") == 1
     assert gap.count("<circle") == 1  # the lonely point before the gap
     assert "nan" not in line_chart([5], [0.0], name="constant")
@@ -261,6 +262,16 @@ def test_charts_of_odd_values():
     assert strip_chart({"a": {"s": 1.0}, "b": {}}).count("<circle") == 1
     assert quantile([1.0, 2.0, 4.0], 0.25) == 1.5
     assert all(abs(offset) <= 12 for offset in swarm([0.0] * 20))
+
+
+def test_a_term_that_is_switched_off_is_named_and_not_drawn(tmp_path):
+    recorder = RunRecorder(tmp_path, name="a")
+    for epoch in (1, 2):
+        recorder.add_terms(epoch, {"generator/kl": 0.0, "generator/latent": 0.5})
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "not drawn: generator/kl." in page
+    assert "generator/latent over epochs" in page
+    assert "generator/kl over epochs" not in page
 
 
 def test_settings_read_like_overrides():

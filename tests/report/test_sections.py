@@ -14,8 +14,8 @@ def test_redrawn_images_by_target_and_by_pair():
     found = reconstruction_section(ReconstructionTable(rows))
     by_target, by_pair = found["tables"]
     assert by_target["head"] == ["drawn", "PSNR [dB]", "SSIM", "subjects", "left out"]
-    assert by_target["rows"] == [["t2 (ours)", "22.00 ± 2.83", "0.500 ± 0.000", "2", "0"]]
-    assert by_pair["rows"][1] == [f"{OTHERS} → t2 (ours)", "18.00", "0.500", "1", "1"]
+    assert by_target["rows"] == [["t2", "22.00 ± 2.83", "0.500 ± 0.000", "2", "0"]]
+    assert by_pair["rows"][1] == [f"{OTHERS} → t2", "18.00", "0.500", "1", "1"]
     assert any("as at inference" in note for note in found["notes"])
 
 
@@ -27,8 +27,15 @@ def test_missing_modalities_have_a_short_table():
         table.add(SubsetRow("ours", ("t1",), subject, {"dice": 0.25, "dice/core": 0.5}))
     short, every = subset_section(table)["tables"]
     assert short["head"] == ["missing", "Dice", "subjects", "left out", "Dice minus that of all", "p (Holm)"]
-    assert [row[0] for row in short["rows"]] == ["none (ours)", "t2 (ours)"]
-    assert every["rows"][1] == ["●○● t1 + flair (ours)", "0.500 ± 0.000", "2", "0", "-0.250", "1.0000"]
+    assert [row[0] for row in short["rows"]] == ["none", "t2"]
+    assert every["rows"][1] == ["●○● t1 + flair", "0.500 ± 0.000", "2", "0", "-0.250", "1.0000"]
+
+
+def test_methods_are_named_where_there_are_several():
+    table = SubsetTable(["t1", "t2"])
+    for method in ("ours", "zero"):
+        table.add(SubsetRow(method, ("t1", "t2"), "s1", {"dice": 0.75}))
+    assert [row[0] for row in subset_section(table)["tables"][0]["rows"]] == ["none (ours)", "none (zero)"]
 
 
 def test_silhouettes_that_could_not_be_measured():
