@@ -177,10 +177,10 @@ def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name:
         parts.append(f'<text class="tick" x="{x(epoch):.1f}" y="{height - 5}" text-anchor="{anchor}">{epoch:g}</text>')
     known = dict(points)
     strokes: list[list[str]] = [[]]
-    for epoch, value in zip(epochs, values, strict=True):
+    for epoch, found in zip(epochs, values, strict=True):
         if epoch in known:
             strokes[-1].append(f"{x(epoch):.1f},{y(known[epoch]):.1f}")
-        elif value is not None and strokes[-1]:
+        elif found is not None and strokes[-1]:
             strokes.append([])
     for stroke in strokes:
         if len(stroke) == 1:
