@@ -66,7 +66,13 @@ class Stage(NamedTuple):
 
 FILLED = ("standard_zero", "standard_average", OURS)
 EACH_MISSING = {"tested_subsets": [list(MODALITIES), *([m for m in MODALITIES if m != gone] for gone in MODALITIES)]}
-WHOLE = {"labels": {"0": "background", "1": "tumour"}, "class_weights": [1.0, 1.0], "max_epochs": 24}
+WHOLE = {
+    "labels": {"0": "background", "1": "tumour"},
+    "class_weights": [1.0, 1.0],
+    "max_epochs": 24,
+    "val_interval": 2,
+    "final_model": "last.pt",  # the best in validation is scored, not the last
+}
 STAGES = {
     "redraw": Stage("disentangle", ("conv_na", "conv_adv", "conv_sim", "condconv_sim"), "reconstruction.json"),
     "tumour": Stage("disentangle_tumour", FILLED, "subsets.json", EACH_MISSING, WHOLE, "complete_whole"),
