@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_mmseg.networks.dropout import set_dropout
+
 __all__ = ["DownstreamNet", "split_modalities"]
 
 
@@ -19,6 +21,10 @@ class DownstreamNet(nn.Module):
 
     Args:
         task: takes what :meth:`inputs` makes.
+        dropout: probability of every dropout layer of the task; ``None`` leaves them as they are.
+
+    Raises:
+        ValueError: if the task has no layer for ``dropout``.
 
     Example:
         >>> import torch
@@ -29,9 +35,11 @@ class DownstreamNet(nn.Module):
         torch.Size([1, 4, 8, 8])
     """
 
-    def __init__(self, task: nn.Module) -> None:
+    def __init__(self, task: nn.Module, *, dropout: float | None = None) -> None:
         super().__init__()
         self.task = task
+        if dropout is not None:
+            set_dropout(task, dropout)
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
         """What the task's network sees.

@@ -27,6 +27,7 @@ class FilledModalitiesNet(DownstreamNet):
         in_channels: channels of a modality.
         fill: ``"zero"``, or the ``"average"`` image of each modality that :meth:`set_average` was given; it is part of
             the weights. Of volumes, for a network of slices, it is one image for each slice.
+        dropout: probability of every dropout layer of the task; ``None`` leaves them as they are.
 
     Raises:
         ValueError: when an argument is unknown, or the image has another shape.
@@ -49,8 +50,9 @@ class FilledModalitiesNet(DownstreamNet):
         *,
         in_channels: int = 1,
         fill: Literal["zero", "average"] = "zero",
+        dropout: float | None = None,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, dropout=dropout)
         self.modalities = tuple(modalities)
         if isinstance(modalities, str) or not modalities or len(set(modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be one or more different names, got {modalities!r}.")

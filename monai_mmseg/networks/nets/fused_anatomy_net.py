@@ -35,6 +35,8 @@ class FusedAnatomyNet(DownstreamNet):
         volumetric: the encoder is for slices and the task for volumes ``(B, M, H, W, D)``: each slice is encoded with
             its neighbours (the first and last slice stand in for those beyond), and the anatomies are stacked.
         chunk: slices that are encoded at a time.
+        dropout: probability of every dropout layer of the task; ``None`` leaves them as they are. MONAI Label sets it
+            when it asks a network how sure it is.
 
     Raises:
         ValueError: when an argument does not fit, or the image has another shape.
@@ -64,8 +66,9 @@ class FusedAnatomyNet(DownstreamNet):
         frozen: bool = True,
         volumetric: bool = False,
         chunk: int = 16,
+        dropout: float | None = None,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, dropout=dropout)
         if not pools or any(pool not in ("max", "mean", "min") for pool in pools):
             raise ValueError(f"pools must be of 'max', 'mean' and 'min', got {list(pools)}.")
         if volumetric and (encoder.spatial_dims != 2 or encoder.in_channels % 2 == 0):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
+from monai_mmseg.networks.dropout import set_dropout
 from monai_mmseg.networks.layers.modality_conversion import convert_modality_norm
 from monai_mmseg.networks.nets.modality_streams import ModalityStreams
 
@@ -53,14 +53,7 @@ def share_network(
     """
     shared = _shared(network, modalities, separate, default_modality)
     if dropout is not None:
-        layers = [layer for layer in shared.modules() if isinstance(layer, _DropoutNd)]
-        if not layers or not 0 <= dropout < 1:
-            raise ValueError(
-                f"dropout must lie in [0, 1) and needs dropout layers, got {dropout} for {type(network).__name__} with "
-                f"{len(layers)} of them."
-            )
-        for layer in layers:
-            layer.p = float(dropout)
+        set_dropout(shared, dropout)
     return shared
 
 

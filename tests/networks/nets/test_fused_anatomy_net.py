@@ -36,6 +36,13 @@ def test_the_task_sees_the_pooled_anatomies(pools):
     torch.testing.assert_close(net(image, PRESENT), net.task(expected))
 
 
+def test_dropout_of_the_task():
+    assert fused_of().task[1].p == 0.5
+    assert fused_of(dropout=0.2).task[1].p == 0.2
+    with pytest.raises(ValueError, match="needs dropout layers, got 0.2 for Conv2d with 0 of them"):
+        FusedAnatomyNet(net_of(background=0.0), nn.Conv2d(12, 5, 1), dropout=0.2)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("chunk", [2, 16])
 def test_volumes_slice_by_slice(channels, chunk):
