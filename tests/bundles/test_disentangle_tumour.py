@@ -40,7 +40,13 @@ def run(brain, tmp_path_factory):
     """The method, trained for two iterations, and the encoder that it started from."""
     out = tmp_path_factory.mktemp("run")
     path, encoder = TUMOUR.stage_one(out)
-    return out, TUMOUR.train(out, brain, stage_one=str(path)), encoder
+    return out, TUMOUR.train(out, brain, stage_one=str(path), final_model="last.pt"), encoder
+
+
+def test_the_demo_keeps_its_last_network():
+    config = TUMOUR.parser("train", "demo")
+    assert config["final_model"] == "model.pt"
+    assert TUMOUR.parser("train")["final_model"] == "last.pt"
 
 
 def test_training_leaves_the_encoder_alone_and_keeps_it(run):
