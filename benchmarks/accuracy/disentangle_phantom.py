@@ -18,8 +18,11 @@ Stages, each a bundle with an overlay on ``demo.json``:
 
 Test subjects have all sequences. Numbers of steps are those of ``demo.json``, which is far from converged; for more:
 ``--set max_epochs=40``, with a ``--work`` and ``--results`` of their own. The demo settings were looked at on phantom
-seed 0, the learning rate of the tumour networks on the training subjects of this phantom too; no trial has read the
-test subjects.
+seed 0, the learning rate of the tumour networks on the training subjects of this phantom too. That an older rate
+learned little was seen on its test subjects; no setting was chosen by their scores.
+
+``benchmarks/results/disentangle_phantom_longer`` is two commands, both with ``--seeds 0 1`` and folders of its own:
+``--stages redraw --only condconv_sim --set max_epochs=40``, then ``--stages tumour pet --only ours``.
 
 Cells run some at a time on one core each; a cell that was finished is not run again, one that was cut off goes on at
 its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and pictures in

@@ -55,5 +55,12 @@ class DownstreamInferer(Inferer):
 
         Returns:
             What the network's task gives.
+
+        Raises:
+            TypeError: when `network` is of another kind, such as a TorchScript program.
         """
+        if not isinstance(network, DownstreamNet):
+            raise TypeError(
+                f"network must be a DownstreamNet, whose inputs and task are run, got {type(network).__name__}."
+            )
         return self.inferer(network.inputs(inputs, *args, **kwargs), network.task)

@@ -45,3 +45,6 @@ def test_what_the_inputs_are_told():
 def test_messages():
     with pytest.raises(TypeError, match="inferer must be an inferer, got int"):
         DownstreamInferer(3)
+    infer = DownstreamInferer(SliceInferer(roi_size=(4, 4), spatial_dim=2))
+    with pytest.raises(TypeError, match="network must be a DownstreamNet, .* got Identity"):
+        infer(torch.zeros(1, 1, 4, 4, 3), nn.Identity())

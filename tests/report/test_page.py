@@ -273,6 +273,11 @@ def test_a_term_that_is_switched_off_is_named_and_not_drawn(tmp_path):
     assert "not drawn: generator/kl." in page
     assert "generator/latent over epochs" in page
     assert "generator/kl over epochs" not in page
+    only = RunRecorder(tmp_path / "only", name="b")
+    only.add_terms(1, {"generator/kl": 0.0})
+    page = write_report(tmp_path / "only").read_text(encoding="utf-8")
+    assert "not drawn: generator/kl." in page
+    assert "No curves" not in page
 
 
 def test_settings_read_like_overrides():

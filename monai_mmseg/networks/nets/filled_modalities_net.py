@@ -116,7 +116,7 @@ class FilledModalitiesNet(DownstreamNet):
             size, own = tuple(self.average.shape[1:]), tuple(image.shape[2:])
             placed = size[:-1] == own and slices is not None
             if size != own and not placed:
-                if there.all():  # filled before it was cut
+                if there.all():  # filled before it was cut; the one wait for the device, and in this case alone
                     return image
                 raise ValueError(
                     f"image must have the spatial size {size} of the average images where a modality is missing (or be "
