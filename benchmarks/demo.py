@@ -20,8 +20,8 @@ from pathlib import Path
 from benchmarks.runs import Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.data.phantom import make_heart_phantom
 from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.phantom import make_heart_phantom
 from monai_mmseg.report import write_report
 
 SUBJECTS, TEST_SUBJECTS, FOLDS = 32, 8, 8  # fold 0 is left out of training, as in every run of the bundle

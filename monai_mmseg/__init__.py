@@ -20,7 +20,10 @@ _PACKAGES = (
     "metrics",
     "networks",
     "objectives",
+    "phantom",
+    "preparation",
     "report",
+    "runs",
     "transforms",
     "visualize",
 )

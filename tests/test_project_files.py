@@ -90,5 +90,5 @@ def test_no_machine_paths(repository: Path, tracked: list[Path]):
 def test_command_line_is_declared(repository: Path):
     config = configparser.RawConfigParser()
     config.read(repository / "setup.cfg", encoding="utf-8")
-    assert config["options.entry_points"]["console_scripts"].split() == ["mmseg", "=", "monai_mmseg.__main__:main"]
+    assert config["options.entry_points"]["console_scripts"].split() == ["mmseg", "=", "monai_mmseg.cli.main:main"]
     assert (repository / "monai_mmseg" / "py.typed").is_file()

@@ -30,7 +30,7 @@ from benchmarks.accuracy.csa_summary import draw, markdown, summarise
 from benchmarks.accuracy.unpaired_cells import keep_cell
 from benchmarks.cells import in_lanes, overrides_of, read_json, rounded, write_json
 from benchmarks.runs import ROOT, Run
-from monai_mmseg.data.phantom import make_cmr_phantom
+from monai_mmseg.phantom import make_cmr_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "csa_phantom"
 PHANTOM_SEED, SIZE, FOLDS = 41, 128, 10

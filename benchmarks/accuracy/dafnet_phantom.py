@@ -23,8 +23,8 @@ from benchmarks.cells import in_lanes, overrides_of, paired_tests, read_json, ta
 from benchmarks.runs import ROOT, Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.data.phantom import make_heart_phantom
 from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.phantom import make_heart_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "dafnet_phantom"
 PHANTOM_SEED, SUBJECTS, TEST_SUBJECTS = 1, 24, 8  # demo.json was chosen on validation subjects of phantom seed 0

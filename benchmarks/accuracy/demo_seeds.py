@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.cells import in_lanes, read_json, table_lines, write_json
 from benchmarks.demo import DAFNET, FOLDS, SUBJECTS, TEST_SUBJECTS, UNETS, copied_masks
 from benchmarks.runs import ROOT, train_and_evaluate
-from monai_mmseg.data.phantom import make_heart_phantom
 from monai_mmseg.evaluation import EvaluationTable
 from monai_mmseg.metrics import paired_permutation_test
+from monai_mmseg.phantom import make_heart_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
 RUNS = (DAFNET, UNETS[1])

@@ -46,8 +46,8 @@ from benchmarks.accuracy.redraw_baselines import COPY, MEAN, baselines
 from benchmarks.accuracy.unpaired_cells import parameters
 from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
 from benchmarks.runs import ROOT, Run, run_bundle
-from monai_mmseg.data.phantom import make_brain_phantom
 from monai_mmseg.evaluation import OTHERS, ReconstructionTable, SubsetTable
+from monai_mmseg.phantom import make_brain_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
@@ -188,7 +188,7 @@ def by_target(table: ReconstructionTable, cross: str, others: str) -> dict[str, 
         if (row.method, row.source) == (others, OTHERS):
             for measure in ("psnr", "ssim"):
                 drawn.setdefault(row.target, {}).setdefault(measure, {})[row.subject] = getattr(row, measure)
-    measures = ("psnr", "ssim", "released_psnr", "released_ssim")
+    measures = ("psnr", "ssim", "original_psnr", "original_ssim")
     means = {t: {measure: table.subject_means(cross, t, measure) for measure in measures} for t in table.targets}
     return {"cross": means, "others": drawn}
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.data.phantom.heart import HeartVolume, make_heart_volume
+from monai_mmseg.phantom.heart import HeartVolume, make_heart_volume
 
 SIZE, PIXEL = 64, 2.8  # lattice of the networks: pixels and mm
 TRAIN, STEPS, BATCH, RATE = 8, 600, 12, 2e-3

@@ -33,7 +33,7 @@ from benchmarks.accuracy.ummkd_summary import draw, markdown, summarise
 from benchmarks.accuracy.unpaired_cells import keep_cell
 from benchmarks.cells import in_lanes, overrides_of, read_json, rounded, write_json
 from benchmarks.runs import ROOT, Run
-from monai_mmseg.data.phantom import OUTLIERS, make_abdomen_phantom, make_cardiac_phantom
+from monai_mmseg.phantom import OUTLIERS, make_abdomen_phantom, make_cardiac_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "ummkd_phantom"
 PHANTOM_SEED = 41

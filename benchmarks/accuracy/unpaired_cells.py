@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.cells import sd_over, write_json
 from benchmarks.runs import ROOT, Run, train_and_evaluate
 from monai_mmseg.evaluation import EvaluationTable
-from monai_mmseg.evaluation.knowledge import read_knowledge
+from monai_mmseg.runs.knowledge import read_knowledge
 
 MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
 LEVEL = 0.05

@@ -45,7 +45,7 @@ def copy_label(
     Returns:
         Label of the given shape.
 
-    Example:
+    Examples:
         >>> source = np.arange(1, 3).reshape(1, 1, 2) * np.ones((2, 2, 1), dtype=int)
         >>> target = copy_label(source, np.diag([1.0, 1, 10, 1]), (2, 2, 4), np.diag([1.0, 1, 4, 1]))
         >>> target[0, 0].tolist()

@@ -7,7 +7,7 @@ from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_ite
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
-from monai_mmseg.bundle.stage_one import load_stage_one
+from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.bundle.weights import check_weights
 
@@ -20,7 +20,7 @@ __all__ = [
     "check_weights",
     "find_datalist",
     "inference_items",
-    "load_stage_one",
+    "load_pretrained_encoder",
     "pack_bundle",
     "prediction_name",
     "read_items",

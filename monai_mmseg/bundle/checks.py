@@ -57,7 +57,7 @@ def check_config(
         SystemExit: with the list of errors as message, if the command line is a ``monai.bundle`` run.
         ConfigError: with the same message otherwise.
 
-    Example:
+    Examples:
         In ``train.json``::
 
             "initialize": ["$monai_mmseg.bundle.check_config(@bundle_root + '/configs/train.json')", ...]
@@ -92,7 +92,7 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
     Raises:
         ConfigError: listing all errors, each with the closest names.
 
-    Example:
+    Examples:
         >>> import json, tempfile, pathlib
         >>> layer = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -58,7 +58,7 @@ def parse_run_command(argv: Sequence[str]) -> RunCommand | None:
     Returns:
         The call, with the contents of ``--args_file`` merged in.
 
-    Example:
+    Examples:
         >>> command = ["x/monai/bundle/__main__.py", "run", "training", "--config_file", "['a.json', 'b.json']"]
         >>> call = parse_run_command([*command, "--lr=0.1"])
         >>> call.config_files, call.overrides, call.arguments["run_id"]

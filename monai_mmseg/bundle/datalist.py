@@ -17,7 +17,7 @@ __all__ = ["find_datalist", "inference_items", "read_items", "volume_items"]
 
 _IMAGES = (".nii", ".nii.gz")
 PHANTOM_KINDS = ("abdomen", "brain", "cardiac", "cmr", "heart")
-"""Phantoms that a bundle can make, ``monai_mmseg.data.phantom.make_<kind>_phantom``."""
+"""Phantoms that a bundle can make, ``monai_mmseg.phantom.make_<kind>_phantom``."""
 
 
 def find_datalist(
@@ -43,7 +43,7 @@ def find_datalist(
         FileNotFoundError: if there is no datalist and the folder is not the default one.
         ValueError: if there is no such kind of phantom.
 
-    Example:
+    Examples:
         >>> find_datalist("no/such/folder")
         Traceback (most recent call last):
         FileNotFoundError: dataset_dir must hold datalist.json, but no/such/folder/datalist.json is not there; ...
@@ -56,7 +56,7 @@ def find_datalist(
             f"dataset_dir must hold datalist.json, but {found.as_posix()} is not there; the bundle's docs/README.md "
             "says how to write one, and without a dataset_dir the bundle makes a phantom."
         )
-    from monai_mmseg.data import phantom as phantoms
+    from monai_mmseg import phantom as phantoms
 
     # MONAI's configs allow keys that start with an underscore as comments
     settings = {key: value for key, value in (phantom or {}).items() if not key.startswith("_")}
@@ -101,7 +101,7 @@ def read_items(
     Raises:
         ValueError: if nothing is left, or the datalist does not declare one of the modalities.
 
-    Example:
+    Examples:
         >>> import json, tempfile
         >>> training = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_label.nii", "modality": m, "subject": s, "fold": f}
         ...             for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
@@ -159,7 +159,7 @@ def inference_items(
         FileNotFoundError: if the folder holds neither.
         ValueError: if no subject has one of the modalities, or two files of a folder have one name.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     (Path(folder) / "1.2.840.nii.gz").touch()

@@ -31,7 +31,7 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
     Returns:
         ``{"subject": ..., "idx": ...}``, as MONAI's ``FolderLayout`` wants it, which takes an ending off ``subject``.
 
-    Example:
+    Examples:
         >>> prediction_name({"filename_or_obj": "data/s01.a/lge.nii.gz", "subject": "s01.a"}, None)["subject"]
         's01.a_lge.nii.gz'
         >>> prediction_name({"filename_or_obj": "data/s01_lge.nii.gz", "subject": "s01"}, None)["subject"]

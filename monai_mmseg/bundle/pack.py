@@ -62,7 +62,7 @@ def pack_bundle(
         ValueError: if the bundle does not have that modality, its network cannot be specialised, or the weights are
             those of another network.
 
-    Example:
+    Examples:
         Weights of the demo, in a bundle that MONAI Label can serve (``mmseg bundle pack`` does the same)::
 
             pack_bundle("bundles/dafnet", "served/dafnet", overlays=["demo", "settings/target_0"],

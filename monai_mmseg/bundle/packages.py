@@ -31,7 +31,7 @@ def check_package(module: str, setting: str, needed: bool = True, argv: Sequence
             run.
         ModuleNotFoundError: with the same message otherwise.
 
-    Example:
+    Examples:
         >>> check_package("json", "largest_component")
         >>> check_package("no_such_module", "largest_component", needed=False)
         >>> check_package("no_such_module", "largest_component")

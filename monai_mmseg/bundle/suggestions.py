@@ -33,7 +33,7 @@ def close_ids(name: str, config: Any, others: Iterable[str] = ()) -> list[str]:
     Returns:
         At most three ids; those that match in fewer steps than the best are left out.
 
-    Example:
+    Examples:
         >>> config = {"train": {"trainer": {"max_epochs": 5}}, "max_epochs": 5}
         >>> close_ids("trainer#max_epoch", config)
         ['train#trainer#max_epochs']

@@ -25,7 +25,7 @@ def accepted_arguments(target: str) -> tuple[str, ...] | None:
     Returns:
         Names in the order of the signature.
 
-    Example:
+    Examples:
         >>> accepted_arguments("EnsureChannelFirst")
         ('strict_check', 'channel_dim')
         >>> accepted_arguments("no.such.thing") is None
@@ -58,7 +58,7 @@ def find_target(target: str) -> Any:
     Returns:
         The object.
 
-    Example:
+    Examples:
         >>> find_target("torch.nn.Linear").__name__
         'Linear'
     """

@@ -17,7 +17,7 @@ class VolumeWriter(NibabelWriter):
     Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the
     label volume of a single slice then has two axes where its image has three.
 
-    Example:
+    Examples:
         >>> import torch
         >>> writer = VolumeWriter()
         >>> writer.set_data_array(torch.zeros(1, 8, 8, 1))

@@ -38,7 +38,7 @@ def check_weights(
         SystemExit: with the path, what is there instead and the command as message, if the command line is a
             ``monai.bundle`` run.
 
-    Example:
+    Examples:
         In ``inference.json``::
 
             "initialize": [..., "$monai_mmseg.bundle.check_weights([@checkpointloader], 'configs/train.json')"]

@@ -31,7 +31,7 @@ def select_labelled_subjects(subjects: Sequence[Subject], fraction: float, seed:
     Raises:
         ValueError: if `fraction` is not between 0 and 1 or a subject is listed twice.
 
-    Example:
+    Examples:
         >>> chaos = [5, 3, 1, 15, 19, 2, 20, 37, 32, 38, 8, 39, 21, 33]
         >>> select_labelled_subjects(chaos, 0.25)
         [5, 20, 38, 19]
@@ -62,7 +62,7 @@ def mask_labels(
     Raises:
         ValueError: if no item has that modality.
 
-    Example:
+    Examples:
         >>> items = [{"subject": "a", "modality": "lge", "label": "a.nii", "image": "b.nii"}]
         >>> mask_labels(items, "lge", 0.0)
         [{'subject': 'a', 'modality': 'lge', 'image': 'b.nii'}]

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from monai_mmseg.data.drawn_index import DrawnIndex
+from monai_mmseg.data.repeated_index import RepeatedIndex
 
 __all__ = ["BalancedModalityBatchSampler"]
 
@@ -29,7 +29,7 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
 
     The order depends on seed and epoch alone (an :class:`~monai_mmseg.engines.ObjectiveTrainer` calls
     :meth:`set_epoch`), so a resumed run continues as if it had not stopped. Repeated samples are
-    :class:`~monai_mmseg.data.DrawnIndex`, so that the data sets here augment each repeat in another way.
+    :class:`~monai_mmseg.data.RepeatedIndex`, so that the data sets here augment each repeat in another way.
 
     Args:
         data_source: a data set with ``modality_indices``, or the index of the modality of each sample.
@@ -43,7 +43,7 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
     Raises:
         ValueError: if there is no sample or a number is out of range.
 
-    Example:
+    Examples:
         >>> sampler = BalancedModalityBatchSampler([0, 0, 0, 0, 1, 1], batch_size=2)
         >>> [[index < 4 for index in batch] for batch in sampler]
         [[True, True, False, False], [True, True, False, False]]
@@ -91,16 +91,18 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
         for _ in range(self.length):
             yield [index for queue in queues for index in next(queue)]
 
-    def _queue(self, modality: int, first: int) -> Iterator[list[DrawnIndex]]:
+    def _queue(self, modality: int, first: int) -> Iterator[list[RepeatedIndex]]:
         """Batches of one modality; without an end."""
         places, size = self.groups[modality]
         # a stream for each modality: more samples of one do not change the order of the others
         generator = np.random.default_rng([self.seed, self.epoch, first, modality])
         drawn = first * -(-self.length * size * self.num_replicas // len(places))  # no draw is numbered twice
-        waiting: list[DrawnIndex] = []
+        waiting: list[RepeatedIndex] = []
         while True:
             while len(waiting) < size * self.num_replicas:
-                waiting += [DrawnIndex(places[place], drawn) for place in generator.permutation(len(places)).tolist()]
+                waiting += [
+                    RepeatedIndex(places[place], drawn) for place in generator.permutation(len(places)).tolist()
+                ]
                 drawn += 1
             shared, waiting = waiting[: size * self.num_replicas], waiting[size * self.num_replicas :]
             yield shared[self.rank :: self.num_replicas]

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from monai_mmseg.files import write_json
+
 __all__ = ["Datalist", "assign_folds", "group_by_subject", "load_datalist", "read_datalist", "write_folds"]
 
 REQUIRED_KEYS = ("image", "modality", "subject")
@@ -28,7 +30,7 @@ TOP_KEYS = (
 class Datalist:
     """A datalist as its file states it; paths are absolute.
 
-    Example:
+    Examples:
         >>> Datalist(Path("a.json"), "a", ["t1"], {0: "background", 1: "liver"}, {"training": []}).items("training")
         []
     """
@@ -133,7 +135,7 @@ def read_datalist(path: str | Path) -> Datalist:
     """Read and check a datalist.
 
     Use it for everything beside the items: names of modalities and labels. The files it names are not opened; see
-    :func:`~monai_mmseg.data.check_datalist` for that.
+    :func:`~monai_mmseg.preparation.check_datalist` for that.
 
     Args:
         path: JSON file; the paths in it are relative to its folder.
@@ -228,7 +230,7 @@ def group_by_subject(
     Raises:
         ValueError: if a subject has two images of one modality.
 
-    Example:
+    Examples:
         >>> items = [{"image": "a.nii", "modality": "t1", "subject": "s1"},
         ...          {"image": "b.nii", "label": "c.nii", "modality": "t2", "subject": "s1"}]
         >>> group_by_subject(items)
@@ -273,7 +275,7 @@ def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int =
     Raises:
         ValueError: if there are fewer subjects than folds, or fewer than two folds.
 
-    Example:
+    Examples:
         >>> items = [{"subject": name} for name in "aabbcc"]
         >>> [item["fold"] for item in assign_folds(items, folds=3)]
         [2, 2, 1, 1, 0, 0]
@@ -316,15 +318,3 @@ def write_folds(path: str | Path, out: str | Path | None = None, *, folds: int =
     raw["training"] = assign_folds(raw.get("training", []), folds, seed)
     write_json(target, raw)
     return target
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file at once: a reader sees the old file or the new one.
-
-    Args:
-        path: file to write.
-        content: what to write.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -66,7 +66,7 @@ class PairedSliceDataset(Dataset):
     Raises:
         ValueError: if there are no items or no slices, or the transform gives something else.
 
-    Example:
+    Examples:
         >>> def volumes(item):
         ...     return {"image": torch.rand(2, 8, 8, 3), "present": torch.ones(2, 3, dtype=torch.bool)}
         >>> data = PairedSliceDataset([{"image": "a.nii", "subject": "a"}], volumes, modalities=["cine", "lge"])

@@ -31,7 +31,7 @@ class EpochRandomSampler(Sampler[int]):
     Raises:
         ValueError: if the data set is empty, or a number is out of range.
 
-    Example:
+    Examples:
         >>> sampler = EpochRandomSampler(range(3), seed=0, num_samples=6)
         >>> order = list(sampler)
         >>> sorted(order[:3]), sorted(order[3:])

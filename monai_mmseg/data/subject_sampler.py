@@ -37,7 +37,7 @@ class SubjectRandomSampler(Sampler[int]):
     Raises:
         ValueError: if there are no samples, or a number is out of range.
 
-    Example:
+    Examples:
         >>> order = list(SubjectRandomSampler([0, 0, 0, 1, 1, 1], batch_size=2))
         >>> sorted(order), [abs(order[i] // 3 - order[i + 1] // 3) for i in range(5)]
         ([0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 1])

@@ -44,7 +44,7 @@ class UnpairedSliceDataset(UnpairedVolumes):
         ValueError: if there are no items or no slices, a modality is missing or unknown, or the transform gives
             something else.
 
-    Example:
+    Examples:
         >>> import torch
         >>> items = [{"image": "a.nii", "modality": "ct"}, {"image": "b.nii", "modality": "mr"}]
         >>> volumes = lambda item: {"image": torch.rand(1, 8, 8, 4 if item["modality"] == "ct" else 2)}
@@ -154,7 +154,7 @@ class UnpairedVolumeDataset(UnpairedVolumes):
     Raises:
         ValueError: if there are no items, a modality is missing or unknown, or the transform gives something else.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai_mmseg.transforms import RandSliceWindowd
         >>> volumes = lambda item: {"image": torch.rand(1, 8, 8, 12), "label": torch.ones(1, 8, 8, 12)}

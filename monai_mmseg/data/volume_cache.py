@@ -21,7 +21,7 @@ def item_seed(*numbers: int) -> int:
     Returns:
         Number below 2**32.
 
-    Example:
+    Examples:
         >>> item_seed(0, 1, 2) == item_seed(0, 1, 2), item_seed(0, 1, 2) == item_seed(0, 2, 1)
         (True, False)
     """

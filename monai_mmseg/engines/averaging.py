@@ -37,7 +37,7 @@ class WeightAveraging:
     Raises:
         ValueError: if ``start_epoch`` is negative or ``decay`` outside of [0, 1).
 
-    Example:
+    Examples:
         >>> network = nn.Linear(1, 1, bias=False)
         >>> averaging = WeightAveraging(network, start_epoch=0)
         >>> for epoch, value in enumerate([2.0, 4.0]):

@@ -38,7 +38,7 @@ def prepare_training_batch(
     Raises:
         TypeError: if the batch is not a dictionary.
 
-    Example:
+    Examples:
         >>> batch = {"image": torch.zeros(1, 1, 2, 2), "present": torch.tensor([[True]]), "name": ["s01"]}
         >>> prepared = prepare_training_batch(batch, "meta")
         >>> prepared["image"].device.type, prepared["present"].device.type, prepared["name"]

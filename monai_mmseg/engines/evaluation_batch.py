@@ -29,7 +29,7 @@ class PrepareModalityBatch(PrepareBatch):
         ValueError: (in a call) if a batch holds several modalities or one that is not known. Inferers cut a batch into
             windows of their own order, so rows and modalities would come apart.
 
-    Example:
+    Examples:
         >>> import torch
         >>> prepare = PrepareModalityBatch(["ct", "mr"])
         >>> prepare({"image": torch.zeros(1, 1, 2, 2, 2), "modality": ["mr"]})[3]

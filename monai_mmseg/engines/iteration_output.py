@@ -20,7 +20,7 @@ class IterationOutput(list[dict[str, Any]]):
     Args:
         batch: tensors by name; those with a batch axis are cut into samples (views), all else is repeated.
 
-    Example:
+    Examples:
         >>> import torch
         >>> output = IterationOutput({"image": torch.zeros(2, 1, 4, 4), "loss": torch.tensor(0.5)})
         >>> len(output), output[0]["image"].shape, output[1]["loss"]

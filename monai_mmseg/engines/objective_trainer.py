@@ -22,9 +22,9 @@ from torch.optim import Optimizer
 from monai_mmseg.engines.averaging import WeightAveraging
 from monai_mmseg.engines.batch import prepare_training_batch
 from monai_mmseg.engines.iteration_output import IterationOutput
+from monai_mmseg.engines.loss_averages import LossAverages
 from monai_mmseg.engines.phase import Phase, make_phases
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
-from monai_mmseg.engines.term_monitor import TermMonitor
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
 __all__ = ["ObjectiveTrainer"]
@@ -93,7 +93,7 @@ class ObjectiveTrainer(SupervisedTrainer):
     Raises:
         ValueError: if optimisers and phases do not fit together, or the distributed wrapper cannot work.
 
-    Example:
+    Examples:
         >>> from monai_mmseg.objectives import SegmentationObjective
         >>> objective = SegmentationObjective(nn.Conv2d(1, 2, 1), num_classes=2)
         >>> batch = {"image": torch.rand(2, 1, 8, 8), "label": torch.ones(2, 1, 8, 8).long(),
@@ -180,7 +180,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         self.flush_denormal = flush_denormal
         self._split_output = decollate and postprocessing is None
         self.nan_check_interval = nan_check_interval if self.state.device.type == "cuda" else 1
-        self.monitor = TermMonitor()
+        self.monitor = LossAverages()
         self._selected: Phase | None = None
         self._make_scalers()
         # the trainer's own events come first, so that handlers of an epoch's end find means and averaged weights

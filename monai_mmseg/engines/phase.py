@@ -74,7 +74,7 @@ def make_phases(
         ValueError: if a name is not a phase, a number is not positive, phases share parameters, or an optimiser holds
             other parameters than those of its phase.
 
-    Example:
+    Examples:
         >>> from monai_mmseg.objectives import SegmentationObjective
         >>> objective = SegmentationObjective(nn.Conv2d(1, 2, 1), num_classes=2)
         >>> adam = torch.optim.Adam(objective.parameters_of("segmentation"))

@@ -21,7 +21,7 @@ def mixed_precision_pays(device: str | torch.device) -> bool:
     Returns:
         True or False; False if the CPU does not say.
 
-    Example:
+    Examples:
         >>> mixed_precision_pays("cuda:0")
         True
     """

@@ -21,7 +21,7 @@ class HoldThenCosine:
     Raises:
         ValueError: if ``steps`` is not positive, or a share or factor is outside [0, 1].
 
-    Example:
+    Examples:
         >>> factor = HoldThenCosine(steps=100, hold=0.5, final=0.02)
         >>> [round(factor(step), 2) for step in (0, 50, 75, 100, 150)]
         [1.0, 1.0, 0.51, 0.02, 0.02]

@@ -25,7 +25,7 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     Returns:
         Seed.
 
-    Example:
+    Examples:
         >>> epoch_seed(0, 1) == epoch_seed(0, 1), epoch_seed(0, 1) == epoch_seed(1, 0)
         (True, False)
     """
@@ -40,7 +40,7 @@ def seed_random_state(seed: int) -> None:
     Args:
         seed: below 2**32.
 
-    Example:
+    Examples:
         >>> seed_random_state(3); first = torch.rand(2)
         >>> seed_random_state(3); bool((torch.rand(2) == first).all())
         True
@@ -64,7 +64,7 @@ def seed_data(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
         epoch: index of the epoch, from 0.
         rank: process of a distributed run.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> loader = DataLoader(range(8), batch_size=8, shuffle=True, generator=torch.Generator())
         >>> seed_data(loader, seed=0, epoch=3)

@@ -26,7 +26,7 @@ def synchronised(module: Module) -> Module:
     Returns:
         ``module``, changed in place.
 
-    Example:
+    Examples:
         >>> norm = nn.Sequential(nn.BatchNorm2d(1))
         >>> synchronised(norm) is norm, type(norm[0]).__name__
         (True, 'BatchNorm2d')

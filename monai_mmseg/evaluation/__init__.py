@@ -2,21 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation: one evaluator, one table, and measures of disentanglement."""
 
-from monai_mmseg.evaluation.disentanglement import (
-    LatentTraversal,
-    ModalityClassification,
-    disentanglement_report,
-    latent_traversal,
-    modality_classification,
-    posterior_variance,
-)
 from monai_mmseg.evaluation.evaluate import evaluate_predictions, score_rows
 from monai_mmseg.evaluation.files import find_prediction
-from monai_mmseg.evaluation.knowledge import KnowledgeHistory, add_knowledge, read_knowledge
 from monai_mmseg.evaluation.reconstruction import IMAGE_MEASURES, OTHERS, ReconstructionRow, reconstruction_rows
 from monai_mmseg.evaluation.reconstruction_table import ReconstructionLine, ReconstructionTable
 from monai_mmseg.evaluation.rows import ScoreRow
-from monai_mmseg.evaluation.silhouettes import Silhouettes, embed, silhouettes
 from monai_mmseg.evaluation.subset_rows import Measure, SubsetLine, SubsetRow, SubsetTest, measure_of
 from monai_mmseg.evaluation.subset_table import SubsetTable
 from monai_mmseg.evaluation.subsets import (
@@ -34,40 +24,28 @@ __all__ = [
     "IMAGE_MEASURES",
     "OTHERS",
     "EvaluationTable",
-    "KnowledgeHistory",
-    "LatentTraversal",
     "MeanSd",
     "Measure",
     "MethodInfo",
-    "ModalityClassification",
     "ReconstructionLine",
     "ReconstructionRow",
     "ReconstructionTable",
     "ScoreRow",
-    "Silhouettes",
     "SubsetLine",
     "SubsetRow",
     "SubsetTable",
     "SubsetTest",
     "SummaryRow",
-    "add_knowledge",
-    "disentanglement_report",
-    "embed",
     "evaluate_predictions",
     "evaluate_subsets",
     "find_prediction",
     "hide_modalities",
     "image_scores",
     "label_scores",
-    "latent_traversal",
     "mean_sd",
     "measure_of",
-    "modality_classification",
     "modality_subsets",
-    "posterior_variance",
-    "read_knowledge",
     "reconstruction_rows",
     "score_rows",
-    "silhouettes",
     "subject_means",
 ]

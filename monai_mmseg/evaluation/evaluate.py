@@ -52,7 +52,7 @@ def score_rows(
     Raises:
         ValueError: the shapes differ or ``labels`` has no foreground class.
 
-    Example:
+    Examples:
         >>> label = np.zeros((4, 4, 2), dtype=int)
         >>> label[1:3, 1:3] = 1
         >>> half = label.copy()
@@ -121,7 +121,7 @@ def evaluate_predictions(
         ValueError: nothing to evaluate, a prediction is missing or lies on another grid, a file is broken, or two
             subjects would share one file.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import nibabel as nib
         >>> values = np.zeros((4, 4, 2), dtype=np.uint8)

@@ -37,7 +37,7 @@ def image_stem(path: str | Path) -> str:
     Returns:
         The stem.
 
-    Example:
+    Examples:
         >>> image_stem("s01/lge.nii.gz"), image_stem("s01.a.mha"), image_stem("1.2.840.113")
         ('lge', 's01.a', '1.2.840.113')
     """
@@ -61,7 +61,7 @@ def prediction_stem(image: str | Path, subject: str) -> str:
     Returns:
         The stem.
 
-    Example:
+    Examples:
         >>> prediction_stem("s01.a/lge.nii.gz", "s01.a"), prediction_stem("s01.a_lge.nii.gz", "s01.a")
         ('s01.a_lge', 's01.a_lge')
         >>> prediction_stem("other/s01.a_lge.nii.gz", "s01")
@@ -87,7 +87,7 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     Raises:
         ValueError: no file fits, or several do.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     (Path(folder) / "s01_lge_seg.nii.gz").touch()
@@ -127,7 +127,7 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
     Raises:
         ValueError: the file cannot be read, is not 3D, or holds fractions, NaN or undeclared values.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     image = nib.Nifti1Image(np.ones((3, 4, 2), dtype=np.uint8), np.diag([2.0, 2.0, 8.0, 1.0]))
@@ -170,7 +170,7 @@ def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
     Raises:
         ValueError: shape or affine differ; the message has both paths.
 
-    Example:
+    Examples:
         >>> grid = LabelVolume(np.zeros((3, 4, 2), dtype=np.int64), np.eye(4), (1.0, 1.0, 1.0), "a.nii.gz")
         >>> check_same_grid(grid, grid._replace(path="b.nii.gz"))
         >>> check_same_grid(grid, grid._replace(affine=np.diag([2.0, 1, 1, 1]), path="b.nii.gz"))

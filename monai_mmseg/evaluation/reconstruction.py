@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from monai_mmseg.evaluation.table_files import plain_number
-from monai_mmseg.metrics.image_similarity import image_similarity, released_image_similarity
+from monai_mmseg.metrics.image_similarity import image_similarity, original_image_similarity
 
 __all__ = ["IMAGE_MEASURES", "OTHERS", "ReconstructionRow", "reconstruction_rows"]
 
@@ -23,8 +23,8 @@ OTHERS = "all others"
 IMAGE_MEASURES: dict[str, tuple[str, str, int]] = {
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 3),
-    "released_psnr": ("PSNR as released", "dB", 3),
-    "released_ssim": ("SSIM as released", "", 3),
+    "original_psnr": ("PSNR, original code", "dB", 3),
+    "original_ssim": ("SSIM, original code", "", 3),
 }
 
 
@@ -40,8 +40,8 @@ class ReconstructionRow:
         slices: how many have both images.
         psnr: in dB, infinite for equal images; see :func:`~monai_mmseg.metrics.image_similarity`.
         ssim: see there.
-        released_psnr: see :func:`~monai_mmseg.metrics.released_image_similarity`; ``None``: not measured.
-        released_ssim: see there.
+        original_psnr: see :func:`~monai_mmseg.metrics.original_image_similarity`; ``None``: not measured.
+        original_ssim: see there.
 
     Raises:
         ValueError: a score is NaN, or there is no slice.
@@ -54,8 +54,8 @@ class ReconstructionRow:
     slices: int
     psnr: float
     ssim: float
-    released_psnr: float | None = None
-    released_ssim: float | None = None
+    original_psnr: float | None = None
+    original_ssim: float | None = None
 
     def __post_init__(self) -> None:
         for name in IMAGE_MEASURES:
@@ -103,7 +103,7 @@ def reconstruction_rows(
     method: str,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     mask: Tensor | None = None,
-    released: bool = True,
+    original: bool = True,
 ) -> list[ReconstructionRow]:
     """Rows of one subject.
 
@@ -120,7 +120,7 @@ def reconstruction_rows(
         ranges: modality to its lowest and highest value; ``None``: those of the target over all slices of the subject
             (the pixels that count).
         mask: pixels that count, bool ``(D, H, W)``, for our measures; ``None`` means all.
-        released: also measure as the released code does: the first of the neighbours, without mask.
+        original: also measure as the released code does: the first of the neighbours, without mask.
 
     Returns:
         A row a pair, in the order of ``drawings``; of the neighbours the middle one is compared.
@@ -128,7 +128,7 @@ def reconstruction_rows(
     Raises:
         ValueError: a drawing is of an unknown modality or of another shape, or a range is missing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> t1, t2 = torch.rand(2, 16, 16), torch.full((2, 16, 16), float("nan"))
         >>> copies = {("t1", "t1"): t1, ("t1", "t2"): t1, ("t2", "t1"): t1}
@@ -159,7 +159,7 @@ def reconstruction_rows(
         if pixels is not None and not bool(pixels[:, 5:-5, 5:-5].any()):
             continue
         found = image_similarity(drawn[known, middle], truth[known, middle], low_high, pixels)
-        old = _released(drawn[known, 0], truth[known, 0]) if released else (None, None)
+        old = _original(drawn[known, 0], truth[known, 0]) if original else (None, None)
         rows.append(ReconstructionRow(method, subject, source, target, int(known.sum()), found.psnr, found.ssim, *old))
     return rows
 
@@ -192,9 +192,9 @@ def _range_of(
     return (low, high) if high > low else None
 
 
-def _released(drawn: Tensor, truth: Tensor) -> tuple[float | None, float | None]:
+def _original(drawn: Tensor, truth: Tensor) -> tuple[float | None, float | None]:
     """Means over the slices whose target has a range."""
-    found = released_image_similarity(drawn, truth)
+    found = original_image_similarity(drawn, truth)
     usable = ~found.psnr.isnan()
     if not bool(usable.any()):
         return None, None

@@ -46,7 +46,7 @@ class ReconstructionTable:
     Raises:
         ValueError: a row stands twice.
 
-    Example:
+    Examples:
         >>> rows = [ReconstructionRow("ours", s, a, "t2", 10, psnr, 0.8) for s, a, psnr in
         ...         [("s01", "t1", 20.0), ("s01", "flair", 22.0), ("s02", "t1", 25.0)]]
         >>> table = ReconstructionTable(rows)
@@ -294,9 +294,9 @@ class ReconstructionTable:
             notes.append("From another modality, an image is drawn with the code of the image that is compared with.")
         if any(row.source == OTHERS for row in self):
             notes.append(f"From “{OTHERS}” it is drawn as at inference, without anything of that image.")
-        if any(row.released_psnr is not None for row in self):
+        if any(row.original_psnr is not None for row in self):
             notes.append(
-                "“As released”: range and minimum of each slice, first of the adjacent slices, no mask; to be compared "
+                "“Original code”: range and minimum of each slice, first of the adjacent slices, no mask; to be compared "
                 "only with numbers on images with the same background value."
             )
         if exact := sum(math.isinf(row.psnr) for row in self):

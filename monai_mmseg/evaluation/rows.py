@@ -42,7 +42,7 @@ class ScoreRow:
     Raises:
         ValueError: a score is not finite or out of its range.
 
-    Example:
+    Examples:
         >>> row = ScoreRow("copy", "lge", "s01", 1, "myocardium", 0.5, 8.0, 6.0, 2.0)
         >>> row.missed, row.dice
         (False, 0.5)

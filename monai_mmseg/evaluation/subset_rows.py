@@ -66,7 +66,7 @@ def measure_of(name: str) -> Measure:
     Raises:
         ValueError: the name is unknown.
 
-    Example:
+    Examples:
         >>> measure_of("hausdorff95/core")
         Measure(heading='HD95 core', unit='mm', higher=False, digits=1)
     """

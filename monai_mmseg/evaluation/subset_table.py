@@ -35,7 +35,7 @@ class SubsetTable:
     Raises:
         ValueError: see :meth:`add`.
 
-    Example:
+    Examples:
         >>> table = SubsetTable(["t1", "t2"])
         >>> for subject, both, one in (("s01", 0.75, 0.5), ("s02", 0.5, 0.25)):
         ...     table.add(SubsetRow("ours", ("t1", "t2"), subject, {"dice": both}))

@@ -35,7 +35,7 @@ def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
     Raises:
         ValueError: no name, or a name twice.
 
-    Example:
+    Examples:
         >>> modality_subsets(["t1", "t2"])
         [('t1', 't2'), ('t1',), ('t2',)]
     """
@@ -59,7 +59,7 @@ def hide_modalities(image: Tensor, modalities: Sequence[str], kept: Sequence[str
     Raises:
         ValueError: an unknown name, or channels that M does not divide.
 
-    Example:
+    Examples:
         >>> hide_modalities(torch.ones(2, 1), ["t1", "t2"], ["t2"]).tolist()
         [[nan], [1.0]]
     """
@@ -110,7 +110,7 @@ def evaluate_subsets(
     Raises:
         ValueError: a subset with an unknown modality, or no subject.
 
-    Example:
+    Examples:
         >>> samples = [{"image": torch.tensor([[1.0], [3.0]]), "subject": "s01"}]
         >>> mean = lambda image: image.nanmean(1)
         >>> table = evaluate_subsets(mean, samples, ["t1", "t2"], lambda found, sample: {"dice": found.item() / 4})

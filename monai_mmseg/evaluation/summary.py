@@ -30,7 +30,7 @@ class MeanSd(NamedTuple):
         Returns:
             The text.
 
-        Example:
+        Examples:
             >>> MeanSd(0.74, 0.041).text(2), MeanSd(0.74, float("nan")).text(2)
             ('0.74 ± 0.04', '0.74')
         """
@@ -100,7 +100,7 @@ def mean_sd(values: Sequence[float]) -> MeanSd:
     Raises:
         ValueError: no value at all.
 
-    Example:
+    Examples:
         >>> mean_sd([1.0, 3.0])
         MeanSd(mean=2.0, sd=1.4142135623730951)
     """
@@ -127,7 +127,7 @@ def subject_means(rows: Sequence[ScoreRow], measure: str = "dice") -> dict[str, 
     Raises:
         ValueError: the measure is unknown.
 
-    Example:
+    Examples:
         >>> a = ScoreRow("copy", "lge", "s01", 1, "myocardium", 0.5, 8.0, 6.0, 2.0)
         >>> b = ScoreRow("copy", "lge", "s01", 2, "blood pool", 0.75, 8.0, 6.0, 2.0)
         >>> subject_means([a, b])

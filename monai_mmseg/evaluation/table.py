@@ -33,7 +33,7 @@ class MethodInfo:
     def penalty_text(self) -> str:
         """The penalty in words.
 
-        Example:
+        Examples:
             >>> MethodInfo().penalty_text(), MethodInfo(50.0).penalty_text()
             ("the image's diagonal", '50 mm')
         """
@@ -52,7 +52,7 @@ class EvaluationTable:
     Raises:
         ValueError: a row stands twice, or ``methods`` names a method without rows.
 
-    Example:
+    Examples:
         >>> row = ScoreRow("copy", "lge", "s01", 1, "myocardium", 0.5, 8.0, 6.0, 2.0)
         >>> better = ScoreRow("dafnet", "lge", "s01", 1, "myocardium", 0.75, 4.0, 3.0, 1.0)
         >>> table = EvaluationTable([row]).concatenate(EvaluationTable([better]))

@@ -24,7 +24,7 @@ class _Table(Protocol):
 def markdown_row(cells: Sequence[str]) -> str:
     r"""One line of a Markdown table.
 
-    Example:
+    Examples:
         >>> markdown_row(["a|b", "1"])
         '| a\\|b | 1 |'
     """

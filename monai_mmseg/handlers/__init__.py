@@ -2,26 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Event handlers for the trainer and the evaluators, beside those of MONAI."""
 
-from monai_mmseg.handlers.atomic_save import atomic_save
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.class_confusion import ClassConfusionHandler
 from monai_mmseg.handlers.early_stop import EarlyStop
 from monai_mmseg.handlers.evaluation import SubjectTableHandler
 from monai_mmseg.handlers.final_model import FinalModelSaver
 from monai_mmseg.handlers.image_table import ImageTableHandler
-from monai_mmseg.handlers.knowledge_record import KnowledgeRecord
 from monai_mmseg.handlers.progress import Progress
 from monai_mmseg.handlers.resume import ResumeCheckpoint
-from monai_mmseg.handlers.run_record import RunRecord
+from monai_mmseg.handlers.run_record import RunRecordHandler
 
 __all__ = [
     "AveragedValidationHandler",
+    "ClassConfusionHandler",
     "EarlyStop",
     "FinalModelSaver",
     "ImageTableHandler",
-    "KnowledgeRecord",
     "Progress",
     "ResumeCheckpoint",
-    "RunRecord",
+    "RunRecordHandler",
     "SubjectTableHandler",
-    "atomic_save",
 ]

@@ -31,7 +31,7 @@ class AveragedValidationHandler(ValidationHandler):
     Raises:
         ValueError: when it runs, if the validator has another network than the average.
 
-    Example:
+    Examples:
         In ``train#handlers``::
 
             {"_target_": "monai_mmseg.handlers.AveragedValidationHandler", "interval": "@val_interval",

@@ -31,7 +31,7 @@ class EarlyStop(EarlyStopHandler):
     Raises:
         ValueError: by :meth:`set_trainer`, if ``patience`` is less than 1 or ``min_delta`` is negative.
 
-    Example:
+    Examples:
         >>> from ignite.engine import Events
         >>> scores = iter([0.5, 0.4, 0.3, 0.2])
         >>> trainer, evaluator = Engine(lambda engine, batch: None), Engine(lambda engine, batch: None)

@@ -43,7 +43,7 @@ class SubjectTableHandler:
         description: one line for the table's notes.
         stem: name of the files without ending.
 
-    Example:
+    Examples:
         In ``validate#handlers``::
 
             {"_target_": "monai_mmseg.handlers.SubjectTableHandler", "output_dir": "@output_dir",

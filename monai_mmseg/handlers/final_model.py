@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_mmseg.engines.averaging import WeightAveraging
-from monai_mmseg.handlers.atomic_save import atomic_save
+from monai_mmseg.files import atomic_save
 
 __all__ = ["FinalModelSaver"]
 
@@ -33,7 +33,7 @@ class FinalModelSaver:
     Raises:
         ValueError: if ``every`` is less than 1.
 
-    Example:
+    Examples:
         >>> import tempfile, torch
         >>> trainer, network = Engine(lambda engine, batch: None), nn.Linear(1, 1)
         >>> with tempfile.TemporaryDirectory() as folder:

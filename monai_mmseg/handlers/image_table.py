@@ -35,10 +35,10 @@ class ImageTableHandler:
         subject_key: name of the subject there.
         value_range: lowest and highest value; ``None``: those of each subject's target.
         background: value of the target where there is nothing; such pixels do not count. ``None``: all count.
-        released: also measure as the released code of the disentanglement does.
+        original: also measure as the released code of the disentanglement does.
         stem: name of the files without ending.
 
-    Example:
+    Examples:
         In ``validate#handlers``::
 
             {"_target_": "monai_mmseg.handlers.ImageTableHandler", "output_dir": "@output_dir",
@@ -57,7 +57,7 @@ class ImageTableHandler:
         subject_key: str = "subject",
         value_range: tuple[float, float] | None = None,
         background: float | None = None,
-        released: bool = True,
+        original: bool = True,
         stem: str = "reconstruction",
     ) -> None:
         if source == target:
@@ -66,7 +66,7 @@ class ImageTableHandler:
         self.method, self.target, self.source = method, target, source
         self.pred_key, self.target_key, self.subject_key = pred_key, target_key, subject_key
         self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
-        self.background, self.released = background, released
+        self.background, self.original = background, original
         self.table = ReconstructionTable()
         self._rows: dict[str, list[ReconstructionRow]] = {}
 
@@ -100,7 +100,7 @@ class ImageTableHandler:
                 method=self.method,
                 ranges=None if self.value_range is None else {self.target: self.value_range},
                 mask=None if self.background is None else truth != self.background,
-                released=self.released,
+                original=self.original,
             )
 
     def _slices(self, value: Any, name: str) -> Tensor:

@@ -28,7 +28,7 @@ class Progress:
         enabled: ``None`` decides by the terminal.
         desc: word before the bar.
 
-    Example:
+    Examples:
         >>> engine = Engine(lambda engine, batch: None)
         >>> Progress(enabled=False).attach(engine)
         >>> _ = engine.run([0])

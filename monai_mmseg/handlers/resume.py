@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointSaver, EarlyStopHandler
 
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
-from monai_mmseg.handlers.atomic_save import atomic_save
+from monai_mmseg.files import atomic_save
 
 __all__ = ["ResumeCheckpoint"]
 
@@ -50,7 +50,7 @@ class ResumeCheckpoint:
     Raises:
         ValueError: if ``every`` is less than 1; when the run starts, if the file belongs to another run.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from torch import nn
         >>> from monai_mmseg.objectives import SegmentationObjective

@@ -10,12 +10,12 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.run_folder import RunRecorder
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecordHandler"]
 
 
-class RunRecord:
+class RunRecordHandler:
     """Handler that writes ``run.json`` and ``terms.csv`` of a run folder, which ``mmseg report`` makes a page of.
 
     When to use: in ``train#handlers``. It reads the means of the epoch that the trainer keeps in
@@ -33,11 +33,11 @@ class RunRecord:
         seed: of the run.
         validator: an evaluator whose metrics go into the columns ``validation/<name>``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> engine = Engine(lambda engine, batch: engine.state.metrics.update({"fit/error": 0.5}))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     RunRecord(folder, "trial").attach(engine)
+        ...     RunRecordHandler(folder, "trial").attach(engine)
         ...     _ = engine.run([0], max_epochs=2)
         ...     print((Path(folder) / "terms.csv").read_text(encoding="utf-8"))
         epoch,fit/error

@@ -3,13 +3,13 @@
 """Inferers: volumes in, volumes out."""
 
 from monai_mmseg.inferers.downstream_inferer import DownstreamInferer
-from monai_mmseg.inferers.redraw_inferer import CrossDrawingInferer, RedrawInferer, cross_drawings
 from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
+from monai_mmseg.inferers.synthesis_inferer import CrossReconstructionInferer, SynthesisInferer, cross_reconstructions
 
 __all__ = [
-    "CrossDrawingInferer",
+    "CrossReconstructionInferer",
     "DownstreamInferer",
     "ModalitySliceInferer",
-    "RedrawInferer",
-    "cross_drawings",
+    "SynthesisInferer",
+    "cross_reconstructions",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_mmseg.networks.nets.downstream import DownstreamNet
+from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 
 __all__ = ["DownstreamInferer"]
 
@@ -19,7 +19,7 @@ class DownstreamInferer(Inferer):
     """Runs a network's ``inputs`` on whole volumes, and its ``task`` by another inferer, in slices or windows.
 
     When to use: where what stands in for a missing modality depends on the place in the volume, as the average volumes
-    of a :class:`~monai_mmseg.networks.nets.FilledModalitiesNet` do.
+    of a :class:`~monai_mmseg.networks.nets.ImputedModalitiesNet` do.
 
     Args:
         inferer: for the task, for example MONAI's ``SliceInferer`` or ``SlidingWindowInferer``.
@@ -27,11 +27,11 @@ class DownstreamInferer(Inferer):
     Raises:
         TypeError: when `inferer` cannot be called.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.inferers import SliceInferer
-        >>> from monai_mmseg.networks.nets import FilledModalitiesNet
-        >>> network = FilledModalitiesNet(torch.nn.Identity(), ("t1",), fill="average")
+        >>> from monai_mmseg.networks.nets import ImputedModalitiesNet
+        >>> network = ImputedModalitiesNet(torch.nn.Identity(), ("t1",), fill="average")
         >>> network.set_average([torch.arange(3.0).expand(1, 4, 4, 3)])
         >>> missing = torch.full((1, 1, 4, 4, 3), torch.nan)
         >>> DownstreamInferer(SliceInferer(roi_size=(4, 4), spatial_dim=2))(missing, network)[0, 0, 0, 0].tolist()

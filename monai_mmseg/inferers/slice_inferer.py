@@ -23,7 +23,7 @@ class ModalitySliceInferer(SliceInferer):
 
     Arguments are those of ``SliceInferer``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> infer = ModalitySliceInferer(roi_size=(4, 4), spatial_dim=2)
         >>> network = lambda x, modality: x + {"ct": 0, "mr": 1}[modality]

@@ -24,7 +24,7 @@ from monai_mmseg.losses.frequency_weighted_cross_entropy import (
     frequency_weights_from_counts,
 )
 from monai_mmseg.losses.gaussian_kl import GaussianKLLoss, gaussian_kl
-from monai_mmseg.losses.inputs import RowLoss, SegmentationRowLoss
+from monai_mmseg.losses.inputs import PerSampleLoss, SegmentationPerSampleLoss
 from monai_mmseg.losses.knowledge_distillation import (
     KnowledgeDistillationLoss,
     knowledge_distance,
@@ -43,11 +43,11 @@ from monai_mmseg.losses.margin import (
     subject_margin,
 )
 from monai_mmseg.losses.masked import (
-    branch_means,
-    branch_sums,
     class_counts,
     global_count,
-    keep_rows,
+    group_means,
+    group_sums,
+    mask_samples,
     masked_mean,
     mean_of_columns,
 )
@@ -85,17 +85,15 @@ __all__ = [
     "ModalityMarginLoss",
     "OffsetPenaltyLoss",
     "PartlyLabelledLoss",
-    "RowLoss",
+    "PerSampleLoss",
     "SegmentationLoss",
-    "SegmentationRowLoss",
+    "SegmentationPerSampleLoss",
     "SquaredDiceLoss",
     "SubjectMarginLoss",
     "WeightedCrossEntropyLoss",
     "affinity_consistency_loss",
     "affinity_distance",
     "anatomy_signature",
-    "branch_means",
-    "branch_sums",
     "class_affinities",
     "class_counts",
     "class_logit_sums",
@@ -106,12 +104,14 @@ __all__ = [
     "frequency_weights_from_counts",
     "gaussian_kl",
     "global_count",
-    "keep_rows",
+    "group_means",
+    "group_sums",
     "knowledge_distance",
     "knowledge_distillation_loss",
     "knowledge_matrices",
     "least_squares_fake",
     "least_squares_real",
+    "mask_samples",
     "masked_mean",
     "mean_absolute",
     "mean_of_columns",

@@ -51,7 +51,7 @@ def affinity_distance(
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> matrices = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 0.0]]]])  # two modalities, one class, 1 x 2 channels
         >>> affinity_distance(Affinities(matrices, torch.ones(2, 1), torch.ones(2)))
         tensor(0.5000)
@@ -146,7 +146,7 @@ def affinity_consistency_loss(
         Chen et al., MICCAI 2020, arXiv:2101.01513: Eqs. 2 to 4. Differs from the paper: the default squares before it
         averages, since the square of the mean does not depend on which channel relates to which.
 
-    Example:
+    Examples:
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
         >>> ct = torch.tensor([[[1.0, 2.0, 0.0, 1.0]]])
         >>> mr = torch.tensor([[[1.0, 2.0, 0.0, -1.0]]])
@@ -192,7 +192,7 @@ class AffinityConsistencyLoss(_Loss):
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> loss = AffinityConsistencyLoss(3, num_modalities=2)
         >>> features, labels = torch.rand(4, 5, 8, 8), torch.randint(3, (4, 1, 32, 32))
         >>> loss(features, features.square(), labels, torch.tensor([0, 1, 1, 0])).shape

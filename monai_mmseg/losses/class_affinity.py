@@ -13,7 +13,7 @@ from monai.networks.layers.utils import get_pool_layer
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.masked import branch_sums, keep_rows
+from monai_mmseg.losses.masked import group_sums, mask_samples
 from monai_mmseg.losses.onehot import onehot_labels
 
 __all__ = ["Affinities", "MaskResize", "Pool", "SizeNorm", "class_affinities", "resize_class_masks"]
@@ -59,7 +59,7 @@ def resize_class_masks(labels: Tensor, num_classes: int, grid: Sequence[int], re
     Raises:
         ValueError: when ``grid`` has another number of axes, or ``resize`` is unknown.
 
-    Example:
+    Examples:
         >>> resize_class_masks(torch.tensor([[[0, 1, 1, 1]]]), 2, [2])
         tensor([[[1., 0.],
                  [0., 1.]]])
@@ -131,7 +131,7 @@ def class_affinities(
         Chen et al., "Deep class-specific affinity-guided convolutional network for multimodal unpaired image
         segmentation", MICCAI 2020, arXiv:2101.01513: Eqs. 2 and 3.
 
-    Example:
+    Examples:
         >>> features = torch.tensor([[[1.0, 2.0, 0.0, 1.0]]])  # one row, one channel, four pixels
         >>> labels = torch.tensor([[[0, 0, 1, 1]]])
         >>> class_affinities([features], [-features], [labels], 2).matrices.flatten()
@@ -199,7 +199,7 @@ def _pooled(
     part: _Part, num_classes: int | None, size_norm: SizeNorm, pool: Pool, resize: MaskResize
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Matrices, pixels and rows of the modalities in one part, with one collective call."""
-    first, second = (keep_rows(at_least_float32(x), part.labelled, "labelled") for x in (part.first, part.second))
+    first, second = (mask_samples(at_least_float32(x), part.labelled, "labelled") for x in (part.first, part.second))
     grid = [min(sizes) for sizes in zip(first.shape[2:], second.shape[2:], strict=True)]
     first, second = _average(first, grid), _average(second, grid)
     with torch.no_grad():
@@ -222,7 +222,7 @@ def _pooled(
         matrices = _divide(_cosines(products, squares_1, squares_2), size, size_norm)
         table = torch.cat([matrices.flatten(2) * there, there, pixels[..., None]], 2)
     modality, kept = (x if x is None else x.to(first.device) for x in (part.modality, part.labelled))
-    sums = branch_sums(torch.cat([table.flatten(1), ones], 1), modality, part.num_modalities, kept)
+    sums = group_sums(torch.cat([table.flatten(1), ones], 1), modality, part.num_modalities, kept)
     rows, sums = sums[:, -1].detach(), sums[:, :-1].unflatten(1, table.shape[1:])
     channels = products.shape[2:]
     if pool == "batch":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.masked import branch_sums
+from monai_mmseg.losses.masked import group_sums
 from monai_mmseg.losses.onehot import onehot_labels
 
 __all__ = ["ClassLogits", "class_logit_sums", "knowledge_matrices", "pool_class_logits"]
@@ -44,7 +44,7 @@ def class_logit_sums(logits: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[[1.0, 2.0, 3.0], [0.0, 0.0, 5.0]]])  # three pixels
         >>> class_logit_sums(logits, torch.tensor([[[0, 0, 1]]]))
         tensor([[[3., 0., 2.],
@@ -92,14 +92,14 @@ def pool_class_logits(
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> sums = class_logit_sums(torch.ones(2, 2, 4), torch.zeros(2, 1, 4))
         >>> pool_class_logits(sums, torch.tensor([0, 1]), 2).pixels
         tensor([[4., 0.],
                 [4., 0.]])
     """
     table = torch.cat([sums.flatten(1), sums.new_ones(sums.shape[0], 1)], dim=1)
-    pooled = branch_sums(table, modality, num_modalities, labelled, differentiable=differentiable)
+    pooled = group_sums(table, modality, num_modalities, labelled, differentiable=differentiable)
     per_class, rows = pooled[:, :-1].unflatten(1, sums.shape[1:]), pooled[:, -1].detach()
     pixels = per_class[..., -1].detach()
     return ClassLogits(per_class[..., :-1] / (pixels[..., None] + EPS), pixels, rows)
@@ -120,7 +120,7 @@ def knowledge_matrices(classes: ClassLogits, temperature: float = 2.0) -> Tensor
     Reference:
         Dou et al., IEEE TMI 2020, arXiv:2001.03111: Eqs. 2 and 3.
 
-    Example:
+    Examples:
         >>> sums = class_logit_sums(torch.tensor([[[4.0, 0.0], [0.0, 4.0]]]), torch.tensor([[[0, 1]]]))
         >>> knowledge_matrices(pool_class_logits(sums, torch.tensor([0]), 1))
         tensor([[[0.8808, 0.1192],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import branch_sums, keep_rows
+from monai_mmseg.losses.masked import group_sums, mask_samples
 from monai_mmseg.losses.onehot import PartlyLabelledLoss
 from monai_mmseg.losses.squared_dice import squared_dice_loss
 
@@ -42,20 +42,20 @@ def class_weighted_cross_entropy(
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: weights (1, 5, 5, 5) in the released code.
 
-    Example:
+    Examples:
         >>> onehot = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])].movedim(-1, 1)  # four pixels
         >>> class_weighted_cross_entropy(torch.zeros_like(onehot), onehot, [1, 5])  # ln 2
         tensor(0.6931)
     """
     check_same_shape("logits", logits, "onehot", onehot, min_dims=3)
-    pred = keep_rows(at_least_float32(logits), labelled, "labelled")
-    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled").flatten(2)
+    pred = mask_samples(at_least_float32(logits), labelled, "labelled")
+    true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled").flatten(2)
     weights = torch.as_tensor(class_weights, dtype=pred.dtype, device=pred.device)
     if weights.shape != pred.shape[1:2]:
         raise ValueError(f"class_weights must hold {pred.shape[1]} numbers, got {tuple(weights.shape)}.")
     weighted = true * weights[:, None]
     error = -(weighted * pred.log_softmax(1).flatten(2)).sum((1, 2))
-    sums = branch_sums(torch.stack([error, weighted.sum((1, 2))], 1))[0]
+    sums = group_sums(torch.stack([error, weighted.sum((1, 2))], 1))[0]
     return sums[0] / sums[1].clamp(min=torch.finfo(pred.dtype).tiny)
 
 
@@ -82,7 +82,7 @@ def squared_foreground_dice(probs: Tensor, onehot: Tensor, labelled: Tensor | No
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456, as in the released code; Myronenko, arXiv:1810.11654, Eq. 2.
 
-    Example:
+    Examples:
         >>> onehot = torch.eye(2)[torch.tensor([[0, 0, 1, 1]])].movedim(-1, 1)  # four pixels
         >>> squared_foreground_dice(torch.full_like(onehot, 0.5), onehot)  # 1 - 2 * 1 / (1 + 2)
         tensor(0.3333)
@@ -104,7 +104,7 @@ class ClassWeightedSegmentationLoss(PartlyLabelledLoss):
         class_weights: K numbers, background first.
         eps: keeps the Dice ratio finite.
 
-    Example:
+    Examples:
         >>> loss = ClassWeightedSegmentationLoss((1, 5))
         >>> loss(torch.zeros(1, 2, 4), torch.tensor([[[0, 0, 1, 1]]]))  # ln 2 + 1/3
         tensor(1.0265)

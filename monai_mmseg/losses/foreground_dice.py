@@ -8,8 +8,8 @@ from __future__ import annotations
 from monai.utils import LossReduction
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import SegmentationRowLoss, at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.inputs import SegmentationPerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["ForegroundDiceLoss", "foreground_dice_loss"]
 
@@ -41,7 +41,7 @@ def foreground_dice_loss(probs: Tensor, onehot: Tensor, eps: float = 1e-12, labe
         Chartsias et al., "Disentangle, align and fuse for multimodal and semi-supervised image segmentation", IEEE TMI
         2020, doi:10.1109/TMI.2020.3036584: the Dice part of L_sup.
 
-    Example:
+    Examples:
         >>> import torch
         >>> onehot = torch.eye(3)[torch.tensor([[0, 1, 2, 2]])].movedim(-1, 1)  # four pixels
         >>> foreground_dice_loss(onehot, onehot)
@@ -52,14 +52,14 @@ def foreground_dice_loss(probs: Tensor, onehot: Tensor, eps: float = 1e-12, labe
     check_same_shape("probs", probs, "onehot", onehot, min_dims=3)
     if probs.shape[1] < 2:
         raise ValueError(f"probs must have a background and at least one foreground channel, got {probs.shape[1]}.")
-    pred = keep_rows(at_least_float32(probs), labelled, "labelled")[:, 1:].flatten(1)
-    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")[:, 1:].flatten(1)
+    pred = mask_samples(at_least_float32(probs), labelled, "labelled")[:, 1:].flatten(1)
+    true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")[:, 1:].flatten(1)
     hit, mass = (pred * true).sum(1), pred.sum(1) + true.sum(1)
     # an emptied row has ratio eps / eps = 1, so its loss is 0 already
     return 1 - (2 * hit + eps) / (mass + eps)
 
 
-class ForegroundDiceLoss(SegmentationRowLoss):
+class ForegroundDiceLoss(SegmentationPerSampleLoss):
     """Module form of :func:`foreground_dice_loss`, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: in any MONAI training loop, in place of ``monai.losses.DiceLoss``.
@@ -70,7 +70,7 @@ class ForegroundDiceLoss(SegmentationRowLoss):
         eps: keeps the ratio finite.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = ForegroundDiceLoss(softmax=True, to_onehot_y=True)
         >>> logits = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])

@@ -10,7 +10,7 @@ from monai.utils import LossReduction
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import class_counts, keep_rows
+from monai_mmseg.losses.masked import class_counts, mask_samples
 from monai_mmseg.losses.onehot import PartlyLabelledLoss
 
 __all__ = ["FrequencyWeightedCrossEntropyLoss", "frequency_weighted_cross_entropy", "frequency_weights_from_counts"]
@@ -28,7 +28,7 @@ def frequency_weights_from_counts(counts: Tensor) -> Tensor:
     Returns:
         Weights of the same shape, in [0, 1]. All are one where there is no pixel.
 
-    Example:
+    Examples:
         >>> frequency_weights_from_counts(torch.tensor([[6.0, 2.0], [0.0, 0.0]]))
         tensor([[0.2500, 0.7500],
                 [1.0000, 1.0000]])
@@ -72,14 +72,14 @@ def frequency_weighted_cross_entropy(
         Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020, arXiv:2001.03111: the
         cross-entropy part of L_seg. Differs from the paper: the floor, which is the original code's.
 
-    Example:
+    Examples:
         >>> onehot = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])].movedim(-1, 1)  # four pixels
         >>> frequency_weighted_cross_entropy(torch.full_like(onehot, 0.5), onehot)  # (3 * 1/4 + 1 * 3/4) / 4 * ln 2
         tensor([0.2599])
     """
     check_same_shape("probs", probs, "onehot", onehot, min_dims=3)
-    pred = keep_rows(at_least_float32(probs), labelled, "labelled")
-    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")
+    pred = mask_samples(at_least_float32(probs), labelled, "labelled")
+    true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")
     if class_weights is None:
         class_weights = frequency_weights_from_counts(true.flatten(2).sum((0, 2)))
     elif class_weights.shape not in [probs.shape[1:2], probs.shape[:2]]:
@@ -107,7 +107,7 @@ class FrequencyWeightedCrossEntropyLoss(PartlyLabelledLoss):
     Raises:
         ValueError: when the floor is not in (0, 1).
 
-    Example:
+    Examples:
         >>> loss = FrequencyWeightedCrossEntropyLoss(softmax=True, to_onehot_y=True)
         >>> loss(torch.zeros(1, 2, 4), torch.tensor([[[0, 0, 0, 1]]]))
         tensor(0.2599)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import RowLoss, at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["GaussianKLLoss", "gaussian_kl"]
 
@@ -33,7 +33,7 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     Reference:
         Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, appendix B, arXiv:1312.6114.
 
-    Example:
+    Examples:
         >>> import torch
         >>> gaussian_kl(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.zeros(2, 2))
         tensor([ 0.0000, 12.5000])
@@ -44,13 +44,13 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + logvar.expm1() - logvar).flatten(1).sum(1)
 
 
-class GaussianKLLoss(RowLoss):
+class GaussianKLLoss(PerSampleLoss):
     """Module form of :func:`gaussian_kl`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> GaussianKLLoss()(torch.tensor([[2.0]]), torch.zeros(1, 1))
         tensor(2.)
@@ -67,4 +67,4 @@ class GaussianKLLoss(RowLoss):
         Returns:
             Scalar, or shape ``(N,)`` without reduction.
         """
-        return self.reduce(gaussian_kl(keep_rows(mu, mask), keep_rows(logvar, mask)), mask)
+        return self.reduce(gaussian_kl(mask_samples(mu, mask), mask_samples(logvar, mask)), mask)

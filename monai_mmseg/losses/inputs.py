@@ -12,9 +12,9 @@ from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from monai_mmseg.losses.masked import keep_rows, masked_mean
+from monai_mmseg.losses.masked import mask_samples, masked_mean
 
-__all__ = ["RowLoss", "SegmentationRowLoss", "at_least_float32", "check_same_shape"]
+__all__ = ["PerSampleLoss", "SegmentationPerSampleLoss", "at_least_float32", "check_same_shape"]
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def at_least_float32(values: Tensor) -> Tensor:
     Returns:
         Tensor of the same shape; float64 stays.
 
-    Example:
+    Examples:
         >>> at_least_float32(torch.zeros(1, dtype=torch.float16)).dtype
         torch.float32
     """
@@ -49,7 +49,7 @@ def check_same_shape(first_name: str, first: Tensor, second_name: str, second: T
     Raises:
         ValueError: when they differ or are too flat.
 
-    Example:
+    Examples:
         >>> check_same_shape("probs", torch.zeros(1, 2), "onehot", torch.zeros(1, 3))
         Traceback (most recent call last):
         ValueError: probs and onehot must have one shape, got (1, 2) and (1, 3).
@@ -62,7 +62,7 @@ def check_same_shape(first_name: str, first: Tensor, second_name: str, second: T
         raise ValueError(f"{first_name} must have at least {min_dims} dimensions, got shape {tuple(first.shape)}.")
 
 
-class RowLoss(_Loss):
+class PerSampleLoss(_Loss):
     """Base of the losses that give one value a row, with MONAI's ``reduction``.
 
     Args:
@@ -70,8 +70,8 @@ class RowLoss(_Loss):
             through :func:`monai_mmseg.losses.masked_mean`, so it is right in distributed training too; without a mask
             it is a plain local mean, as in ``monai.losses``.
 
-    Example:
-        >>> RowLoss(reduction="sum").reduce(torch.tensor([1.0, 2.0]))
+    Examples:
+        >>> PerSampleLoss(reduction="sum").reduce(torch.tensor([1.0, 2.0]))
         tensor(3.)
     """
 
@@ -90,7 +90,7 @@ class RowLoss(_Loss):
         """
         if self.reduction == LossReduction.MEAN.value:
             return values.mean() if mask is None else masked_mean(values, mask)
-        values = keep_rows(values, mask)
+        values = mask_samples(values, mask)
         return values.sum() if self.reduction == LossReduction.SUM.value else values
 
     def extra_repr(self) -> str:
@@ -98,7 +98,7 @@ class RowLoss(_Loss):
         return f"reduction={self.reduction!r}"
 
 
-class SegmentationRowLoss(RowLoss):
+class SegmentationPerSampleLoss(PerSampleLoss):
     """Base of the losses between class probabilities and labels, with the arguments of ``monai.losses.DiceLoss``.
 
     Args:
@@ -106,8 +106,8 @@ class SegmentationRowLoss(RowLoss):
         to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
-        >>> loss = SegmentationRowLoss(softmax=True, to_onehot_y=True)
+    Examples:
+        >>> loss = SegmentationPerSampleLoss(softmax=True, to_onehot_y=True)
         >>> probs, onehot = loss.prepare(torch.zeros(1, 2, 1, 2), torch.tensor([[[[0, 1]]]]), None)
         >>> probs.flatten().tolist(), onehot.flatten().tolist()
         ([0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 1.0])
@@ -139,8 +139,8 @@ class SegmentationRowLoss(RowLoss):
             ValueError: when the target does not fit the prediction.
         """
         # before the softmax: its derivative at NaN is NaN, whatever comes back
-        pred = keep_rows(at_least_float32(pred), labelled, "labelled")
-        target = keep_rows(at_least_float32(target), labelled, "labelled")
+        pred = mask_samples(at_least_float32(pred), labelled, "labelled")
+        target = mask_samples(at_least_float32(target), labelled, "labelled")
         probs = pred.softmax(1) if self.softmax else pred
         if self.to_onehot_y:
             target = self.onehot(target, probs)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, pool_class_logits
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["AbsentClass", "DivideBy", "KnowledgeDistillationLoss", "knowledge_distance", "knowledge_distillation_loss"]
 
@@ -41,7 +41,7 @@ def knowledge_distance(
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> means = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [0.0, 2.0]]])
         >>> knowledge_distance(ClassLogits(means, torch.ones(2, 2), torch.ones(2)))
         tensor(0.)
@@ -108,7 +108,7 @@ def knowledge_distillation_loss(
         Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020, arXiv:2001.03111:
         Eqs. 2 to 4. Differs from the paper: 1e-6 beside the number of pixels, and absent classes, as in its code.
 
-    Example:
+    Examples:
         >>> labels = torch.tensor([[[0, 1]]])
         >>> ct, mr = torch.tensor([[[4.0, 0.0], [0.0, 4.0]]]), torch.tensor([[[4.0, 0.0], [0.0, 0.0]]])
         >>> knowledge_distillation_loss([ct, mr], [labels, labels])  # class 1: (0.88 - 0.5) * 2
@@ -159,7 +159,7 @@ class KnowledgeDistillationLoss(_Loss):
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> loss = KnowledgeDistillationLoss(2)
         >>> loss(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), torch.tensor([0, 1]))
         tensor(0.)
@@ -219,7 +219,7 @@ class KnowledgeDistillationLoss(_Loss):
 
 def _kept(labels: Tensor, labelled: Tensor | None) -> Tensor:
     """Labels whose rows may be added up; the logits need no mask, because their gradient does not depend on them."""
-    return labels if labels.shape[1] == 1 else keep_rows(labels, labelled, "labelled")
+    return labels if labels.shape[1] == 1 else mask_samples(labels, labelled, "labelled")
 
 
 def _check_settings(temperature: float, absent: str, divide_by: str) -> None:

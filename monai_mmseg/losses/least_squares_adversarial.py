@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import RowLoss, at_least_float32
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["LeastSquaresAdversarialLoss", "least_squares_fake", "least_squares_real"]
 
@@ -29,7 +29,7 @@ def least_squares_real(score: Tensor) -> Tensor:
         Mao et al., "Least squares generative adversarial networks", ICCV 2017, doi:10.1109/ICCV.2017.304; without the
         factor one half, as in the code of Chartsias et al., IEEE TMI 2020.
 
-    Example:
+    Examples:
         >>> import torch
         >>> least_squares_real(torch.tensor([[1.0], [0.0], [-1.0]]))
         tensor([0., 1., 4.])
@@ -48,7 +48,7 @@ def least_squares_fake(score: Tensor) -> Tensor:
     Returns:
         Loss of shape ``(N,)``, at least float32.
 
-    Example:
+    Examples:
         >>> import torch
         >>> least_squares_fake(torch.tensor([[1.0], [0.0], [-1.0]]))
         tensor([1., 0., 1.])
@@ -56,13 +56,13 @@ def least_squares_fake(score: Tensor) -> Tensor:
     return _mean_square(at_least_float32(score))
 
 
-class LeastSquaresAdversarialLoss(RowLoss):
+class LeastSquaresAdversarialLoss(PerSampleLoss):
     """Module form of :func:`least_squares_real` and :func:`least_squares_fake`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = LeastSquaresAdversarialLoss()
         >>> loss(torch.tensor([[0.5]]), target_is_real=True)
@@ -80,7 +80,7 @@ class LeastSquaresAdversarialLoss(RowLoss):
         Returns:
             Scalar, or shape ``(N,)`` without reduction.
         """
-        score = keep_rows(pred, mask)
+        score = mask_samples(pred, mask)
         return self.reduce(least_squares_real(score) if target_is_real else least_squares_fake(score), mask)
 
 

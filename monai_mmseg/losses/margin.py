@@ -49,7 +49,7 @@ def anatomy_signature(anatomy: Tensor, pool: int = 16, mode: Literal["max", "mea
         Ouyang et al., "Representation disentanglement for multi-modal brain MR analysis", IPMI 2021,
         arXiv:2102.11456: f of Eq. 4.
 
-    Example:
+    Examples:
         >>> anatomy_signature(torch.rand(2, 3, 4, 160, 192)).shape
         torch.Size([2, 3, 480])
     """
@@ -102,7 +102,7 @@ def subject_margin(
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Eq. 4. Differs from the paper: pairs of a modality with itself are
         left out, as in the original code, for they push different subjects apart without end.
 
-    Example:
+    Examples:
         >>> same = torch.eye(2)[:, None].expand(2, 3, 2)  # two subjects, three modalities
         >>> subject_margin(same), subject_margin(torch.ones(2, 3, 4), margin=0.25)
         (tensor(0.), tensor(0.2500))
@@ -146,7 +146,7 @@ def modality_margin(
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Eq. 5, without pairs of a modality with itself.
 
-    Example:
+    Examples:
         >>> apart = torch.eye(3)[None].expand(2, 3, 3)  # two subjects, a direction for each of three modalities
         >>> modality_margin(apart), modality_margin(torch.ones(2, 3, 4), margin=0.25)
         (tensor(0.), tensor(0.2500))
@@ -169,7 +169,7 @@ class SubjectMarginLoss(_Loss):
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> SubjectMarginLoss()(torch.ones(2, 3, 4, 32, 32))  # all alike: the margin is missed by itself
         tensor(0.1000)
     """
@@ -209,7 +209,7 @@ class ModalityMarginLoss(_Loss):
     Raises:
         ValueError: when a setting is not one of those listed.
 
-    Example:
+    Examples:
         >>> ModalityMarginLoss()(torch.ones(2, 3, 16))
         tensor(0.1000)
     """

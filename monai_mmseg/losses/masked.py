@@ -17,17 +17,17 @@ import torch.distributed as dist
 from torch import Tensor
 
 __all__ = [
-    "branch_means",
-    "branch_sums",
     "class_counts",
     "global_count",
-    "keep_rows",
+    "group_means",
+    "group_sums",
+    "mask_samples",
     "masked_mean",
     "mean_of_columns",
 ]
 
 
-def keep_rows(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
+def mask_samples(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
     """Returns the tensor with the rows outside of the mask replaced by zeros.
 
     Call it on the *inputs* of a loss: NaN or Inf in a row that is left out then reaches neither the value nor the
@@ -44,8 +44,8 @@ def keep_rows(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor
     Raises:
         ValueError: when ``mask`` is not a bool tensor of shape ``(N,)``.
 
-    Example:
-        >>> keep_rows(torch.tensor([[1.0, 2.0], [float("nan"), 3.0]]), torch.tensor([True, False]))
+    Examples:
+        >>> mask_samples(torch.tensor([[1.0, 2.0], [float("nan"), 3.0]]), torch.tensor([True, False]))
         tensor([[1., 2.],
                 [0., 0.]])
     """
@@ -66,7 +66,7 @@ def global_count(count: Tensor) -> Tensor:
     Returns:
         Detached tensor of the same shape.
 
-    Example:
+    Examples:
         >>> global_count(torch.tensor([True, False, True]).sum())
         tensor(2)
     """
@@ -96,7 +96,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor 
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> masked_mean(torch.tensor([1.0, 3.0, float("nan")]), torch.tensor([True, True, False]))
         tensor(2.)
         >>> masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([False, False]))
@@ -104,14 +104,14 @@ def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor 
     """
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
-    kept = keep_rows(values, mask)
+    kept = mask_samples(values, mask)
     if group_count is None:
         rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
         group_count = global_count(rows.sum())
     return _world_size() * kept.sum() / group_count.clamp(min=1)
 
 
-def branch_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor | None = None) -> Tensor:
+def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor | None = None) -> Tensor:
     """Returns the mean of every branch: :func:`masked_mean` of each group of rows, in one collective call.
 
     When to use: losses of several groups of rows (modalities, ordered pairs of modalities) computed in one call, each
@@ -129,19 +129,19 @@ def branch_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor
     Raises:
         ValueError: when the shapes do not fit or ``branch`` does not hold integers.
 
-    Example:
-        >>> branch_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
+    Examples:
+        >>> group_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
         tensor([2., 0., 5.])
     """
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
     members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
-    sums = (members * keep_rows(values, mask)).sum(1)
+    sums = (members * mask_samples(values, mask)).sum(1)
     return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
 
 
-def branch_sums(
+def group_sums(
     values: Tensor,
     branch: Tensor | None = None,
     num_branches: int = 1,
@@ -169,8 +169,8 @@ def branch_sums(
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
-        >>> branch_sums(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([0, 2, 0]), 3)
+    Examples:
+        >>> group_sums(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([0, 2, 0]), 3)
         tensor([[6., 8.],
                 [0., 0.],
                 [3., 4.]])
@@ -178,7 +178,7 @@ def branch_sums(
     if branch is None:
         branch = torch.zeros(values.shape[0], dtype=torch.long, device=values.device)
     members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
-    rows = keep_rows(values, mask).flatten(1) if values.ndim > 1 else keep_rows(values, mask)[:, None]
+    rows = mask_samples(values, mask).flatten(1) if values.ndim > 1 else mask_samples(values, mask)[:, None]
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     sums = (members[:, :, None] * rows).sum(1).reshape(num_branches, *values.shape[1:])
     if not differentiable:
@@ -202,7 +202,7 @@ def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: when the shapes differ or the mask is not bool.
 
-    Example:
+    Examples:
         >>> values = torch.tensor([[1.0, 5.0, float("nan")], [3.0, float("nan"), float("nan")]])
         >>> mean_of_columns(values, ~values.isnan())  # means 2 and 5
         tensor(3.5000)
@@ -245,7 +245,7 @@ def class_counts(
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> onehot = torch.eye(2)[torch.tensor([[0, 1, 1], [0, 0, 0]])].movedim(-1, 1)  # two rows of three pixels
         >>> class_counts(onehot, torch.tensor([0, 1]), 2)
         tensor([[1., 2.],
@@ -253,9 +253,9 @@ def class_counts(
     """
     if onehot.ndim < 3:
         raise ValueError(f"onehot must have shape (N, K, *spatial), got {tuple(onehot.shape)}.")
-    rows = keep_rows(onehot, mask)
+    rows = mask_samples(onehot, mask)
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten(2).sum(2)
-    return branch_sums(rows, branch, num_branches, mask, differentiable=differentiable)
+    return group_sums(rows, branch, num_branches, mask, differentiable=differentiable)
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -41,7 +41,7 @@ def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> modality_classification(torch.zeros(2, 4), torch.tensor([0, 3]))  # ln 4
         tensor([1.3863, 1.3863])
     """
@@ -68,7 +68,7 @@ def modality_confusion(logits: Tensor, modality: Tensor, mode: Confusion = "flip
     Raises:
         ValueError: when the shapes do not fit, or ``mode`` is unknown.
 
-    Example:
+    Examples:
         >>> sure = torch.tensor([[4.0, 0.0]])
         >>> modality_confusion(sure, torch.tensor([0])), modality_confusion(sure, torch.tensor([1]))
         (tensor([4.0181]), tensor([0.0181]))
@@ -110,7 +110,7 @@ def pair_discriminator_loss(first: Tensor, second: Tensor, present: Tensor | Non
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: the baseline "+Adv".
 
-    Example:
+    Examples:
         >>> pair_discriminator_loss(torch.zeros(2, 1), torch.zeros(2, 1))  # ln 2
         tensor(0.6931)
     """
@@ -135,7 +135,7 @@ def pair_encoder_loss(first: Tensor, second: Tensor, present: Tensor | None = No
     Raises:
         ValueError: when the shapes do not fit.
 
-    Example:
+    Examples:
         >>> pair_encoder_loss(torch.tensor([[20.0]]), torch.tensor([[20.0]])).round()
         tensor(0.)
     """

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import RowLoss, at_least_float32
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["OffsetPenaltyLoss", "offset_penalty"]
 
@@ -28,7 +28,7 @@ def offset_penalty(offsets: Tensor) -> Tensor:
     Raises:
         ValueError: when ``offsets`` does not have three dimensions.
 
-    Example:
+    Examples:
         >>> import torch
         >>> offset_penalty(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))  # (25 + 0) / 2
         tensor([12.5000])
@@ -38,13 +38,13 @@ def offset_penalty(offsets: Tensor) -> Tensor:
     return at_least_float32(offsets).square().sum(2).mean(1)
 
 
-class OffsetPenaltyLoss(RowLoss):
+class OffsetPenaltyLoss(PerSampleLoss):
     """Module form of :func:`offset_penalty`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> OffsetPenaltyLoss()(torch.ones(2, 25, 2))
         tensor(2.)
@@ -60,4 +60,4 @@ class OffsetPenaltyLoss(RowLoss):
         Returns:
             Scalar, or shape ``(N,)`` without reduction.
         """
-        return self.reduce(offset_penalty(keep_rows(offsets, mask)), mask)
+        return self.reduce(offset_penalty(mask_samples(offsets, mask)), mask)

@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import SegmentationRowLoss, at_least_float32
+from monai_mmseg.losses.inputs import SegmentationPerSampleLoss, at_least_float32
 
 __all__ = ["PartlyLabelledLoss", "onehot_labels"]
 
@@ -31,7 +31,7 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     Raises:
         ValueError: when the labels have no channel axis of size 1.
 
-    Example:
+    Examples:
         >>> onehot_labels(torch.tensor([[[0, 2, 255]]]), 3)
         tensor([[[1., 0., 0.],
                  [0., 0., 0.],
@@ -45,7 +45,7 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     return onehot.to(dtype)
 
 
-class PartlyLabelledLoss(SegmentationRowLoss):
+class PartlyLabelledLoss(SegmentationPerSampleLoss):
     """Base of the losses in which pixels may have no label; the arguments of ``monai.losses.DiceLoss``.
 
     Args:
@@ -54,7 +54,7 @@ class PartlyLabelledLoss(SegmentationRowLoss):
             means no label.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> loss = PartlyLabelledLoss(to_onehot_y=True)
         >>> loss.prepare(torch.zeros(1, 2, 3), torch.tensor([[[0, 1, -1]]]), None)[1].tolist()
         [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]

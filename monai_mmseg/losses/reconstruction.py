@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import RowLoss, at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import keep_rows
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = ["MeanAbsoluteLoss", "mean_absolute", "mean_squared"]
 
@@ -33,7 +33,7 @@ def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584: L_rec and L_rec^z.
         Differs from the paper: means in place of norms, as in the original code.
 
-    Example:
+    Examples:
         >>> import torch
         >>> mean_absolute(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
         tensor([2., 0.])
@@ -57,7 +57,7 @@ def mean_squared(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: when the shapes differ.
 
-    Example:
+    Examples:
         >>> import torch
         >>> mean_squared(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
         tensor([5., 0.])
@@ -66,13 +66,13 @@ def mean_squared(a: Tensor, b: Tensor) -> Tensor:
     return (at_least_float32(a) - at_least_float32(b)).square().flatten(1).mean(1)
 
 
-class MeanAbsoluteLoss(RowLoss):
+class MeanAbsoluteLoss(PerSampleLoss):
     """Module form of :func:`mean_absolute`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> MeanAbsoluteLoss()(torch.ones(2, 3), torch.zeros(2, 3))
         tensor(1.)
@@ -89,4 +89,4 @@ class MeanAbsoluteLoss(RowLoss):
         Returns:
             Scalar, or shape ``(N,)`` without reduction.
         """
-        return self.reduce(mean_absolute(keep_rows(pred, mask), keep_rows(target, mask)), mask)
+        return self.reduce(mean_absolute(mask_samples(pred, mask), mask_samples(target, mask)), mask)

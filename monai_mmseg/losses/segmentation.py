@@ -33,7 +33,7 @@ class SegmentationLoss(WeightedCrossEntropyLoss):
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584: L_sup without its factor 10, which belongs to the
         objective.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = SegmentationLoss(softmax=True, to_onehot_y=True)
         >>> loss(torch.zeros(1, 2, 1, 2), torch.tensor([[[[0, 1]]]]))  # 1 - 2 * 0.5 / 2 + 0.01 * 2 ln 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import branch_sums, keep_rows
+from monai_mmseg.losses.masked import group_sums, mask_samples
 from monai_mmseg.losses.onehot import PartlyLabelledLoss
 
 __all__ = ["SquaredDiceLoss", "squared_dice_loss"]
@@ -54,7 +54,7 @@ def squared_dice_loss(
         Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020, arXiv:2001.03111: the
         Dice part of L_seg.
 
-    Example:
+    Examples:
         >>> onehot = torch.eye(2)[torch.tensor([[0, 0, 1, 1]])].movedim(-1, 1)  # four pixels
         >>> squared_dice_loss(onehot, onehot)
         tensor([-1.])
@@ -62,10 +62,10 @@ def squared_dice_loss(
         tensor([-0.6667])
     """
     check_same_shape("probs", probs, "onehot", onehot, min_dims=3)
-    pred = keep_rows(at_least_float32(probs), labelled, "labelled").flatten(2)
-    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled").flatten(2)
+    pred = mask_samples(at_least_float32(probs), labelled, "labelled").flatten(2)
+    true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled").flatten(2)
     sums = torch.stack([(pred * true).sum(2), pred.square().sum(2) + true.sum(2)], dim=1)
-    hit, mass = branch_sums(sums, branch, num_branches).unbind(1)
+    hit, mass = group_sums(sums, branch, num_branches).unbind(1)
     return -(2 * hit / (mass + eps)).mean(1)
 
 
@@ -80,7 +80,7 @@ class SquaredDiceLoss(PartlyLabelledLoss):
             without a label.
         eps: keeps the ratio finite.
 
-    Example:
+    Examples:
         >>> loss = SquaredDiceLoss(softmax=True, to_onehot_y=True)
         >>> loss(torch.zeros(1, 2, 1, 4), torch.tensor([[[[0, 0, 1, 1]]]]))
         tensor(-0.6667)

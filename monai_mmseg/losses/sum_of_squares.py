@@ -27,7 +27,7 @@ def sum_of_squares(parameters: Iterable[Tensor]) -> Tensor:
     Returns:
         Scalar, at least float32; zero for no tensor.
 
-    Example:
+    Examples:
         >>> sum_of_squares([torch.tensor([3.0]), torch.tensor([[1.0, 2.0]])])
         tensor(14.)
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 from monai.utils import LossReduction
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import SegmentationRowLoss, at_least_float32, check_same_shape
-from monai_mmseg.losses.masked import class_counts, keep_rows
+from monai_mmseg.losses.inputs import SegmentationPerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.masked import class_counts, mask_samples
 
 __all__ = ["WeightedCrossEntropyLoss", "class_weights_from_counts", "weighted_cross_entropy"]
 
@@ -27,7 +27,7 @@ def class_weights_from_counts(counts: Tensor) -> Tensor:
     Returns:
         Weights of the same shape. A class without pixels has an enormous, finite weight, which multiplies nothing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> class_weights_from_counts(torch.tensor([6.0, 2.0]))
         tensor([1.3333, 4.0000])
@@ -69,7 +69,7 @@ def weighted_cross_entropy(
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584: the cross-entropy part of L_sup.
         Differs from the paper: nothing; the original code differs from it by ``swapped=True``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> onehot = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])].movedim(-1, 1)  # four pixels
         >>> weighted_cross_entropy(torch.full_like(onehot, 0.5), onehot)  # K ln K
@@ -78,8 +78,8 @@ def weighted_cross_entropy(
         tensor([27.6310])
     """
     check_same_shape("probs", probs, "onehot", onehot, min_dims=3)
-    pred = keep_rows(at_least_float32(probs), labelled, "labelled")
-    true = keep_rows(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")
+    pred = mask_samples(at_least_float32(probs), labelled, "labelled")
+    true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")
     weigher, inside = (pred, true) if swapped else (true, pred)
     if class_weights is None:
         class_weights = class_weights_from_counts(weigher.flatten(2).sum((0, 2)))
@@ -93,7 +93,7 @@ def weighted_cross_entropy(
     return (class_weights.to(pred.dtype) * per_class).sum(1)
 
 
-class WeightedCrossEntropyLoss(SegmentationRowLoss):
+class WeightedCrossEntropyLoss(SegmentationPerSampleLoss):
     """Module form of :func:`weighted_cross_entropy`, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: in any MONAI training loop where class frequencies change from batch to batch. With ``labelled``, class
@@ -105,7 +105,7 @@ class WeightedCrossEntropyLoss(SegmentationRowLoss):
         swapped: the original code's exchange of the arguments; see :func:`weighted_cross_entropy`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = WeightedCrossEntropyLoss(softmax=True, to_onehot_y=True)
         >>> loss(torch.zeros(1, 3, 2, 2), torch.tensor([[[[0, 1], [2, 2]]]]))  # 3 ln 3

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
-from monai_mmseg.metrics.cross_drawing import NegativeCrossError
+from monai_mmseg.metrics.cross_reconstruction import NegativeCrossError
+from monai_mmseg.metrics.disentanglement import (
+    LatentTraversal,
+    ModalityClassification,
+    disentanglement_report,
+    latent_traversal,
+    modality_classification,
+    posterior_variance,
+)
 from monai_mmseg.metrics.distance_correlation import distance_correlation, distance_covariance, distance_variance
 from monai_mmseg.metrics.image_similarity import (
     ImageSimilarity,
-    ReleasedSimilarity,
+    OriginalSimilarity,
     image_similarity,
-    released_image_similarity,
+    original_image_similarity,
 )
+from monai_mmseg.metrics.original_overlap import original_dice, original_iou
 from monai_mmseg.metrics.pooled_dice import pooled_dice
-from monai_mmseg.metrics.released_overlap import released_dice, released_iou
 from monai_mmseg.metrics.segmentation import (
     ClassScore,
     SurfaceDistances,
@@ -29,29 +37,39 @@ from monai_mmseg.metrics.significance import (
     holm_correction,
     paired_permutation_test,
 )
+from monai_mmseg.metrics.silhouettes import Silhouettes, embed, silhouettes
 from monai_mmseg.metrics.subject_distance import SubjectDistance
 
 __all__ = [
     "ClassScore",
     "ImageSimilarity",
     "Interval",
+    "LatentTraversal",
+    "ModalityClassification",
     "NegativeCrossError",
+    "OriginalSimilarity",
     "PairedTest",
-    "ReleasedSimilarity",
+    "Silhouettes",
     "SubjectDistance",
     "SurfaceDistances",
     "bootstrap_interval",
+    "disentanglement_report",
     "distance_correlation",
     "distance_covariance",
     "distance_variance",
+    "embed",
     "holm_correction",
     "image_diagonal",
     "image_similarity",
+    "latent_traversal",
+    "modality_classification",
+    "original_dice",
+    "original_image_similarity",
+    "original_iou",
     "paired_permutation_test",
     "pooled_dice",
-    "released_dice",
-    "released_image_similarity",
-    "released_iou",
+    "posterior_variance",
     "segmentation_scores",
+    "silhouettes",
     "surface_distances",
 ]

@@ -33,7 +33,7 @@ def distance_covariance(a: Tensor, b: Tensor) -> Tensor:
         Szekely, Rizzo and Bakirov, "Measuring and testing dependence by correlation of distances", Annals of Statistics
         2007, doi:10.1214/009053607000000505 (the V-statistic).
 
-    Example:
+    Examples:
         >>> import torch
         >>> distance_covariance(torch.tensor([[0.0], [1.0]]), torch.tensor([[5.0], [3.0]])) ** 2  # 0.5 * 1.0
         tensor(0.5000, dtype=torch.float64)
@@ -56,7 +56,7 @@ def distance_variance(a: Tensor) -> Tensor:
     Raises:
         ValueError: when there are fewer than two samples or a value is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> distance_variance(torch.tensor([[0.0], [1.0]]))
         tensor(0.5000, dtype=torch.float64)
@@ -86,7 +86,7 @@ def distance_correlation(a: Tensor, b: Tensor) -> Tensor:
         Szekely, Rizzo and Bakirov 2007, doi:10.1214/009053607000000505; as used by Chartsias et al., IEEE TMI 2020,
         doi:10.1109/TMI.2020.3036584, table on disentanglement.
 
-    Example:
+    Examples:
         >>> import torch
         >>> style = torch.tensor([[0.0], [1.0], [5.0]])
         >>> distance_correlation(3 * style + 1, style)

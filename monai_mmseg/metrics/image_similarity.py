@@ -13,7 +13,7 @@ from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ImageSimilarity", "ReleasedSimilarity", "image_similarity", "released_image_similarity"]
+__all__ = ["ImageSimilarity", "OriginalSimilarity", "image_similarity", "original_image_similarity"]
 
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window of SSIM (Wang et al. 2004), as in MONAI's SSIMMetric
 RELEASED_WINDOW = 7  # scikit-image's uniform window
@@ -27,8 +27,8 @@ class ImageSimilarity(NamedTuple):
     ssim: float  # at most 1
 
 
-class ReleasedSimilarity(NamedTuple):
-    """What :func:`released_image_similarity` returns, a number a slice; NaN where the target is constant."""
+class OriginalSimilarity(NamedTuple):
+    """What :func:`original_image_similarity` returns, a number a slice; NaN where the target is constant."""
 
     psnr: Tensor  # (N,), dB
     ssim: Tensor  # (N,)
@@ -58,7 +58,7 @@ def image_similarity(
         ValueError: the shapes differ, the images are smaller than the window, something is not finite, the range is
             empty, or no pixel counts.
 
-    Example:
+    Examples:
         >>> target = torch.linspace(0, 1, 16).expand(2, 16, 16)
         >>> image_similarity(target, target, (0.0, 1.0))
         ImageSimilarity(psnr=inf, ssim=1.0)
@@ -85,7 +85,7 @@ def image_similarity(
     return ImageSimilarity(-10 * math.log10(error) if error else math.inf, float(ssim[:, 0][inner].double().mean()))
 
 
-def released_image_similarity(prediction: Tensor, target: Tensor) -> ReleasedSimilarity:
+def original_image_similarity(prediction: Tensor, target: Tensor) -> OriginalSimilarity:
     """PSNR, SSIM and MSE of each slice as the program of Ouyang et al. measures them.
 
     Use it only beside the published table. Both images are moved to a minimum of 0, the range is the largest value of
@@ -106,9 +106,9 @@ def released_image_similarity(prediction: Tensor, target: Tensor) -> ReleasedSim
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Table 1.
 
-    Example:
+    Examples:
         >>> target = torch.linspace(0, 1, 8, dtype=torch.float64).expand(1, 8, 8)
-        >>> found = released_image_similarity(target / 2 + 3, target)
+        >>> found = original_image_similarity(target / 2 + 3, target)
         >>> round(56 * float(found.mse), 6), round(float(found.psnr), 2)  # mean of (k / 14)², k = 0 ... 7: 5 / 56
         (5.0, 10.49)
     """
@@ -126,7 +126,7 @@ def released_image_similarity(prediction: Tensor, target: Tensor) -> ReleasedSim
     ssim = (similar / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).flatten(1).mean(1)
     psnr = 10 * (scale.square() / mse).log10()
     absent = torch.full_like(scale, math.nan)
-    return ReleasedSimilarity(*(torch.where(scale > 0, found, absent) for found in (psnr, ssim, mse)))
+    return OriginalSimilarity(*(torch.where(scale > 0, found, absent) for found in (psnr, ssim, mse)))
 
 
 def _from_zero(image: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True, eps: fl
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584, section V.
         Differs from the paper: nothing; it says "average across all labels" for what its code pools.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch
         >>> onehot = torch.eye(2)[torch.tensor([[0, 1, 1]])].movedim(-1, 1)  # three pixels

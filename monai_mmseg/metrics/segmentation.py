@@ -56,7 +56,7 @@ def image_diagonal(size: Sequence[int], spacing: Sequence[float]) -> float:
     Returns:
         Length in mm.
 
-    Example:
+    Examples:
         >>> image_diagonal((30, 40), (0.1, 0.1))
         5.0
     """
@@ -81,7 +81,7 @@ def surface_distances(pred: ArrayLike, label: ArrayLike, spacing: Sequence[float
     Raises:
         ValueError: when a mask is empty or the shapes do not fit.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> pred, label = np.zeros((2, 8, 8), dtype=bool)
         >>> pred[2, 2] = label[2, 5] = True
@@ -137,7 +137,7 @@ def segmentation_scores(
     Raises:
         ValueError: when the shapes do not fit, class indices are not whole numbers, or the penalty is not positive.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> label = np.zeros((10, 10, 10), dtype=int)
         >>> label[2:6, 2:6, 2:6], label[8, 8, 8] = 1, 2

@@ -60,7 +60,7 @@ def paired_permutation_test(a: ArrayLike, b: ArrayLike, *, resamples: int = 10_0
     Reference:
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584: best against second best method.
 
-    Example:
+    Examples:
         >>> import torch
         >>> test = paired_permutation_test([0.8, 0.9, 0.7, 0.85], [0.7, 0.8, 0.65, 0.8])
         >>> round(test.difference, 3), test.p_value, test.exact  # all four agree: 2 of 16 patterns
@@ -101,7 +101,7 @@ def holm_correction(p_values: Mapping[str, float]) -> dict[str, float]:
     Reference:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
 
-    Example:
+    Examples:
         >>> import torch
         >>> holm_correction({"unet": 0.01, "copy": 0.04, "register": 0.03})
         {'unet': 0.03, 'copy': 0.06, 'register': 0.06}
@@ -137,7 +137,7 @@ def bootstrap_interval(
     Raises:
         ValueError: when there are fewer than two values, one is not finite, or the level is outside of (0, 1).
 
-    Example:
+    Examples:
         >>> import torch
         >>> bootstrap_interval([0.5, 0.5, 0.5])
         Interval(mean=0.5, low=0.5, high=0.5)

@@ -38,7 +38,7 @@ class SubjectDistance(CumulativeIterationMetric):
     Raises:
         ValueError: when ``kind`` is none of these.
 
-    Example:
+    Examples:
         >>> import torch
         >>> label = torch.zeros(1, 2, 30, 40)
         >>> label[:, 0], label[:, 0, 5, 5], label[:, 1, 5, 5] = 1, 0, 1

@@ -22,7 +22,7 @@ def set_dropout(network: nn.Module, dropout: float) -> None:
     Raises:
         ValueError: if ``dropout`` is no probability below 1, or the network has no dropout layer.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout2d(0.0))
         >>> set_dropout(network, 0.2)
         >>> network[1].p

@@ -29,7 +29,7 @@ def he_normal_(weight: Tensor) -> Tensor:
     Returns:
         The same tensor, filled in place.
 
-    Example:
+    Examples:
         >>> weight = he_normal_(torch.empty(64, 32, 3, 3))
         >>> bool(weight.abs().max() <= 2 * (2 / (32 * 9)) ** 0.5 / 0.8796)
         True
@@ -54,7 +54,7 @@ def he_normal(layer: nn.Module) -> None:
     Args:
         layer: any module.
 
-    Example:
+    Examples:
         >>> layer = nn.Linear(4, 2)
         >>> he_normal(layer)
         >>> layer.bias.tolist()
@@ -74,7 +74,7 @@ def glorot_uniform(layer: nn.Module) -> None:
     Args:
         layer: any module.
 
-    Example:
+    Examples:
         >>> layer = nn.Linear(4, 2)
         >>> glorot_uniform(layer)
         >>> bool(layer.weight.abs().max() <= 1.0)
@@ -103,7 +103,7 @@ def balance_channels_(weight: Tensor, gain: float) -> Tensor:
     Raises:
         ValueError: if ``gain`` is not positive.
 
-    Example:
+    Examples:
         >>> layer = nn.Conv2d(8, 4, 1)
         >>> bool(balance_channels_(layer.weight, 10.0).sum(1).abs().max() < 1e-4)
         True
@@ -125,7 +125,7 @@ def narrow_normal(layer: nn.Module) -> None:
     Args:
         layer: any module.
 
-    Example:
+    Examples:
         >>> layer = nn.Conv2d(8, 4, 3)
         >>> narrow_normal(layer)
         >>> bool(layer.weight.abs().max() <= 0.02)

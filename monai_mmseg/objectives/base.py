@@ -36,7 +36,7 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     Raises:
         ValueError: if the names differ, or a term is not a scalar.
 
-    Example:
+    Examples:
         >>> weighted_sum({"dice": torch.tensor(0.5), "kl": torch.tensor(2.0)}, {"dice": 10, "kl": 0.1})
         tensor(5.2000)
     """
@@ -71,7 +71,7 @@ class Objective(nn.Module):
     Raises:
         ValueError: if ``weights`` names a phase or term that does not exist.
 
-    Example:
+    Examples:
         >>> class Fit(Objective):
         ...     phases = ("fit",)
         ...     default_weights = {"fit": {"error": 1.0}}
@@ -143,7 +143,7 @@ class Objective(nn.Module):
         Raises:
             ValueError: if a name in ``scale`` fits no parameter of the phase, or a factor is negative.
 
-        Example:
+        Examples:
             >>> from monai_mmseg.objectives import SegmentationObjective
             >>> net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1))
             >>> fit = SegmentationObjective(net, num_classes=2, sources=[(0, 0)])

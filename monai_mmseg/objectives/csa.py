@@ -70,7 +70,7 @@ class CSAObjective(UMMKDObjective):
     Reference:
         Chen et al., MICCAI 2020, arXiv:2101.01513: Eq. 5.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 3, 1))
         >>> objective = CSAObjective(net, ["lge", "bssfp"], 3, [("0", "1")])
         >>> batch = {"image": torch.rand(4, 1, 8, 8), "label": torch.randint(3, (4, 1, 8, 8)),

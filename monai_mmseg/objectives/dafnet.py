@@ -14,12 +14,12 @@ from monai_mmseg.losses.foreground_dice import foreground_dice_loss
 from monai_mmseg.losses.gaussian_kl import gaussian_kl
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.least_squares_adversarial import least_squares_fake, least_squares_real
-from monai_mmseg.losses.masked import branch_means, class_counts, masked_mean
+from monai_mmseg.losses.masked import class_counts, group_means, masked_mean
 from monai_mmseg.losses.offset_penalty import offset_penalty
 from monai_mmseg.losses.reconstruction import mean_absolute
 from monai_mmseg.losses.weighted_cross_entropy import class_weights_from_counts, weighted_cross_entropy
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
-from monai_mmseg.networks.nets.dafnet import DAFNet
+from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import PairedRows, paired_rows
 
@@ -72,7 +72,7 @@ class DAFNetObjective(Objective):
     Raises:
         ValueError: if the number of image discriminators is not the number of modalities, or a weight is misnamed.
 
-    Example:
+    Examples:
         >>> from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
         >>> size = (48, 48)
         >>> net = DAFNet(2, 1, 3, modalities=["cine", "lge"], target="lge", spatial_size=size, features=(2, 2, 2, 2, 2))
@@ -355,4 +355,4 @@ class DAFNetObjective(Objective):
             scale = values.new_full((rows.num_branches,), float(self.candidates))
             scale[: self.num_modalities] = 1.0
             values = values * scale[branch] if not pairs_only else values
-        return branch_means(values, branch, rows.num_branches, mask).sum()
+        return group_means(values, branch, rows.num_branches, mask).sum()

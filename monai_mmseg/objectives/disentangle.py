@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from monai_mmseg.losses.gaussian_kl import gaussian_kl
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
-from monai_mmseg.losses.masked import branch_sums, mean_of_columns
+from monai_mmseg.losses.masked import group_sums, mean_of_columns
 from monai_mmseg.losses.modality_adversarial import Confusion, modality_classification, modality_confusion
 from monai_mmseg.losses.reconstruction import mean_absolute
-from monai_mmseg.networks.nets.disentangle import DisentangleNet
+from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
 
@@ -82,7 +82,7 @@ class DisentangleObjective(Objective):
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Eqs. 1 to 6. Differs from the paper in the adversarial baseline: one
         classifier of all modalities in place of a discriminator of two at random, which is trained on its own.
 
-    Example:
+    Examples:
         >>> net = DisentangleNet(
         ...     2, 1, modalities=("t1", "t2"), target="t2", spatial_size=(64, 32), anatomy_features=(4, 8, 8, 8, 8),
         ...     appearance_features=(4, 8), decoder_features=(8, 8, 8, 8, 4, 4, 2),
@@ -269,7 +269,7 @@ class DisentangleObjective(Objective):
         """Move the mean code of each modality towards that of the batch, over all processes."""
         network = self.network
         table = torch.cat([at_least_float32(code), torch.ones_like(code[:, :1], dtype=torch.float32)], 1)
-        sums = branch_sums(table, modality, network.num_modalities, differentiable=False)
+        sums = group_sums(table, modality, network.num_modalities, differentiable=False)
         counts = sums[:, -1:]
         mean = (sums[:, :-1] / counts.clamp(min=1)).to(network.mean_code)
         step = self.momentum * (counts > 0).to(mean)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.class_weighted_segmentation import class_weighted_cross_entropy, squared_foreground_dice
 from monai_mmseg.losses.gaussian_kl import gaussian_kl
-from monai_mmseg.losses.masked import keep_rows, masked_mean
+from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.losses.onehot import onehot_labels
 from monai_mmseg.losses.reconstruction import mean_absolute, mean_squared
-from monai_mmseg.networks.nets.downstream import DownstreamNet
-from monai_mmseg.networks.nets.nvnet import NVNet
+from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
+from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
 __all__ = ["DownstreamSegmentationObjective", "DownstreamSynthesisObjective"]
@@ -60,7 +60,7 @@ class DownstreamSegmentationObjective(_Downstream):
     """Segmentation from any subset of the modalities, such as of tumours from pooled anatomies.
 
     Use it to train a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, or a
-    :class:`~monai_mmseg.networks.nets.FilledModalitiesNet` as baseline. Terms of the one phase ``segmentation``:
+    :class:`~monai_mmseg.networks.nets.ImputedModalitiesNet` as baseline. Terms of the one phase ``segmentation``:
 
     ======================  ===================================================================================  ======
     term                    what                                                                                 weight
@@ -87,9 +87,9 @@ class DownstreamSegmentationObjective(_Downstream):
         Ouyang et al., IPMI 2021, arXiv:2102.11456 (the first two terms, as in the released code); Myronenko,
         arXiv:1810.11654: ``dice`` 1, ``cross_entropy`` 0, ``reconstruction`` and ``kl`` 0.1.
 
-    Example:
-        >>> from monai_mmseg.networks.nets import FilledModalitiesNet
-        >>> objective = DownstreamSegmentationObjective(FilledModalitiesNet(nn.Conv3d(2, 4, 1), ("t1", "t2")), 4)
+    Examples:
+        >>> from monai_mmseg.networks.nets import ImputedModalitiesNet
+        >>> objective = DownstreamSegmentationObjective(ImputedModalitiesNet(nn.Conv3d(2, 4, 1), ("t1", "t2")), 4)
         >>> batch = {"image": torch.rand(2, 2, 4, 4, 4), "label": torch.randint(4, (2, 1, 4, 4, 4)),
         ...          "present": torch.tensor([[True, False], [True, True]]), "labelled": torch.tensor([True, False])}
         >>> list(objective(batch, "segmentation").terms)
@@ -181,9 +181,9 @@ class DownstreamSynthesisObjective(_Downstream):
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: zero-dose PET.
 
-    Example:
-        >>> from monai_mmseg.networks.nets import FilledModalitiesNet
-        >>> objective = DownstreamSynthesisObjective(FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2")))
+    Examples:
+        >>> from monai_mmseg.networks.nets import ImputedModalitiesNet
+        >>> objective = DownstreamSynthesisObjective(ImputedModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2")))
         >>> list(objective({"image": torch.rand(2, 2, 8, 8), "target": torch.rand(2, 1, 8, 8)}, "synthesis").terms)
         ['absolute', 'squared']
     """
@@ -218,7 +218,7 @@ class DownstreamSynthesisObjective(_Downstream):
                 f"batch['target'] must have the shape {tuple(made.shape)} of the image that is made, got "
                 f"{tuple(batch['target'].shape)}."
             )
-        pred, true = (keep_rows(values, labelled, "labelled") for values in (made, batch["target"]))
+        pred, true = (mask_samples(values, labelled, "labelled") for values in (made, batch["target"]))
         terms = dict.fromkeys(weights, made.sum() * 0)
         for name, distance in (("absolute", mean_absolute), ("squared", mean_squared)):
             if weights[name]:

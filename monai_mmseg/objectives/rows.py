@@ -48,7 +48,7 @@ def paired_rows(present: Tensor, candidates: int = 1, device: torch.device | str
     Raises:
         ValueError: if ``present`` is no ``(B, M)`` mask, or ``candidates`` is not positive.
 
-    Example:
+    Examples:
         >>> rows = paired_rows(torch.tensor([[True, True], [True, False]]))
         >>> rows.branch.tolist()  # two own rows of modality 0, one of modality 1, then the pairs 0 -> 1 and 1 -> 0
         [0, 0, 1, 2, 3]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.losses.foreground_dice import foreground_dice_loss
-from monai_mmseg.losses.masked import branch_means, class_counts
+from monai_mmseg.losses.masked import class_counts, group_means
 from monai_mmseg.losses.weighted_cross_entropy import class_weights_from_counts, weighted_cross_entropy
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
@@ -34,7 +34,7 @@ class SegmentationObjective(Objective):
     Raises:
         ValueError: if ``sources`` is empty or a weight is misnamed.
 
-    Example:
+    Examples:
         >>> objective = SegmentationObjective(nn.Conv2d(1, 3, 1), 3, sources=[(1, 0)])
         >>> batch = {"image": torch.rand(2, 2, 8, 8), "label": torch.zeros(2, 2, 8, 8, dtype=torch.long),
         ...          "present": torch.ones(2, 2, dtype=torch.bool), "labelled": torch.tensor([[True, False]] * 2)}
@@ -92,5 +92,5 @@ class SegmentationObjective(Objective):
         error = foreground_dice_loss(probs, onehot) + self.ce_factor * weighted_cross_entropy(
             probs, onehot, class_weights_from_counts(counts)[branch]
         )
-        term: Tensor = branch_means(error, branch, len(self.image_modality)).sum()
+        term: Tensor = group_means(error, branch, len(self.image_modality)).sum()
         return PhaseOutput({"supervised": term}, {"logits": logits.detach()})

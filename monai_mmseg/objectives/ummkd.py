@@ -23,7 +23,7 @@ from monai_mmseg.losses.knowledge_distillation import (
     KnowledgeDistillationLoss,
     knowledge_distance,
 )
-from monai_mmseg.losses.masked import branch_means, class_counts
+from monai_mmseg.losses.masked import class_counts, group_means
 from monai_mmseg.losses.onehot import onehot_labels
 from monai_mmseg.losses.squared_dice import squared_dice_loss
 from monai_mmseg.losses.sum_of_squares import sum_of_squares
@@ -76,7 +76,7 @@ class UMMKDObjective(Objective):
         Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020, arXiv:2001.03111:
         Eq. 5.
 
-    Example:
+    Examples:
         >>> objective = UMMKDObjective(nn.Conv2d(3, 5, 1), ["ct", "mr"], 5)
         >>> batch = {"image": torch.rand(4, 3, 8, 8), "label": torch.randint(5, (4, 1, 8, 8)),
         ...          "modality": torch.tensor([0, 0, 1, 1]), "labelled": torch.ones(4, dtype=torch.bool)}
@@ -176,7 +176,7 @@ class UMMKDObjective(Objective):
         ]
         terms = {
             "dice": squared_dice_loss(probs, onehot, modality, count).sum(),
-            "cross_entropy": branch_means(
+            "cross_entropy": group_means(
                 frequency_weighted_cross_entropy(probs, onehot, class_weights), modality, count
             ).sum(),
             DISTILLATION: scores.new_zeros(()),

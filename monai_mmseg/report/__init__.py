@@ -8,11 +8,9 @@ from monai_mmseg.report.dafnet import describe_dafnet
 from monai_mmseg.report.disentangle import describe_disentangle, describe_subsets
 from monai_mmseg.report.downstream import describe_synthesis, score_subsets
 from monai_mmseg.report.html import write_report
-from monai_mmseg.report.run_folder import RunRecorder, git_commit, read_terms, software_versions
 from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
 
 __all__ = [
-    "RunRecorder",
     "add_cases",
     "describe_affinities",
     "describe_dafnet",
@@ -21,9 +19,6 @@ __all__ = [
     "describe_synthesis",
     "describe_unpaired",
     "evaluate_modalities",
-    "git_commit",
-    "read_terms",
     "score_subsets",
-    "software_versions",
     "write_report",
 ]

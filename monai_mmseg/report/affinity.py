@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.class_affinity import Affinities, class_affinities
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import affinity_figure, class_feature_figure
 
 __all__ = ["describe_affinities"]

@@ -13,7 +13,7 @@ import numpy as np
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.evaluation.summary import subject_means
 from monai_mmseg.evaluation.table import EvaluationTable
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
 
 __all__ = ["add_cases"]

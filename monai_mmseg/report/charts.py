@@ -85,7 +85,7 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
 def quantile(ordered: Sequence[float], share: float) -> float:
     """Quantile of sorted numbers by linear interpolation.
 
-    Example:
+    Examples:
         >>> quantile([0.0, 1.0, 2.0, 3.0], 0.5)
         1.5
     """
@@ -104,7 +104,7 @@ def swarm(positions: Sequence[float]) -> list[float]:
     Returns:
         Offsets in pixels, at most 12 to each side.
 
-    Example:
+    Examples:
         >>> swarm([0.0, 1.0, 50.0])
         [0.0, 6.0, 0.0]
     """
@@ -122,7 +122,7 @@ def swarm(positions: Sequence[float]) -> list[float]:
 def short(value: float) -> str:
     """Number in at most seven letters, three digits where they fit.
 
-    Example:
+    Examples:
         >>> short(0.0669), short(0.000548), short(123456.0)
         ('0.0669', '5.5e-4', '1.2e+5')
     """

@@ -16,7 +16,7 @@ from monai_mmseg.evaluation.subset_table import SubsetTable
 from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
 from monai_mmseg.evaluation.table import EvaluationTable
 from monai_mmseg.metrics.significance import paired_permutation_test
-from monai_mmseg.report.run_folder import (
+from monai_mmseg.runs.run_folder import (
     CAPTIONS,
     DISENTANGLEMENT,
     FIGURES,
@@ -68,7 +68,7 @@ def read_run(run_dir: str | Path) -> RunContent:
     """Read whatever a run folder holds.
 
     Args:
-        run_dir: see :mod:`monai_mmseg.report.run_folder`.
+        run_dir: see :mod:`monai_mmseg.runs.run_folder`.
 
     Returns:
         The content; parts that are broken are left out and named in ``problems``.
@@ -286,7 +286,7 @@ def worst_rows(table: EvaluationTable, method: str, modality: str) -> list[Score
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as lines, the way bundle overrides are written.
 
-    Example:
+    Examples:
         >>> flat_settings({"lr": 0.001, "network": {"features": [8, 16]}})
         [('lr', '0.001'), ('network#features', '[8, 16]')]
     """

@@ -14,11 +14,11 @@ from monai.metrics import compute_dice
 from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
-from monai_mmseg.evaluation.disentanglement import disentanglement_report, latent_traversal
 from monai_mmseg.evaluation.table import EvaluationTable
-from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.metrics.disentanglement import disentanglement_report, latent_traversal
+from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.report.cases import add_cases
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import (
     AlignmentPair,
     alignment_figure,

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from monai_mmseg.evaluation.reconstruction import OTHERS, ReconstructionRow, reconstruction_rows
 from monai_mmseg.evaluation.reconstruction_table import ReconstructionTable
-from monai_mmseg.evaluation.silhouettes import embed, silhouettes
 from monai_mmseg.evaluation.subset_table import SubsetTable
 from monai_mmseg.evaluation.subsets import hide_modalities
-from monai_mmseg.inferers.redraw_inferer import cross_drawings
+from monai_mmseg.inferers.synthesis_inferer import cross_reconstructions
 from monai_mmseg.losses.margin import anatomy_signature
-from monai_mmseg.networks.nets.disentangle import DisentangleNet
-from monai_mmseg.report.run_folder import RECONSTRUCTION, SUBSETS, RunRecorder
+from monai_mmseg.metrics.silhouettes import embed, silhouettes
+from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.report.sections import WANTED
+from monai_mmseg.runs.run_folder import RECONSTRUCTION, SUBSETS, RunRecorder
 from monai_mmseg.visualize import (
     EmbeddingPanel,
     anatomy_figure,
@@ -198,7 +198,7 @@ def _redraw(network: DisentangleNet, part: Tensor) -> tuple[Tensor, Tensor]:
         kept = hide_modalities(part.movedim(1, 0), names, rest).movedim(0, 1)
         nothing = ~(there.sum(1) > there[:, m].int())
         others.append(network(kept, target=target).masked_fill(nothing.reshape(-1, 1, 1, 1), torch.nan).cpu())
-    return cross_drawings(network, part).cpu(), torch.stack(others, 1)
+    return cross_reconstructions(network, part).cpu(), torch.stack(others, 1)
 
 
 def _middle_slices(area: Tensor, count: int) -> list[int]:

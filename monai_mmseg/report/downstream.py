@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.evaluation.subset_table import SubsetTable
 from monai_mmseg.evaluation.subsets import Score, evaluate_subsets, hide_modalities
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import cross_reconstruction_figure
 
 __all__ = ["describe_synthesis", "score_subsets"]
@@ -87,7 +87,7 @@ def describe_synthesis(
     Raises:
         ValueError: there is no subject.
 
-    Example:
+    Examples:
         >>> from tempfile import TemporaryDirectory
         >>> from monai_mmseg.report import RunRecorder
         >>> sample = {"image": torch.rand(2, 16, 16, 4), "label": torch.rand(1, 16, 16, 4), "subject": "s01"}

@@ -41,7 +41,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     warning says so.
 
     Args:
-        run_dir: see :mod:`monai_mmseg.report.run_folder`.
+        run_dir: see :mod:`monai_mmseg.runs.run_folder`.
         out: the file to write; ``None`` means ``report.html`` in the folder.
 
     Returns:
@@ -51,7 +51,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         FileNotFoundError: there is no such folder.
         ValueError: the folder holds no part of a run.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from monai_mmseg.report import RunRecorder
         >>> with tempfile.TemporaryDirectory() as folder:

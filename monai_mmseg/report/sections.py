@@ -90,12 +90,12 @@ def silhouette_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Name, value and wanted value of each silhouette.
 
     Args:
-        found: of :class:`~monai_mmseg.evaluation.Silhouettes`, as a mapping.
+        found: of :class:`~monai_mmseg.metrics.Silhouettes`, as a mapping.
 
     Returns:
         Texts.
 
-    Example:
+    Examples:
         >>> silhouette_rows({"code_by_modality": 0.9, "anatomy_by_modality": -0.01, "anatomy_by_subject": None})[0]
         ('codes z, by modality', '0.90', 'near 1')
     """

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.evaluation.evaluate import evaluate_predictions
-from monai_mmseg.evaluation.knowledge import read_knowledge
 from monai_mmseg.evaluation.table import EvaluationTable
 from monai_mmseg.report.cases import add_cases
-from monai_mmseg.report.run_folder import RunRecorder
+from monai_mmseg.runs.knowledge import read_knowledge
+from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import distillation_curve_figure, knowledge_figure
 
 __all__ = ["describe_unpaired", "evaluate_modalities"]
@@ -67,8 +67,8 @@ def describe_unpaired(
         table: their scores.
         predictions: folder with predicted label volumes.
         labels: value to name, background included.
-        knowledge: file of a :class:`~monai_mmseg.handlers.KnowledgeRecord`; ``knowledge.npz`` of the run folder if it
-            is not given. It is left out if there is none.
+        knowledge: file of a :class:`~monai_mmseg.handlers.ClassConfusionHandler`; ``knowledge.npz`` of the run folder
+            if it is not given. It is left out if there is none.
     """
     names = {int(value): name for value, name in labels.items()}
     for modality in table.modalities:

@@ -31,7 +31,7 @@ def pad_slices(volume: Tensor, num_slices: int, dim: int = -1) -> Tensor:
     Raises:
         ValueError: if `num_slices` is even or less than one.
 
-    Example:
+    Examples:
         >>> pad_slices(torch.tensor([1, 2, 3]), 3).tolist()
         [1, 1, 2, 3, 3]
     """
@@ -62,7 +62,7 @@ class AdjacentSlices(Transform):
     Raises:
         ValueError: if `num_slices` is even or less than one.
 
-    Example:
+    Examples:
         >>> volume = torch.arange(3.0).reshape(1, 1, 1, 3)
         >>> AdjacentSlices(3)(volume)[:, 0, 0].T.tolist()
         [[0.0, 0.0, 1.0], [0.0, 1.0, 2.0], [1.0, 2.0, 2.0]]
@@ -107,7 +107,7 @@ class AdjacentSlicesd(MapTransform):
         spatial_dim: see there.
         allow_missing_keys: do not raise when a key is missing.
 
-    Example:
+    Examples:
         >>> tuple(AdjacentSlicesd("image", num_slices=5)({"image": torch.rand(1, 8, 8, 4)})["image"].shape)
         (5, 8, 8, 4)
     """

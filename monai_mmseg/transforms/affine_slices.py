@@ -39,7 +39,7 @@ def affine_slices(
     Returns:
         The same shape and type.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
         >>> affine_slices(image, 90.0).round()
         tensor([[[1., 3.],
@@ -79,7 +79,7 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
     Raises:
         ValueError: if a range is negative or a mode unknown.
 
-    Example:
+    Examples:
         >>> augment = RandAffineSlicesd(["image", "label"], rotate=20, mode=["bilinear", "nearest"]).set_random_state(0)
         >>> out = augment({"image": torch.rand(2, 8, 8), "label": torch.ones(2, 8, 8, dtype=torch.int64)})
         >>> tuple(out["image"].shape), out["label"].dtype
@@ -157,7 +157,7 @@ class RandRotateSlicesd(RandAffineSlicesd):
         prob: probability of doing anything.
         allow_missing_keys: do not raise when a key is missing.
 
-    Example:
+    Examples:
         >>> rotate = RandRotateSlicesd("image", degrees=20).set_random_state(0)
         >>> tuple(rotate({"image": torch.rand(2, 8, 6)})["image"].shape), abs(rotate.degrees) <= 20
         ((2, 8, 6), True)
@@ -189,7 +189,7 @@ def rotation_augmentation(
     Returns:
         A ``Compose``.
 
-    Example:
+    Examples:
         >>> len(rotation_augmentation().transforms), len(rotation_augmentation(enabled=False).transforms)
         (1, 0)
     """

@@ -34,7 +34,7 @@ class ByModalityd(InvertibleTransform):
     Raises:
         ValueError: if there are no transforms or some draw at random, or (in a call) the modality of an item has none.
 
-    Example:
+    Examples:
         >>> from monai.transforms import ScaleIntensityRanged, ScaleIntensityd
         >>> import torch
         >>> window = ScaleIntensityRanged("image", a_min=-100, a_max=300, b_min=0, b_max=1, clip=True)
@@ -115,7 +115,7 @@ class RandByModalityd(Randomizable, ByModalityd):
 
     Arguments are those of :class:`ByModalityd`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.transforms import RandGaussianNoised
         >>> noise = RandByModalityd({"ct": None, "mr": RandGaussianNoised("image", prob=1.0)}).set_random_state(0)

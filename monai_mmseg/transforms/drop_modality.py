@@ -28,7 +28,7 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
         KeyError: (in a call) if nothing says which modalities are there.
         ValueError: (in a call) if the channels cannot be divided among the modalities.
 
-    Example:
+    Examples:
         >>> drop = RandDropModalityd(prob=1.0).set_random_state(0)
         >>> out = drop({"image": torch.zeros(4, 2), "present": torch.tensor([True, True])})
         >>> out["present"].tolist(), out["image"].isnan().all(1).tolist()

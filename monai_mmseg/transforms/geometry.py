@@ -55,7 +55,7 @@ def find_slice_axis(
     Raises:
         ValueError: if the affine cannot be inverted or `slice_axis` is unknown.
 
-    Example:
+    Examples:
         >>> find_slice_axis(np.diag([8.0, 1.5, 1.5, 1.0]), (10, 128, 128))
         0
     """
@@ -110,7 +110,7 @@ def slice_orientation(affine: ArrayLike, slice_axis: int) -> NDArray[np.int64]:
     Returns:
         Orientation in the convention of nibabel, shape ``(3, 2)``: for each input axis its output axis and 1 or -1.
 
-    Example:
+    Examples:
         >>> slice_orientation(np.diag([1.0, 1.0, 5.0, 1.0]), 2).tolist()  # an axial stack stored as RAS
         [[1, -1], [0, -1], [2, 1]]
     """
@@ -142,7 +142,7 @@ def slice_pitch(affine: ArrayLike) -> float:
     Returns:
         Millimetres.
 
-    Example:
+    Examples:
         >>> slice_pitch(np.diag([1.0, 1.0, 8.0, 1.0]))
         8.0
     """
@@ -161,7 +161,7 @@ def tilt_between(affine_a: ArrayLike, affine_b: ArrayLike) -> float:
     Returns:
         Degrees.
 
-    Example:
+    Examples:
         >>> round(tilt_between(np.eye(4), np.diag([1.0, -1.0, 5.0, 1.0])), 3)
         0.0
     """

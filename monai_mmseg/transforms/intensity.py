@@ -37,7 +37,7 @@ def scale_intensity(
     Returns:
         Same shape and type.
 
-    Example:
+    Examples:
         >>> scale_intensity(torch.tensor([[0.0, 5.0, 10.0], [3.0, 3.0, 3.0]]), dims=[1])
         tensor([[-1.,  0.,  1.],
                 [-1., -1., -1.]])
@@ -89,7 +89,7 @@ class ScaleIntensitySlices(Transform):
     Raises:
         ValueError: if percentiles, range or mode are not possible.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([0.0, 10.0, 0.0, 2.0]).reshape(1, 2, 1, 2).permute(0, 2, 3, 1)
         >>> ScaleIntensitySlices()(image)[0, 0].T.tolist()
         [[-1.0, 1.0], [-1.0, 1.0]]
@@ -146,7 +146,7 @@ class ScaleIntensitySlicesd(MapTransform):
         channel_wise: see there.
         allow_missing_keys: do not raise when a key is missing.
 
-    Example:
+    Examples:
         >>> ScaleIntensitySlicesd("image")({"image": torch.tensor([[[2.0, 4.0]]])})["image"]
         tensor([[[-1.,  1.]]])
     """

@@ -48,7 +48,7 @@ class LoadImageItemd(MapTransform):
         ValueError: if `keys` are several, or (in a call) a file cannot be used; the message has its path.
         FileNotFoundError: (in a call) if there is no such file.
 
-    Example:
+    Examples:
         >>> out = LoadImageItemd(default_modality="mr")({"image": torch.rand(1, 8, 8, 3)})
         >>> tuple(out["image"].shape), out["modality"], out["labelled"]
         ((1, 8, 8, 3), 'mr', False)

@@ -56,7 +56,7 @@ class LoadImageModalitiesd(MapTransform):
         ValueError: if the arguments contradict each other, or (in a call) a file cannot be used; the message has
             its path.
 
-    Example:
+    Examples:
         >>> load = LoadImageModalitiesd("image", modalities=["cine", "lge"], target="lge")
         >>> out = load({"image": torch.rand(2, 8, 8, 3)})
         >>> out["frame"], tuple(out["image"].shape), list(out["siblings"]), out["present"].tolist()

@@ -35,7 +35,7 @@ class NormalizeForeground(Transform):
         Ouyang et al., IPMI 2021, arXiv:2102.11456. Differs from the original code, which divides by the number of
         foreground voxels plus one.
 
-    Example:
+    Examples:
         >>> NormalizeForeground(background=-10)(torch.tensor([[0.0, 1.0, 3.0]]))
         tensor([[-10.,  -1.,   1.]])
     """
@@ -81,7 +81,7 @@ class NormalizeForegroundd(MapTransform):
         eps: see there.
         allow_missing_keys: do not raise when a key is missing.
 
-    Example:
+    Examples:
         >>> NormalizeForegroundd("image")({"image": torch.tensor([[0.0, 1.0, 3.0]])})["image"]
         tensor([[ 0., -1.,  1.]])
     """
@@ -133,7 +133,7 @@ class ForegroundIntensityd(MapTransform):
     Raises:
         ValueError: if ``std`` is not positive.
 
-    Example:
+    Examples:
         >>> data = {"pred": torch.tensor([[1.0, -1.0, 0.5]]), "image": torch.tensor([[-0.5, 0.5, 0.0]])}
         >>> ForegroundIntensityd("pred", mean=500, std=100)(data)["pred"]
         tensor([[600., 400.,   0.]])

@@ -29,7 +29,7 @@ class NormalizeIntensitySlices(Transform):
     Raises:
         ValueError: if ``eps`` is not positive.
 
-    Example:
+    Examples:
         >>> volume = torch.tensor([[1.0, 5.0], [3.0, 5.0]]).view(1, 2, 1, 2)  # two slices of two pixels
         >>> NormalizeIntensitySlices()(volume)[0, :, 0].T.tolist()
         [[-1.0, 1.0], [0.0, 0.0]]
@@ -70,7 +70,7 @@ class NormalizeIntensitySlicesd(MapTransform):
         eps: smallest standard deviation that is divided by.
         allow_missing_keys: do not raise when a key is missing.
 
-    Example:
+    Examples:
         >>> NormalizeIntensitySlicesd("image")({"image": torch.tensor([[[2.0, 4.0]]])})["image"]
         tensor([[[-1.,  1.]]])
     """

@@ -30,7 +30,7 @@ class OrientSlices(InvertibleTransform):
     Args:
         slice_axis: ``"auto"``, ``"axial"``, ``"coronal"``, ``"sagittal"`` or an array axis of the file.
 
-    Example:
+    Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 64, 48), affine=torch.diag(torch.tensor([8.0, 1.0, 1.0, 1.0])))
         >>> tuple(OrientSlices()(volume).shape)
         (1, 48, 64, 5)
@@ -93,7 +93,7 @@ class OrientSlicesd(MapTransform, InvertibleTransform):
         slice_axis: see :class:`OrientSlices`.
         allow_missing_keys: do not raise when a key is missing (a subject without a label).
 
-    Example:
+    Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 64, 48), affine=torch.diag(torch.tensor([8.0, 1.0, 1.0, 1.0])))
         >>> orient = OrientSlicesd("image")
         >>> oriented = orient({"image": volume})

@@ -48,7 +48,7 @@ def pair_slices(
     Raises:
         ValueError: if a number of slices is not positive.
 
-    Example:
+    Examples:
         >>> thick, thin = np.diag([1.0, 1.0, 8.0, 1.0]), np.diag([1.0, 1.0, 3.0, 1.0])
         >>> pairs = pair_slices(thick, 3, thin, 5, max_distance=2.0)
         >>> pairs.partner.tolist(), pairs.distance.round(6).tolist()
@@ -89,7 +89,7 @@ def pairs_from_table(
     Raises:
         ValueError: if the table names a slice that does not exist.
 
-    Example:
+    Examples:
         >>> pairs_from_table({"1": 0, "2": 3}, 4, 5).tolist()
         [-1, 0, 3, -1]
     """
@@ -117,7 +117,7 @@ def candidate_window(index: int, num_slices: int, window: int = 2) -> list[int]:
     Returns:
         At most ``2 * window + 1`` indexes, the paired one first, the others ascending.
 
-    Example:
+    Examples:
         >>> candidate_window(8, 9)
         [8, 4, 5, 6, 7]
     """
@@ -153,7 +153,7 @@ def candidate_slices(
     Raises:
         ValueError: if `num_candidates` or `choice` is not possible.
 
-    Example:
+    Examples:
         >>> candidate_slices([0, 4, -1], 9, 3).tolist()
         [[0, 1, 2], [4, 3, 5], [-1, -1, -1]]
     """
@@ -197,7 +197,7 @@ def random_pairing(
     Raises:
         ValueError: if `length` is smaller than one.
 
-    Example:
+    Examples:
         >>> random_pairing([3, 3, -1], 9, random_state=np.random.RandomState(0)).tolist()
         [1, 4, -1]
     """

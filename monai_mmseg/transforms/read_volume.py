@@ -40,7 +40,7 @@ def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
         FileNotFoundError: if there is no such file.
         VolumeError: if it cannot be read, is no volume, or has an affine that cannot be inverted.
 
-    Example:
+    Examples:
         >>> tuple(read_volume(torch.zeros(1, 4, 4, 3)).shape)
         (1, 4, 4, 3)
     """
@@ -80,7 +80,7 @@ def check_image_values(volume: MetaTensor) -> None:
     Raises:
         VolumeError: if it holds NaN or infinite values.
 
-    Example:
+    Examples:
         >>> check_image_values(MetaTensor(torch.zeros(1, 2, 2, 2)))
     """
     bad = int((~torch.isfinite(volume.as_tensor())).sum())
@@ -98,7 +98,7 @@ def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> Non
     Raises:
         VolumeError: if other values occur.
 
-    Example:
+    Examples:
         >>> check_label_values(MetaTensor(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)), [0, 1, 2])
     """
     found = torch.unique(volume.as_tensor()).tolist()
@@ -124,7 +124,7 @@ def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:
     Raises:
         VolumeError: if shapes differ, or a corner of the volume lies more than 0.001 mm + 0.001 voxel apart.
 
-    Example:
+    Examples:
         >>> check_same_grid(MetaTensor(torch.zeros(1, 2, 2, 2)), MetaTensor(torch.zeros(1, 2, 2, 2)))
     """
     names = f"{_path_of(label)}: the label lies on another grid than its image {_path_of(image)}"

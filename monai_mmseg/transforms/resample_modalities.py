@@ -54,7 +54,7 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         ValueError: if an argument is not possible, or (in a call) the image is not what the loader makes or holds
             nothing but background.
 
-    Example:
+    Examples:
         >>> t1 = MetaTensor(torch.rand(1, 8, 8, 8) + 1)
         >>> t2 = MetaTensor(torch.rand(1, 4, 4, 4) + 1, affine=torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])))
         >>> resample = ResampleModalitiesd(modalities=["t1", "t2", "flair"], pixdim=[1, 1, 1], label_key=None)

@@ -38,7 +38,7 @@ def as_slice_stack(volume: MetaTensor, reference: ArrayLike | None = None) -> Sl
     Returns:
         Array and matching affine.
 
-    Example:
+    Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 8, 9), affine=torch.diag(torch.tensor([8.0, 1.0, 1.0, 1.0])))
         >>> tuple(as_slice_stack(volume).array.shape)
         (8, 9, 5)
@@ -66,7 +66,7 @@ def voxel_coordinates(lattice_affine: ArrayLike, size: tuple[int, int, int], aff
     Returns:
         float64, shape ``(H, W, D, 3)``.
 
-    Example:
+    Examples:
         >>> voxel_coordinates(np.diag([2.0, 2.0, 2.0, 1.0]), (2, 1, 1), np.eye(4))[:, 0, 0].tolist()
         [[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
     """
@@ -99,7 +99,7 @@ def sample_slices(array: Tensor, coordinates: Tensor, index: ArrayLike, *, neare
     Returns:
         ``(k, H, W, D)``, of the type of `array`.
 
-    Example:
+    Examples:
         >>> volume = torch.arange(8.0).reshape(2, 2, 2)
         >>> grid = voxel_coordinates(np.eye(4), (2, 2, 1), np.eye(4))
         >>> sample_slices(volume, grid, [[1]])[0, :, :, 0].tolist()
@@ -128,7 +128,7 @@ def sample_volume(array: Tensor, coordinates: Tensor, *, nearest: bool = False) 
     Returns:
         ``(H, W, D)``, of the type of `array`.
 
-    Example:
+    Examples:
         >>> volume = torch.arange(8.0).reshape(2, 2, 2)
         >>> grid = voxel_coordinates(np.eye(4), (2, 2, 2), np.eye(4))
         >>> bool((sample_volume(volume, grid) == volume).all())

@@ -37,7 +37,7 @@ class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
     Reference:
         Myronenko, 2018, arXiv:1810.11654: a scale of 0.1 and a shift of 0.1, in standard deviations.
 
-    Example:
+    Examples:
         >>> change = RandScaleShiftForegroundd("image", scale=0.1, shift=0.1).set_random_state(0)
         >>> change({"image": torch.tensor([[0.0, 1.0], [0.0, torch.nan]])})["image"]
         tensor([[0.0000, 1.0520],

@@ -27,7 +27,7 @@ def tiling_starts(depth: int, window: int) -> list[int]:
     Raises:
         ValueError: if the volume has fewer slices than a window.
 
-    Example:
+    Examples:
         >>> tiling_starts(20, 8)
         [0, 8, 12]
     """
@@ -50,7 +50,7 @@ def foreground_window_starts(label: Tensor, window: int) -> range:
     Returns:
         Starts; empty without foreground, or where it lies so near to an end that no window is centred in it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> label = torch.zeros(1, 1, 1, 20)
         >>> label[..., 9:11] = 1
@@ -83,7 +83,7 @@ class RandSliceWindow(RandomizableTransform):
     Raises:
         ValueError: if an argument is out of range, or (in a call) the volume is shorter than a window.
 
-    Example:
+    Examples:
         >>> import torch
         >>> crop = RandSliceWindow(2).set_random_state(0)
         >>> tuple(crop(torch.rand(1, 4, 4, 5)).shape)
@@ -144,7 +144,7 @@ class RandSliceWindowd(Randomizable, MapTransform):
     Raises:
         ValueError: if (in a call) volumes differ in their number of slices.
 
-    Example:
+    Examples:
         >>> import torch
         >>> crop = RandSliceWindowd(["image", "label"], 4).set_random_state(0)
         >>> out = crop({"image": torch.rand(1, 6, 6, 9), "label": torch.zeros(1, 6, 6, 9)})

@@ -21,7 +21,7 @@ class SafeSpacingd(Spacingd):
     from a NIfTI file; MONAI Label adds a string ``image_path``. Entries of that kind that are no mappings are set aside
     during the call.
 
-    Example:
+    Examples:
         >>> from monai.data import MetaTensor
         >>> image = MetaTensor(torch.zeros(1, 4, 4, 4), meta={"filename_or_obj": "a.nii.gz"})
         >>> out = SafeSpacingd("image", pixdim=2.0)({"image": image, "image_path": "a.nii.gz"})
@@ -68,7 +68,7 @@ class SpacingInPlaned(SafeSpacingd):
     Raises:
         ValueError: if `pixdim` is not two positive numbers.
 
-    Example:
+    Examples:
         >>> from monai.data import MetaTensor
         >>> image = MetaTensor(torch.zeros(1, 57, 57, 5), affine=torch.diag(torch.tensor([1.0, 1.0, 8.0, 1.0])))
         >>> tuple(SpacingInPlaned("image", pixdim=(2.8, 2.8))({"image": image})["image"].shape)

@@ -32,7 +32,7 @@ class SplitModalityd(MapTransform):
         ValueError: if ``target`` is none of the modalities or the only one, or (in a call) the image
             has other channels.
 
-    Example:
+    Examples:
         >>> split = SplitModalityd(modalities=["t1", "flair", "pet"], target="pet")
         >>> out = split({"image": torch.rand(3, 4, 4, 4), "present": torch.tensor([True, False, True])})
         >>> tuple(out["image"].shape), tuple(out["target"].shape), out["present"].tolist(), out["labelled"].item()

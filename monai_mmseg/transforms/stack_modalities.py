@@ -79,7 +79,7 @@ class StackModalitiesd(MapTransform):
     Raises:
         ValueError: if arguments contradict each other.
 
-    Example:
+    Examples:
         >>> frame = MetaTensor(torch.rand(1, 8, 8, 3))
         >>> cine = MetaTensor(torch.rand(1, 8, 8, 2))
         >>> stack = StackModalitiesd("image", label_key=None, modalities=["cine", "lge"], target="lge")

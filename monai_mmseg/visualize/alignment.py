@@ -115,7 +115,7 @@ def checkerboard(first: ArrayLike, second: ArrayLike, *, tiles: int = 8) -> NDAr
     Returns:
         Grey values in [0, 1], shape ``(H, W)``.
 
-    Example:
+    Examples:
         >>> checkerboard([[0.0, 1.0], [1.0, 0.0]], [[3.0, 2.0], [2.0, 2.0]], tiles=2).round(1).tolist()
         [[0.0, 0.0], [0.0, 0.0]]
     """

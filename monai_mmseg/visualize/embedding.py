@@ -37,7 +37,7 @@ class EmbeddingPanel(NamedTuple):
 def embedding_figure(panels: Sequence[EmbeddingPanel], *, title: str = "") -> Figure:
     """Points side by side, each with its groups and the numbers that say how well they cluster.
 
-    Use it with :func:`~monai_mmseg.evaluation.embed` and :func:`~monai_mmseg.evaluation.silhouettes`: codes coloured by
+    Use it with :func:`~monai_mmseg.metrics.embed` and :func:`~monai_mmseg.metrics.silhouettes`: codes coloured by
     modality should form one cluster each, anatomies coloured by subject too, with all modalities mixed in each. Axes
     have no unit: how far apart clusters are means nothing.
 

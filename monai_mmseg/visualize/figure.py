@@ -38,7 +38,7 @@ def label_color(label: int) -> str:
     Raises:
         ValueError: the label is background or negative.
 
-    Example:
+    Examples:
         >>> label_color(1), label_color(9) == label_color(1)
         ('#E69F00', True)
     """
@@ -87,7 +87,7 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
 def display_window(image: ArrayLike) -> tuple[float, float]:
     """Darkest and brightest value shown: 1st and 99th percentile.
 
-    Example:
+    Examples:
         >>> display_window([0.0, 0.0])
         (0.0, 1.0)
     """
@@ -242,7 +242,7 @@ def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
     Returns:
         Ascending indexes without repeats.
 
-    Example:
+    Examples:
         >>> pick_slices(None, 9, 3)
         [0, 4, 8]
     """
@@ -264,7 +264,7 @@ def focus(label: ArrayLike, *, margin: float = 0.35) -> tuple[slice, slice]:
     Returns:
         Slices for the two first axes: a square where the image allows; everything without foreground.
 
-    Example:
+    Examples:
         >>> mask = np.zeros((20, 20)); mask[8:12, 9:11] = 1
         >>> focus(mask, margin=0.5)
         (slice(6, 14, None), slice(6, 14, None))

@@ -52,7 +52,7 @@ def best_median_worst(scores: Mapping[str, float]) -> dict[str, str]:
     Raises:
         ValueError: no subject.
 
-    Example:
+    Examples:
         >>> best_median_worst({"a": 0.9, "b": 0.2, "c": 0.7, "d": 0.8})
         {'best': 'a', 'median': 'c', 'worst': 'b'}
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROW, COLUMN = 0.27, 0.85  # inches
-LEAST = {"dice": 0.1, "psnr": 1.0, "ssim": 0.05, "released_psnr": 1.0, "released_ssim": 0.05}  # that a scale spans
+LEAST = {"dice": 0.1, "psnr": 1.0, "ssim": 0.05, "original_psnr": 1.0, "original_ssim": 0.05}  # that a scale spans
 
 
 def subset_figure(table: SubsetTable, *, measures: Sequence[str] | None = None, title: str = "") -> Figure:

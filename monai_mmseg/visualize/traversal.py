@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_mmseg.evaluation.disentanglement import LatentTraversal
+from monai_mmseg.metrics.disentanglement import LatentTraversal
 from monai_mmseg.visualize.figure import INK, QUIET, caption, display_window, heading, new_figure, panel, side_caption
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def traversal_figure(traversal: LatentTraversal, *, title: str = "") -> Figure:
     colour scale, so rows can be compared.
 
     Args:
-        traversal: from :func:`monai_mmseg.evaluation.latent_traversal`, 2D.
+        traversal: from :func:`monai_mmseg.metrics.latent_traversal`, 2D.
         title: heading of the figure.
 
     Returns:

@@ -33,7 +33,7 @@ def read_for_display(source: str | Path | MetaTensor) -> DisplayVolume:
     Returns:
         Voxels and in-plane spacing.
 
-    Example:
+    Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 64, 48), affine=torch.diag(torch.tensor([8.0, 1.5, 1.0, 1.0])))
         >>> read_for_display(volume).values.shape, read_for_display(volume).spacing
         ((48, 64, 5), (1.0, 1.5))

@@ -14,8 +14,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
 
-from monai_mmseg.__main__ import main
 from monai_mmseg.baselines import copy_baseline, copy_label
+from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import evaluate_predictions
 
 

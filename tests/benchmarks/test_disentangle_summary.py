@@ -28,7 +28,7 @@ def redraw(setting, seed):
     level = LEVELS[setting] + 0.1 * seed
     values = {s: level + 0.01 * n for n, s in enumerate(SUBJECTS)}
     one = {"psnr": values, "ssim": {s: v / 100 for s, v in values.items()}}
-    released = {"released_psnr": values, "released_ssim": one["ssim"]}
+    released = {"original_psnr": values, "original_ssim": one["ssim"]}
     found = {"code_by_modality": 0.5, "anatomy_by_modality": 0.0, "anatomy_by_subject": None}
     return {
         "stage": "redraw", "setting": setting, "seed": seed, **COMMON, "silhouettes": found,

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-import monai_mmseg.data.phantom
+import monai_mmseg.phantom
 from monai_mmseg.bundle import find_datalist, inference_items, read_items
 
 
@@ -45,7 +45,7 @@ def phantoms(monkeypatch):
         asked.append((str(folder), arguments))
         return folder / "datalist.json" if hasattr(folder, "joinpath") else f"{folder}/datalist.json"
 
-    monkeypatch.setattr(monai_mmseg.data.phantom, "make_heart_phantom", make)
+    monkeypatch.setattr(monai_mmseg.phantom, "make_heart_phantom", make)
     return asked
 
 

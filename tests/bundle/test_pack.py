@@ -7,8 +7,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_mmseg.__main__ import main
 from monai_mmseg.bundle import ConfigError, pack_bundle
+from monai_mmseg.cli.main import main
 
 
 def network_of(folder, name):

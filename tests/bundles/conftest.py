@@ -10,7 +10,7 @@ import nibabel as nib
 import pytest
 import torch
 
-from monai_mmseg.data.phantom import make_heart_phantom
+from monai_mmseg.phantom import make_heart_phantom
 
 KEPT_SLICES = 5
 

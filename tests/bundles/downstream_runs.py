@@ -13,8 +13,8 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
-from monai_mmseg.data.phantom import make_brain_phantom
 from monai_mmseg.networks.nets import DisentangleNet
+from monai_mmseg.phantom import make_brain_phantom
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 ENCODER = {

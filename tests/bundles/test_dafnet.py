@@ -17,7 +17,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-import monai_mmseg.data.phantom
+import monai_mmseg.phantom
 from monai_mmseg.bundle import ConfigError, check_overrides
 from monai_mmseg.networks.nets import SPADEDecoder
 from tests.bundles.dafnet_runs import (
@@ -605,7 +605,7 @@ def test_the_phantom_is_made_when_it_is_needed(heart, tmp_path, monkeypatch):
         Path(folder).symlink_to(heart)
         return Path(folder) / "datalist.json"
 
-    monkeypatch.setattr(monai_mmseg.data.phantom, "make_heart_phantom", make)
+    monkeypatch.setattr(monai_mmseg.phantom, "make_heart_phantom", make)
     (tmp_path / "data").mkdir()
     paths = {"phantom_dir": str(tmp_path / "data" / "phantom"), "dataset_dir": "@phantom_dir"}
     workflow = load(("train", "demo"), "train", tmp_path, heart, **{**TINY, **paths})

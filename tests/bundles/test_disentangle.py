@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
-from monai_mmseg.data.phantom import make_brain_phantom
+from monai_mmseg.phantom import make_brain_phantom
 from monai_mmseg.transforms import NormalizeForeground
 from tests.bundles.dafnet_runs import read, turned, write
 from tests.bundles.ummkd_runs import BUNDLES, TRAINING, Bundle, causes, run, shapes, shell
@@ -105,7 +105,7 @@ def test_sizes_of_the_paper():
     """Those of the original's modules, which have 8 idle parameters and 6 routing numbers a layer; a table has 12."""
     for names, count in ((("train",), 12_075_481), (("train", "slices_7"), 12_083_421)):
         assert sum(p.numel() for p in network_of(*names).parameters()) == count - 8 + 15 * 6
-    released = network_of("train", "released")
+    released = network_of("train", "original")
     assert (released.in_channels, released.background, released.fifth) == (7, -10, True)
 
 
@@ -238,7 +238,7 @@ def test_training_goes_on_where_it_was(data, tmp_path):
     assert [line.split(",")[0] for line in lines] == ["epoch", "1", "2"]
 
 
-@pytest.mark.parametrize("setting", ["conv_adv", pytest.param("released", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("setting", ["conv_adv", pytest.param("original", marks=pytest.mark.slow)])
 def test_other_settings_train(setting, data, tmp_path):
     more = {"discriminator_features": [2, 4]} if setting == "conv_adv" else {}
     workflow = train(tmp_path, data, setting, **more)

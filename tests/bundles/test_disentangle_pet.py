@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle import check_overrides
-from monai_mmseg.networks.nets import AttentionGatedUNet, FilledModalitiesNet, FusedAnatomyNet
+from monai_mmseg.networks.nets import AttentionGatedUNet, FusedAnatomyNet, ImputedModalitiesNet
 from tests.bundles.downstream_runs import ENCODER, PET, make_brain, shapes
 
 SUBSETS = [["t1", "t1gd", "t2", "flair"], ["flair"]]
@@ -94,7 +94,7 @@ def test_settings(setting):
     trained = config.get_parsed_content("network_def")
     used = PET.parser("inference", "demo_inference", setting, **small).get_parsed_content("network_def")
     assert shapes(trained) == shapes(used)
-    assert isinstance(trained, FilledModalitiesNet if setting.startswith("standard") else FusedAnatomyNet)
+    assert isinstance(trained, ImputedModalitiesNet if setting.startswith("standard") else FusedAnatomyNet)
     config.get_parsed_content("optimizers")
     channels = {"standard": 12, "pools": 4}.get(setting.split("_")[0], 12)
     assert trained.task(torch.zeros(1, channels, 32, 32)).shape == (1, 1, 32, 32)

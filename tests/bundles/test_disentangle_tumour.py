@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from monai_mmseg.bundle import check_overrides, pack_bundle
-from monai_mmseg.networks.nets import DisentangleNet, FilledModalitiesNet, FusedAnatomyNet, NVNet
+from monai_mmseg.networks.nets import DisentangleNet, FusedAnatomyNet, ImputedModalitiesNet, NVNet
 from tests.bundles.downstream_runs import ENCODER, TRAINING, TUMOUR, make_brain, shapes
 
 SUBSETS = [["t1", "t1gd", "t2", "flair"], ["flair"]]
@@ -116,7 +116,7 @@ def test_settings(setting):
     trained = TUMOUR.parser("train", "demo", setting, **small).get_parsed_content("network_def")
     used = TUMOUR.parser("inference", "demo_inference", setting, **small).get_parsed_content("network_def")
     assert shapes(trained) == shapes(used)
-    assert isinstance(trained, FilledModalitiesNet if setting.startswith("standard") else FusedAnatomyNet)
+    assert isinstance(trained, ImputedModalitiesNet if setting.startswith("standard") else FusedAnatomyNet)
     config = TUMOUR.parser("train", "demo", setting, **small)
     config.get_parsed_content("optimizers")
     fed = trained.task(torch.zeros(1, {"standard": 4, "pools": 4}.get(setting.split("_")[0], 12), 32, 32, 16))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-import monai_mmseg.data.phantom
+import monai_mmseg.phantom
 from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.objectives import UMMKDObjective
@@ -431,7 +431,7 @@ def test_the_phantom_is_made_when_it_is_needed(bundle, data, tmp_path, monkeypat
         Path(folder).symlink_to(data(bundle))
         return Path(folder) / "datalist.json"
 
-    monkeypatch.setattr(monai_mmseg.data.phantom, f"make_{bundle.phantom}_phantom", make)
+    monkeypatch.setattr(monai_mmseg.phantom, f"make_{bundle.phantom}_phantom", make)
     (tmp_path / "data").mkdir()
     paths = {"phantom_dir": str(tmp_path / "data" / "phantom"), "dataset_dir": "@phantom_dir"}
     bundle.train(tmp_path, data(bundle), **paths)

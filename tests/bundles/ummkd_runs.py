@@ -17,7 +17,7 @@ import numpy as np
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
-import monai_mmseg.data.phantom
+import monai_mmseg.phantom
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 
@@ -103,7 +103,7 @@ def shell(*words: str, cwd: Path) -> tuple[int, str]:
 
 def make_data(bundle: Bundle, folder: Path, modalities: Sequence[str]) -> Path:
     """The bundle's phantom: one patient of each modality in each of two folds, one for testing."""
-    make = getattr(monai_mmseg.data.phantom, f"make_{bundle.phantom}_phantom")
+    make = getattr(monai_mmseg.phantom, f"make_{bundle.phantom}_phantom")
     numbers = {"subjects": dict.fromkeys(modalities, 3), "test_subjects": dict.fromkeys(modalities, 1)}
     make(folder, **numbers, folds=2, size=32, seed=0)
     return folder

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from monai_mmseg.data import BalancedModalityBatchSampler, DrawnIndex
+from monai_mmseg.data import BalancedModalityBatchSampler, RepeatedIndex
 from monai_mmseg.engines import seed_data
 
 # 7 samples of modality 0, 3 of 1, 5 of 2, mixed up
@@ -99,7 +99,7 @@ def test_in_a_loader_the_engine_sets_the_epoch():
 
 
 def test_indices_survive_pickling_and_count_as_numbers():
-    index = pickle.loads(pickle.dumps(DrawnIndex(5, 3)))
+    index = pickle.loads(pickle.dumps(RepeatedIndex(5, 3)))
     assert (index, index.draw, index + 1, range(9)[index]) == (5, 3, 6, 5)
 
 

@@ -21,7 +21,7 @@ from monai.transforms import (
 
 from monai_mmseg.data import (
     BalancedModalityBatchSampler,
-    DrawnIndex,
+    RepeatedIndex,
     UnpairedSliceDataset,
     UnpairedVolumeDataset,
     load_datalist,
@@ -151,7 +151,7 @@ def test_augmentation_follows_seed_epoch_item_and_draw(items):
     )
     data = slices(items, slice_transform=moves)
     data.set_epoch(1, 0)
-    first, again, next_draw = data[4], data[DrawnIndex(4)], data[DrawnIndex(4, 1)]
+    first, again, next_draw = data[4], data[RepeatedIndex(4)], data[RepeatedIndex(4, 1)]
     assert torch.equal(first["image"], again["image"])
     assert not torch.equal(first["image"], next_draw["image"])
     assert (first["label"].dtype, first["label"].shape) == (torch.int64, (1, 24, 24))

@@ -10,7 +10,7 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import RandGaussianNoised
 
-from monai_mmseg.engines import IterationOutput, TermMonitor, epoch_seed, prepare_training_batch, seed_data
+from monai_mmseg.engines import IterationOutput, LossAverages, epoch_seed, prepare_training_batch, seed_data
 from monai_mmseg.engines.seeding import seed_random_state
 
 
@@ -64,7 +64,7 @@ def test_seed_data_reaches_transforms_generator_and_epochs():
 
 
 def test_monitor_finds_the_first_bad_iteration_of_each_term():
-    monitor = TermMonitor()
+    monitor = LossAverages()
     for iteration, (a, b) in enumerate([(1.0, 2.0), (1.0, float("inf")), (float("nan"), 3.0), (float("nan"), 3.0)]):
         monitor.update("fit", {"a": torch.tensor(a), "b": torch.tensor(b)}, iteration)
     assert monitor.not_finite() == [("fit", "b", 1), ("fit", "a", 2)]

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_mmseg.__main__ import main
+from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions, find_prediction, score_rows
 
 SPACING = (1.0, 2.0, 8.0)

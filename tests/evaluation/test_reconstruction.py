@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from monai_mmseg.evaluation import OTHERS, ReconstructionRow, ReconstructionTable, reconstruction_rows
-from monai_mmseg.metrics import image_similarity, released_image_similarity
+from monai_mmseg.metrics import image_similarity, original_image_similarity
 
 NAN = float("nan")
 
@@ -50,9 +50,9 @@ def test_middle_slice_and_range_of_the_target():
     low_high = (float(truth.min()), float(truth.max()))  # of all slices, also those that flair lacks
     expected = image_similarity(drawings["flair", "t1"][2:, 1], truth[2:], low_high)
     assert (row.psnr, row.ssim) == expected
-    old = released_image_similarity(drawings["flair", "t1"][2:, 0], images["t1"][2:, 0])
-    assert row.released_psnr == pytest.approx(float(old.psnr.mean()))
-    assert row.released_ssim == pytest.approx(float(old.ssim.mean()))
+    old = original_image_similarity(drawings["flair", "t1"][2:, 0], images["t1"][2:, 0])
+    assert row.original_psnr == pytest.approx(float(old.psnr.mean()))
+    assert row.original_ssim == pytest.approx(float(old.ssim.mean()))
 
 
 def test_given_ranges_and_mask():
@@ -60,10 +60,10 @@ def test_given_ranges_and_mask():
     mask = torch.zeros(4, 20, 16, dtype=torch.bool)
     mask[:, 6:14, 6:10] = True
     ranges = {"t1": (-5.0, 5.0), "flair": (-3.0, 3.0)}
-    row = rows_of(images, drawings, mask=mask, ranges=ranges, released=False)["t1", "flair"]
+    row = rows_of(images, drawings, mask=mask, ranges=ranges, original=False)["t1", "flair"]
     expected = image_similarity(drawings["t1", "flair"][2:, 0], images["flair"][2:, 0], (-3.0, 3.0), mask[2:])
     assert (row.psnr, row.ssim) == expected
-    assert (row.released_psnr, row.released_ssim) == (None, None)
+    assert (row.original_psnr, row.original_ssim) == (None, None)
 
 
 def test_constant_target_or_empty_mask_has_no_row():
@@ -116,7 +116,7 @@ def test_means_by_target_are_first_over_the_sources_of_a_subject():
     assert (t2.subjects, t2.left_out, t2.exact) == (2, 1, 0)
     assert t2.measures["psnr"].mean == pytest.approx((22 + 26) / 2)
     assert t2.measures["psnr"].sd == pytest.approx(8**0.5)
-    assert t2.measures["released_psnr"] is None
+    assert t2.measures["original_psnr"] is None
     assert table().subject_means("ours", "t2") == {"s01": 22.0, "s02": 26.0}
     flair = found["flair"]
     assert (flair.subjects, flair.left_out, flair.exact, flair.measures["psnr"].mean) == (1, 2, 1, math.inf)

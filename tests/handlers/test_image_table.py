@@ -53,12 +53,12 @@ def test_table_of_what_is_drawn(tmp_path):
 
 def test_given_range_and_plain_metric(tmp_path):
     samples = [sample("s01", 1)]
-    handler = ImageTableHandler(tmp_path, "unet", "pet", value_range=(-10, 1), released=False)
+    handler = ImageTableHandler(tmp_path, "unet", "pet", value_range=(-10, 1), original=False)
     run(handler, samples)
     found = next(iter(handler.table))
     target, drawn = samples[0]["target"][0].movedim(-1, 0), samples[0]["image"].mean(0).movedim(-1, 0)
     assert found.psnr == pytest.approx(image_similarity(drawn, target, (-10.0, 1.0)).psnr)
-    assert found.released_psnr is None
+    assert found.original_psnr is None
 
 
 def test_errors(tmp_path):

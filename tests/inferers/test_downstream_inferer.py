@@ -6,11 +6,11 @@ from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import nn
 
 from monai_mmseg.inferers import DownstreamInferer
-from monai_mmseg.networks.nets import FilledModalitiesNet
+from monai_mmseg.networks.nets import ImputedModalitiesNet
 
 
 def test_each_slice_gets_its_own_average():
-    network = FilledModalitiesNet(nn.Conv2d(6, 2, 3, padding=1), ("t1", "t2"), in_channels=3, fill="average").eval()
+    network = ImputedModalitiesNet(nn.Conv2d(6, 2, 3, padding=1), ("t1", "t2"), in_channels=3, fill="average").eval()
     network.set_average(torch.rand(2, 6, 8, 8, 5))
     volume = torch.rand(2, 6, 8, 8, 5)
     volume[0, :3] = torch.nan
@@ -24,7 +24,7 @@ def test_each_slice_gets_its_own_average():
 
 
 def test_windows_get_their_part_of_the_average():
-    network = FilledModalitiesNet(nn.Conv3d(2, 2, 1), ("t1", "t2"), fill="average").eval()
+    network = ImputedModalitiesNet(nn.Conv3d(2, 2, 1), ("t1", "t2"), fill="average").eval()
     network.set_average(torch.rand(2, 2, 8, 8, 6))
     volume = torch.rand(1, 2, 8, 8, 6)
     volume[:, 1] = torch.nan
@@ -34,7 +34,7 @@ def test_windows_get_their_part_of_the_average():
 
 
 def test_what_the_inputs_are_told():
-    network = FilledModalitiesNet(nn.Identity(), ("t1", "t2"))
+    network = ImputedModalitiesNet(nn.Identity(), ("t1", "t2"))
     volume = torch.rand(1, 2, 4, 4, 3)
     infer = DownstreamInferer(SliceInferer(roi_size=(4, 4), spatial_dim=2))
     found = infer(volume, network, present=torch.tensor([[True, False]]))

@@ -11,12 +11,12 @@ import torch.distributed as dist
 
 from monai_mmseg.losses import (
     SegmentationLoss,
-    branch_means,
     class_counts,
     class_weights_from_counts,
     frequency_weighted_cross_entropy,
     frequency_weights_from_counts,
     global_count,
+    group_means,
     knowledge_distillation_loss,
     masked_mean,
     mean_of_columns,
@@ -56,11 +56,11 @@ def terms(weight, image, labels, rows):
         result[name] = knowledge_distillation_loss(logits, labels[rows], branch, 4, present, absent=absent)
     weights = frequency_weights_from_counts(class_counts(onehot, branch, 4, present))[branch]
     row_loss = frequency_weighted_cross_entropy(probs, onehot, weights, present)
-    result["cross-entropy by frequency"] = branch_means(row_loss, branch, 4, present).sum()
+    result["cross-entropy by frequency"] = group_means(row_loss, branch, 4, present).sum()
     for swapped in (False, True):
         counts = class_counts(probs if swapped else onehot, branch, 4, present, differentiable=swapped)
         row_loss = weighted_cross_entropy(probs, onehot, class_weights_from_counts(counts)[branch], swapped)
-        means = branch_means(row_loss, branch, 4, present)
+        means = group_means(row_loss, branch, 4, present)
         result |= {f"branch {b}, swapped={swapped}": mean for b, mean in enumerate(means)}
     return result
 

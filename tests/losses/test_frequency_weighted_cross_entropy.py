@@ -9,10 +9,10 @@ from torch.nn.functional import cross_entropy
 
 from monai_mmseg.losses import (
     FrequencyWeightedCrossEntropyLoss,
-    branch_means,
     class_counts,
     frequency_weighted_cross_entropy,
     frequency_weights_from_counts,
+    group_means,
 )
 from tests.losses.ummkd_cases import CASES, case
 
@@ -39,7 +39,7 @@ def test_original_of_both_modalities_at_once(name):
     labels = torch.cat([true["onehot_t"], true["onehot_s"]])
     group = torch.tensor([1] * len(true["logits_t"]) + [0] * len(true["logits_s"]))
     weights = frequency_weights_from_counts(class_counts(labels.double(), group, 2))[group]
-    means = branch_means(frequency_weighted_cross_entropy(probs, labels, weights), group, 2)
+    means = group_means(frequency_weighted_cross_entropy(probs, labels, weights), group, 2)
     torch.testing.assert_close(means, torch.stack([true["ce_s"], true["ce_t"]]), **EXACT)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.losses import RowLoss, SegmentationLoss, SegmentationRowLoss
+from monai_mmseg.losses import PerSampleLoss, SegmentationLoss, SegmentationPerSampleLoss
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
 
 
@@ -24,16 +24,16 @@ def test_precision(given, wanted):
 
 def test_reductions():
     values, mask = torch.tensor([1.0, 3.0, 8.0]), torch.tensor([True, True, False])
-    assert RowLoss().reduce(values) == 4
-    assert RowLoss().reduce(values, mask) == 2
-    assert RowLoss(reduction="sum").reduce(values, mask) == 4
-    torch.testing.assert_close(RowLoss(reduction="none").reduce(values, mask), torch.tensor([1.0, 3.0, 0.0]))
-    assert repr(RowLoss(reduction="sum")) == "RowLoss(reduction='sum')"
+    assert PerSampleLoss().reduce(values) == 4
+    assert PerSampleLoss().reduce(values, mask) == 2
+    assert PerSampleLoss(reduction="sum").reduce(values, mask) == 4
+    torch.testing.assert_close(PerSampleLoss(reduction="none").reduce(values, mask), torch.tensor([1.0, 3.0, 0.0]))
+    assert repr(PerSampleLoss(reduction="sum")) == "PerSampleLoss(reduction='sum')"
 
 
 def test_label_of_an_unlabelled_row_may_be_out_of_range():
     target = torch.tensor([[[0, 1]], [[-1, 7]]])
-    probs, onehot = SegmentationRowLoss(to_onehot_y=True).prepare(
+    probs, onehot = SegmentationPerSampleLoss(to_onehot_y=True).prepare(
         torch.rand(2, 2, 2), target, torch.tensor([True, False])
     )
     assert probs[1].abs().sum() == 0
@@ -41,7 +41,7 @@ def test_label_of_an_unlabelled_row_may_be_out_of_range():
 
 
 def test_integer_onehot_is_accepted():
-    _, onehot = SegmentationRowLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
+    _, onehot = SegmentationPerSampleLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
     assert onehot.dtype == torch.float32
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from monai_mmseg.losses import (
-    branch_means,
-    branch_sums,
     class_counts,
     global_count,
-    keep_rows,
+    group_means,
+    group_sums,
+    mask_samples,
     masked_mean,
     mean_of_columns,
 )
@@ -49,7 +49,7 @@ def test_count_of_one_process():
 def test_infinite_derivative_of_a_row_left_out():
     values = torch.tensor([4.0, 0.0], requires_grad=True)
     keep = torch.tensor([True, False])
-    masked_mean(keep_rows(values, keep).clamp(min=1e-6).sqrt(), keep).backward()
+    masked_mean(mask_samples(values, keep).clamp(min=1e-6).sqrt(), keep).backward()
     torch.testing.assert_close(values.grad, torch.tensor([0.25, 0.0]))
 
 
@@ -57,7 +57,7 @@ def test_branches():
     values = torch.tensor([1.0, 3.0, 10.0, float("nan"), 7.0], requires_grad=True)
     branch = torch.tensor([0, 0, 2, 2, 3])
     mask = torch.tensor([True, True, True, False, True])
-    means = branch_means(values, branch, 4, mask)
+    means = group_means(values, branch, 4, mask)
     torch.testing.assert_close(means.detach(), torch.tensor([2.0, 0.0, 10.0, 7.0]))
     means.sum().backward()
     torch.testing.assert_close(values.grad, torch.tensor([0.5, 0.5, 1.0, 0.0, 1.0]))
@@ -66,7 +66,7 @@ def test_branches():
 def test_branches_equal_masked_means():
     values, branch, mask = torch.randn(20), torch.randint(3, (20,)), torch.rand(20) > 0.4
     expected = torch.stack([masked_mean(values, mask & (branch == b)) for b in range(3)])
-    torch.testing.assert_close(branch_means(values, branch, 3, mask), expected)
+    torch.testing.assert_close(group_means(values, branch, 3, mask), expected)
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (3, 2)])
@@ -76,13 +76,13 @@ def test_sums_of_branches(shape):
     expected = torch.zeros(4, *shape, dtype=torch.float64).index_add(0, branch[mask], values[mask])
     values[1] = float("nan")
     values.requires_grad_()
-    sums = branch_sums(values, branch, 4, mask)
+    sums = group_sums(values, branch, 4, mask)
     torch.testing.assert_close(sums, expected)
     sums.sum().backward()
     torch.testing.assert_close(values.grad, mask.double().reshape(-1, *[1] * len(shape)).expand_as(values))
-    torch.testing.assert_close(branch_sums(values[:1]), values[:1])
-    assert not branch_sums(values, differentiable=False).requires_grad
-    assert (branch_sums(values[:0], branch[:0], 2) == 0).all()
+    torch.testing.assert_close(group_sums(values[:1]), values[:1])
+    assert not group_sums(values, differentiable=False).requires_grad
+    assert (group_sums(values[:0], branch[:0], 2) == 0).all()
 
 
 @pytest.mark.parametrize("size", [(5, 4), (3, 2, 4)], ids=["2d", "3d"])
@@ -116,12 +116,12 @@ def test_counts_of_half_precision_are_single():
             lambda: masked_mean(torch.zeros(2), torch.ones(2)),
             "mask must be torch.bool of shape (2,), got torch.float32 of shape (2,).",
         ),
-        (lambda: branch_means(torch.zeros(2, 1), torch.zeros(2).long(), 1), "values must have shape (N,), got (2, 1)."),
+        (lambda: group_means(torch.zeros(2, 1), torch.zeros(2).long(), 1), "values must have shape (N,), got (2, 1)."),
         (
-            lambda: branch_means(torch.zeros(2), torch.zeros(3).long(), 1),
+            lambda: group_means(torch.zeros(2), torch.zeros(3).long(), 1),
             "branch must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
         ),
-        (lambda: branch_means(torch.zeros(2), torch.zeros(2).long(), 0), "num_branches must be at least 1, got 0."),
+        (lambda: group_means(torch.zeros(2), torch.zeros(2).long(), 0), "num_branches must be at least 1, got 0."),
         (lambda: class_counts(torch.zeros(2, 3)), "onehot must have shape (N, K, *spatial), got (2, 3)."),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from monai.metrics import PSNRMetric, SSIMMetric
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from monai_mmseg.metrics import image_similarity, released_image_similarity
+from monai_mmseg.metrics import image_similarity, original_image_similarity
 from tests.reference_cases import arrays_of, cases_of
 
 CASES = cases_of("disentangle_targets_metrics")
@@ -25,14 +25,14 @@ def images(count=3, size=24, seed=0):
 @pytest.mark.parametrize("case", CASES)
 def test_released_metric_is_that_of_the_original(case):
     arrays = arrays_of("disentangle_targets_metrics", case)
-    found = released_image_similarity(arrays["metric_pred"][None], arrays["metric_target"][None])
+    found = original_image_similarity(arrays["metric_pred"][None], arrays["metric_target"][None])
     for name in ("psnr", "ssim", "mse"):
         torch.testing.assert_close(getattr(found, name)[0], arrays[name], rtol=1e-6, atol=1e-8)
 
 
 def test_released_metric_is_scikit_image_on_moved_images():
     prediction, target = images()
-    found = released_image_similarity(prediction, target)
+    found = original_image_similarity(prediction, target)
     for row, (x, y) in enumerate(zip(prediction.numpy(), target.numpy(), strict=True)):
         x, y = x - x.min(), y - y.min()
         assert found.psnr[row] == pytest.approx(peak_signal_noise_ratio(y, x, data_range=y.max()))
@@ -41,15 +41,15 @@ def test_released_metric_is_scikit_image_on_moved_images():
 
 def test_released_metric_does_not_see_constants():
     prediction, target = images()
-    moved = released_image_similarity(prediction + 5, target - 3)
-    for one, other in zip(moved, released_image_similarity(prediction, target), strict=True):
+    moved = original_image_similarity(prediction + 5, target - 3)
+    for one, other in zip(moved, original_image_similarity(prediction, target), strict=True):
         torch.testing.assert_close(one, other)
 
 
 def test_released_metric_of_equal_and_of_constant_targets():
     _, target = images(2)
     target[1] = 4.0
-    found = released_image_similarity(target, target)
+    found = original_image_similarity(target, target)
     assert (found.psnr[0], found.ssim[0]) == (math.inf, pytest.approx(1))
     assert all(part[1].isnan() for part in found)
 
@@ -57,7 +57,7 @@ def test_released_metric_of_equal_and_of_constant_targets():
 def test_a_low_background_flatters_the_released_metric():
     prediction, target = images(1)
     low = [torch.cat([image, torch.full_like(image, -10.0)], 2) for image in (prediction, target)]
-    assert released_image_similarity(*low).psnr > released_image_similarity(prediction, target).psnr + 5
+    assert original_image_similarity(*low).psnr > original_image_similarity(prediction, target).psnr + 5
 
 
 def test_ours_is_monai_with_the_given_range():
@@ -119,4 +119,4 @@ def test_small_images_are_refused():
     with pytest.raises(ValueError, match=r"at least 11 x 11 pixels, got \(10, 12\)"):
         image_similarity(torch.zeros(1, 10, 12), torch.zeros(1, 10, 12), (0, 1))
     with pytest.raises(ValueError, match="at least 7 x 7"):
-        released_image_similarity(torch.zeros(1, 6, 12), torch.zeros(1, 6, 12))
+        original_image_similarity(torch.zeros(1, 6, 12), torch.zeros(1, 6, 12))

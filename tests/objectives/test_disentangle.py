@@ -17,7 +17,7 @@ from monai_mmseg.losses import (
 )
 from monai_mmseg.networks.nets import AnatomyDiscriminator
 from monai_mmseg.objectives import DisentangleObjective
-from tests.networks.nets.test_disentangle import image_of, net_of
+from tests.networks.nets.disentangle.test_disentangle import image_of, net_of
 from tests.reference_cases import arrays_of, cases_of
 
 TERMS = [

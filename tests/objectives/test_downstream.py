@@ -9,9 +9,9 @@ from torch import nn
 
 from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.losses import gaussian_kl
-from monai_mmseg.networks.nets import AttentionGatedUNet, FilledModalitiesNet, FusedAnatomyNet, NVNet
+from monai_mmseg.networks.nets import AttentionGatedUNet, FusedAnatomyNet, ImputedModalitiesNet, NVNet
 from monai_mmseg.objectives import DownstreamSegmentationObjective, DownstreamSynthesisObjective
-from tests.networks.nets.test_disentangle import NAN, net_of
+from tests.networks.nets.disentangle.test_disentangle import NAN, net_of
 
 SIZE = (64, 32)
 PRESENT = torch.tensor([[True, False, True], [True, True, False], [True, True, True]])
@@ -120,7 +120,7 @@ def test_a_run(frozen):
 
 
 def test_a_baseline():
-    network = FilledModalitiesNet(nn.Conv2d(3, 4, 1), ("t1", "t2", "flair"))
+    network = ImputedModalitiesNet(nn.Conv2d(3, 4, 1), ("t1", "t2", "flair"))
     batch = batch_of()
     found = DownstreamSegmentationObjective(network, 4)(batch, "segmentation").terms
     batch["image"][~PRESENT] = 0
@@ -130,7 +130,7 @@ def test_a_baseline():
 
 
 def test_a_baseline_that_has_to_know_the_slice():
-    network = FilledModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
+    network = ImputedModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
     network.set_average(torch.rand(3, 2, 8, 8, 5))
     batch = {
         "image": torch.full((2, 2, 8, 8), torch.nan),

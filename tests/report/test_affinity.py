@@ -7,7 +7,8 @@ import torch
 
 from monai_mmseg.losses import class_affinities
 from monai_mmseg.networks.layers import FeatureTaps, convert_modality_norm
-from monai_mmseg.report import RunRecorder, describe_affinities
+from monai_mmseg.report import describe_affinities
+from monai_mmseg.runs import RunRecorder
 
 LABELS = {"0": "background", "1": "LV", "2": "RV"}
 MODALITIES = ["lge", "bssfp"]

@@ -14,7 +14,8 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_mmseg.networks.nets import DAFNet
-from monai_mmseg.report import RunRecorder, dafnet, describe_dafnet
+from monai_mmseg.report import dafnet, describe_dafnet
+from monai_mmseg.runs import RunRecorder
 
 SIZE, SLICES = 48, 3
 LABELS = {"0": "background", "1": "LV"}

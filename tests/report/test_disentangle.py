@@ -16,8 +16,9 @@ from monai_mmseg.evaluation import (
     reconstruction_rows,
 )
 from monai_mmseg.networks.nets import DisentangleNet
-from monai_mmseg.report import RunRecorder, describe_disentangle, describe_subsets, write_report
+from monai_mmseg.report import describe_disentangle, describe_subsets, write_report
 from monai_mmseg.report import html as page_module
+from monai_mmseg.runs import RunRecorder
 
 MODALITIES = ("t1", "t2", "flair")
 

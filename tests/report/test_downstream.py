@@ -5,8 +5,9 @@ import torch
 from monai.inferers import SlidingWindowInferer
 
 from monai_mmseg.evaluation import SubsetRow, SubsetTable, label_scores
-from monai_mmseg.report import RunRecorder, describe_synthesis, downstream, score_subsets
-from tests.networks.nets.test_fused_anatomy_net import fused_of
+from monai_mmseg.report import describe_synthesis, downstream, score_subsets
+from monai_mmseg.runs import RunRecorder
+from tests.networks.nets.disentangle.test_fused_anatomy_net import fused_of
 
 
 def test_every_subset():

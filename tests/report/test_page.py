@@ -12,11 +12,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from monai_mmseg.__main__ import main
+from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import EvaluationTable, MethodInfo, ScoreRow
-from monai_mmseg.report import RunRecorder, html, write_report
+from monai_mmseg.report import html, write_report
 from monai_mmseg.report.charts import line_chart, quantile, strip_chart, swarm
 from monai_mmseg.report.content import flat_settings, headline, methods_table, read_run, worst_rows
+from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 
 NASTY = "a <script>alert(\"1\")</script> & ö | $x$ 'q'"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.evaluation import latent_traversal
+from monai_mmseg.metrics import latent_traversal
 from monai_mmseg.visualize import (
     LABEL_COLORS,
     AlignmentPair,

@@ -28,7 +28,7 @@ class SpatialAttentionGate(nn.Module):
         Oktay et al., "Attention U-Net", MIDL 2018, arXiv:1804.03999, in the form of the released code of Ouyang et al.,
         IPMI 2021, arXiv:2102.11456.
 
-    Example:
+    Examples:
         >>> import torch
         >>> gate = SpatialAttentionGate(2, 4, 8)
         >>> gate(torch.rand(1, 4, 16, 16), torch.rand(1, 8, 8, 8)).shape

@@ -48,7 +48,7 @@ def channel_norm(spatial_dims: int, channels: int, norm: LayerSetting | None = "
         section IV-D. Differs from the original code: 1e-6 instead of 1e-12 in layer normalisation, which half
         precision cannot tell from zero.
 
-    Example:
+    Examples:
         >>> layer, group = channel_norm(2, 32, "layer"), channel_norm(2, 24, ("group", {"eps": 1e-5}))
         >>> layer.num_groups, layer.eps, group.num_groups, group.eps
         (1, 1e-06, 8, 1e-05)

@@ -50,7 +50,7 @@ class ConditionalConv(nn.Module):
         arXiv:1904.04971; driven by the modality: Ouyang et al., IPMI 2021, arXiv:2102.11456, whose equation reads as if
         the sigmoid stood around the convolution; their code has it on the weights, as here.
 
-    Example:
+    Examples:
         >>> conv = ConditionalConv(2, 3, 8, num_modalities=4, padding=1)
         >>> conv(torch.rand(2, 3, 16, 16), 1).shape, conv(torch.rand(3, 3, 16, 16), torch.tensor([2, 0, 2])).shape
         (torch.Size([2, 8, 16, 16]), torch.Size([3, 8, 16, 16]))

@@ -36,7 +36,7 @@ class FeatureTaps:
     Raises:
         ValueError: for a name that no module has, with the closest ones, or that is listed twice.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
         >>> with FeatureTaps(net, ["0", "1"]) as taps:
         ...     logits = net(torch.rand(2, 1, 8, 8))

@@ -28,7 +28,7 @@ def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018,
         https://doi.org/10.1609/aaai.v32i1.11671.
 
-    Example:
+    Examples:
         >>> import torch
         >>> film(torch.ones(1, 2, 3), torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, -1.0]])).tolist()
         [[[3.0, 3.0, 3.0], [-1.0, -1.0, -1.0]]]
@@ -51,7 +51,7 @@ class FiLM(nn.Module):
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: there scale and shift are free; the leaky ReLU is that of the published results.
 
-    Example:
+    Examples:
         >>> import torch
         >>> FiLM(style_channels=8, features=4)(torch.rand(2, 4, 6, 6), torch.rand(2, 8)).shape
         torch.Size([2, 4, 6, 6])
@@ -91,7 +91,7 @@ class FiLMBlock(nn.Module):
     References:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
-    Example:
+    Examples:
         >>> import torch
         >>> FiLMBlock(3, features=4, style_channels=8)(torch.rand(2, 4, 6, 6, 5), torch.rand(2, 8)).shape
         torch.Size([2, 4, 6, 6, 5])

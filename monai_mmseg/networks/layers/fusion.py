@@ -32,7 +32,7 @@ def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
     References:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
-    Example:
+    Examples:
         >>> a = torch.tensor([[[1.0, 0.0]], [[0.0, 0.5]]])[None]  # one sample, two modalities, one channel
         >>> fuse_anatomies(a).tolist()
         [[[1.0, 0.5]]]
@@ -73,7 +73,7 @@ def pool_anatomies(
     References:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: the fused representation, 12 channels for four of anatomy.
 
-    Example:
+    Examples:
         >>> a = torch.tensor([[[1.0, 0.0]], [[0.0, 0.5]]])[None]  # one sample, two modalities, one channel
         >>> pool_anatomies(a).tolist()
         [[[1.0, 0.5], [0.5, 0.25], [0.0, 0.0]]]

@@ -62,7 +62,7 @@ def convert_modality_norm(
         Q. Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020,
         https://doi.org/10.48550/arXiv.2001.03111.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from monai.networks.nets import BasicUNet
         >>> plain = BasicUNet(2, 1, 3, features=(4, 4, 8, 8, 8, 4), norm="batch").eval()
@@ -122,7 +122,7 @@ def specialize(network: nn.Module, modality: str | int) -> nn.Module:
         TypeError: if ``network`` knows no modalities.
         ValueError: for an unknown modality.
 
-    Example:
+    Examples:
         >>> from monai.networks.nets import UNet
         >>> net = convert_modality_norm(UNet(2, 1, 5, channels=(4, 8), strides=(2,), norm="batch"), ["ct", "mr"])
         >>> type(specialize(net, "mr")).__name__
@@ -157,7 +157,7 @@ def add_modality(
         TypeError: if ``network`` is no :class:`ModalityNormNetwork`.
         ValueError: if ``name`` is there already, or ``like`` is not.
 
-    Example:
+    Examples:
         >>> net = convert_modality_norm(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)), ["ct", "mr"])
         >>> net = add_modality(net, "us", like="mr", freeze=True)
         >>> [key for key, value in net.named_parameters() if value.requires_grad]

@@ -40,7 +40,7 @@ class ModalityNorm(nn.Module):
         Q. Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020,
         https://doi.org/10.48550/arXiv.2001.03111.
 
-    Example:
+    Examples:
         >>> from monai_mmseg.networks.layers.modality_selection import ModalitySelection, selection_active
         >>> layer = ModalityNorm({"ct": nn.BatchNorm2d(2), "mr": nn.BatchNorm2d(2)})
         >>> with selection_active(ModalitySelection("mr")):
@@ -146,7 +146,7 @@ class ModalityNormNetwork(nn.Module):
     Raises:
         ValueError: if ``modalities`` repeat a name, ``default_modality`` is not one of them, or ``mixed`` is unknown.
 
-    Example:
+    Examples:
         >>> from monai.networks.nets import UNet
         >>> from monai_mmseg.networks.layers import convert_modality_norm
         >>> net = convert_modality_norm(UNet(2, 1, 5, channels=(4, 8), strides=(2,), norm="batch"), ["ct", "mr"])
@@ -203,7 +203,7 @@ class ModalityNormNetwork(nn.Module):
     def using(self, modality: str | int | Sequence[str | int] | Tensor | None = None) -> Iterator[None]:
         """Let parts of ``network`` run for a modality, or for one of each row, inside a ``with`` block.
 
-        Example:
+        Examples:
             >>> from monai_mmseg.networks.layers import convert_modality_norm
             >>> net = convert_modality_norm(nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)), ["ct", "mr"])
             >>> with net.using("mr"):

@@ -30,7 +30,7 @@ class ModalitySelection:
         modality: of the whole batch; ``None`` where rows differ.
         runs: where rows differ, neighbouring rows of one modality, in order: name and number of rows.
 
-    Example:
+    Examples:
         >>> mixed = ModalitySelection(runs=(("ct", 1), ("mr", 2), ("ct", 1)))
         >>> parts = mixed.gather(torch.arange(4))
         >>> parts
@@ -87,7 +87,7 @@ def select_modality(
         ValueError: for an unknown name or index, or a list whose length is not ``rows``.
         TypeError: for anything that is no name and no index.
 
-    Example:
+    Examples:
         >>> select_modality(torch.tensor([0, 0, 1]), ["ct", "mr"], "ct").runs
         (('ct', 2), ('mr', 1))
         >>> select_modality([1, 1], ["ct", "mr"], "ct").modality
@@ -126,7 +126,7 @@ def modality_name(modality: Any, modalities: Sequence[str]) -> str:
         ValueError: if it is not known.
         TypeError: if it is neither a name nor an index.
 
-    Example:
+    Examples:
         >>> modality_name(1, ["ct", "mr"])
         'mr'
     """

@@ -30,7 +30,7 @@ def anatomy_overlap(a: Tensor, b: Tensor, eps: float = 1e-12) -> Tensor:
     References:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
-    Example:
+    Examples:
         >>> a = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
         >>> anatomy_overlap(a, torch.tensor([[[1.0, 0.0, 1.0, 0.0]]]))
         tensor([0.5000])

@@ -35,7 +35,7 @@ def instance_normalise(x: Tensor, eps: float = 1e-5) -> Tensor:
     Returns:
         Feature map of the same shape and type.
 
-    Example:
+    Examples:
         >>> instance_normalise(torch.tensor([[[1.0, 3.0], [10.0, 30.0]]])).round().tolist()
         [[[-1.0, 1.0], [-1.0, 1.0]]]
     """
@@ -56,7 +56,7 @@ def joint_normalise(x: Tensor, eps: float = 1e-3) -> Tensor:
     Returns:
         Feature map of the same shape and type.
 
-    Example:
+    Examples:
         >>> joint_normalise(torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])).round().tolist()
         [[[-1.0, 1.0], [-1.0, 1.0]]]
     """
@@ -90,7 +90,7 @@ class SpadeNorm(nn.Module):
         T. Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
         https://doi.org/10.1109/CVPR.2019.00244.
 
-    Example:
+    Examples:
         >>> layer = SpadeNorm(2, channels=6, anatomy_channels=8)
         >>> layer(torch.rand(2, 6, 8, 8), torch.rand(2, 8, 32, 32)).shape
         torch.Size([2, 6, 8, 8])
@@ -155,7 +155,7 @@ class SpadeResBlock(nn.Module):
         T. Park et al., CVPR 2019, https://doi.org/10.1109/CVPR.2019.00244.
         Differs from the paper: no spectral normalisation.
 
-    Example:
+    Examples:
         >>> block = SpadeResBlock(2, 6, 4, anatomy_channels=8)
         >>> block(torch.rand(2, 6, 8, 8), torch.rand(2, 8, 32, 32)).shape
         torch.Size([2, 4, 8, 8])

@@ -22,7 +22,7 @@ def require_spatial_size(x: Tensor, spatial_size: list[int], name: str) -> None:
     Raises:
         ValueError: when the sizes differ.
 
-    Example:
+    Examples:
         >>> import torch
         >>> require_spatial_size(torch.zeros(1, 8, 32, 48), [32, 32], "anatomy")
         Traceback (most recent call last):

@@ -33,7 +33,7 @@ def spectral_penalty(weight_matrix: Tensor, u: Tensor, iterations: int = 3, weig
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: it names spectral normalisation, of which this is the soft form behind its results.
 
-    Example:
+    Examples:
         >>> diagonal = torch.diag(torch.tensor([2.0, 2.0]))
         >>> spectral_penalty(diagonal, torch.ones(2))  # 10 * mean(|1 - 2|, 0, 0, |1 - 2|)
         tensor(5.0000)

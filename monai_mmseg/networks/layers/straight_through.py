@@ -29,7 +29,7 @@ def straight_through_round(x: Tensor) -> Tensor:
         Differs from the paper: the text says that the channels of an anatomy sum to one; plain rounding, as published
         results were made, gives zero or one. See :func:`straight_through_argmax` for exactly one.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([0.2, 0.5, 0.9], requires_grad=True)
         >>> straight_through_round(x).tolist()
         [0.0, 0.0, 1.0]
@@ -54,7 +54,7 @@ def straight_through_argmax(x: Tensor, dim: int = 1) -> Tensor:
         Zeros and ones of the shape of ``x`` that sum to one along ``dim`` (the first of equal entries wins);
         backward hands the incoming gradient through.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([[0.3, 0.4, 0.3]], requires_grad=True)
         >>> straight_through_argmax(x).tolist()
         [[0.0, 1.0, 0.0]]

@@ -23,7 +23,7 @@ def symmetric_pad(image: Tensor, width: int) -> Tensor:
     Returns:
         Shape ``(B, C, *spatial)``, ``2 * width`` larger along every spatial axis.
 
-    Example:
+    Examples:
         >>> symmetric_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), 2)
         tensor([[[2., 1., 1., 2., 3., 3., 2.]]])
     """
@@ -47,7 +47,7 @@ class SymmetricPad(nn.Module):
     Raises:
         ValueError: if ``width`` is negative.
 
-    Example:
+    Examples:
         >>> SymmetricPad(1)(torch.zeros(1, 2, 4, 4)).shape
         torch.Size([1, 2, 6, 6])
     """

@@ -64,7 +64,7 @@ def polyharmonic_spline(
     Raises:
         ValueError: when shapes or order make no sense.
 
-    Example:
+    Examples:
         >>> points = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]])
         >>> values = points.sum(-1, keepdim=True)  # an affine function is reproduced everywhere
         >>> polyharmonic_spline(points, values, torch.tensor([[[0.5, 0.25]]])).flatten()
@@ -93,7 +93,7 @@ def sample_volume(volume: Tensor, coordinates: Tensor) -> Tensor:
     Returns:
         Images of the shape and type of ``volume``. The interpolation itself is done in single precision at least.
 
-    Example:
+    Examples:
         >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
         >>> points = torch.tensor([[[0.0, 0.0], [0.0, 0.5], [1.0, 1.0], [5.0, 0.0]]])
         >>> sample_volume(image, points).flatten().tolist()
@@ -141,7 +141,7 @@ class ThinPlateSpline(nn.Module):
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417;
         F. L. Bookstein, "Principal warps", IEEE TPAMI 1989, https://doi.org/10.1109/34.24792.
 
-    Example:
+    Examples:
         >>> spline = ThinPlateSpline((8, 8))
         >>> image = torch.arange(64.0).reshape(1, 1, 8, 8)
         >>> down = torch.tensor([1 / 7, 0.0]).expand(1, 25, 2)  # read one row further down

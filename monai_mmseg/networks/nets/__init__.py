@@ -4,35 +4,35 @@
 
 from __future__ import annotations
 
-from monai_mmseg.networks.nets.anatomy_discriminator import AnatomyDiscriminator
-from monai_mmseg.networks.nets.anatomy_encoders import AnatomyEncoders
-from monai_mmseg.networks.nets.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
-from monai_mmseg.networks.nets.anisotropic_unet import AnisotropicUNet
-from monai_mmseg.networks.nets.attention_gated_unet import AttentionGatedUNet
-from monai_mmseg.networks.nets.balancer import PairBalancer
-from monai_mmseg.networks.nets.dafnet import DAFNet, DAFNetFactors
-from monai_mmseg.networks.nets.dilated_residual_net import DilatedResidualNet
-from monai_mmseg.networks.nets.discriminator import AdversarialDiscriminator, SpectralKind
-from monai_mmseg.networks.nets.disentangle import DisentangledFactors, DisentangleNet
-from monai_mmseg.networks.nets.disentangle_decoder import DisentangleDecoder, DisentangleSpadeBlock, SpadeMaps
-from monai_mmseg.networks.nets.disentangle_encoders import (
+from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders
+from monai_mmseg.networks.nets.dafnet.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
+from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
+from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.networks.nets.dafnet.discriminator import AdversarialDiscriminator, SpectralKind
+from monai_mmseg.networks.nets.dafnet.film_decoder import FiLMDecoder
+from monai_mmseg.networks.nets.dafnet.modality_encoder import ModalityEncoder, StyleOutput
+from monai_mmseg.networks.nets.dafnet.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.dafnet.spade_decoder import SPADEDecoder
+from monai_mmseg.networks.nets.dafnet.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
+from monai_mmseg.networks.nets.disentangle.anatomy_discriminator import AnatomyDiscriminator
+from monai_mmseg.networks.nets.disentangle.attention_gated_unet import AttentionGatedUNet
+from monai_mmseg.networks.nets.disentangle.decoder import DisentangleDecoder, DisentangleSpadeBlock, SpadeMaps
+from monai_mmseg.networks.nets.disentangle.disentangle import DisentangledFactors, DisentangleNet
+from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
+from monai_mmseg.networks.nets.disentangle.encoders import (
     AppearanceCode,
     DisentangleAnatomyEncoder,
     DisentangleAppearanceEncoder,
     anatomy_softmax,
 )
-from monai_mmseg.networks.nets.downstream import DownstreamNet
-from monai_mmseg.networks.nets.filled_modalities_net import FilledModalitiesNet
-from monai_mmseg.networks.nets.film_decoder import FiLMDecoder
-from monai_mmseg.networks.nets.fused_anatomy_net import FusedAnatomyNet
-from monai_mmseg.networks.nets.modality_encoder import ModalityEncoder, StyleOutput
-from monai_mmseg.networks.nets.modality_streams import ModalityStreams
-from monai_mmseg.networks.nets.nvnet import NVNet, NVNetFactors
-from monai_mmseg.networks.nets.segmentor import AnatomySegmentor
+from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
+from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
+from monai_mmseg.networks.nets.disentangle.nvnet import NVNet, NVNetFactors
 from monai_mmseg.networks.nets.select_modality import SelectModality
-from monai_mmseg.networks.nets.sharing import share_network
-from monai_mmseg.networks.nets.spade_decoder import SPADEDecoder
-from monai_mmseg.networks.nets.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
+from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
+from monai_mmseg.networks.nets.ummkd.dilated_residual_net import DilatedResidualNet
+from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
+from monai_mmseg.networks.nets.ummkd.sharing import share_network
 
 __all__ = [
     "AdversarialDiscriminator",
@@ -56,8 +56,8 @@ __all__ = [
     "DownstreamNet",
     "ExpandingPath",
     "FiLMDecoder",
-    "FilledModalitiesNet",
     "FusedAnatomyNet",
+    "ImputedModalitiesNet",
     "ModalityEncoder",
     "ModalityStreams",
     "NVNet",

@@ -22,7 +22,7 @@ class SelectModality(nn.Module):
     Raises:
         ValueError: if ``modality`` is not one of ``0 .. num_modalities - 1``.
 
-    Example:
+    Examples:
         >>> net = SelectModality(nn.Conv2d(1, 3, 1), modality=1, num_modalities=2)
         >>> net(torch.zeros(1, 2, 8, 8)).shape
         torch.Size([1, 3, 8, 8])

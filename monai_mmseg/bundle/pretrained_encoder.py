@@ -1,0 +1,70 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of an encoder that another bundle trains, found before anything else is done."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
+
+__all__ = ["load_pretrained_encoder"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_pretrained_encoder(
+    network: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    own: str | os.PathLike[str] | None = None,
+    command: str = "",
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Give a network for a further task the encoder that was trained without labels.
+
+    When to use: in ``initialize`` of a bundle's ``train.json``. Networks that have no such encoder are left alone.
+    Other programs (MONAI Label, a federated client, a script) may bring weights of their own after initialising: for
+    them the message that there are none is a warning.
+
+    Args:
+        network: a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, or another network.
+        path: weights of the first stage.
+        own: weights of the whole network, whose encoder serves where ``path`` is not there: a bundle that is packed
+            with its weights is trained on without the other one.
+        command: what makes the weights, for the message.
+        argv: command line; ``sys.argv`` by default.
+
+    Raises:
+        SystemExit: with both paths and the command as message, if neither file is there and the command line is a
+            ``monai.bundle`` run.
+        ValueError: if the weights are those of another encoder.
+
+    Examples:
+        In ``initialize`` of ``train.json``::
+
+            "$monai_mmseg.bundle.load_pretrained_encoder(@network, @stage_one, own=@ckpt_dir + '/model.pt')"
+    """
+    if not isinstance(network, FusedAnatomyNet):
+        return
+    places = [Path(place) for place in (path, own) if place is not None]
+    for place in places:
+        if place.is_file():
+            network.load_encoder(place)
+            logger.info("encoder of %s", place.as_posix())
+            return
+    message = (
+        f"The encoder's weights {places[0].as_posix()} are missing. Training without labels writes them; add the "
+        f"overlays and the dataset_dir that you want:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
+    )
+    if parse_run_command(sys.argv if argv is None else argv) is not None:
+        # the message alone: a traceback through MONAI's parser would bury it
+        raise SystemExit(f"Nothing was run. {message}")
+    logger.warning(message)

@@ -1,0 +1,158 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders that turn images of several modalities into one kind of binary anatomy map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from monai_mmseg.networks.initialisation import balance_channels_
+from monai_mmseg.networks.layers import straight_through_argmax, straight_through_round
+from monai_mmseg.networks.nets.dafnet.anatomy_unet import (
+    NORM_EPS,
+    NORM_MOMENTUM,
+    ContractingPath,
+    ExpandingPath,
+    check_divisible,
+)
+
+__all__ = ["AnatomyEncoders", "full_precision"]
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """Return half and bfloat16 values as float32, others as they are.
+
+    Use it in front of a softmax or an exponential under autocast.
+
+    Args:
+        values: any floating-point tensor.
+
+    Returns:
+        The same values, at least float32.
+
+    Examples:
+        >>> full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    if values.dtype == torch.float16 or values.dtype == torch.bfloat16:
+        return values.float()
+    return values
+
+
+class AnatomyEncoders(nn.Module):
+    """One U-Net a modality, all with the same expanding path, and a binary anatomy map at the end.
+
+    Use it where images of different modalities shall be described in the same anatomical channels: the contracting
+    path belongs to the modality, bottleneck, expanding path and the last convolution are shared (the same storage).
+    39,214,408 trainable weights for two modalities at the defaults, 34,526,344 for one.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of one modality's image.
+        anatomy_channels: channels C of the anatomy map.
+        num_modalities: number of modalities M.
+        features: width of each level of the U-Net.
+        binarise: ``"round"`` rounds the softmax (a pixel without a channel above one half becomes all zero, as in the
+            original code); ``"argmax"`` is exactly one-hot (as in the paper's text). Both pass the gradient unchanged.
+        modality_norm: keep the normalisation layers of the shared part per modality (own scale, shift and statistics);
+            the convolutions stay shared. Cures the mismatch of running statistics when modalities look different.
+        initial_gain: start with kernels of the last convolution that have no mean and are this many times as large, so
+            that all channels are in use from the start (:func:`~monai_mmseg.networks.balance_channels_`). ``None``: as
+            the original code, where some channels may stay empty for good.
+        norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
+        norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).
+
+    Raises:
+        ValueError: when an argument is unknown, or the image cannot be halved ``len(features) - 1`` times.
+
+    Reference:
+        Chartsias et al., IEEE TMI 2020 (arXiv:1911.04417), section III-A.
+        Differs from the paper: the paper says that the map is one-hot; rounding, the default, allows empty pixels.
+
+    Examples:
+        >>> encoders = AnatomyEncoders(2, 1, 8, num_modalities=2, features=(4, 8, 16)).eval()
+        >>> anatomy = encoders(torch.zeros(1, 1, 32, 32), 1)
+        >>> anatomy.shape, bool(((anatomy == 0) | (anatomy == 1)).all())
+        (torch.Size([1, 8, 32, 32]), True)
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        anatomy_channels: int,
+        *,
+        num_modalities: int = 2,
+        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        binarise: Literal["round", "argmax"] = "round",
+        modality_norm: bool = False,
+        initial_gain: float | None = None,
+        norm_eps: float = NORM_EPS,
+        norm_momentum: float = NORM_MOMENTUM,
+    ) -> None:
+        super().__init__()
+        if binarise not in ("round", "argmax"):
+            raise ValueError(f"binarise must be 'round' or 'argmax', got {binarise!r}.")
+        if num_modalities < 1:
+            raise ValueError(f"num_modalities must be 1 or more, got {num_modalities}.")
+        self.num_modalities = num_modalities
+        self.halvings = len(features) - 1
+        self.one_hot = binarise == "argmax"
+        self.contracting = nn.ModuleList(
+            ContractingPath(spatial_dims, in_channels, features[:-1], norm_eps=norm_eps, norm_momentum=norm_momentum)
+            for _ in range(num_modalities)
+        )
+        self.expanding = ExpandingPath(
+            spatial_dims,
+            features,
+            anatomy_channels,
+            num_norms=num_modalities if modality_norm else 1,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+        )
+        if initial_gain is not None:
+            balance_channels_(self.expanding.out.conv.weight, initial_gain)
+
+    def probabilities(self, image: Tensor, modality: int) -> Tensor:
+        """Return the anatomy map before it is made binary.
+
+        Args:
+            image: images of one modality, shape ``(N, in_channels, *spatial)``.
+            modality: index of that modality.
+
+        Returns:
+            Softmax over the channels, at least float32, shape ``(N, anatomy_channels, *spatial)``.
+        """
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            if not 0 <= modality < self.num_modalities:
+                raise ValueError(f"modality must be from 0 to {self.num_modalities - 1}, got {modality}.")
+            check_divisible(image.shape[2:], self.halvings, "the size of image")
+        levels: list[Tensor] = []
+        # TorchScript cannot index a ModuleList with a number that it does not know: it unrolls this loop.
+        for index, path in enumerate(self.contracting):
+            if index == modality:
+                levels = path(image)
+        return torch.softmax(full_precision(self.expanding(levels, modality)), dim=1)
+
+    def forward(self, image: Tensor, modality: int) -> Tensor:
+        """Return the binary anatomy map.
+
+        Args:
+            image: images of one modality, shape ``(N, in_channels, *spatial)``.
+            modality: index of that modality.
+
+        Returns:
+            Zeros and ones, at least float32, shape ``(N, anatomy_channels, *spatial)``; the gradient is the softmax's.
+        """
+        probabilities = self.probabilities(image, modality)
+        if self.one_hot:
+            return straight_through_argmax(probabilities, dim=1)
+        return straight_through_round(probabilities)
+
+    def extra_repr(self) -> str:
+        """Say what the sub-modules do not show."""
+        return f"num_modalities={self.num_modalities}, binarise={'argmax' if self.one_hot else 'round'}"

@@ -1,0 +1,323 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The U-Net of DAFNet, in two halves that can be shared or kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from monai.networks.blocks import Convolution
+from monai.networks.layers.factories import Norm, Pool
+from torch import Tensor, nn
+
+from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
+
+__all__ = ["AnatomyUNet", "ContractingPath", "ExpandingPath", "check_divisible"]
+
+# PyTorch counts momentum the other way round: these are Keras' 0.99 and 1e-3.
+NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
+
+
+def check_divisible(spatial_size: Sequence[int], levels: int, name: str) -> None:
+    """Raise if a size cannot be halved and doubled back ``levels`` times.
+
+    Args:
+        spatial_size: size in pixels, one number a dimension.
+        levels: how often the U-Net halves it.
+        name: what the error calls the offender.
+
+    Raises:
+        ValueError: when a dimension is not divisible by ``2**levels``.
+
+    Examples:
+        >>> check_divisible((192, 192), 4, "spatial_size")
+    """
+    if any(size % 2**levels for size in spatial_size):
+        raise ValueError(f"{name} must be divisible by {2**levels} along every axis, got {tuple(spatial_size)}.")
+
+
+class _ConvolutionNorm(nn.Module):
+    """3x3 convolution, normalisation (one of ``num_norms``), and ReLU unless ``act`` is off."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        num_norms: int,
+        act: bool,
+        norm_eps: float,
+        norm_momentum: float,
+    ) -> None:
+        super().__init__()
+        self.conv = Convolution(spatial_dims, in_channels, out_channels, kernel_size=3, conv_only=True)
+        norm = Norm[Norm.BATCH, spatial_dims]
+        self.norms = nn.ModuleList(norm(out_channels, eps=norm_eps, momentum=norm_momentum) for _ in range(num_norms))
+        self.act = nn.ReLU() if act else nn.Identity()
+
+    def forward(self, image: Tensor, modality: int = 0) -> Tensor:
+        hidden = self.conv(image)
+        if len(self.norms) == 1:
+            modality = 0
+        out = hidden
+        # TorchScript cannot index a ModuleList with a number that it does not know: it unrolls this loop.
+        for index, norm in enumerate(self.norms):
+            if index == modality:
+                out = norm(hidden)
+        return self.act(out)
+
+
+class _DoubleConvolution(nn.Module):
+    """Two rounds of convolution, normalisation, ReLU."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        num_norms: int,
+        norm_eps: float,
+        norm_momentum: float,
+    ) -> None:
+        super().__init__()
+        first, second = (
+            _ConvolutionNorm(
+                spatial_dims,
+                channels,
+                out_channels,
+                num_norms=num_norms,
+                act=True,
+                norm_eps=norm_eps,
+                norm_momentum=norm_momentum,
+            )
+            for channels in (in_channels, out_channels)
+        )
+        self.first, self.second = first, second
+
+    def forward(self, image: Tensor, modality: int = 0) -> Tensor:
+        return self.second(self.first(image, modality), modality)
+
+
+class _UpBlock(nn.Module):
+    """Nearest x2, convolution and normalisation without activation, concatenation with the skip, double convolution."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        num_norms: int,
+        norm_eps: float,
+        norm_momentum: float,
+    ) -> None:
+        super().__init__()
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.reduce = _ConvolutionNorm(
+            spatial_dims,
+            in_channels,
+            out_channels,
+            num_norms=num_norms,
+            act=False,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+        )
+        self.convs = _DoubleConvolution(
+            spatial_dims,
+            2 * out_channels,
+            out_channels,
+            num_norms=num_norms,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+        )
+
+    def forward(self, image: Tensor, skip: Tensor, modality: int = 0) -> Tensor:
+        up = self.reduce(self.upsample(image), modality)
+        return self.convs(torch.cat([up, skip], dim=1), modality)
+
+
+class ContractingPath(nn.Module):
+    """Downward half of the U-Net, without the bottleneck.
+
+    Use it to give each modality its own first layers in front of a shared :class:`ExpandingPath`.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        features: width of each level; after each level the size is halved.
+        norm_eps: epsilon of the batch normalisation.
+        norm_momentum: its momentum, in PyTorch's sense (weight of the new batch).
+
+    Examples:
+        >>> path = ContractingPath(2, 1, features=(4, 8))
+        >>> [tuple(level.shape) for level in path(torch.zeros(1, 1, 16, 16))]
+        [(1, 4, 16, 16), (1, 8, 8, 8), (1, 8, 4, 4)]
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        features: Sequence[int],
+        *,
+        norm_eps: float = NORM_EPS,
+        norm_momentum: float = NORM_MOMENTUM,
+    ) -> None:
+        super().__init__()
+        channels = [in_channels, *features]
+        self.levels = nn.ModuleList(
+            _DoubleConvolution(spatial_dims, a, b, num_norms=1, norm_eps=norm_eps, norm_momentum=norm_momentum)
+            for a, b in pairwise(channels)
+        )
+        self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
+        self.apply(he_normal)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the output of every level, largest first, and the pooled output of the last.
+
+        Args:
+            image: shape ``(N, in_channels, *spatial)``, spatial divisible by ``2**len(features)``.
+
+        Returns:
+            ``len(features) + 1`` tensors: the skips, then the input of the bottleneck.
+        """
+        outputs: list[Tensor] = []
+        hidden = image
+        for level in self.levels:
+            skip = level(hidden)
+            outputs.append(skip)
+            hidden = self.pool(skip)
+        outputs.append(hidden)
+        return outputs
+
+
+class ExpandingPath(nn.Module):
+    """Bottleneck, upward half of the U-Net, and the last 1x1 convolution.
+
+    Use it behind one or several :class:`ContractingPath`; with ``num_norms > 1`` the convolutions are shared and each
+    modality has normalisation layers of its own.
+
+    Args:
+        spatial_dims: 2 or 3.
+        features: width of each level from the largest to the bottleneck.
+        out_channels: channels of the result.
+        num_norms: normalisation layers a convolution, 1 = shared by all.
+        norm_eps: epsilon of the batch normalisation.
+        norm_momentum: its momentum, in PyTorch's sense.
+
+    Examples:
+        >>> down, up = ContractingPath(2, 1, features=(4, 8)), ExpandingPath(2, (4, 8, 16), 3, num_norms=2)
+        >>> up(down(torch.zeros(1, 1, 16, 16)), 1).shape
+        torch.Size([1, 3, 16, 16])
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        features: Sequence[int],
+        out_channels: int,
+        *,
+        num_norms: int = 1,
+        norm_eps: float = NORM_EPS,
+        norm_momentum: float = NORM_MOMENTUM,
+    ) -> None:
+        super().__init__()
+        if len(features) < 2:
+            raise ValueError(f"features must list two levels or more, got {tuple(features)}.")
+        self.bottleneck = _DoubleConvolution(
+            spatial_dims,
+            features[-2],
+            features[-1],
+            num_norms=num_norms,
+            norm_eps=norm_eps,
+            norm_momentum=norm_momentum,
+        )
+        widths = list(reversed(features))
+        self.levels = nn.ModuleList(
+            _UpBlock(spatial_dims, a, b, num_norms=num_norms, norm_eps=norm_eps, norm_momentum=norm_momentum)
+            for a, b in pairwise(widths)
+        )
+        self.out = Convolution(spatial_dims, features[0], out_channels, kernel_size=1, conv_only=True)
+        self.apply(he_normal)
+        self.out.apply(glorot_uniform)
+
+    def forward(self, levels: list[Tensor], modality: int = 0) -> Tensor:
+        """Return the map at full size.
+
+        Args:
+            levels: what :meth:`ContractingPath.forward` returns.
+            modality: which normalisation layers to use when ``num_norms > 1``.
+
+        Returns:
+            Values without activation, shape ``(N, out_channels, *spatial)``.
+        """
+        hidden = self.bottleneck(levels[-1], modality)
+        last = len(levels) - 2
+        for index, block in enumerate(self.levels):
+            hidden = block(hidden, levels[last - index], modality)
+        return self.out(hidden)
+
+
+class AnatomyUNet(nn.Module):
+    """U-Net with the layers of DAFNet's anatomy encoder, for one image and its segmentation.
+
+    Use it as the single-network baseline beside DAFNet: same blocks, same width, 34,526,149 weights at five classes.
+    Layers: two 3x3 convolutions with batch normalisation and ReLU a level, max pooling, nearest upsampling followed by
+    a convolution and batch normalisation without activation, concatenation in the order (upsampled, skip).
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: classes, background included.
+        features: width of each level; the size is halved between two levels.
+        norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
+        norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).
+
+    Raises:
+        ValueError: when the image cannot be halved ``len(features) - 1`` times.
+
+    Reference:
+        Chartsias et al., "Disentangle, align and fuse for multimodal and semi-supervised image segmentation",
+        IEEE TMI 2020 (arXiv:1911.04417), sections III-A (encoder) and IV-C (baseline "UNet").
+
+    Examples:
+        >>> net = AnatomyUNet(2, 1, 5, features=(4, 8, 16))
+        >>> net(torch.zeros(2, 1, 32, 32)).shape
+        torch.Size([2, 5, 32, 32])
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        norm_eps: float = NORM_EPS,
+        norm_momentum: float = NORM_MOMENTUM,
+    ) -> None:
+        super().__init__()
+        self.halvings = len(features) - 1
+        self.contracting = ContractingPath(
+            spatial_dims, in_channels, features[:-1], norm_eps=norm_eps, norm_momentum=norm_momentum
+        )
+        self.expanding = ExpandingPath(
+            spatial_dims, features, out_channels, norm_eps=norm_eps, norm_momentum=norm_momentum
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return class logits.
+
+        Args:
+            image: shape ``(N, in_channels, *spatial)``.
+
+        Returns:
+            Logits of shape ``(N, out_channels, *spatial)``.
+        """
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            check_divisible(image.shape[2:], self.halvings, "the size of image")
+        return self.expanding(self.contracting(image))

@@ -1,0 +1,100 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of a public data set finds, before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Case", "Layout", "find_files", "label_table", "require"]
+
+
+class Case(NamedTuple):
+    """One image of a data set."""
+
+    subject: str
+    modality: str
+    image: Path  # a volume, or a folder of DICOM files
+    label: Path | None = None  # a volume, or a folder of pictures; None: not annotated
+    section: str = "training"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set as its files lie there."""
+
+    name: str
+    modalities: Sequence[str]
+    labels: Mapping[int, str]  # classes of the datalist
+    values: Mapping[int, int]  # value in the files to class; any other value is an error
+    cases: Sequence[Case]
+    reference: str  # where the data and their terms of use are
+
+
+def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int]) -> dict[int, int]:
+    """Value in the files to class, from the other direction.
+
+    Args:
+        classes: values of each class.
+        background: values that become 0, beside 0 itself.
+
+    Returns:
+        The table.
+
+    Examples:
+        >>> label_table({1: [205], 2: [420, 421]}, background=[600])
+        {0: 0, 600: 0, 205: 1, 420: 2, 421: 2}
+    """
+    table = dict.fromkeys((0, *background), 0)
+    return {**table, **{value: one for one, values in classes.items() for value in values}}
+
+
+def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
+    """Files anywhere in a folder whose whole name fits; hidden files are passed by.
+
+    Args:
+        folder: where to look.
+        pattern: regular expression.
+
+    Yields:
+        Match and path, in the order of the paths.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if two files have one name.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is not there.")
+    found: dict[str, Path] = {}
+    for path in sorted(Path(folder).rglob("*")):
+        match = re.fullmatch(pattern, path.name)
+        if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
+            continue
+        key = re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if key in found:
+            raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
+        found[key] = path
+        yield match, path
+
+
+def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], wanted: str) -> None:
+    """Refuse a folder that is not complete, naming all that is missing.
+
+    Args:
+        folder: where was looked.
+        cases: what was found.
+        lost: paths that should be there.
+        wanted: an example of the names that are looked for.
+
+    Raises:
+        FileNotFoundError: if nothing was found or something is lost.
+    """
+    if lost:
+        shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+        raise FileNotFoundError(f"{folder}: {len(lost)} files are missing: {shown}")
+    if not cases:
+        raise FileNotFoundError(f"{folder} holds no images of this data set; wanted are files such as {wanted}.")

@@ -1,0 +1,183 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_mmseg.preparation import check_datalist, datalist_statistics, write_contact_sheet, write_stacks
+from tests.synthetic_volumes import body, centered_affine, permuted, rotation, write, write_study
+
+GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0, 8.0))}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return write_study(tmp_path, GRIDS, axes=rotation(40, 30, 20))
+
+
+def edit(path, change):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_sound_data(study):
+    report = check_datalist(study)
+    assert report.errors == report.warnings == []
+    assert [(one.subject, one.modality, one.shape) for one in report.volumes[:2]] == [
+        ("s1", "cine", (24, 22, 6)),
+        ("s1", "lge", (20, 24, 7)),
+    ]
+    label = np.asarray(nib.load(study.parent / "labels" / "s1_lge.nii.gz").dataobj)
+    assert report.volumes[1].label_ml["core"] == pytest.approx((label == 2).sum() * 3.6 * 3 * 8 / 1000, rel=1e-3)
+    assert "training: 2 subjects; cine 2 (2 labelled), lge 2 (2 labelled)" in report.summary()
+
+
+def test_every_broken_item_is_named_in_one_run(study):
+    folder = study.parent
+    affine = centered_affine((24, 22, 6), (3.0, 3.2, 9.0), rotation(40, 30, 20))
+    image, label = body((24, 22, 6), affine)
+    holes = image.copy()
+    holes[2, 2, 2] = np.inf
+    write(folder / "inf.nii.gz", holes, affine)
+    write(folder / "flat.nii.gz", np.full_like(image, 5), affine)
+    write(folder / "values.nii.gz", label * 4, affine)
+    write(folder / "small.nii.gz", label[2:], affine)
+    write(folder / "moved.nii.gz", label, affine @ np.diag([1, 1, 1.01, 1]))
+    write(folder / "empty.nii.gz", np.zeros_like(label), affine)
+    write(folder / "four.nii.gz", np.stack([image, image], -1), affine)
+    (folder / "text.nii.gz").write_text("no image")
+    singular = nib.Nifti1Image(image, None)
+    singular.header.set_sform(np.diag([1.0, 0.0, 1.0, 1.0]), code=1)
+    nib.save(singular, folder / "singular.nii.gz")
+    good = "images/s1_cine.nii.gz"
+
+    def change(content):
+        def add(subject, image, label=None, modality="cine", **more):
+            item = {"image": image, "modality": modality, "subject": subject, **more}
+            content["training"].append(item if label is None else {**item, "label": label})
+
+        add("p1", "lost.nii.gz")
+        add("p2", "inf.nii.gz")
+        add("p3", "flat.nii.gz")
+        add("p4", "four.nii.gz")
+        add("p5", "text.nii.gz")
+        add("p6", "singular.nii.gz")
+        for place, name in enumerate(("values", "small", "moved", "empty", "text")):
+            write(folder / f"q{place}.nii.gz", image, affine)
+            add(f"q{place}", f"q{place}.nii.gz", f"{name}.nii.gz")
+        add("s1", good, modality="lge", fold=1)
+        add("r1", "q0.nii.gz", modality="pet")
+        content["test"] = [{"image": "images/s2_lge.nii.gz", "modality": "lge", "subject": "s2"}]
+        content["trainng"] = []
+
+    edit(study, change)
+    report = check_datalist(study)
+    everything = "\n".join(report.errors)
+    for part in (
+        "lost.nii.gz: no such file",
+        "inf.nii.gz: 1 of 3168 values are NaN or infinite",
+        "flat.nii.gz: the image is constant (5)",
+        "four.nii.gz: one item is one 3D volume, this file holds 2",
+        "text.nii.gz: cannot be read as an image",
+        "singular.nii.gz: the affine cannot be inverted",
+        "values.nii.gz: label values must be one of the declared [0, 1, 2], found [4, 8]",
+        "small.nii.gz: the label lies on another grid",
+        "moved.nii.gz: the label lies on another grid",
+        "training[14] label: ",
+        "subject 's1' is in several folds: ['0', '1']",
+        "subject 's2' is in several sections: ['test', 'training']",
+        "subject 's1' has 2 images of modality 'lge'",
+        "s1_cine.nii.gz is named 2 times",
+        "modality 'pet' is not declared",
+        "unknown key 'trainng' (did you mean 'training'?)",
+    ):
+        assert part in everything, part
+    assert any("empty.nii.gz: the label has no foreground" in one for one in report.warnings)
+    assert "subject 'p2' has no lge" in report.notes
+
+
+def test_modalities_of_a_subject_may_share_a_label(study):
+    content = json.loads(study.read_text(encoding="utf-8"))
+    first, second = content["training"][:2]
+    assert first["subject"] == second["subject"]
+    first["label"] = second["label"]
+    study.write_text(json.dumps(content), encoding="utf-8")
+    assert not any("is named" in one for one in check_datalist(study).errors)
+    content["training"][2]["label"] = second["label"]  # another subject's
+    study.write_text(json.dumps(content), encoding="utf-8")
+    assert any("is named 2 times" in one for one in check_datalist(study).errors)
+
+
+def test_label_values_must_be_declared(study):
+    edit(study, lambda content: content.pop("labels"))
+    assert "items have labels, but 'labels' does not declare their values" in check_datalist(study).errors
+
+
+def test_modalities_that_do_not_meet(study):
+    far = study.parent / "images" / "s1_lge.nii.gz"
+    image = nib.load(far)
+    moved = image.affine.copy()
+    moved[:3, 3] += 500
+    write(far, np.asarray(image.dataobj), moved)
+    report = check_datalist(study)
+    assert any("subject 's1': no slice of lge lies near a slice of cine" in one for one in report.warnings)
+    assert len(report.errors) == 1  # its label did not move along
+
+
+def test_slices_without_a_partner_are_told(study):
+    write_study(study.parent, {**GRIDS, "lge": ((20, 24, 3), (3.6, 3.0, 8.0))}, axes=rotation(40, 30, 20))
+    notes = check_datalist(study).notes
+    assert any("cine slices have no lge partner" in one for one in notes)
+
+
+def test_contact_sheet(study):
+    edit(study, lambda content: content["training"].pop(1))
+    report = check_datalist(study, thumbnails=True)
+    path = write_contact_sheet(report, study.parent / "sheet.png")
+    assert path.stat().st_size > 5000
+    with pytest.raises(ValueError, match="no thumbnails"):
+        write_contact_sheet(check_datalist(study), path)
+
+
+def test_statistics(study):
+    numbers = datalist_statistics(study)
+    assert numbers["subjects"] == 2
+    cine = numbers["modalities"]["cine"]
+    first = np.asarray(nib.load(study.parent / "images" / "s1_cine.nii.gz").dataobj)
+    assert cine["intensity"]["mean"] == pytest.approx(float(first.mean()), rel=1e-4)
+    assert cine["intensity"]["p99.5"] == pytest.approx(float(np.percentile(first, 99.5)), rel=1e-4)
+    assert cine["spacing"]["median"] == pytest.approx([3.0, 3.2, 9.0], rel=1e-4)
+    assert cine["shape"]["max"] == [24, 22, 6]
+    assert cine["labelled"] == 2
+
+
+@pytest.mark.parametrize("store", [((0, 1, 2), ()), ((2, 0, 1), (0, 1))])
+def test_stacks_lie_on_the_grid_of_the_target(study, tmp_path, store):
+    for name in ("images", "labels"):
+        path = study.parent / name / "s1_lge.nii.gz"
+        image = nib.load(path)
+        write(path, *permuted(np.asarray(image.dataobj), image.affine, *store))
+    edit(study, lambda content: content["training"].pop(2))  # s2 has no cine
+    written, skipped = write_stacks(study, target="lge", out=tmp_path / "out")
+    assert ([path.name for path in written], skipped) == (["s1.nii.gz", "s2.nii.gz"], [])
+    stack, lge = nib.load(written[0]), nib.load(study.parent / "images" / "s1_lge.nii.gz")
+    assert stack.shape == (*lge.shape, 2)
+    np.testing.assert_allclose(stack.affine, lge.affine, atol=1e-4)
+    values = np.asarray(stack.dataobj)
+    np.testing.assert_allclose(values[..., 1], np.asarray(lge.dataobj), rtol=1e-5)
+    truth = body(lge.shape, lge.affine)[0]
+    assert np.corrcoef(values[..., 0].ravel(), truth.ravel())[0, 1] > 0.95
+    assert np.isnan(np.asarray(nib.load(written[1]).dataobj)[..., 0]).all()
+    label = nib.load(tmp_path / "out" / "labels" / "final" / "s1.nii.gz")
+    np.testing.assert_array_equal(
+        np.asarray(label.dataobj), np.asarray(nib.load(study.parent / "labels" / "s1_lge.nii.gz").dataobj)
+    )
+    _, lost = write_stacks(study, target="cine", out=tmp_path / "other")
+    assert lost == ["s2"]
+    with pytest.raises(ValueError, match="target must be one of"):
+        write_stacks(study, target="pet", out=tmp_path)
