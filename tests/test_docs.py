@@ -58,6 +58,12 @@ def test_every_package_is_in_the_reference():
     assert shown == packages
 
 
+def test_examples_are_rendered_as_code():
+    """Griffe reads ``Examples:`` as code and ``Example:`` as prose."""
+    sources = (ROOT / "monai_mmseg").rglob("*.py")
+    assert [str(path) for path in sources if re.search(r"^ *Example:", path.read_text("utf-8"), re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize(("heading", "bundles"), [("DAFNet", ["dafnet"]), ("UMMKD", ["ummkd", "ummkd_3d"])])
 def test_every_knob_is_explained(heading: str, bundles: list[str]):
     knobs, others = set(), set()
