@@ -19,15 +19,9 @@ NARROW_STD = 0.01
 
 
 def he_normal_(weight: Tensor) -> Tensor:
-    """Fill ``weight`` from a normal truncated at two standard deviations, with variance 2 / fan-in.
+    """``weight``, filled in place from a normal truncated at two standard deviations, with variance 2 / fan-in.
 
-    Use it for a bare weight; :func:`he_normal` treats a layer.
-
-    Args:
-        weight: kernel, shape ``(out, in, *kernel)``.
-
-    Returns:
-        The same tensor, filled in place.
+    Use it for a bare weight ``(out, in, *kernel)``; :func:`he_normal` treats a layer.
 
     Examples:
         >>> weight = he_normal_(torch.empty(64, 32, 3, 3))
@@ -51,9 +45,6 @@ def he_normal(layer: nn.Module) -> None:
 
     Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
 
-    Args:
-        layer: any module.
-
     Examples:
         >>> layer = nn.Linear(4, 2)
         >>> he_normal(layer)
@@ -70,9 +61,6 @@ def glorot_uniform(layer: nn.Module) -> None:
     """Initialise a convolution or dense layer: Glorot-uniform weight (the Keras default), zero bias.
 
     Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
-
-    Args:
-        layer: any module.
 
     Examples:
         >>> layer = nn.Linear(4, 2)
@@ -94,11 +82,8 @@ def balance_channels_(weight: Tensor, gain: float) -> Tensor:
     channels that start behind stay empty. Kernels without a mean see differences between inputs only.
 
     Args:
-        weight: kernel, shape ``(out, in, *kernel)``, two inputs or more.
+        weight: kernel, shape ``(out, in, *kernel)``, two inputs or more; changed in place and returned.
         gain: factor; a large one makes the softmax decided from the start.
-
-    Returns:
-        The same tensor, changed in place.
 
     Raises:
         ValueError: if ``gain`` is not positive.
@@ -121,9 +106,6 @@ def narrow_normal(layer: nn.Module) -> None:
     The normal is cut at two deviations, except in transposed convolutions. Pass it to ``nn.Module.apply``; layers
     without a kernel are left alone. Use it to start as UMMKD's original code does, with wide networks whose
     normalisation follows; in narrow ones the signal fades from layer to layer.
-
-    Args:
-        layer: any module.
 
     Examples:
         >>> layer = nn.Conv2d(8, 4, 3)

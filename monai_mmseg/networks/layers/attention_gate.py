@@ -47,15 +47,7 @@ class SpatialAttentionGate(nn.Module):
         )
 
     def attention(self, x: Tensor, gate: Tensor) -> Tensor:
-        """Weights of the pixels.
-
-        Args:
-            x: shape ``(B, in_channels, *spatial)``.
-            gate: shape ``(B, gate_channels, *coarser)``.
-
-        Returns:
-            Shape ``(B, 1, *spatial)``, in (0, 1).
-        """
+        """Weights of the pixels, in (0, 1), shape ``(B, 1, *spatial)``; arguments as in :meth:`forward`."""
         own, other = self.skip(x), self.gate(gate)
         if own.shape[2:] != other.shape[2:]:
             other = F.interpolate(other, size=own.shape[2:], mode=self.mode, align_corners=False)
@@ -64,14 +56,11 @@ class SpatialAttentionGate(nn.Module):
         return F.interpolate(weights, size=x.shape[2:], mode=self.mode, align_corners=False)
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        """Weigh x.
+        """``x``, weighed.
 
         Args:
             x: shape ``(B, in_channels, *spatial)``.
             gate: shape ``(B, gate_channels, *coarser)``.
-
-        Returns:
-            Shape of ``x``.
         """
         weighed: Tensor = self.out(self.attention(x, gate) * x)
         return weighed

@@ -132,16 +132,13 @@ class ConditionalConv(nn.Module):
         return torch.einsum("mk,k...->m...", self.mixture(), self.weight)
 
     def forward(self, x: Tensor, modality: int | Sequence[int] | Tensor) -> Tensor:
-        """Convolve each row with the kernel of its modality.
+        """Each row convolved with the kernel of its modality, shape ``(N, out_channels, *spatial)``.
 
         Args:
             x: shape ``(N, in_channels, *spatial)``.
             modality: index of the modality of all rows, or of each row (list, or integer tensor ``(N,)`` on the CPU).
                 Rows in the order 0, 1, …, M - 1, 0, 1, … are one grouped convolution; rows sorted by modality
                 are not copied.
-
-        Returns:
-            Shape ``(N, out_channels, *spatial)``.
 
         Raises:
             ValueError: for an index that is no modality, or another number of rows.

@@ -100,15 +100,12 @@ class FeatureTaps:
         return calls[0][1]
 
     def rows(self, name: str, modality: Tensor, modalities: Sequence[str]) -> Tensor:
-        """What a module put out for a batch of several modalities, however the network ran it.
+        """What a module put out for a batch of several modalities, with rows in the order of the batch: ``(B, ...)``.
 
         Args:
             name: of the tap.
             modality: index of each row's modality, int64 ``(B,)``, on the CPU.
             modalities: names in the order of the indices.
-
-        Returns:
-            Features with rows in the order of the batch, shape ``(B, ...)``.
 
         Raises:
             KeyError: for a name that is not tapped.

@@ -14,15 +14,12 @@ __all__ = ["FiLM", "FiLMBlock", "film"]
 
 
 def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Feature map with each channel scaled and shifted.
+    """Feature map with each channel scaled and shifted, ``features * gamma + beta``.
 
     Args:
-        features: feature map, shape ``(B, C, *spatial)``.
+        features: feature map, shape ``(B, C, *spatial)``, also of the result.
         gamma: scale of each channel, shape ``(B, C)``.
         beta: shift of each channel, shape ``(B, C)``.
-
-    Returns:
-        ``features * gamma + beta``, shape ``(B, C, *spatial)``.
 
     References:
         E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018,
@@ -65,15 +62,7 @@ class FiLM(nn.Module):
         self.apply(glorot_uniform)
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        """Modulate.
-
-        Args:
-            features: feature map, shape ``(B, features, *spatial)``.
-            style: style vectors, shape ``(B, style_channels)``.
-
-        Returns:
-            Feature map of the same shape.
-        """
+        """Modulated ``features`` ``(B, features, *spatial)``; ``style`` has shape ``(B, style_channels)``."""
         gamma = F.leaky_relu(self.gamma(style), self.negative_slope)
         beta = F.leaky_relu(self.beta(style), self.negative_slope)
         return film(features, gamma, beta)
@@ -107,14 +96,6 @@ class FiLMBlock(nn.Module):
         self.apply(glorot_uniform)
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        """Modulate and add.
-
-        Args:
-            features: feature map, shape ``(B, features, *spatial)``.
-            style: style vectors, shape ``(B, style_channels)``.
-
-        Returns:
-            Feature map of the same shape.
-        """
+        """``features`` ``(B, features, *spatial)`` plus their modulation by ``style`` ``(B, style_channels)``."""
         first = F.leaky_relu(self.conv_in(features), self.negative_slope)
         return first + F.leaky_relu(self.film(self.conv_out(first), style), self.negative_slope)

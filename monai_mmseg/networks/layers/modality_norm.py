@@ -65,13 +65,7 @@ class ModalityNorm(nn.Module):
             raise ValueError(f"modality {name!r} cannot be the name of a module: {error}.") from error
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each row with the layer of its modality.
-
-        Args:
-            x: features; rows first where the batch is mixed.
-
-        Returns:
-            Features of the same shape.
+        """Each row, the first axis of a mixed batch, normalised with the layer of its modality.
 
         Raises:
             RuntimeError: outside of the forward pass of the network, and for a mixed batch whose rows are not the first
@@ -176,15 +170,12 @@ class ModalityNormNetwork(nn.Module):
         self.mixed: MixedBatch = mixed
 
     def forward(self, image: Tensor, modality: str | int | Sequence[str | int] | Tensor | None = None) -> Any:
-        """Run the network.
+        """What the network returns, rows in the order of ``image``.
 
         Args:
             image: shape ``(B, C, *spatial)``.
             modality: a name or an index into ``modalities`` for all rows, or one for each row (list, or integer tensor
                 ``(B,)`` on the CPU), in any order. ``None``: ``default_modality``.
-
-        Returns:
-            What the network returns, rows in the order of ``image``.
 
         Raises:
             ValueError: for an unknown modality.

@@ -113,14 +113,7 @@ def select_modality(
 
 
 def modality_name(modality: Any, modalities: Sequence[str]) -> str:
-    """Name of one modality.
-
-    Args:
-        modality: name or index.
-        modalities: the known names.
-
-    Returns:
-        The name.
+    """Name of one modality, given by name or by its index in ``modalities``, the known names.
 
     Raises:
         ValueError: if it is not known.

@@ -29,11 +29,8 @@ def instance_normalise(x: Tensor, eps: float = 1e-5) -> Tensor:
     Unlike :func:`torch.nn.functional.instance_norm` it accepts maps of a single pixel, which become zero.
 
     Args:
-        x: feature map, shape ``(B, C, *spatial)``.
+        x: feature map, shape ``(B, C, *spatial)``; the result has its shape and type.
         eps: added to the variance.
-
-    Returns:
-        Feature map of the same shape and type.
 
     Examples:
         >>> instance_normalise(torch.tensor([[[1.0, 3.0], [10.0, 30.0]]])).round().tolist()
@@ -50,11 +47,8 @@ def joint_normalise(x: Tensor, eps: float = 1e-3) -> Tensor:
     """Zero mean and unit standard deviation per sample, over channels and pixels together.
 
     Args:
-        x: feature map, shape ``(B, C, *spatial)``.
+        x: feature map, shape ``(B, C, *spatial)``; the result has its shape and type.
         eps: added to the standard deviation.
-
-    Returns:
-        Feature map of the same shape and type.
 
     Examples:
         >>> joint_normalise(torch.tensor([[[1.0, 3.0], [1.0, 3.0]]])).round().tolist()
@@ -116,14 +110,11 @@ class SpadeNorm(nn.Module):
         self.apply(glorot_uniform)
 
     def forward(self, features: Tensor, anatomy: Tensor) -> Tensor:
-        """Normalise and modulate.
+        """Features, normalised and modulated.
 
         Args:
-            features: feature map, shape ``(B, channels, *spatial)``.
+            features: feature map, shape ``(B, channels, *spatial)``, also of the result.
             anatomy: shape ``(B, anatomy_channels, *any_spatial)``; resized to the features by nearest neighbour.
-
-        Returns:
-            Feature map of the shape of ``features``.
         """
         size = list(features.shape[2:])
         if list(anatomy.shape[2:]) != size:
@@ -187,14 +178,11 @@ class SpadeResBlock(nn.Module):
         self.apply(glorot_uniform)
 
     def forward(self, features: Tensor, anatomy: Tensor) -> Tensor:
-        """Transform the features.
+        """Features of shape ``(B, out_channels, *spatial)``.
 
         Args:
             features: feature map, shape ``(B, in_channels, *spatial)``.
             anatomy: shape ``(B, anatomy_channels, *any_spatial)``.
-
-        Returns:
-            Feature map of shape ``(B, out_channels, *spatial)``.
         """
         main = self.conv_in(F.leaky_relu(self.norm_in(features, anatomy), 0.2))
         main = self.conv_out(F.leaky_relu(self.norm_out(main, anatomy), 0.2))

@@ -47,12 +47,8 @@ def straight_through_argmax(x: Tensor, dim: int = 1) -> Tensor:
     Use it instead of :func:`straight_through_round` where every pixel has to belong to exactly one channel.
 
     Args:
-        x: scores or probabilities, any shape.
+        x: scores or probabilities, any shape, also of the result. The first of equal entries wins.
         dim: the dimension of the channels.
-
-    Returns:
-        Zeros and ones of the shape of ``x`` that sum to one along ``dim`` (the first of equal entries wins);
-        backward hands the incoming gradient through.
 
     Examples:
         >>> x = torch.tensor([[0.3, 0.4, 0.3]], requires_grad=True)

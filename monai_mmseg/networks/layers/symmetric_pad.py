@@ -11,7 +11,7 @@ __all__ = ["SymmetricPad", "symmetric_pad"]
 
 
 def symmetric_pad(image: Tensor, width: int) -> Tensor:
-    """Mirror an image at its borders, the border sample included.
+    """Image, mirrored at its borders, the border sample included.
 
     Use it where a network was defined with NumPy's mode ``symmetric``: ``a b c`` becomes ``b a a b c c b``. PyTorch has
     no such mode: its ``reflect`` leaves the border out (``c b a b c b a``).
@@ -19,9 +19,6 @@ def symmetric_pad(image: Tensor, width: int) -> Tensor:
     Args:
         image: shape ``(B, C, *spatial)``.
         width: samples added on both sides of every spatial axis, at most the size of the image.
-
-    Returns:
-        Shape ``(B, C, *spatial)``, ``2 * width`` larger along every spatial axis.
 
     Examples:
         >>> symmetric_pad(torch.tensor([[[1.0, 2.0, 3.0]]]), 2)
@@ -37,12 +34,7 @@ def symmetric_pad(image: Tensor, width: int) -> Tensor:
 
 
 class SymmetricPad(nn.Module):
-    """Module form of :func:`symmetric_pad`.
-
-    Use it in front of a convolution without padding.
-
-    Args:
-        width: samples added on both sides of every spatial axis.
+    """Module form of :func:`symmetric_pad`, for use in front of a convolution without padding.
 
     Raises:
         ValueError: if ``width`` is negative.
@@ -59,14 +51,7 @@ class SymmetricPad(nn.Module):
         self.width = width
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the padded image.
-
-        Args:
-            image: shape ``(B, C, *spatial)``.
-
-        Returns:
-            Shape ``(B, C, *spatial)``, ``2 * width`` larger along every spatial axis.
-        """
+        """Return the padded image."""
         return symmetric_pad(image, self.width)
 
     def extra_repr(self) -> str:

@@ -196,13 +196,10 @@ class ThinPlateSpline(nn.Module):
         return self
 
     def coordinates(self, offsets: Tensor) -> Tensor:
-        """Where each pixel reads from.
+        """Where each pixel reads from, in row-major order, shape ``(B, prod(spatial_size), d)``.
 
         Args:
             offsets: displacement of each control point, shape ``(B, n, d)``; 1 is the whole extent of the image.
-
-        Returns:
-            Coordinates of all pixels in row-major order, shape ``(B, prod(spatial_size), d)``.
 
         Raises:
             ValueError: when the number of points or axes is wrong.
@@ -223,14 +220,11 @@ class ThinPlateSpline(nn.Module):
         return self.identity + torch.matmul(self.matrix, offsets).to(self.identity.dtype)
 
     def forward(self, volume: Tensor, offsets: Tensor) -> Tensor:
-        """Warped images.
+        """Warped images, of the shape and type of ``volume``.
 
         Args:
             volume: images, shape ``(B, C, *spatial_size)``.
             offsets: displacement of each control point, shape ``(B, n, d)``.
-
-        Returns:
-            Images of the same shape and type.
 
         Raises:
             ValueError: when a shape is wrong.

@@ -41,14 +41,11 @@ class SelectModality(nn.Module):
         self._priority: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits for the selected modality.
+        """What the network gives for the selected modality, ``(B, K, *spatial)``.
 
         Args:
             image: the stack ``(B, M * k, *spatial)``, of which the first of the ``k`` slices is used, or one modality
                 alone ``(B, 1, *spatial)``. NaN anywhere means absent; where nothing is there the network sees zeros.
-
-        Returns:
-            What the network gives, ``(B, K, *spatial)``.
         """
         if image.shape[1] > 1:
             first = image[:, :: image.shape[1] // self.num_modalities]

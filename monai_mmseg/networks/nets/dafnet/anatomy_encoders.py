@@ -24,15 +24,7 @@ __all__ = ["AnatomyEncoders", "full_precision"]
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """Return half and bfloat16 values as float32, others as they are.
-
-    Use it in front of a softmax or an exponential under autocast.
-
-    Args:
-        values: any floating-point tensor.
-
-    Returns:
-        The same values, at least float32.
+    """Half and bfloat16 values as float32, others as they are; for use in front of a softmax or an exponential.
 
     Examples:
         >>> full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype
@@ -118,15 +110,7 @@ class AnatomyEncoders(nn.Module):
             balance_channels_(self.expanding.out.conv.weight, initial_gain)
 
     def probabilities(self, image: Tensor, modality: int) -> Tensor:
-        """Return the anatomy map before it is made binary.
-
-        Args:
-            image: images of one modality, shape ``(N, in_channels, *spatial)``.
-            modality: index of that modality.
-
-        Returns:
-            Softmax over the channels, at least float32, shape ``(N, anatomy_channels, *spatial)``.
-        """
+        """The anatomy before it is made binary, a softmax; arguments and shape as in :meth:`forward`."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             if not 0 <= modality < self.num_modalities:
                 raise ValueError(f"modality must be from 0 to {self.num_modalities - 1}, got {modality}.")
@@ -139,14 +123,11 @@ class AnatomyEncoders(nn.Module):
         return torch.softmax(full_precision(self.expanding(levels, modality)), dim=1)
 
     def forward(self, image: Tensor, modality: int) -> Tensor:
-        """Return the binary anatomy map.
+        """Binary anatomy, at least float32, shape ``(N, anatomy_channels, *spatial)``; the gradient is the softmax's.
 
         Args:
             image: images of one modality, shape ``(N, in_channels, *spatial)``.
             modality: index of that modality.
-
-        Returns:
-            Zeros and ones, at least float32, shape ``(N, anatomy_channels, *spatial)``; the gradient is the softmax's.
         """
         probabilities = self.probabilities(image, modality)
         if self.one_hot:

@@ -181,9 +181,6 @@ class ContractingPath(nn.Module):
 
         Args:
             image: shape ``(N, in_channels, *spatial)``, spatial divisible by ``2**len(features)``.
-
-        Returns:
-            ``len(features) + 1`` tensors: the skips, then the input of the bottleneck.
         """
         outputs: list[Tensor] = []
         hidden = image
@@ -246,14 +243,11 @@ class ExpandingPath(nn.Module):
         self.out.apply(glorot_uniform)
 
     def forward(self, levels: list[Tensor], modality: int = 0) -> Tensor:
-        """Return the map at full size.
+        """Values without activation at full size, shape ``(N, out_channels, *spatial)``.
 
         Args:
             levels: what :meth:`ContractingPath.forward` returns.
             modality: which normalisation layers to use when ``num_norms > 1``.
-
-        Returns:
-            Values without activation, shape ``(N, out_channels, *spatial)``.
         """
         hidden = self.bottleneck(levels[-1], modality)
         last = len(levels) - 2
@@ -310,14 +304,7 @@ class AnatomyUNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return class logits.
-
-        Args:
-            image: shape ``(N, in_channels, *spatial)``.
-
-        Returns:
-            Logits of shape ``(N, out_channels, *spatial)``.
-        """
+        """Class logits ``(N, out_channels, *spatial)`` of images ``(N, in_channels, *spatial)``."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             check_divisible(image.shape[2:], self.halvings, "the size of image")
         return self.expanding(self.contracting(image))

@@ -44,12 +44,5 @@ class PairBalancer(nn.Module):
         self.apply(glorot_uniform)
 
     def forward(self, overlaps: Tensor) -> Tensor:
-        """Weigh the candidates.
-
-        Args:
-            overlaps: overlap of each candidate with the reference, shape ``(B, k)``.
-
-        Returns:
-            Positive weights that sum to one, shape ``(B, k)``.
-        """
+        """Positive weights ``(B, k)`` that sum to one, from each candidate's overlap with the reference ``(B, k)``."""
         return torch.softmax(self.out(torch.relu(self.hidden(overlaps))), dim=1)

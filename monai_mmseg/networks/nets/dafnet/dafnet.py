@@ -160,50 +160,22 @@ class DAFNet(nn.Module):
         self._fallback: Tensor
 
     def anatomy(self, image: Tensor, modality: int) -> Tensor:
-        """Return the binary anatomy map of images of one modality.
-
-        Args:
-            image: shape ``(N, in_channels, H, W)``, in [-1, 1].
-            modality: index of the modality.
-
-        Returns:
-            Anatomy of shape ``(N, C, H, W)``.
-        """
+        """Binary anatomy ``(N, C, H, W)`` of images ``(N, in_channels, H, W)`` in [-1, 1] of one modality, by index."""
         return self.anatomy_encoders(image, modality)
 
     def style(self, anatomy: Tensor, image: Tensor) -> StyleOutput:
-        """Return mean and log-variance of the modality factor.
-
-        Args:
-            anatomy: shape ``(N, C, H, W)``.
-            image: the image it came from, shape ``(N, in_channels, H, W)``.
-
-        Returns:
-            ``mu`` and ``logvar``, each of shape ``(N, Z)``.
-        """
+        """Mean and log-variance of the modality factor, ``(N, Z)``, from an anatomy and the image it came from."""
         return self.modality_encoder(anatomy, image)
 
     def decode(self, anatomy: Tensor, style: Tensor) -> Tensor:
-        """Return the image that an anatomy has in a given style.
-
-        Args:
-            anatomy: shape ``(N, C, H, W)``.
-            style: modality factor, shape ``(N, Z)``.
-
-        Returns:
-            Image in [-1, 1], shape ``(N, in_channels, H, W)``.
-        """
+        """Image in [-1, 1], ``(N, in_channels, H, W)``, of anatomy ``(N, C, H, W)`` and modality factor ``(N, Z)``."""
         return self.decoder(anatomy, style)
 
     def deform(self, moving: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
-        """Move an anatomy onto another; with ``align=False`` it stays where it is.
-
-        Args:
-            moving: shape ``(N, C, H, W)``.
-            fixed: what it shall match, same shape.
+        """Move an anatomy onto another, both ``(N, C, H, W)``; with ``align=False`` it stays where it is.
 
         Returns:
-            The moved anatomy, ``(N, C, H, W)``, and the control points' offsets, ``(N, 25, 2)``.
+            The moved anatomy and the control points' offsets, ``(N, 25, 2)``.
         """
         if self.transformer is None:
             return moving, moving.new_zeros([moving.shape[0], self.num_points, 2])
@@ -211,39 +183,17 @@ class DAFNet(nn.Module):
         return moved.deformed, moved.offsets
 
     def segment(self, anatomy: Tensor) -> Tensor:
-        """Return the class logits of an anatomy.
-
-        Args:
-            anatomy: shape ``(N, C, H, W)``.
-
-        Returns:
-            Logits of shape ``(N, K, H, W)``.
-        """
+        """Class logits ``(N, K, H, W)`` of an anatomy ``(N, C, H, W)``."""
         return self.segmentor(anatomy)
 
     def fuse(self, anatomies: Tensor, present: Tensor | None = None) -> Tensor:
-        """Return the voxelwise maximum of the anatomies that are present.
-
-        Args:
-            anatomies: shape ``(N, M, C, H, W)``.
-            present: bool, shape ``(N, M)``; ``None``: all.
-
-        Returns:
-            Anatomy of shape ``(N, C, H, W)``.
-        """
+        """Voxelwise maximum of the anatomies ``(N, M, C, H, W)`` that are ``present``, bool ``(N, M)``."""
         return fuse_anatomies(anatomies, present)
 
     def factors(self, image: Tensor, present: Tensor | None = None) -> DAFNetFactors:
-        """Return everything between image and segmentation, for candidate 0 of every modality.
+        """Everything between image and segmentation, for candidate 0 of every modality.
 
-        Use it for figures and reports, in eval mode.
-
-        Args:
-            image: shape ``(B, M * k * in_channels, H, W)``, as for :meth:`forward`.
-            present: bool, shape ``(B, M)``, or ``None``.
-
-        Returns:
-            The factors; see :class:`DAFNetFactors`.
+        Use it for figures and reports, in eval mode; arguments as in :meth:`forward`.
         """
         images, seen = self._split(image, present)
         images, seen = images[:, :, :1], seen[:, :, :1]
@@ -263,16 +213,15 @@ class DAFNet(nn.Module):
         )
 
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
-        """Return the logits of the reference modality's candidate 0.
+        """Logits ``(B, K, H, W)`` of the reference modality's candidate 0.
+
+        With several candidates and fused inference they are the logarithm of the weighted probabilities,
+        ``log(sum_l w_l softmax(h(fused_l)))``.
 
         Args:
             image: slices in [-1, 1], shape ``(B, M * k * in_channels, H, W)``: all candidates of the first modality,
                 then those of the second. A candidate with a NaN is absent; if it is candidate 0, so is the modality.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
-
-        Returns:
-            Logits of shape ``(B, K, H, W)``; with several candidates and fused inference the logarithm of the weighted
-            probabilities, ``log(sum_l w_l softmax(h(fused_l)))``.
         """
         images, seen = self._split(image, present)
         if self.inference != "fused":

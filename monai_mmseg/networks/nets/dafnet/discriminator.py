@@ -98,13 +98,10 @@ class AdversarialDiscriminator(nn.Module):
         return [cast("nn.Conv2d", self.convs[2 * index]) for index in range(1, len(_STRIDES))]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge.
+        """Scores ``(B, 1)``: 1 for real and 0 for generated, once trained.
 
         Args:
             x: image in ``[-1, 1]`` or mask probabilities, shape ``(B, in_channels, *spatial_size)``.
-
-        Returns:
-            Scores, 1 for real and 0 for generated once trained, shape ``(B, 1)``.
 
         Raises:
             ValueError: when the spatial size is not the one the network was built for.
@@ -113,11 +110,7 @@ class AdversarialDiscriminator(nn.Module):
         return self.out(self.convs(x).flatten(1))
 
     def spectral_penalty(self) -> Tensor:
-        """Sum of the soft spectral penalties of the three inner convolutions.
-
-        Returns:
-            A scalar; zero unless ``spectral="penalty"``.
-        """
+        """Sum of the soft penalties of the three inner convolutions, a scalar; zero unless ``spectral="penalty"``."""
         total = self.out.weight.new_zeros(())
         if self.spectral == "penalty":
             for index, layer in enumerate(self._inner()):

@@ -59,14 +59,11 @@ class FiLMDecoder(nn.Module):
         nn.init.xavier_normal_(self.out.weight)
 
     def forward(self, anatomy: Tensor, style: Tensor) -> Tensor:
-        """Render.
+        """Image with values in ``[-1, 1]``, shape ``(B, out_channels, *spatial)``.
 
         Args:
             anatomy: shape ``(B, anatomy_channels, *spatial)``.
             style: shape ``(B, style_channels)``.
-
-        Returns:
-            Image with values in ``[-1, 1]``, shape ``(B, out_channels, *spatial)``.
         """
         features = self.stem(anatomy)
         for block in self.blocks:

@@ -83,14 +83,11 @@ class ModalityEncoder(nn.Module):
         self.logvar.apply(glorot_uniform)
 
     def forward(self, anatomy: Tensor, image: Tensor) -> StyleOutput:
-        """Return mean and log-variance of z.
+        """Mean and log-variance of z, each ``(N, style_channels)``.
 
         Args:
             anatomy: shape ``(N, anatomy_channels, *spatial_size)``.
             image: shape ``(N, in_channels, *spatial_size)``.
-
-        Returns:
-            ``mu`` and ``logvar``, each of shape ``(N, style_channels)``.
         """
         hidden = self.dense(self.convs(torch.cat([anatomy, image.to(anatomy.dtype)], dim=1)))
         return StyleOutput(self.mu(hidden), self.logvar(hidden))

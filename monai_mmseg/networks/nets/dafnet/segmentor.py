@@ -63,12 +63,5 @@ class AnatomySegmentor(nn.Module):
         self.out.apply(glorot_uniform)
 
     def forward(self, anatomy: Tensor) -> Tensor:
-        """Return class logits.
-
-        Args:
-            anatomy: shape ``(N, anatomy_channels, *spatial)``.
-
-        Returns:
-            Logits of shape ``(N, out_channels, *spatial)``.
-        """
+        """Class logits ``(N, out_channels, *spatial)`` of an anatomy ``(N, anatomy_channels, *spatial)``."""
         return self.out(self.dropout(self.convs(anatomy)))

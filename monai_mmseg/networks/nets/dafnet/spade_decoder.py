@@ -83,14 +83,11 @@ class SPADEDecoder(nn.Module):
         self.out.apply(glorot_uniform)
 
     def forward(self, anatomy: Tensor, style: Tensor) -> Tensor:
-        """Render.
+        """Image with values in ``[-1, 1]``, shape ``(B, out_channels, *spatial_size)``.
 
         Args:
             anatomy: shape ``(B, anatomy_channels, *spatial_size)``.
             style: shape ``(B, style_channels)``.
-
-        Returns:
-            Image with values in ``[-1, 1]``, shape ``(B, out_channels, *spatial_size)``.
 
         Raises:
             ValueError: when the spatial size is not the one the network was built for.

@@ -106,17 +106,9 @@ class SpatialTransformer(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def offsets(self, moving: Tensor, fixed: Tensor) -> Tensor:
-        """Offsets of the control points that bring one anatomy onto the other.
+        """Offsets of the control points, ``(B, n, d)``, as a fraction of the extent of the image along each axis.
 
-        Args:
-            moving: anatomy to deform, shape ``(B, in_channels, *spatial_size)``.
-            fixed: anatomy to match, same shape.
-
-        Returns:
-            Offsets in the order of the axes, as a fraction of the extent of the image, shape ``(B, n, d)``.
-
-        Raises:
-            ValueError: when a spatial size is not the one the network was built for.
+        Arguments and errors are those of :meth:`forward`.
         """
         require_spatial_size(moving, self.spatial_size, "moving")
         require_spatial_size(fixed, self.spatial_size, "fixed")
@@ -128,14 +120,14 @@ class SpatialTransformer(nn.Module):
         return offsets.reshape(-1, self.spline.control_points.shape[0], self.spline.control_points.shape[1])
 
     def forward(self, moving: Tensor, fixed: Tensor) -> SpatialTransformerOutput:
-        """Deform one anatomy onto the other.
+        """The deformed anatomy and the offsets.
 
         Args:
             moving: anatomy to deform, shape ``(B, in_channels, *spatial_size)``.
             fixed: anatomy to match, same shape.
 
-        Returns:
-            The deformed anatomy and the offsets, see :class:`SpatialTransformerOutput`.
+        Raises:
+            ValueError: when a spatial size is not the one the network was built for.
         """
         offsets = self.offsets(moving, fixed)
         return SpatialTransformerOutput(deformed=self.spline(moving, offsets), offsets=offsets)

@@ -88,13 +88,7 @@ class AnatomyDiscriminator(nn.Module):
             )
 
     def forward(self, anatomy: Tensor) -> Tensor:
-        """Judge.
-
-        Args:
-            anatomy: shape ``(N, in_channels, *spatial_size)``.
-
-        Returns:
-            Logits of shape ``(N, out_channels)``.
+        """Logits ``(N, out_channels)`` of anatomies ``(N, in_channels, *spatial_size)``.
 
         Raises:
             ValueError: for another spatial size.

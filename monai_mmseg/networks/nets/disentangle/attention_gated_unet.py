@@ -83,16 +83,10 @@ class AttentionGatedUNet(nn.Module):
         self.out = conv(2 * features[0], out_channels, kernel_size=3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Make an image.
-
-        Args:
-            image: shape ``(B, in_channels, *spatial)``, sizes divisible by 2 to the number of levels.
-
-        Returns:
-            Shape ``(B, out_channels, *spatial)``.
+        """Image ``(B, out_channels, *spatial)`` of ``(B, in_channels, *spatial)``.
 
         Raises:
-            ValueError: for another size.
+            ValueError: if a size is not divisible by 2 to the number of levels.
         """
         if not torch.jit.is_scripting():
             check_divisible(image.shape[2:], self.levels, "image")

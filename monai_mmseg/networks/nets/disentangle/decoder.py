@@ -37,9 +37,9 @@ class DisentangleSpadeBlock(nn.Module):
         anatomy_channels: channels of the anatomy.
         num_modalities: M.
         conditional: mix kernels for each modality.
-        num_experts: of the conditional convolutions.
-        routing: of the conditional convolutions.
-        init: of the conditional convolutions.
+        num_experts: of the conditional convolutions, as ``routing`` and ``init``.
+        routing: see :class:`~monai_mmseg.networks.layers.ConditionalConv`.
+        init: see there.
 
     Examples:
         >>> block = DisentangleSpadeBlock(2, 8, 6, 4)
@@ -83,15 +83,12 @@ class DisentangleSpadeBlock(nn.Module):
         self.out = conv(in_channels, out_channels)
 
     def maps(self, anatomy: Tensor, size: Sequence[int], modality: int | Sequence[int] | Tensor = 0) -> SpadeMaps:
-        """Scale and shift, which depend on the anatomy alone unless the block is conditional.
+        """Scale and shift ``(N, in_channels, *size)``, of the anatomy alone unless the block is conditional.
 
         Args:
             anatomy: shape ``(N, anatomy_channels, *any)``.
             size: of the features.
             modality: index of the modality of all rows, or of each.
-
-        Returns:
-            Maps of shape ``(N, in_channels, *size)``.
         """
         if tuple(anatomy.shape[2:]) != tuple(size):
             anatomy = F.interpolate(
@@ -101,15 +98,12 @@ class DisentangleSpadeBlock(nn.Module):
         return SpadeMaps(self.gamma(hidden, modality), self.beta(hidden, modality))
 
     def forward(self, features: Tensor, maps: SpadeMaps, modality: int | Sequence[int] | Tensor = 0) -> Tensor:
-        """Normalise, scale, shift and convolve.
+        """Features, normalised, scaled, shifted and convolved: ``(N, out_channels, *size)``.
 
         Args:
             features: shape ``(N, in_channels, *size)``.
             maps: of :meth:`maps`.
             modality: index of the modality of all rows, or of each.
-
-        Returns:
-            Shape ``(N, out_channels, *size)``.
         """
         drawn: Tensor = self.out(instance_normalise(features) * (1 + maps.gamma) + maps.beta, modality)
         return drawn
@@ -118,8 +112,8 @@ class DisentangleSpadeBlock(nn.Module):
 class DisentangleDecoder(nn.Module):
     """Image from an anatomy and an appearance code.
 
-    The code becomes a small feature map; six blocks draw the anatomy into it while it grows. What an anatomy
-    contributes does not depend on the code, so :meth:`maps` is computed once for all codes that it is drawn with.
+    The code becomes a small feature map; six blocks add the anatomy to it while it grows. What an anatomy contributes
+    does not depend on the code, so :meth:`maps` is computed once for all codes that it is decoded with.
 
     Args:
         spatial_dims: 2 or 3.
@@ -131,9 +125,9 @@ class DisentangleDecoder(nn.Module):
         num_modalities: M.
         conditional: mix kernels for each modality. The default does not, so that only the code can tell the modality.
         activation: of the image, ``"none"`` or ``"softplus"``.
-        num_experts: of the conditional convolutions.
-        routing: of the conditional convolutions.
-        init: of the conditional convolutions.
+        num_experts: of the conditional convolutions, as ``routing`` and ``init``.
+        routing: see :class:`~monai_mmseg.networks.layers.ConditionalConv`.
+        init: see there.
 
     Raises:
         ValueError: if an argument is not possible.
@@ -189,15 +183,7 @@ class DisentangleDecoder(nn.Module):
         self.out = ModalityConv(spatial_dims, features[-1], out_channels, num_modalities, kernel_size=1, **own)
 
     def maps(self, anatomy: Tensor, modality: int | Sequence[int] | Tensor = 0) -> list[SpadeMaps]:
-        """What an anatomy contributes to each block.
-
-        Args:
-            anatomy: shape ``(N, anatomy_channels, *spatial_size)``.
-            modality: index of the modality of all rows, or of each, for a conditional decoder.
-
-        Returns:
-            Maps of each block.
-        """
+        """What an anatomy contributes to each block; arguments as in a call."""
         size = self.start
         found = []
         for number, block in enumerate(self.blocks):
@@ -207,16 +193,7 @@ class DisentangleDecoder(nn.Module):
         return found
 
     def draw(self, maps: Sequence[SpadeMaps], code: Tensor, modality: int | Sequence[int] | Tensor = 0) -> Tensor:
-        """Images from what anatomies contribute and from codes.
-
-        Args:
-            maps: of :meth:`maps`, with the rows of ``code``.
-            code: shape ``(N, code_size)``.
-            modality: index of the modality of all rows, or of each, for a conditional decoder.
-
-        Returns:
-            Images, shape ``(N, out_channels, *spatial_size)``.
-        """
+        """Images from :meth:`maps` of anatomies and from codes, row by row; other arguments and shape as in a call."""
         hidden = self.code(code).reshape(-1, self.width, *self.start)
         for number, (block, own) in enumerate(zip(self.blocks, maps, strict=True)):
             hidden = block(hidden, own, modality)
@@ -227,14 +204,11 @@ class DisentangleDecoder(nn.Module):
         return F.softplus(image) if self.activation == "softplus" else image
 
     def forward(self, anatomy: Tensor, code: Tensor, modality: int | Sequence[int] | Tensor = 0) -> Tensor:
-        """Draw anatomies with codes, row by row.
+        """Images ``(N, out_channels, *spatial_size)`` of anatomies with codes, row by row.
 
         Args:
             anatomy: shape ``(N, anatomy_channels, *spatial_size)``.
             code: shape ``(N, code_size)``.
             modality: index of the modality of all rows, or of each, for a conditional decoder.
-
-        Returns:
-            Images, shape ``(N, out_channels, *spatial_size)``.
         """
         return self.draw(self.maps(anatomy, modality), code, modality)

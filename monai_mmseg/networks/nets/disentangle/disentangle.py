@@ -177,15 +177,12 @@ class DisentangleNet(nn.Module):
     def encode(
         self, image: Tensor, modality: Sequence[int], foreground: Tensor | None = None
     ) -> tuple[Tensor, AppearanceCode]:
-        """Anatomy and code of images of any modalities, row by row.
+        """Anatomy ``(N, anatomy_channels, *spatial_size)`` and code ``(N, code_size)`` of images of any modalities.
 
         Args:
             image: shape ``(N, in_channels, *spatial_size)``.
             modality: index of each row; sorted rows are the fastest.
             foreground: bool ``(N, 1, *spatial_size)``, or ``None``.
-
-        Returns:
-            Anatomy ``(N, anatomy_channels, *spatial_size)`` and code ``(N, code_size)``.
         """
         logits = self._each(self.anatomy_encoders, image, modality)
         return anatomy_softmax(logits, foreground, fifth=self.fifth), self.appearance(image, modality)
@@ -214,14 +211,14 @@ class DisentangleNet(nn.Module):
         return torch.cat(found)[torch.tensor(order).argsort().to(image.device, non_blocking=True)]
 
     def foreground(self, images: Tensor, present: Tensor) -> Tensor | None:
-        """Where there is anything in any modality that is there.
+        """Where there is anything in any modality that is there; ``None`` without a background value.
 
         Args:
             images: shape ``(B, M, in_channels, *spatial_size)``.
             present: bool ``(B, M)``.
 
         Returns:
-            Bool ``(B, 1, *spatial_size)``, or ``None`` without a background value.
+            Bool ``(B, 1, *spatial_size)``.
         """
         if self.background is None:
             return None
@@ -229,16 +226,9 @@ class DisentangleNet(nn.Module):
         return ((images != self.background) & mask).flatten(1, 2).any(1, keepdim=True)
 
     def factors(self, image: Tensor, present: Tensor | None = None) -> DisentangledFactors:
-        """Anatomy and code of every modality of every sample.
+        """Anatomy and code of every modality of every sample; arguments as in :meth:`forward`.
 
         Use it for figures and further networks, in eval mode.
-
-        Args:
-            image: shape ``(B, M * in_channels, *spatial_size)``, as for :meth:`forward`.
-            present: bool, shape ``(B, M)``, or ``None``.
-
-        Returns:
-            The factors; see :class:`DisentangledFactors`.
         """
         images, there = self.split(image, present)
         rows, modality = images.flatten(0, 1), list(range(self.num_modalities)) * images.shape[0]
@@ -266,30 +256,24 @@ class DisentangleNet(nn.Module):
         return pool_anatomies(factors.anatomy, factors.present, pools)
 
     def decode(self, anatomy: Tensor, code: Tensor, modality: int | Sequence[int] = 0) -> Tensor:
-        """Draw anatomies with codes, row by row.
+        """Images ``(N, in_channels, *spatial_size)`` of anatomies with codes, row by row.
 
         Args:
             anatomy: shape ``(N, anatomy_channels, *spatial_size)``.
             code: shape ``(N, code_size)``.
-            modality: index of what is drawn, for a conditional decoder.
-
-        Returns:
-            Images of shape ``(N, in_channels, *spatial_size)``.
+            modality: index of the modality of the result, for a conditional decoder.
         """
         drawn: Tensor = self.decoder(anatomy, code, modality)
         return drawn
 
     def forward(self, image: Tensor, present: Tensor | None = None, target: str | None = None) -> Tensor:
-        """Draw a modality from what is there.
+        """A modality, reconstructed from what is there: ``(B, in_channels, *spatial_size)``.
 
         Args:
             image: shape ``(B, M * in_channels, *spatial_size)``: all channels of the first modality, then those of the
                 second. A modality with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
-            target: which one to draw; ``None``: :attr:`target`.
-
-        Returns:
-            Images of the target modality, shape ``(B, in_channels, *spatial_size)``.
+            target: which one to reconstruct; ``None``: :attr:`target`.
 
         Raises:
             ValueError: if the target is no modality, or the image has another shape.
@@ -303,17 +287,9 @@ class DisentangleNet(nn.Module):
         return self.decode(self.fuse(factors, ["mean"]), code, index)
 
     def split(self, image: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images of each modality, absent ones zero, and which are there.
+        """Images ``(B, M, in_channels, *spatial_size)``, absent ones zero, and which are there ``(B, M)``.
 
-        Args:
-            image: shape ``(B, M * in_channels, *spatial_size)``.
-            present: bool, shape ``(B, M)``, or ``None``.
-
-        Returns:
-            Shapes ``(B, M, in_channels, *spatial_size)`` and ``(B, M)``.
-
-        Raises:
-            ValueError: for another shape.
+        Arguments and errors are those of :meth:`forward`.
         """
         channels = self.num_modalities * self.in_channels
         if tuple(image.shape[1:]) != (channels, *self.spatial_size):

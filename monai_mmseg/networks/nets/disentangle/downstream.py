@@ -42,29 +42,17 @@ class DownstreamNet(nn.Module):
             set_dropout(task, dropout)
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
-        """What the task's network sees.
+        """What the task's network sees: a fixed number of channels, without NaN.
 
         Args:
             image: all modalities, channels modality-major; one with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
             slices: int64, shape ``(B,)``: which slice of its volume each image is, for networks that have to know.
-
-        Returns:
-            A fixed number of channels, without NaN.
         """
         raise NotImplementedError(f"{type(self).__name__} must write inputs.")
 
     def forward(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
-        """The task's result.
-
-        Args:
-            image: as for :meth:`inputs`.
-            present: as for :meth:`inputs`.
-            slices: as for :meth:`inputs`.
-
-        Returns:
-            What the task's network gives: logits, or an image.
-        """
+        """What the task's network gives, logits or an image; arguments as in :meth:`inputs`."""
         result: Tensor = self.task(self.inputs(image, present, slices))
         return result
 
@@ -72,7 +60,7 @@ class DownstreamNet(nn.Module):
 def split_modalities(
     image: Tensor, modalities: Sequence[str], channels: int, present: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Images of each modality, absent ones as they are, and which are there.
+    """Images ``(B, M, channels, *spatial)``, absent ones as they are, and which are there ``(B, M)``.
 
     Args:
         image: shape ``(B, M * channels, *spatial)``.
@@ -80,16 +68,13 @@ def split_modalities(
         channels: of a modality.
         present: bool, shape ``(B, M)``, or ``None``.
 
-    Returns:
-        Shapes ``(B, M, channels, *spatial)`` and ``(B, M)``.
-
     Raises:
         ValueError: for another shape.
 
     Examples:
         >>> import torch
-        >>> images, there = split_modalities(torch.tensor([[[1.0], [torch.nan]]]), ("t1", "t2"), 1)
-        >>> tuple(images.shape), there.tolist()
+        >>> images, present = split_modalities(torch.tensor([[[1.0], [torch.nan]]]), ("t1", "t2"), 1)
+        >>> tuple(images.shape), present.tolist()
         ((1, 2, 1, 1), [[True, False]])
     """
     count = len(modalities)

@@ -43,9 +43,9 @@ class ModalityConv(nn.Module):
         kernel_size: edge of the kernels.
         stride: of the convolution.
         padding: zeros on each side.
-        num_experts: of the conditional convolution.
-        routing: of the conditional convolution.
-        init: of the conditional convolution.
+        num_experts: of the conditional convolution, as ``routing`` and ``init``.
+        routing: see :class:`~monai_mmseg.networks.layers.ConditionalConv`.
+        init: see there.
 
     Examples:
         >>> ModalityConv(2, 3, 8, 4, conditional=False, padding=1)(torch.rand(2, 3, 8, 8), [0, 3]).shape
@@ -199,14 +199,11 @@ class DisentangleAnatomyEncoder(nn.Module):
         self.out = ModalityConv(spatial_dims, 2 * features[0], out_channels, num_modalities, **up)
 
     def forward(self, image: Tensor, modality: int | Sequence[int] | Tensor) -> Tensor:
-        """Anatomy logits.
+        """Anatomy logits ``(N, out_channels, *spatial)``, of which :func:`anatomy_softmax` makes an anatomy.
 
         Args:
             image: shape ``(N, in_channels, *spatial)``, sizes divisible by 2 to the number of levels.
             modality: index of the modality of all rows, or of each.
-
-        Returns:
-            Shape ``(N, out_channels, *spatial)``; :func:`anatomy_softmax` makes an anatomy of it.
 
         Raises:
             ValueError: for another size, or an unknown modality.
@@ -295,14 +292,11 @@ class DisentangleAppearanceEncoder(nn.Module):
         self.log_variance = nn.Linear(hidden, code_size) if variational else None
 
     def forward(self, image: Tensor, modality: int | Sequence[int] | Tensor) -> AppearanceCode:
-        """The code of each image.
+        """The code of each image (its mean, for a variational encoder), and the log-variance or ``None``.
 
         Args:
             image: shape ``(N, in_channels, *spatial_size)``.
             modality: index of the modality of all rows, or of each.
-
-        Returns:
-            The code (its mean, for a variational encoder) and the log-variance or ``None``.
 
         Raises:
             ValueError: for another size, or an unknown modality.

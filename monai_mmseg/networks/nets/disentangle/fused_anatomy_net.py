@@ -117,19 +117,13 @@ class FusedAnatomyNet(DownstreamNet):
             ) from error
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
-        """Pooled anatomies.
+        """Pooled anatomies ``(B, len(pools) * anatomy_channels, *spatial)``; zeros where nothing is there.
 
         Args:
             image: ``(B, M * S, *spatial_size)`` with S channels a modality; volumetric: ``(B, M, H, W, D)``. A modality
                 with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
             slices: makes no difference here.
-
-        Returns:
-            Shape ``(B, len(pools) * anatomy_channels, *spatial)``; zeros where nothing is there.
-
-        Raises:
-            ValueError: for another shape.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return self._volume(image, present) if self.volumetric else self._pooled(image, present)

@@ -94,16 +94,13 @@ class ImputedModalitiesNet(DownstreamNet):
         self.average = mean.flatten(0, 1).to(self.average.device, torch.float32)
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
-        """The images, with something in place of what is absent.
+        """The images, with something in place of what is absent; shape of ``image``.
 
         Args:
             image: ``(B, M * in_channels, *spatial)``; a modality with a NaN is absent.
             present: bool, shape ``(B, M)``; ``None``: the NaN alone decide.
             slices: int64, shape ``(B,)``: which slice of the average volumes each image is, where these have an axis
                 more than the image.
-
-        Returns:
-            The shape of ``image``.
 
         Raises:
             ValueError: for another shape, or when something is missing and the average images are of another size.

@@ -86,14 +86,7 @@ class NVNet(SegResNetVAE):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Segment.
-
-        Args:
-            x: shape ``(B, in_channels, *spatial)``, sizes divisible by 8.
-
-        Returns:
-            Logits of shape ``(B, out_channels, *spatial)``.
-        """
+        """Logits ``(B, out_channels, *spatial)`` of ``x`` ``(B, in_channels, *spatial)``, sizes divisible by 8."""
         if not torch.jit.is_scripting():
             check_divisible(x.shape[2:], 3, "x")
         deepest, skips = self.encode(x)
@@ -103,13 +96,10 @@ class NVNet(SegResNetVAE):
 
     @torch.jit.unused
     def factors(self, x: Tensor) -> NVNetFactors:
-        """Segment and rebuild; the code is drawn at random in training mode, its mean else.
+        """Logits, the rebuilt input, and mean and log-variance of the code, which is sampled in training mode.
 
         Args:
             x: shape ``(B, in_channels, *spatial_size)``.
-
-        Returns:
-            Logits, the rebuilt input, and mean and logarithm of the variance of the code.
 
         Raises:
             ValueError: for another size.

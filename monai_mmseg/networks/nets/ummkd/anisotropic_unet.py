@@ -176,25 +176,11 @@ class AnisotropicUNet(nn.Module):
         self.apply(initialise)
 
     def check_image(self, image: Tensor) -> None:
-        """Refuse an image that would not come back at its size.
-
-        Args:
-            image: shape ``(B, in_channels, *spatial)``.
-
-        Raises:
-            ValueError: if it is not a multiple of 8 along every axis.
-        """
+        """Raise a ``ValueError`` for an image ``(B, in_channels, *spatial)`` that would not come back at its size."""
         check_divisible(image.shape[2:], LEVELS - 1, "the size of image")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return class logits.
-
-        Args:
-            image: shape ``(B, in_channels, *spatial)``, spatial divisible by 8, the thick axis last.
-
-        Returns:
-            Logits of shape ``(B, out_channels, *spatial)``.
-        """
+        """Logits ``(B, out_channels, *spatial)`` of an image ``(B, in_channels, *spatial)``, the thick axis last."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self.check_image(image)
         skip_1 = self.encoder_1(image)

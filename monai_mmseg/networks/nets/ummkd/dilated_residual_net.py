@@ -187,25 +187,11 @@ class DilatedResidualNet(nn.Sequential):
         self.apply(initialise)
 
     def check_image(self, image: Tensor) -> None:
-        """Refuse an image that would not come back at its size.
-
-        Args:
-            image: shape ``(B, in_channels, *spatial)``.
-
-        Raises:
-            ValueError: if it is not a multiple of 8 along every axis.
-        """
+        """Raise a ``ValueError`` for an image ``(B, in_channels, *spatial)`` that would not come back at its size."""
         check_divisible(image.shape[2:], HALVINGS, "the size of image")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return class logits.
-
-        Args:
-            image: shape ``(B, in_channels, *spatial)``, spatial divisible by 8.
-
-        Returns:
-            Logits of shape ``(B, out_channels, *spatial)``.
-        """
+        """Logits ``(B, out_channels, *spatial)`` of an image ``(B, in_channels, *spatial)``."""
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self.check_image(image)
         for stage in self:

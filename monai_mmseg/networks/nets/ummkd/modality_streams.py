@@ -97,15 +97,12 @@ class ModalityStreams(nn.Module):
         self.training = network.training
 
     def forward(self, image: Tensor, modality: str | int | Sequence[str | int] | Tensor | None = None) -> Tensor:
-        """Run the stages.
+        """What the last stage gives, logits ``(B, K, *spatial)``, rows in the order of ``image``.
 
         Args:
             image: shape ``(B, C, *spatial)``.
             modality: a name or an index into ``modalities`` for all rows, or one for each row (list, or integer tensor
                 ``(B,)`` on the CPU), in any order. ``None``: ``default_modality``.
-
-        Returns:
-            What the last stage gives, logits of shape ``(B, K, *spatial)``, rows in the order of ``image``.
 
         Raises:
             ValueError: for an unknown modality, or an image that the network does not take.
@@ -124,15 +121,9 @@ class ModalityStreams(nn.Module):
         return _joined(hidden, selection)
 
     def specialize(self, modality: str | int) -> nn.Module:
-        """Plain network of one modality, a copy of the original class with its shared and its own stages.
+        """Plain network of one modality, by name or index: a copy of the original class with its shared and own stages.
 
-        Use it to export or serve: what comes out is what a single-modality network of that class would be.
-
-        Args:
-            modality: name or index.
-
-        Returns:
-            The network; its output for one modality is that of this one.
+        Use it to export or serve: its output is that of this network for the modality.
 
         Raises:
             ValueError: for an unknown modality.

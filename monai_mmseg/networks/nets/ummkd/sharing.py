@@ -83,9 +83,5 @@ class _SharedWhole(ModalityStreams):
     """A network without stages that all modalities share."""
 
     def specialize(self, modality: str | int) -> nn.Module:
-        """The network, in its original class.
-
-        Args:
-            modality: name or index, checked only.
-        """
+        """The network, in its original class; ``modality``, a name or an index, is checked only."""
         return cast(nn.Module, super().specialize(modality).network)
