@@ -45,16 +45,13 @@ class DownstreamInferer(Inferer):
         self.inferer = inferer
 
     def __call__(self, inputs: Tensor, network: DownstreamNet, *args: Any, **kwargs: Any) -> Any:
-        """Run the network.
+        """What the network's task gives.
 
         Args:
             inputs: ``(B, C, *spatial)``, NaN where a modality is missing.
             network: what takes these volumes as input.
-            *args: for the network's ``inputs``.
-            **kwargs: for the network's ``inputs``.
-
-        Returns:
-            What the network's task gives.
+            *args: for the network's ``inputs``, as are all further keywords.
+            **kwargs: see there.
 
         Raises:
             TypeError: when `network` is of another kind, such as a TorchScript program.

@@ -32,16 +32,13 @@ class ModalitySliceInferer(SliceInferer):
     """
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run the network over all slices.
+        """What the network gives for all slices, with the slice axis.
 
         Args:
             inputs: ``(B, C, X, Y, Z)``.
             network: two-dimensional network.
             *args: for the network, after the image.
             **kwargs: for the network, except ``condition``, which is cut into slices like `inputs`.
-
-        Returns:
-            What the network gives, with the slice axis.
         """
         condition = {"condition": kwargs.pop("condition")} if "condition" in kwargs else {}
 

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes redrawn slice by slice: one modality from what is there, or every modality from every other."""
+"""Volumes reconstructed slice by slice: one modality from what is there, or every modality from every other."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["CrossReconstructionInferer", "SynthesisInferer", "cross_reconstructi
 
 
 class SynthesisInferer(SliceInferer):
-    """The middle channel of what a two-dimensional network draws of each slice, as a volume.
+    """The middle channel of what a two-dimensional network synthesises of each slice, as a volume.
 
-    Use it with a network that draws a slice and its neighbours, such as
-    :class:`~monai_mmseg.networks.nets.DisentangleNet`. Arguments are those of MONAI's ``SliceInferer``, and:
+    Use it with a network that gives a slice and its neighbours, such as
+    :class:`~monai_mmseg.networks.nets.DisentangleNet`.
 
     Args:
-        *args: for ``SliceInferer``.
-        target: modality to draw, given to the network by this name; ``None``: the network's own.
+        *args: for MONAI's ``SliceInferer``.
+        target: modality to synthesise, given to the network by this name; ``None``: the network's own.
         **kwargs: for ``SliceInferer``.
 
     Examples:
@@ -38,33 +38,30 @@ class SynthesisInferer(SliceInferer):
         self.target = target
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Draw a volume.
+        """One modality as a volume ``(B, 1, X, Y, Z)``.
 
         Args:
             inputs: ``(B, M * S, X, Y, Z)``.
-            network: two-dimensional network.
-            *args: for the network, after the image.
-            **kwargs: for the network.
-
-        Returns:
-            ``(B, 1, X, Y, Z)``.
+            network: two-dimensional network; it is given all further arguments after the image.
+            *args: see there.
+            **kwargs: see there.
         """
         named = kwargs if self.target is None else {"target": self.target, **kwargs}
 
         def run(image: Tensor) -> Tensor:
-            drawn: Tensor = network(image, *args, **named)
-            middle = drawn.shape[1] // 2
-            return drawn[:, middle : middle + 1]
+            channels: Tensor = network(image, *args, **named)
+            middle = channels.shape[1] // 2
+            return channels[:, middle : middle + 1]
 
         return cast(Tensor, super().__call__(inputs, run))
 
 
 class CrossReconstructionInferer(SliceInferer):
-    """Every modality of a volume drawn from the anatomy of every modality, with its own code.
+    """Every modality of a volume, reconstructed from the anatomy of every modality with its own code.
 
     Use it to validate a :class:`~monai_mmseg.networks.nets.DisentangleNet`. Channel ``i * M + j`` of the result is
-    modality j, drawn with the anatomy of i; it is NaN where i or j is absent. Of a slice with neighbours the middle is
-    given. Arguments are those of MONAI's ``SliceInferer``.
+    modality j with the anatomy of i; it is NaN where i or j is absent. Of a slice with neighbours the middle is given.
+    Arguments are those of MONAI's ``SliceInferer``.
 
     Examples:
         >>> net = DisentangleNet(
@@ -76,16 +73,13 @@ class CrossReconstructionInferer(SliceInferer):
     """
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Draw all pairs.
+        """All pairs ``(B, M * M, X, Y, Z)`` of a ``DisentangleNet``; further arguments are not used.
 
         Args:
             inputs: ``(B, M * S, X, Y, Z)``, NaN where absent.
-            network: a ``DisentangleNet``.
+            network: the ``DisentangleNet``.
             *args: not used.
             **kwargs: not used.
-
-        Returns:
-            ``(B, M * M, X, Y, Z)``.
         """
         net = cast(DisentangleNet, network)
 
@@ -96,7 +90,7 @@ class CrossReconstructionInferer(SliceInferer):
 
 
 def cross_reconstructions(network: DisentangleNet, image: Tensor, present: Tensor | None = None) -> Tensor:
-    """Every modality drawn with the anatomy of every modality of the same subject.
+    """Every modality with the anatomy of every modality of the same subject.
 
     Args:
         network: in eval mode.
@@ -104,12 +98,11 @@ def cross_reconstructions(network: DisentangleNet, image: Tensor, present: Tenso
         present: bool ``(B, M)``, or ``None``.
 
     Returns:
-        ``(B, M, M, S, *spatial)``: first the modality of the anatomy, then that of the code, which is what is drawn;
+        ``(B, M, M, S, *spatial)``: first the modality of the anatomy, then that of the code, which is the result's;
         NaN where one of them is absent.
     """
     factors = network.factors(image, present)
-    there = factors.present
-    sample, source, drawn = (there[:, :, None] & there[:, None, :]).nonzero(as_tuple=True)
-    rows = network.decode(factors.anatomy[sample, source], factors.code[sample, drawn], drawn.tolist())
-    shape = (*there.shape, there.shape[1], *rows.shape[1:])
-    return rows.new_full(shape, torch.nan).index_put((sample, source, drawn), rows)
+    both = factors.present[:, :, None] & factors.present[:, None, :]
+    sample, source, target = both.nonzero(as_tuple=True)
+    rows = network.decode(factors.anatomy[sample, source], factors.code[sample, target], target.tolist())
+    return rows.new_full((*both.shape, *rows.shape[1:]), torch.nan).index_put((sample, source, target), rows)

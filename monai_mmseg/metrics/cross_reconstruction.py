@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""How well modalities are drawn from each other, as one number to choose a model by."""
+"""How well modalities are reconstructed from each other, as one number to choose a model by."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["NegativeCrossError"]
 
 
 class NegativeCrossError(CumulativeIterationMetric):
-    """Minus the mean absolute error of modalities drawn with the anatomy of another one: larger is better.
+    """Minus the mean absolute error of modalities reconstructed with the anatomy of another: larger is better.
 
     When to use: as key metric of validation, with :class:`~monai_mmseg.inferers.CrossReconstructionInferer`. Averaged
     over all voxels of a subject, then over the subjects that have both modalities of an ordered pair, then over pairs.
-    A modality drawn from itself counts only where no subject has two.
+    A modality reconstructed from itself counts only where no subject has two.
 
     Args:
         num_modalities: M.
@@ -33,8 +33,8 @@ class NegativeCrossError(CumulativeIterationMetric):
     Examples:
         >>> metric = NegativeCrossError(num_modalities=2)
         >>> image = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
-        >>> drawn = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
-        >>> _ = metric(drawn, image)
+        >>> recon = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
+        >>> _ = metric(recon, image)
         >>> metric.aggregate()
         tensor(-0.3750)
     """
@@ -44,15 +44,12 @@ class NegativeCrossError(CumulativeIterationMetric):
         self.num_modalities, self.num_slices = int(num_modalities), int(num_slices)
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: Any) -> Tensor:
-        """Errors of the ordered pairs.
+        """Errors ``(B, M * M)`` of the ordered pairs, NaN where a modality is absent.
 
         Args:
             y_pred: ``(B, M * M, *spatial)``.
             y: ``(B, M * S, *spatial)``.
             **kwargs: not used.
-
-        Returns:
-            ``(B, M * M)``, NaN where a modality is absent.
         """
         count = self.num_modalities
         if y is None or y.shape[1] != count * self.num_slices or y_pred.shape[1] != count**2:

@@ -56,9 +56,9 @@ def modality_classification(
         z: codes (means of the posterior), shape ``(N, D)``.
         modality: index of the modality of each row, shape ``(N,)``.
         subjects: subject of each row, length N.
-        test_subjects: subjects that are tested on; ``None`` draws ``test_fraction`` of them.
+        test_subjects: subjects that are tested on; ``None`` samples ``test_fraction`` of them.
         test_fraction: share of the subjects, at least one.
-        seed: of that draw.
+        seed: of that sampling.
 
     Returns:
         Accuracies on the test subjects.
@@ -102,16 +102,13 @@ def modality_classification(
 
 
 def posterior_variance(logvar: Tensor) -> Tensor:
-    """Mean posterior variance of each dimension of z: E[exp(logvar)].
+    """Mean posterior variance E[exp(logvar)] of each dimension of z, shape ``(D,)``.
 
     Use it to see which dimensions carry information: near 0 is informative, 1 is the prior, that is, unused.
     Source: DAFNet, sec. on disentanglement; doi:10.1109/TMI.2020.3036584.
 
     Args:
         logvar: log of the variance, shape ``(N, D)``.
-
-    Returns:
-        Shape ``(D,)``.
 
     Raises:
         ValueError: ``logvar`` has no rows or another number of axes.

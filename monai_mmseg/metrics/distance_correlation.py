@@ -43,15 +43,12 @@ def distance_covariance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distance_variance(a: Tensor) -> Tensor:
-    """Distance variance of a sample: its distance covariance with itself.
+    """Distance variance of a sample: its :func:`distance_covariance` with itself, 0 for a constant one.
 
-    When to use: to see how much a code varies at all; 0 for a constant one.
+    When to use: to see how much a code varies at all.
 
     Args:
         a: n samples, shape ``(n, p)``.
-
-    Returns:
-        Scalar, float64, not negative.
 
     Raises:
         ValueError: when there are fewer than two samples or a value is not finite.

@@ -1,7 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 
-"""How like a redrawn image is to the true one: PSNR and SSIM of a stack of slices."""
+"""How like a reconstructed image is to the true one: PSNR and SSIM of a stack of slices."""
 
 from __future__ import annotations
 
@@ -50,9 +50,6 @@ def image_similarity(
         value_range: lowest and highest value that this kind of image has.
         mask: which pixels count, bool, same shape; ``None`` means all. SSIM looks at the 11 x 11 pixels around each and
             leaves out those closer than 5 pixels to the border of the image.
-
-    Returns:
-        The two numbers.
 
     Raises:
         ValueError: the shapes differ, the images are smaller than the window, something is not finite, the range is

@@ -47,14 +47,11 @@ class ClassScore(NamedTuple):
 
 
 def image_diagonal(size: Sequence[int], spacing: Sequence[float]) -> float:
-    """Returns the length of the image's diagonal in mm: no distance inside of the image is longer.
+    """Length of an image's diagonal in mm: no distance inside of the image is longer.
 
     Args:
         size: voxels along each axis.
         spacing: mm along each axis.
-
-    Returns:
-        Length in mm.
 
     Examples:
         >>> image_diagonal((30, 40), (0.1, 0.1))
@@ -64,7 +61,7 @@ def image_diagonal(size: Sequence[int], spacing: Sequence[float]) -> float:
 
 
 def surface_distances(pred: ArrayLike, label: ArrayLike, spacing: Sequence[float]) -> SurfaceDistances:
-    """Returns the distances between the surfaces of two masks that are not empty.
+    """Distances in mm between the surfaces of two masks that are not empty.
 
     When to use: for one structure; :func:`segmentation_scores` does all labels and knows what to do with empty masks.
     Surface voxels are those with a neighbour (or the image's border) outside of the mask. The image is cropped to both
@@ -74,9 +71,6 @@ def surface_distances(pred: ArrayLike, label: ArrayLike, spacing: Sequence[float
         pred: bool mask, shape ``(*spatial)``, 2D or 3D.
         label: bool mask of the same shape.
         spacing: mm along each axis.
-
-    Returns:
-        Distances in mm.
 
     Raises:
         ValueError: when a mask is empty or the shapes do not fit.

@@ -52,9 +52,6 @@ def silhouettes(
         subjects: subject of each row.
         metric: distance between rows; the margin losses compare cosines.
 
-    Returns:
-        The three numbers.
-
     Raises:
         ValueError: lengths differ, or a value is not finite.
 
@@ -84,16 +81,13 @@ def silhouettes(
 def embed(
     points: Tensor, *, perplexity: float = 30.0, metric: Literal["cosine", "euclidean"] = "cosine", seed: int = 0
 ) -> NDArray[np.float64]:
-    """Points in two dimensions by t-SNE, for pictures only: distances between far groups mean nothing there.
+    """Points ``(N, 2)`` by t-SNE, for pictures only: distances between far groups mean nothing.
 
     Args:
         points: shape ``(N, D)``.
         perplexity: about how many neighbours count; less where there are few points.
         metric: distance between rows.
         seed: of the start.
-
-    Returns:
-        Shape ``(N, 2)``.
 
     Raises:
         ValueError: fewer than three points, or a value is not finite.

@@ -83,14 +83,7 @@ class SubjectDistance(CumulativeIterationMetric):
         return torch.tensor(rows, device=y_pred.device)
 
     def aggregate(self, reduction: MetricReduction | str | None = None) -> Tensor:
-        """Returns the distances of all subjects so far, reduced.
-
-        Args:
-            reduction: as in ``monai.metrics``; ``None`` takes that of the constructor.
-
-        Returns:
-            Distance in mm; its shape follows from the reduction.
-        """
+        """Distances in mm of all subjects so far, with the ``reduction`` of the constructor or another one."""
         values = self.get_buffer()
         if not isinstance(values, Tensor):
             raise ValueError("aggregate() needs at least one batch, got none.")

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Initial weights as the original implementations of the methods draw them."""
+"""Initial weights as the original implementations of the methods sample them."""
 
 from __future__ import annotations
 

@@ -59,9 +59,6 @@ def alignment_figure(
         moving_name: for the captions.
         title: heading of the figure.
 
-    Returns:
-        The figure, five panels a row.
-
     Raises:
         ValueError: no pair, or a pair with arrays of different shapes.
     """

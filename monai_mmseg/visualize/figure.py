@@ -27,13 +27,7 @@ REFERENCE_COLOR = "#FFFFFF"
 
 
 def label_color(label: int) -> str:
-    """Colour of a label value, the same in every figure and in the report.
-
-    Args:
-        label: positive integer; more than eight labels repeat the colours.
-
-    Returns:
-        ``#RRGGBB``.
+    """Colour ``#RRGGBB`` of a label value, the same in every figure and in the report; after eight they repeat.
 
     Raises:
         ValueError: the label is background or negative.
@@ -54,9 +48,6 @@ def new_figure(width: float, height: float, *, gap: float = 0.0) -> Figure:
         width: inches.
         height: inches.
         gap: room between panels, as a share of a panel.
-
-    Returns:
-        The figure.
     """
     layout = _Constrained(w_pad=0.03, h_pad=0.03, wspace=gap, hspace=gap)
     figure: Figure = _Figure(figsize=(width, height), facecolor=BACKGROUND, layout=layout)
@@ -64,7 +55,7 @@ def new_figure(width: float, height: float, *, gap: float = 0.0) -> Figure:
 
 
 def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = None, **settings: Any) -> Any:
-    """Draw one slice as it lies in memory: first axis down, second axis right.
+    """Show one slice as it lies in memory: first axis down, second axis right.
 
     Args:
         axes: where.
@@ -232,15 +223,12 @@ def plain(text: str) -> str:
 
 
 def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
-    """Slices worth showing: evenly spread over those that hold foreground, or over the volume.
+    """Ascending indexes of slices worth showing: evenly spread over those with foreground, or over the volume.
 
     Args:
         label: integer class map, shape ``(H, W, D)``, or ``None``.
         depth: number of slices D.
         count: how many are wanted at most.
-
-    Returns:
-        Ascending indexes without repeats.
 
     Examples:
         >>> pick_slices(None, 9, 3)
@@ -284,15 +272,12 @@ def focus(label: ArrayLike, *, margin: float = 0.35) -> tuple[slice, slice]:
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
-    """Write a figure with its own background.
+    """Write a figure with its own background, and return the path.
 
     Args:
         figure: any figure of this package.
         path: where; the ending decides the format, folders are made.
         dpi: pixels per inch.
-
-    Returns:
-        The path.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

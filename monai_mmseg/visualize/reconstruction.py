@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Each modality of a slice drawn with the anatomy of each other one."""
+"""Each modality of a slice, reconstructed with the anatomy of each other one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SIDE = 1.5  # inches of a panel
 
 def cross_reconstruction_figure(
     images: Mapping[str, ArrayLike],
-    drawings: Mapping[tuple[str, str], ArrayLike],
+    reconstructions: Mapping[tuple[str, str], ArrayLike],
     *,
     notes: Mapping[tuple[str, str], str] | None = None,
     title: str = "",
 ) -> Figure:
-    """The images of a slice, and below a row for each anatomy and a column for each modality it is drawn as.
+    """The images of a slice, and below a row for each anatomy and a column for each modality it is decoded to.
 
     Use it to see what is carried over from one modality to another and what is not: a lesion that shows in the image of
     a column but not below it was not in the anatomy of that row. A column has the grey window of its image. The paper's
@@ -44,40 +44,40 @@ def cross_reconstruction_figure(
 
     Args:
         images: modality to its slice ``(H, W)``; a modality that is absent is left out.
-        drawings: (modality of the anatomy, modality that is drawn) to ``(H, W)``; those that are not there stay empty.
-            A row may have another name than a modality, such as ``"all others"``.
-        notes: short text on a drawing, such as its scores.
+        reconstructions: (modality of the anatomy, modality of the result) to ``(H, W)``; those that are not there stay
+            empty. A row may have another name than a modality, such as ``"all others"``.
+        notes: short text on a reconstruction, such as its scores.
         title: heading of the figure.
 
     Returns:
         The figure: one row more than anatomies, a column a modality.
 
     Raises:
-        ValueError: no drawing, or a slice that is not 2D.
+        ValueError: no reconstruction, or a slice that is not 2D.
     """
-    if not drawings:
-        raise ValueError("drawings must hold at least one, got none.")
+    if not reconstructions:
+        raise ValueError("reconstructions must hold at least one, got none.")
     slices = {name: np.asarray(image, dtype=np.float64) for name, image in images.items()}
-    drawn = {pair: np.asarray(image, dtype=np.float64) for pair, image in drawings.items()}
-    if odd := [image.shape for image in (*slices.values(), *drawn.values()) if image.ndim != 2]:
-        raise ValueError(f"images and drawings must have shape (H, W), got {odd}.")
-    columns = list(dict.fromkeys([*slices, *(target for _, target in drawn)]))
-    sources = list(dict.fromkeys(source for source, _ in drawn))
+    cells = {pair: np.asarray(image, dtype=np.float64) for pair, image in reconstructions.items()}
+    if odd := [image.shape for image in (*slices.values(), *cells.values()) if image.ndim != 2]:
+        raise ValueError(f"images and reconstructions must have shape (H, W), got {odd}.")
+    columns = list(dict.fromkeys([*slices, *(target for _, target in cells)]))
+    sources = list(dict.fromkeys(source for source, _ in cells))
     order = [name for name in columns if name in sources] + [name for name in sources if name not in columns]
-    height, width = next(iter(drawn.values())).shape
+    height, width = next(iter(cells.values())).shape
     figure = new_figure(SIDE * len(columns) + 0.3, SIDE * height / width * (len(order) + 1) + (0.6 if title else 0.3))
     grid = figure.subplots(len(order) + 1, len(columns), squeeze=False)
     for column, target in enumerate(columns):
         if target in slices:
             window = display_window(slices[target])
         else:
-            window = display_window(np.stack([image for pair, image in drawn.items() if pair[1] == target]))
+            window = display_window(np.stack([image for pair, image in cells.items() if pair[1] == target]))
         _show(grid[0, column], slices.get(target), window)
         caption(grid[0, column], target)
         for row, source in enumerate(order, start=1):
             pair = (source, target)
-            _show(grid[row, column], drawn.get(pair), window)
-            if pair in drawn and notes and pair in notes:
+            _show(grid[row, column], cells.get(pair), window)
+            if pair in cells and notes and pair in notes:
                 corner_caption(grid[row, column], notes[pair])
     side_caption(grid[0, 0], "image")
     for row, source in enumerate(order, start=1):

@@ -39,9 +39,6 @@ def contact_sheet(
         columns: pictures a row at most; give the number of modalities to have one row a subject.
         title: heading of the figure.
 
-    Returns:
-        The figure.
-
     Raises:
         ValueError: nothing to show.
     """

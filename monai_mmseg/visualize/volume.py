@@ -23,15 +23,12 @@ class DisplayVolume(NamedTuple):
 
 
 def read_for_display(source: str | Path | MetaTensor) -> DisplayVolume:
-    """Volume with its slices last and in the radiological view.
+    """Voxels and in-plane spacing of a volume, with its slices last and in the radiological view.
 
     Use it for image, label and prediction alike: files on one grid stay on one grid.
 
     Args:
         source: path, or a channel-first MetaTensor; of several channels the first is taken.
-
-    Returns:
-        Voxels and in-plane spacing.
 
     Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 64, 48), affine=torch.diag(torch.tensor([8.0, 1.5, 1.0, 1.0])))

@@ -40,9 +40,6 @@ def channel_norm(spatial_dims: int, channels: int, norm: LayerSetting | None = "
         norm: a name of the table, or any other that :func:`monai.networks.layers.get_norm_layer` knows; a pair of name
             and keyword arguments overrides the defaults. ``None`` or ``""`` means no normalisation.
 
-    Returns:
-        The layer.
-
     Reference:
         Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020 (arXiv:2001.03111),
         section IV-D. Differs from the original code: 1e-6 instead of 1e-12 in layer normalisation, which half

@@ -101,7 +101,7 @@ class ConditionalConv(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, init: ConditionalConvInit = "plain") -> None:
-        """Draw all parameters anew."""
+        """Sample all parameters anew."""
         if self.routing == "table":
             self.route.normal_()
         else:  # those of a linear layer with one input

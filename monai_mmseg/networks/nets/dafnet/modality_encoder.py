@@ -27,7 +27,7 @@ class StyleOutput(NamedTuple):
 class ModalityEncoder(nn.Module):
     """Normal distribution of the modality factor z, from an anatomy map and its image.
 
-    Use it as the shared second encoder of DAFNet; training draws ``z = mu + exp(logvar / 2) * noise``, evaluation
+    Use it as the shared second encoder of DAFNet; training samples ``z = mu + exp(logvar / 2) * noise``, evaluation
     takes ``mu``. Strided 3x3 convolutions without padding or normalisation, LeakyReLU 0.3, one dense layer, two dense
     outputs. 594,480 weights at the defaults and 192 x 192.
 

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder of the representation disentanglement: draws an anatomy in the way that a code says."""
+"""The decoder of the representation disentanglement: an image from an anatomy and a code."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Anatomy and appearance of any number of modalities, and any modality redrawn from those that are there."""
+"""Anatomy and appearance of any number of modalities, and any modality reconstructed from those that are there."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class DisentangledFactors(NamedTuple):
 
 
 class DisentangleNet(nn.Module):
-    """Splits each image into an anatomy (where tissue is) and a code (how its modality draws it), and draws any pair.
+    """Splits each image into an anatomy (where tissue is) and a code (how its modality shows it), and decodes any pair.
 
     Any number of modalities, any of them missing. Trained without labels by :class:`~monai_mmseg.objectives.
     DisentangleObjective`; the pooled anatomies (:meth:`fuse`) are a fixed-size input of any further network, whichever
-    modalities are there. A call redraws one modality, ``target``, from the mean anatomy of those that are there and the
-    mean code that this modality had in training.
+    modalities are there. A call reconstructs one modality, ``target``, from the mean anatomy of those that are there
+    and the mean code that this modality had in training.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of an image: a slice and its neighbours.
         modalities: names, in the order of the input.
-        target: which one :meth:`forward` draws unless told otherwise.
+        target: which one :meth:`forward` reconstructs unless told otherwise.
         spatial_size: of the images, divisible by 2 to the number of levels.
         anatomy_channels: channels of an anatomy.
         code_size: numbers of a code.
@@ -75,7 +75,7 @@ class DisentangleNet(nn.Module):
     Reference:
         Ouyang et al., "Representation disentanglement for multi-modal brain MR analysis", IPMI 2021, arXiv:2102.11456.
         Differs from the paper: the sigmoid of a conditional convolution is on its routing weights; the layers are
-        those of the released code; background has no anatomy; a missing modality is drawn with its mean code.
+        those of the released code; background has no anatomy; a missing modality is decoded with its mean code.
 
     Examples:
         >>> net = DisentangleNet(

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""The two encoders of the representation disentanglement: where tissue is, and how a modality draws it."""
+"""The two encoders of the representation disentanglement: where tissue is, and how a modality shows it."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class AppearanceCode(NamedTuple):
 
 
 class DisentangleAppearanceEncoder(nn.Module):
-    """Convolutions from an image to the few numbers that say how its modality draws tissue.
+    """Convolutions from an image to the few numbers that say how its modality shows tissue.
 
     Args:
         spatial_dims: 2 or 3.
