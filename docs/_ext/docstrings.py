@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the reStructuredText that docstrings use into Markdown: roles, double backticks, literal blocks, tables."""
+"""Turns the reStructuredText of docstrings into Markdown: roles, code, formulas, literal blocks, tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:py:)?(?:class|func|meth|attr|mod|obj|data|exc):`(~?)([\w.\s]+)`")
+FORMULA = re.compile(r":math:(?=`)")
 LITERAL = re.compile(r"(?<!`)``([^`]+)``(?!`)")
 BLOCK = re.compile(r"^( *)(\S.*):: *\n\n((?:\1 {4}.*\n|\n)+)", re.MULTILINE)
+MATH = re.compile(r"^( *)\.\. math:: (.+)\n", re.MULTILINE)
 TABLE = re.compile(r"^( *)=+ [= ]+\n(.+\n)\1=+ [= ]+\n((?:.+\n)+?)\1=+ [= ]+\n", re.MULTILINE)
 RETURNS = re.compile(r"^( *Returns:\n +)(?=\S)", re.MULTILINE)
 
@@ -59,6 +61,7 @@ def to_markdown(text: str, returns: str | None = None) -> str:
         returns: the annotated type; named where ``Returns`` begins, since what stands before a colon is read as type.
     """
     text = TABLE.sub(_table, BLOCK.sub(_block, f"{text}\n"))
+    text = MATH.sub(r"\1```latex\n\1\2\n\1```\n", FORMULA.sub("", text))
     text = LITERAL.sub(r"`\1`", ROLE.sub(_role, text))
     return RETURNS.sub(lambda match: f"{match[1]}{returns}: ", text) if returns else text
 
