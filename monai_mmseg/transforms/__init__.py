@@ -3,12 +3,7 @@
 """Transforms for slices and volumes of several modalities; each is usable alone in any MONAI pipeline."""
 
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
-from monai_mmseg.transforms.affine_slices import (
-    RandAffineSlicesd,
-    RandRotateSlicesd,
-    affine_slices,
-    rotation_augmentation,
-)
+from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
@@ -50,7 +45,6 @@ __all__ = [
     "RandAffineSlicesd",
     "RandByModalityd",
     "RandDropModalityd",
-    "RandRotateSlicesd",
     "RandScaleShiftForegroundd",
     "RandSliceWindow",
     "RandSliceWindowd",
@@ -71,7 +65,6 @@ __all__ = [
     "pairs_from_table",
     "random_pairing",
     "read_volume",
-    "rotation_augmentation",
     "scale_intensity",
     "slice_orientation",
     "slice_pitch",

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from torch import Tensor
+
+from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
 
@@ -76,14 +75,10 @@ class AdjacentSlices(Transform):
         self.num_slices, self.spatial_dim = int(num_slices), int(spatial_dim)
 
     def __call__(self, img: Tensor) -> Tensor:
-        """Put neighbours beside every slice.
+        """Return ``(C * num_slices, X, Y, Z)``, all slices of the first channel first, with the affine it had.
 
         Args:
             img: ``(C, X, Y, Z)``; each channel (a modality) has neighbours of its own.
-
-        Returns:
-            ``(C * num_slices, X, Y, Z)``, all slices of the first channel first; a MetaTensor stays one, with the
-            affine it had.
 
         Raises:
             ValueError: if it has another shape.
@@ -98,13 +93,13 @@ class AdjacentSlices(Transform):
         return MetaTensor(stacked).copy_meta_from(img) if isinstance(img, MetaTensor) else stacked
 
 
-class AdjacentSlicesd(MapTransform):
-    """Dictionary form of :class:`AdjacentSlices`.
+class AdjacentSlicesd(EachKeyd):
+    """Dictionary form of :class:`AdjacentSlices`, which has the other arguments.
 
     Args:
         keys: volumes; not the label, whose slice ``j`` stays the label of slice ``j``.
-        num_slices: see :class:`AdjacentSlices`.
-        spatial_dim: see there.
+        num_slices: channels of the result for each channel, an odd number.
+        spatial_dim: spatial axis of the slices.
         allow_missing_keys: do not raise when a key is missing.
 
     Examples:
@@ -115,19 +110,4 @@ class AdjacentSlicesd(MapTransform):
     def __init__(
         self, keys: KeysCollection, num_slices: int = 3, spatial_dim: int = -1, allow_missing_keys: bool = False
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.stack = AdjacentSlices(num_slices, spatial_dim)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Put neighbours beside every slice, for every key.
-
-        Args:
-            data: dictionary of volumes.
-
-        Returns:
-            A copy of the dictionary with stacked volumes.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.stack(result[key])
-        return result
+        super().__init__(keys, AdjacentSlices(num_slices, spatial_dim), allow_missing_keys)

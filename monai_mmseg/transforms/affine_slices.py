@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Random rotation, scale and shift of slices: one draw for all modalities and labels."""
+"""Random rotation, scale and shift of slices: the same for all modalities and labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform, RandomizableTransform
+from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple_rep
 from torch import Tensor
 
-__all__ = ["RandAffineSlicesd", "RandRotateSlicesd", "affine_slices", "rotation_augmentation"]
+__all__ = ["RandAffineSlicesd", "affine_slices"]
 
 
 def affine_slices(
@@ -65,7 +65,8 @@ def affine_slices(
 class RandAffineSlicesd(RandomizableTransform, MapTransform):
     """The same random rotation, scale and shift for all keys.
 
-    Use it on slices where the paper's rotation alone is too little: few subjects, small networks.
+    Use it on slices. ``rotate=20`` alone is DAFNet's augmentation; more helps where there are few subjects or the
+    network is small.
 
     Args:
         keys: images and labels, each ``(C, H, W)``.
@@ -78,6 +79,10 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
 
     Raises:
         ValueError: if a range is negative or a mode unknown.
+
+    Reference:
+        Chartsias et al., IEEE TMI 2020; fact sheet of DAFNet, sec. 5: +-20 degrees, edge values outside. Differs from
+        the paper: labels are rotated by nearest neighbour (the original interpolates them linearly).
 
     Examples:
         >>> augment = RandAffineSlicesd(["image", "label"], rotate=20, mode=["bilinear", "nearest"]).set_random_state(0)
@@ -111,28 +116,17 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
         self.degrees, self.factor, self.shift = 0.0, 1.0, (0.0, 0.0)
 
     def randomize(self, data: Any = None) -> None:
-        """Draw angle, factor and shift.
-
-        Args:
-            data: not used.
-        """
+        """Sample angle, factor and shift; ``data`` is not used."""
         super().randomize(None)
         if not self._do_transform:
             return
-        # always four draws: switching one of them off leaves the others as they were
+        # always four numbers: switching one of them off leaves the others as they were
         angle, factor, rows, columns = self.R.uniform(-1, 1, size=4).tolist()
         self.degrees, self.factor = angle * self.rotate, 1 + factor * self.scale
         self.shift = (rows * self.translate, columns * self.translate)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Move every key alike.
-
-        Args:
-            data: dictionary of slices.
-
-        Returns:
-            A copy of the dictionary with moved slices.
-        """
+        """Return a copy of the dictionary with every key moved alike."""
         result = dict(data)
         self.randomize()
         if not self._do_transform:
@@ -142,58 +136,3 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
             array = value.as_tensor() if isinstance(value, MetaTensor) else value
             result[key] = affine_slices(array, self.degrees, self.factor, self.shift, nearest=mode == "nearest")
         return result
-
-
-class RandRotateSlicesd(RandAffineSlicesd):
-    """The same random rotation for all keys: the only augmentation of the paper.
-
-    Reference: Chartsias et al., IEEE TMI 2020; fact sheet of DAFNet, sec. 5: +-20 degrees, edge values outside.
-    Differs from the paper: labels are rotated by nearest neighbour (the original interpolates them linearly).
-
-    Args:
-        keys: images and labels, each ``(C, H, W)``.
-        degrees: largest angle, either way.
-        mode: ``"bilinear"`` or ``"nearest"``, one for each key.
-        prob: probability of doing anything.
-        allow_missing_keys: do not raise when a key is missing.
-
-    Examples:
-        >>> rotate = RandRotateSlicesd("image", degrees=20).set_random_state(0)
-        >>> tuple(rotate({"image": torch.rand(2, 8, 6)})["image"].shape), abs(rotate.degrees) <= 20
-        ((2, 8, 6), True)
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        degrees: float = 20.0,
-        *,
-        mode: Sequence[str] | str = "bilinear",
-        prob: float = 1.0,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, rotate=degrees, mode=mode, prob=prob, allow_missing_keys=allow_missing_keys)
-
-
-def rotation_augmentation(
-    degrees: float = 20.0, *, image_key: str = "image", label_key: str = "label", enabled: bool = True
-) -> Compose:
-    """The paper's augmentation for :class:`~monai_mmseg.data.PairedSliceDataset`.
-
-    Args:
-        degrees: largest angle, either way.
-        image_key: images, rotated linearly.
-        label_key: labels, rotated by nearest neighbour; may be missing.
-        enabled: off, nothing is done.
-
-    Returns:
-        A ``Compose``.
-
-    Examples:
-        >>> len(rotation_augmentation().transforms), len(rotation_augmentation(enabled=False).transforms)
-        (1, 0)
-    """
-    if not enabled:
-        return Compose([])
-    keys, mode = [image_key, label_key], ["bilinear", "nearest"]
-    return Compose([RandRotateSlicesd(keys, degrees, mode=mode, allow_missing_keys=True)])

@@ -32,7 +32,7 @@ class ByModalityd(InvertibleTransform):
         default_modality: modality of items without that entry; ``None`` refuses them.
 
     Raises:
-        ValueError: if there are no transforms or some draw at random, or (in a call) the modality of an item has none.
+        ValueError: if there are no transforms or some are random, or (in a call) the modality of an item has none.
 
     Examples:
         >>> from monai.transforms import ScaleIntensityRanged, ScaleIntensityd
@@ -57,20 +57,13 @@ class ByModalityd(InvertibleTransform):
             raise ValueError("transforms must name a transform for one modality at least, got none.")
         if default_modality is not None and default_modality not in self.transforms:
             raise ValueError(f"default_modality must be one of {list(self.transforms)}, got {default_modality!r}.")
-        drawing = [name for name, one in self.transforms.items() if any(map(_draws, _steps(one)))]
-        if drawing and not isinstance(self, Randomizable):
-            raise ValueError(f"transforms of {drawing} draw at random; RandByModalityd is the class for those.")
+        chance = [name for name, one in self.transforms.items() if any(map(_is_random, _steps(one)))]
+        if chance and not isinstance(self, Randomizable):
+            raise ValueError(f"transforms of {chance} draw at random; RandByModalityd is the class for those.")
         self.modality_key, self.default_modality = modality_key, default_modality
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Apply the transform of the item's modality.
-
-        Args:
-            data: the item.
-
-        Returns:
-            What the transform gives, a copy.
-        """
+        """Return what the transform of the item's modality gives, a copy."""
         name = data.get(self.modality_key, self.default_modality)
         transform = self._of(name)
         result: dict[Hashable, Any] = dict(data if transform is None else transform(dict(data)))
@@ -81,13 +74,10 @@ class ByModalityd(InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Undo the transform of the item's modality, where it can be undone.
+        """Undo the transform of the item's modality in a copy, where it can be undone.
 
         Args:
             data: the item, or only some of its volumes.
-
-        Returns:
-            A copy of the dictionary.
         """
         names = [value.meta.get(MODALITY_META) for value in data.values() if isinstance(value, MetaTensor)]
         name = next((one for one in names if one is not None), data.get(self.modality_key, self.default_modality))
@@ -111,9 +101,7 @@ class ByModalityd(InvertibleTransform):
 
 
 class RandByModalityd(Randomizable, ByModalityd):
-    """As :class:`ByModalityd`, for transforms that draw at random: data sets with a cache call it anew each time.
-
-    Arguments are those of :class:`ByModalityd`.
+    """As :class:`ByModalityd`, for random transforms: data sets with a cache call it anew each time.
 
     Examples:
         >>> import torch
@@ -124,15 +112,7 @@ class RandByModalityd(Randomizable, ByModalityd):
     """
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandByModalityd:
-        """Seed all transforms that draw.
-
-        Args:
-            seed: the seed.
-            state: a NumPy random state in place of a seed.
-
-        Returns:
-            The transform.
-        """
+        """Seed all random transforms, as ``Randomizable.set_random_state`` does."""
         super().set_random_state(seed, state)
         for one in self.transforms.values():
             if isinstance(one, Randomizable):
@@ -140,18 +120,14 @@ class RandByModalityd(Randomizable, ByModalityd):
         return self
 
     def randomize(self, data: Any = None) -> None:
-        """Nothing is drawn here: the transforms draw when they are called.
-
-        Args:
-            data: not used.
-        """
+        """Do nothing: the transforms sample when they are called."""
 
 
 def _steps(transform: Any) -> list[Any]:
     return list(transform.flatten().transforms) if isinstance(transform, Compose) else [transform]
 
 
-def _draws(step: Any) -> bool:
+def _is_random(step: Any) -> bool:
     return isinstance(step, RandomizableTrait) and not isinstance(step, Compose)
 
 

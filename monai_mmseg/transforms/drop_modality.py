@@ -48,28 +48,21 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
         self.present_key, self.place = present_key, 0.0
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether a modality goes, and which."""
+        """Sample whether a modality goes, and which."""
         super().randomize(None)
         self.place = float(self.R.uniform())
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Drop a modality, the same of all keys.
-
-        Args:
-            data: dictionary of images, and which modalities are there.
-
-        Returns:
-            A copy of the dictionary.
-        """
+        """Return a copy of the dictionary without a modality, the same of all keys."""
         result = dict(data)
         self.randomize()
         if self.present_key not in result:
             raise KeyError(f"{self.present_key!r} must say which modalities are there, got {sorted(map(str, result))}.")
         present = torch.as_tensor(result[self.present_key])
-        there = present.nonzero()[:, 0].tolist()
+        places = present.nonzero()[:, 0].tolist()
         count = len(present)
-        drops = self._do_transform and len(there) > 1
-        gone = there[int(self.place * len(there))] if drops else -1
+        drops = self._do_transform and len(places) > 1
+        gone = places[int(self.place * len(places))] if drops else -1
         for key in self.key_iterator(result):
             image = result[key]
             if image.shape[0] % count:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SliceAxis", "find_slice_axis", "slice_orientation", "slice_pitch", "tilt_between"]
+__all__ = ["SliceAxis", "find_slice_axis", "slice_normal", "slice_orientation", "slice_pitch", "tilt_between"]
 
 SliceAxis = Literal["auto", "axial", "coronal", "sagittal"] | int
 
@@ -133,22 +133,29 @@ def slice_orientation(affine: ArrayLike, slice_axis: int) -> NDArray[np.int64]:
     return result
 
 
+def slice_normal(affine: ArrayLike) -> Floats:
+    """Unit direction across the slices of a volume whose slice axis is the last.
+
+    Examples:
+        >>> slice_normal(np.diag([1.0, 1.0, 8.0, 1.0])).tolist()
+        [0.0, 0.0, 1.0]
+    """
+    columns = np.asarray(affine, dtype=np.float64)[:3, :3]
+    normal: Floats = np.cross(columns[:, 0], columns[:, 1])
+    return normal / np.linalg.norm(normal)
+
+
 def slice_pitch(affine: ArrayLike) -> float:
     """Distance of neighbouring slices in mm, measured across the slices; the slice axis is the last.
 
     Args:
         affine: voxel to world matrix, shape ``(4, 4)``.
 
-    Returns:
-        Millimetres.
-
     Examples:
         >>> slice_pitch(np.diag([1.0, 1.0, 8.0, 1.0]))
         8.0
     """
-    columns = np.asarray(affine, dtype=np.float64)[:3, :3]
-    normal = np.cross(columns[:, 0], columns[:, 1])
-    return float(abs(columns[:, 2] @ normal) / np.linalg.norm(normal))
+    return float(abs(np.asarray(affine, dtype=np.float64)[:3, 2] @ slice_normal(affine)))
 
 
 def tilt_between(affine_a: ArrayLike, affine_b: ArrayLike) -> float:
@@ -158,16 +165,9 @@ def tilt_between(affine_a: ArrayLike, affine_b: ArrayLike) -> float:
         affine_a: voxel to world matrix, shape ``(4, 4)``.
         affine_b: the same of the other volume.
 
-    Returns:
-        Degrees.
-
     Examples:
         >>> round(tilt_between(np.eye(4), np.diag([1.0, -1.0, 5.0, 1.0])), 3)
         0.0
     """
-    normals = []
-    for affine in (affine_a, affine_b):
-        columns = np.asarray(affine, dtype=np.float64)[:3, :3]
-        normal = np.cross(columns[:, 0], columns[:, 1])
-        normals.append(normal / np.linalg.norm(normal))
-    return float(np.degrees(np.arccos(np.clip(abs(normals[0] @ normals[1]), 0.0, 1.0))))
+    cosine = abs(slice_normal(affine_a) @ slice_normal(affine_b))
+    return float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))

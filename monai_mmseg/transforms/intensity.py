@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from torch import Tensor
+
+from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["ScaleIntensitySlices", "ScaleIntensitySlicesd", "scale_intensity"]
 
@@ -113,13 +115,10 @@ class ScaleIntensitySlices(Transform):
         self.value_range = (float(value_range[0]), float(value_range[1]))
 
     def __call__(self, img: Tensor) -> Tensor:
-        """Scale an image.
+        """Return the scaled image; a MetaTensor stays one.
 
         Args:
             img: ``(C, H, W, D)``, or one slice ``(C, H, W)``.
-
-        Returns:
-            The same shape; a MetaTensor stays one.
 
         Raises:
             ValueError: if it is neither.
@@ -134,16 +133,16 @@ class ScaleIntensitySlices(Transform):
         return MetaTensor(scaled).copy_meta_from(img) if isinstance(img, MetaTensor) else scaled
 
 
-class ScaleIntensitySlicesd(MapTransform):
-    """Dictionary form of :class:`ScaleIntensitySlices`.
+class ScaleIntensitySlicesd(EachKeyd):
+    """Dictionary form of :class:`ScaleIntensitySlices`, which explains the arguments.
 
     Args:
         keys: images to scale.
-        lower: see :class:`ScaleIntensitySlices`.
-        upper: see there.
-        mode: see there.
-        value_range: see there.
-        channel_wise: see there.
+        lower: percentile that becomes the lower end of the range.
+        upper: percentile that becomes the upper end.
+        mode: ``"slice"`` or ``"volume"``.
+        value_range: the range.
+        channel_wise: percentiles for each channel by itself.
         allow_missing_keys: do not raise when a key is missing.
 
     Examples:
@@ -161,19 +160,5 @@ class ScaleIntensitySlicesd(MapTransform):
         channel_wise: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.scale = ScaleIntensitySlices(lower, upper, mode, value_range, channel_wise)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Scale every key.
-
-        Args:
-            data: dictionary of images.
-
-        Returns:
-            A copy of the dictionary with scaled images.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.scale(result[key])
-        return result
+        scale = ScaleIntensitySlices(lower, upper, mode, value_range, channel_wise)
+        super().__init__(keys, scale, allow_missing_keys)

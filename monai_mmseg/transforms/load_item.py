@@ -10,21 +10,21 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
-from monai.utils import ImageMetaKey
 
+from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.read_volume import (
     VolumeError,
     check_image_values,
     check_label_values,
     check_same_grid,
-    read_volume,
+    path_of,
+    read_one_volume,
 )
 
 __all__ = ["LoadImageItemd"]
 
 
-class LoadImageItemd(MapTransform):
+class LoadImageItemd(OneImaged):
     """Image and label of one item of a datalist, checked while they are still as in their files.
 
     When to use: where every image is an item of its own, whatever the subject. Beside reading, it refuses what training
@@ -64,22 +64,13 @@ class LoadImageItemd(MapTransform):
         default_modality: str | None = None,
     ) -> None:
         super().__init__(keys)
-        if len(self.keys) != 1:
-            raise ValueError(f"keys must name one image, got {list(self.keys)}.")
         self.label_key, self.modality_key, self.default_modality = label_key, modality_key, default_modality
         self.labels = None if labels is None else sorted(int(value) for value in labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Read one item.
-
-        Args:
-            data: dictionary with the image and maybe a label.
-
-        Returns:
-            See the class.
-        """
+        """Read one item: a dictionary with the image and maybe a label."""
         result = dict(data)
-        image = _one_volume(result[self.keys[0]])
+        image = _one_volume(result[self.key])
         check_image_values(image)
         label = result.pop(self.label_key, None) if self.label_key is not None else None
         if label is not None:
@@ -87,22 +78,18 @@ class LoadImageItemd(MapTransform):
             check_same_grid(image, label)
             check_label_values(label, self.labels)
             result[self.label_key] = label
-        result[self.keys[0]] = image
+        result[self.key] = image
         result["labelled"] = label is not None
         if self.modality_key not in result and self.default_modality is not None:
             result[self.modality_key] = self.default_modality
         if isinstance(result.get("subject"), str):
             image.meta["subject"] = result["subject"]  # files that are written later are named after it
         else:
-            result["subject"] = str(image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "image"))
+            result["subject"] = path_of(image)
         return result
 
 
 def _one_volume(source: Any) -> MetaTensor:
     if not isinstance(source, str | Path | torch.Tensor) and not hasattr(source, "__array__"):
         raise VolumeError(f"an item names one image and one label, got {source!r}.")
-    volume = read_volume(source)
-    if volume.shape[0] != 1:
-        name = volume.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "image")
-        raise VolumeError(f"{name}: expected one 3D volume, got {volume.shape[0]} volumes.")
-    return volume
+    return read_one_volume(source)

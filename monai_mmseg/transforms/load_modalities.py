@@ -11,15 +11,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
-from monai.utils import ImageMetaKey
 
-from monai_mmseg.transforms.read_volume import check_image_values, check_label_values, check_same_grid, read_volume
+from monai_mmseg.transforms.map_transforms import OneImaged
+from monai_mmseg.transforms.read_volume import (
+    check_image_values,
+    check_label_values,
+    check_same_grid,
+    path_of,
+    read_one_volume,
+    read_volume,
+)
 
 __all__ = ["LoadImageModalitiesd"]
 
 
-class LoadImageModalitiesd(MapTransform):
+class LoadImageModalitiesd(OneImaged):
     """All modalities of one subject, each as it lies in its file; the first step of every paired pipeline.
 
     ``image`` may be
@@ -76,8 +82,6 @@ class LoadImageModalitiesd(MapTransform):
         labels: Mapping[Any, Any] | Iterable[int] | None = None,
     ) -> None:
         super().__init__(keys)
-        if len(self.keys) != 1:
-            raise ValueError(f"keys must name one image, got {list(self.keys)}.")
         self.modalities = [str(name) for name in modalities]
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct names, got {self.modalities}.")
@@ -93,17 +97,9 @@ class LoadImageModalitiesd(MapTransform):
         self.labels = None if labels is None else sorted(int(value) for value in labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Read one subject.
-
-        Args:
-            data: dictionary with the image and maybe a label.
-
-        Returns:
-            See the class.
-        """
+        """Read one subject: a dictionary with the image and maybe a label."""
         result = dict(data)
-        key = self.keys[0]
-        source = result[key]
+        source = result[self.key]
         label = result.pop(self.label_key, None) if self.label_key is not None else None
         images, labels = self._read(source, label)
         if not images:
@@ -112,7 +108,7 @@ class LoadImageModalitiesd(MapTransform):
             check_same_grid(images[name], volume)
             check_label_values(volume, self.labels)
         frame = self.target if self.target in images else next(name for name in self.modalities if name in images)
-        result[key] = images[frame]
+        result[self.key] = images[frame]
         if self.label_key is not None and frame in labels:
             result[self.label_key] = labels[frame]
         result["siblings"] = {
@@ -126,7 +122,7 @@ class LoadImageModalitiesd(MapTransform):
         if isinstance(result.get("subject"), str):
             images[frame].meta["subject"] = result["subject"]  # files that are written later are named after it
         else:
-            result["subject"] = _describe(images[frame])
+            result["subject"] = path_of(images[frame])
         return result
 
     def _read(self, source: Any, label: Any) -> tuple[dict[str, MetaTensor], dict[str, MetaTensor]]:
@@ -135,10 +131,10 @@ class LoadImageModalitiesd(MapTransform):
                 raise ValueError(f"image names modalities {unknown}, known are {self.modalities}.")
             if label is not None and not isinstance(label, Mapping):
                 raise ValueError(f"label must be a mapping from modality to file where image is one, got {label!r}.")
-            images = {name: _one_channel(read_volume(source[name])) for name in self.modalities if name in source}
+            images = {name: read_one_volume(source[name]) for name in self.modalities if name in source}
             for volume in images.values():
                 check_image_values(volume)
-            labels = {name: _one_channel(read_volume(path)) for name, path in (label or {}).items() if path is not None}
+            labels = {name: read_one_volume(path) for name, path in (label or {}).items() if path is not None}
             if lost := [name for name in labels if name not in images]:
                 raise ValueError(f"label names modalities {lost} that have no image.")
             return images, labels
@@ -163,16 +159,16 @@ class LoadImageModalitiesd(MapTransform):
                     f"modality {name!r} of {source} is missing: {path} does not exist. A study with several modalities "
                     "needs every file in its sub-folder, or one 4D file with the modalities last."
                 )
-            images[name] = _one_channel(read_volume(path))
+            images[name] = read_one_volume(path)
             check_image_values(images[name])
-        labels = {} if label is None else {self.default_modality: _one_channel(read_volume(label))}
+        labels = {} if label is None else {self.default_modality: read_one_volume(label)}
         return images, labels
 
     def _split(self, volume: MetaTensor, label: Any) -> tuple[dict[str, MetaTensor], dict[str, MetaTensor]]:
         count = len(self.modalities)
         if volume.shape[0] != count:
             raise ValueError(
-                f"{_describe(volume)}: a 4D image must hold the {count} modalities {self.modalities} along its "
+                f"{path_of(volume)}: a 4D image must hold the {count} modalities {self.modalities} along its "
                 f"last axis, got {volume.shape[0]}."
             )
         images = {
@@ -186,7 +182,7 @@ class LoadImageModalitiesd(MapTransform):
             return images, {}
         masks = read_volume(label)
         if masks.shape[0] not in (1, count):
-            raise ValueError(f"{_describe(masks)}: label must hold 1 or {count} volumes, got {masks.shape[0]}.")
+            raise ValueError(f"{path_of(masks)}: label must hold 1 or {count} volumes, got {masks.shape[0]}.")
         names = [self.target] if self.stack_label == "target" else self.modalities
         own = masks.shape[0] == count
         return images, {
@@ -196,16 +192,10 @@ class LoadImageModalitiesd(MapTransform):
 
 def _describe(source: Any) -> str:
     if isinstance(source, MetaTensor):
-        source = source.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "image")
+        return path_of(source)
     if isinstance(source, Mapping):
         return ", ".join(str(path) for path in source.values())
     return str(source) if isinstance(source, str | Path) else "image"
-
-
-def _one_channel(volume: MetaTensor) -> MetaTensor:
-    if volume.shape[0] != 1:
-        raise ValueError(f"{_describe(volume)}: expected one 3D volume, got {volume.shape[0]} volumes.")
-    return volume
 
 
 def _channel(volume: MetaTensor, index: int) -> MetaTensor:

@@ -13,6 +13,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
+from monai_mmseg.transforms.map_transforms import EachKeyd
+
 __all__ = ["ForegroundIntensityd", "NormalizeForeground", "NormalizeForegroundd"]
 
 
@@ -46,13 +48,10 @@ class NormalizeForeground(Transform):
         self.background, self.threshold, self.eps = float(background), float(threshold), float(eps)
 
     def __call__(self, img: Tensor) -> Tensor:
-        """Normalise an image.
+        """Return the normalised image, float32; a MetaTensor stays one.
 
         Args:
             img: ``(C, *spatial)``.
-
-        Returns:
-            The same shape, float32; a MetaTensor stays one.
 
         Raises:
             ValueError: if it has no spatial axes.
@@ -71,14 +70,14 @@ class NormalizeForeground(Transform):
         return MetaTensor(result).copy_meta_from(img) if isinstance(img, MetaTensor) else result
 
 
-class NormalizeForegroundd(MapTransform):
-    """Dictionary form of :class:`NormalizeForeground`.
+class NormalizeForegroundd(EachKeyd):
+    """Dictionary form of :class:`NormalizeForeground`, which explains the arguments.
 
     Args:
         keys: images to normalise.
-        background: see :class:`NormalizeForeground`.
-        threshold: see there.
-        eps: see there.
+        background: value of what is not foreground.
+        threshold: foreground is what is larger.
+        eps: smallest standard deviation that is divided by.
         allow_missing_keys: do not raise when a key is missing.
 
     Examples:
@@ -95,33 +94,19 @@ class NormalizeForegroundd(MapTransform):
         eps: float = 1e-8,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.normalize = NormalizeForeground(background, threshold=threshold, eps=eps)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Normalise every key.
-
-        Args:
-            data: dictionary of images.
-
-        Returns:
-            A copy of the dictionary with normalised images.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.normalize(result[key])
-        return result
+        normalize = NormalizeForeground(background, threshold=threshold, eps=eps)
+        super().__init__(keys, normalize, allow_missing_keys)
 
 
 class ForegroundIntensityd(MapTransform):
-    """Drawn z-scores as an image like those that scanners make: 0 outside of the body, positive inside.
+    """Synthesised z-scores as an image like those that scanners make: 0 outside of the body, positive inside.
 
-    Use it on what a network drew from images of :class:`NormalizeForegroundd`, in front of ``Invertd``. The body is
-    where any modality of the input has something. :class:`NormalizeForegroundd` takes the result for what was drawn, so
-    it can stand in for an image that was not acquired.
+    Use it on what a network made of images of :class:`NormalizeForegroundd`, in front of ``Invertd``. The body is where
+    any modality of the input has something. :class:`NormalizeForegroundd` takes the result for what the network made,
+    so it can stand in for an image that was not acquired.
 
     Args:
-        keys: what was drawn, ``(C, *spatial)``.
+        keys: synthesised images, ``(C, *spatial)``.
         image_key: the normalised input ``(M * S, *spatial)``, NaN where absent.
         num_slices: S; of a slice and its neighbours only the middle one counts.
         background: value of the input where there is nothing.
@@ -158,24 +143,17 @@ class ForegroundIntensityd(MapTransform):
         self.mean, self.std, self.lowest = float(mean), float(std), lowest
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Rescale every key.
-
-        Args:
-            data: dictionary of what was drawn, and of the input.
-
-        Returns:
-            A copy of the dictionary.
-        """
+        """Return a copy of the dictionary with every key rescaled."""
         result = dict(data)
         image = result[self.image_key]
         image = image.as_tensor() if isinstance(image, MetaTensor) else image
         image = image[self.num_slices // 2 :: self.num_slices]
         body = ((image != self.background) & ~image.isnan()).any(0)
         for key in self.key_iterator(result):
-            drawn = result[key]
-            values = (drawn.as_tensor() if isinstance(drawn, MetaTensor) else drawn) * self.std + self.mean
+            scores = result[key]
+            values = (scores.as_tensor() if isinstance(scores, MetaTensor) else scores) * self.std + self.mean
             if self.lowest is not None:
                 values = values.clamp(min=self.lowest)
             values = torch.where(body.to(values.device), values, 0.0)
-            result[key] = MetaTensor(values).copy_meta_from(drawn) if isinstance(drawn, MetaTensor) else values
+            result[key] = MetaTensor(values).copy_meta_from(scores) if isinstance(scores, MetaTensor) else values
         return result

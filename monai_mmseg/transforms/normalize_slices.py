@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from torch import Tensor
+
+from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["NormalizeIntensitySlices", "NormalizeIntensitySlicesd"]
 
@@ -41,13 +40,10 @@ class NormalizeIntensitySlices(Transform):
         self.eps = float(eps)
 
     def __call__(self, img: Tensor) -> Tensor:
-        """Normalise an image.
+        """Return the normalised image, float32; a MetaTensor stays one.
 
         Args:
             img: ``(C, H, W, D)``, or one slice ``(C, H, W)``.
-
-        Returns:
-            The same shape, float32; a MetaTensor stays one.
 
         Raises:
             ValueError: if it is neither.
@@ -62,7 +58,7 @@ class NormalizeIntensitySlices(Transform):
         return MetaTensor(result).copy_meta_from(img) if isinstance(img, MetaTensor) else result
 
 
-class NormalizeIntensitySlicesd(MapTransform):
+class NormalizeIntensitySlicesd(EachKeyd):
     """Dictionary form of :class:`NormalizeIntensitySlices`.
 
     Args:
@@ -76,19 +72,4 @@ class NormalizeIntensitySlicesd(MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, eps: float = 1e-6, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.normalize = NormalizeIntensitySlices(eps)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Normalise every key.
-
-        Args:
-            data: dictionary of images.
-
-        Returns:
-            A copy of the dictionary with normalised images.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.normalize(result[key])
-        return result
+        super().__init__(keys, NormalizeIntensitySlices(eps), allow_missing_keys)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform
+from monai.transforms import InvertibleTransform
 from monai.transforms.spatial.functional import orientation
 from monai.utils import TraceKeys
 
 from monai_mmseg.transforms.geometry import SliceAxis, find_slice_axis, slice_orientation
+from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["OrientSlices", "OrientSlicesd"]
 
@@ -40,13 +41,10 @@ class OrientSlices(InvertibleTransform):
         self.slice_axis: SliceAxis = slice_axis
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        """Orient a volume.
+        """Return a volume ``(C, H, W, D)`` with an updated affine.
 
         Args:
             img: channel first, shape ``(C, X, Y, Z)``; a tensor without metadata is taken to have an identity affine.
-
-        Returns:
-            ``(C, H, W, D)`` with an updated affine.
 
         Raises:
             ValueError: if it has not three spatial axes.
@@ -67,13 +65,10 @@ class OrientSlices(InvertibleTransform):
         return result
 
     def inverse(self, data: MetaTensor) -> torch.Tensor:
-        """Undo the orientation.
+        """Return ``(C, X, Y, Z)`` in the orientation of the file.
 
         Args:
             data: a volume that carries the trace of this transform, shape ``(C, H, W, D)``.
-
-        Returns:
-            ``(C, X, Y, Z)`` in the orientation of the file.
         """
         forward = np.asarray(self.pop_transform(data)[TraceKeys.EXTRA_INFO]["orientation"], dtype=np.int64)
         backward = np.zeros_like(forward)
@@ -85,12 +80,12 @@ class OrientSlices(InvertibleTransform):
         return restored
 
 
-class OrientSlicesd(MapTransform, InvertibleTransform):
+class OrientSlicesd(EachKeyd, InvertibleTransform):
     """Dictionary form of :class:`OrientSlices`.
 
     Args:
         keys: volumes to orient, each by its own affine.
-        slice_axis: see :class:`OrientSlices`.
+        slice_axis: ``"auto"``, ``"axial"``, ``"coronal"``, ``"sagittal"`` or an array axis of the file.
         allow_missing_keys: do not raise when a key is missing (a subject without a label).
 
     Examples:
@@ -102,32 +97,11 @@ class OrientSlicesd(MapTransform, InvertibleTransform):
     """
 
     def __init__(self, keys: KeysCollection, slice_axis: SliceAxis = "auto", allow_missing_keys: bool = False) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
         self.orient = OrientSlices(slice_axis)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Orient every key.
-
-        Args:
-            data: dictionary of channel-first volumes.
-
-        Returns:
-            A copy of the dictionary with oriented volumes.
-        """
-        result = dict(data)
-        for key in self.key_iterator(result):
-            result[key] = self.orient(result[key])
-        return result
+        super().__init__(keys, self.orient, allow_missing_keys)
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Undo the orientation of every key.
-
-        Args:
-            data: dictionary of volumes that carry the trace of this transform.
-
-        Returns:
-            A copy of the dictionary with the volumes as in their files.
-        """
+        """Return a copy of the dictionary with the volumes as in their files."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self.orient.inverse(result[key])

@@ -42,9 +42,6 @@ def pair_slices(
         max_distance: mm; a slice farther away is no partner. ``None``: no limit.
         center: row and column (index) of the fixed slices at which distance is measured; it matters for tilted stacks.
 
-    Returns:
-        Partner and distance for each fixed slice.
-
     Raises:
         ValueError: if a number of slices is not positive.
 
@@ -144,8 +141,8 @@ def candidate_slices(
         num_slices: slices of the volume they come from.
         num_candidates: k; a volume with fewer slices repeats the paired one.
         window: neighbours considered on each side.
-        choice: ``"nearest"`` takes the closest neighbours (the lower one first), ``"random"`` draws them.
-        random_state: source of the draws.
+        choice: ``"nearest"`` takes the closest neighbours (the lower one first), ``"random"`` samples them.
+        random_state: source of random numbers.
 
     Returns:
         Shape ``(D, k)``, the paired slice in column 0, rows of -1 where there is none.
@@ -181,18 +178,15 @@ def candidate_slices(
 def random_pairing(
     index: ArrayLike, num_slices: int, length: int = 2, random_state: np.random.RandomState | None = None
 ) -> NDArray[np.int64]:
-    """Shift every partner by a few slices at random: how much does a method depend on good pairs?
+    """Partners ``(D,)``, shifted by a few slices at random: how much does a method depend on good pairs?
 
     Source: fact sheet of DAFNet, sec. 5: an integer of {-length, ..., length - 1}, reflected at the ends of the volume.
 
     Args:
-        index: paired slice of each row, -1 for none, shape ``(D,)``.
+        index: paired slice of each row, -1 for none, which stays, shape ``(D,)``.
         num_slices: slices of the volume they come from.
         length: largest shift.
-        random_state: source of the draws.
-
-    Returns:
-        Shifted partners, shape ``(D,)``; -1 stays -1.
+        random_state: source of random numbers.
 
     Raises:
         ValueError: if `length` is smaller than one.

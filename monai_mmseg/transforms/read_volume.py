@@ -12,7 +12,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
-__all__ = ["VolumeError", "check_image_values", "check_label_values", "check_same_grid", "read_volume"]
+__all__ = [
+    "VolumeError",
+    "check_image_values",
+    "check_label_values",
+    "check_same_grid",
+    "path_of",
+    "read_one_volume",
+    "read_volume",
+]
 
 AFFINE_TOLERANCE = 1e-3  # mm, for matching an image and its label: headers are stored in single precision
 
@@ -21,7 +29,8 @@ class VolumeError(ValueError):
     """A volume that cannot be used; the message starts with its path."""
 
 
-def _path_of(volume: MetaTensor) -> str:
+def path_of(volume: MetaTensor) -> str:
+    """File of a volume, as its metadata have it."""
     return str(volume.meta.get("filename_or_obj", "image"))
 
 
@@ -61,13 +70,21 @@ def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
             volume = volume[..., None]
     else:
         raise VolumeError(f"image must be a path, a mapping from modality to path or an array, got {source!r}.")
-    name = _path_of(volume)
+    name = path_of(volume)
     if volume.ndim != 4 or 0 in volume.shape:
         raise VolumeError(f"{name}: expected a volume (C, X, Y, Z), got shape {tuple(volume.shape)}.")
     affine = np.asarray(volume.affine, dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise VolumeError(f"{name}: the affine cannot be inverted: {affine.tolist()}.")
     volume.applied_operations = []
+    return volume
+
+
+def read_one_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
+    """As :func:`read_volume`, ``(1, X, Y, Z)``; a ``VolumeError`` for a file that holds several volumes."""
+    volume = read_volume(source)
+    if volume.shape[0] != 1:
+        raise VolumeError(f"{path_of(volume)}: expected one 3D volume, got {volume.shape[0]} volumes.")
     return volume
 
 
@@ -85,7 +102,7 @@ def check_image_values(volume: MetaTensor) -> None:
     """
     bad = int((~torch.isfinite(volume.as_tensor())).sum())
     if bad:
-        raise VolumeError(f"{_path_of(volume)}: {bad} of {volume.numel()} values are NaN or infinite.")
+        raise VolumeError(f"{path_of(volume)}: {bad} of {volume.numel()} values are NaN or infinite.")
 
 
 def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> None:
@@ -111,7 +128,7 @@ def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> Non
     if wrong:
         wanted = "whole numbers from 0 to 255" if allowed is None else f"one of the declared {list(allowed)}"
         shown = [int(value) if np.isfinite(value) and value == int(value) else value for value in wrong[:10]]
-        raise VolumeError(f"{_path_of(volume)}: label values must be {wanted}, found {shown}.")
+        raise VolumeError(f"{path_of(volume)}: label values must be {wanted}, found {shown}.")
 
 
 def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:
@@ -127,7 +144,7 @@ def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:
     Examples:
         >>> check_same_grid(MetaTensor(torch.zeros(1, 2, 2, 2)), MetaTensor(torch.zeros(1, 2, 2, 2)))
     """
-    names = f"{_path_of(label)}: the label lies on another grid than its image {_path_of(image)}"
+    names = f"{path_of(label)}: the label lies on another grid than its image {path_of(image)}"
     if image.shape[1:] != label.shape[1:]:
         raise VolumeError(f"{names}: shapes are {tuple(label.shape[1:])} and {tuple(image.shape[1:])}.")
     corners = np.array([[*(np.array(c) * (np.array(image.shape[1:]) - 1)), 1] for c in np.ndindex(2, 2, 2)]).T

@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform, ResizeWithPadOrCrop, Spacing, SpatialResample
+from monai.transforms import InvertibleTransform, ResizeWithPadOrCrop, Spacing, SpatialResample
 from torch import Tensor
 
 from monai_mmseg.transforms.geometry import SliceAxis
+from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.orient_slices import OrientSlices
+from monai_mmseg.transforms.read_volume import path_of
 
 __all__ = ["ResampleModalitiesd"]
 
 logger = logging.getLogger(__name__)
 
 
-class ResampleModalitiesd(MapTransform, InvertibleTransform):
+class ResampleModalitiesd(OneImaged, InvertibleTransform):
     """One volume of all modalities on one grid, and a mask that says which are there.
 
     Use it after :class:`~monai_mmseg.transforms.LoadImageModalitiesd`, for modalities that show the same body at the
@@ -75,8 +77,6 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         background: float | None = 0.0,
     ) -> None:
         super().__init__(keys)
-        if len(self.keys) != 1:
-            raise ValueError(f"keys must name one image, got {list(self.keys)}.")
         self.modalities = [str(name) for name in modalities]
         if isinstance(modalities, str) or not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct names, got {modalities!r}.")
@@ -92,17 +92,9 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         self.pad_or_crop = ResizeWithPadOrCrop(size) if max(size) > 0 else None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Resample one subject.
-
-        Args:
-            data: what ``LoadImageModalitiesd`` made.
-
-        Returns:
-            See the class.
-        """
+        """Resample one subject, as ``LoadImageModalitiesd`` makes it."""
         result = dict(data)
-        key = self.keys[0]
-        frame = result[key]
+        frame = result[self.key]
         if not isinstance(frame, MetaTensor) or frame.ndim != 4 or frame.shape[0] != 1:
             raise ValueError(
                 f"image must be a MetaTensor (1, X, Y, Z) as LoadImageModalitiesd makes it, got {type(frame).__name__} "
@@ -117,7 +109,7 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
 
         found: dict[str, Tensor] = {reference: self._image(frame, grid)}
         if not (found[reference] != (self.background or 0)).any():
-            raise ValueError(f"{_path(frame)}: the image holds nothing but background on the grid.")
+            raise ValueError(f"{path_of(frame)}: the image holds nothing but background on the grid.")
         for name, volumes in siblings.items():
             image = volumes["image"]
             if image is None:
@@ -126,11 +118,11 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
             if not (found[name] != (self.background or 0)).any():
                 logger.warning(
                     "%s: nothing of it lies where %s is, so it counts as absent; do the files share scanner "
-                    "coordinates?", _path(image), _path(frame),
+                    "coordinates?", path_of(image), path_of(frame),
                 )  # fmt: skip
                 del found[name]
         absent = torch.full(tuple(grid.shape[1:]), torch.nan)
-        result[key] = _like(grid, torch.stack([found.get(name, absent) for name in self.modalities]))
+        result[self.key] = _like(grid, torch.stack([found.get(name, absent) for name in self.modalities]))
         result["present"] = torch.tensor([name in found for name in self.modalities])
         result.pop("labelled", None)
         if self.label_key is not None:
@@ -138,13 +130,10 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring volumes back onto the grid of the reference's file.
+        """Return a copy with volumes ``(C, X, Y, Z)`` on the grid of the reference's file.
 
         Args:
             data: dictionary of volumes that carry the trace of this transform.
-
-        Returns:
-            A copy of the dictionary with ``(C, X, Y, Z)`` as in the file.
         """
         result = dict(data)
         for key in self.key_iterator(result):
@@ -188,7 +177,3 @@ def _sampled(values: Tensor, volume: MetaTensor, grid: MetaTensor, mode: str) ->
 def _like(grid: MetaTensor, array: Tensor) -> MetaTensor:
     """A tensor with the affine, the metadata and the trace of the grid."""
     return MetaTensor(array).copy_meta_from(grid)
-
-
-def _path(volume: MetaTensor) -> str:
-    return str(volume.meta.get("filename_or_obj", "image"))

@@ -56,15 +56,12 @@ def as_slice_stack(volume: MetaTensor, reference: ArrayLike | None = None) -> Sl
 
 
 def voxel_coordinates(lattice_affine: ArrayLike, size: tuple[int, int, int], affine: ArrayLike) -> Tensor:
-    """Where the points of a lattice lie in a volume, in voxels of the volume.
+    """Where the points of a lattice lie in a volume, in voxels of the volume: float64, shape ``(H, W, D, 3)``.
 
     Args:
         lattice_affine: voxel to world matrix of the lattice, ``(4, 4)``.
         size: ``(H, W, D)`` of the lattice.
         affine: voxel to world matrix of the volume.
-
-    Returns:
-        float64, shape ``(H, W, D, 3)``.
 
     Examples:
         >>> voxel_coordinates(np.diag([2.0, 2.0, 2.0, 1.0]), (2, 1, 1), np.eye(4))[:, 0, 0].tolist()

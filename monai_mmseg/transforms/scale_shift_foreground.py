@@ -60,22 +60,15 @@ class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
             if not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}.")
         self.scale, self.shift, self.background = float(scale), float(shift), float(background)
-        self._drawn = torch.zeros(2, 0)
+        self._uniform = torch.zeros(2, 0)
 
     def randomize(self, channels: int = 0) -> None:
-        """Draw whether anything changes, and factor and number of each channel."""
+        """Sample whether anything changes, and factor and number of each channel."""
         super().randomize(None)
-        self._drawn = torch.as_tensor(self.R.uniform(-1, 1, (2, channels)), dtype=torch.float32)
+        self._uniform = torch.as_tensor(self.R.uniform(-1, 1, (2, channels)), dtype=torch.float32)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Change all keys alike.
-
-        Args:
-            data: dictionary of images.
-
-        Returns:
-            A copy of the dictionary.
-        """
+        """Return a copy of the dictionary with all keys changed alike."""
         result = dict(data)
         self.randomize(max((result[key].shape[0] for key in self.key_iterator(result)), default=0))
         if self._do_transform:
@@ -86,8 +79,8 @@ class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
     def _changed(self, image: Tensor) -> Tensor:
         values = image.as_tensor() if isinstance(image, MetaTensor) else image
         factor, number = (
-            drawn[: len(values)].to(values).reshape(-1, *[1] * (values.ndim - 1))
-            for drawn in (1 + self.scale * self._drawn[0], self.shift * self._drawn[1])
+            row[: len(values)].to(values).reshape(-1, *[1] * (values.ndim - 1))
+            for row in (1 + self.scale * self._uniform[0], self.shift * self._uniform[1])
         )
         changed = torch.where(values == self.background, values, values * factor + number)
         return MetaTensor(changed).copy_meta_from(image) if isinstance(image, MetaTensor) else changed

@@ -21,9 +21,6 @@ def tiling_starts(depth: int, window: int) -> list[int]:
         depth: slices of the volume.
         window: slices of a window.
 
-    Returns:
-        Growing numbers.
-
     Raises:
         ValueError: if the volume has fewer slices than a window.
 
@@ -99,14 +96,10 @@ class RandSliceWindow(RandomizableTransform):
         self.window, self.tile_prob, self.start = int(window), float(tile_prob), 0
 
     def randomize(self, data: Any) -> None:
-        """Draw the first slice of the window.
-
-        Args:
-            data: ``(depth, label)``; the label may be ``None``.
-        """
+        """Sample the first slice of the window for ``data``: ``(depth, label)``; the label may be ``None``."""
         depth, label = data
         tiles = tiling_starts(depth, self.window)
-        # always two draws, so that the next call does not depend on what this one chose
+        # always two numbers, so that the next call does not depend on what this one chose
         kind, place = self.R.uniform(size=2).tolist()
         if kind < self.tile_prob:
             choice: list[int] | range = tiles
@@ -116,15 +109,12 @@ class RandSliceWindow(RandomizableTransform):
         self.start = choice[int(place * len(choice))]
 
     def __call__(self, img: Tensor, label: Tensor | None = None, randomize: bool = True) -> Tensor:
-        """Cut a window.
+        """Return a window ``(C, X, Y, window)``, a copy.
 
         Args:
             img: ``(C, X, Y, Z)``.
             label: label map ``(1, X, Y, Z)`` that says where the foreground is.
-            randomize: draw a new window; off, the last one is used again.
-
-        Returns:
-            ``(C, X, Y, window)``, a copy.
+            randomize: sample a new window; off, the last one is used again.
         """
         if randomize:
             self.randomize((img.shape[-1], label))
@@ -136,8 +126,8 @@ class RandSliceWindowd(Randomizable, MapTransform):
 
     Args:
         keys: volumes on one grid.
-        window: see :class:`RandSliceWindow`.
-        tile_prob: see there.
+        window: slices of a window.
+        tile_prob: probability of a window of the tiling.
         label_key: label map that says where the foreground is; may be missing.
         allow_missing_keys: do not raise when a key is missing.
 
@@ -166,36 +156,17 @@ class RandSliceWindowd(Randomizable, MapTransform):
         self.label_key = label_key
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> RandSliceWindowd:
-        """Seed the draws.
-
-        Args:
-            seed: the seed.
-            state: a NumPy random state in place of a seed.
-
-        Returns:
-            The transform.
-        """
+        """Seed the windows, as ``Randomizable.set_random_state`` does."""
         super().set_random_state(seed, state)
         self.crop.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any) -> None:
-        """Draw the window.
-
-        Args:
-            data: ``(depth, label)``.
-        """
+        """Sample the window for ``data``: ``(depth, label)``."""
         self.crop.randomize(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Cut the same window of every key.
-
-        Args:
-            data: dictionary of volumes.
-
-        Returns:
-            A copy of the dictionary with windows.
-        """
+        """Return a copy of the dictionary with the same window of every key."""
         result = dict(data)
         depths = {key: int(result[key].shape[-1]) for key in self.key_iterator(result)}
         if len(set(depths.values())) > 1:

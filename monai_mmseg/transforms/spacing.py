@@ -30,15 +30,7 @@ class SafeSpacingd(Spacingd):
     """
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
-        """Resample every key.
-
-        Args:
-            data: dictionary of channel-first volumes.
-            lazy: see ``Spacingd``.
-
-        Returns:
-            A copy of the dictionary with resampled volumes.
-        """
+        """Return a copy of the dictionary with resampled volumes; ``lazy`` as in ``Spacingd``."""
         prefixes = tuple(f"{key}_" for key in self.keys)
         aside = {
             name: value

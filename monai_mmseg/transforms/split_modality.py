@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+
+from monai_mmseg.transforms.map_transforms import OneImaged
 
 __all__ = ["SplitModalityd"]
 
 
-class SplitModalityd(MapTransform):
+class SplitModalityd(OneImaged):
     """Take one modality out of the image, as target.
 
     Use it after :class:`~monai_mmseg.transforms.ResampleModalitiesd`, where a modality (a PET) is to be made of the
@@ -50,8 +51,6 @@ class SplitModalityd(MapTransform):
         labelled_key: str = "labelled",
     ) -> None:
         super().__init__(keys)
-        if len(self.keys) != 1:
-            raise ValueError(f"keys must name one image, got {list(self.keys)}.")
         self.modalities = [str(name) for name in modalities]
         if target not in self.modalities or len(self.modalities) < 2:
             raise ValueError(f"target must be one of at least two modalities {self.modalities}, got {target!r}.")
@@ -59,16 +58,9 @@ class SplitModalityd(MapTransform):
         self.present_key, self.labelled_key = present_key, labelled_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Split one subject.
-
-        Args:
-            data: dictionary with the image and which modalities are there.
-
-        Returns:
-            A copy of the dictionary.
-        """
+        """Return a copy of the dictionary, split."""
         result = dict(data)
-        image, present = result[self.keys[0]], torch.as_tensor(result[self.present_key])
+        image, present = result[self.key], torch.as_tensor(result[self.present_key])
         count, place = len(self.modalities), self.modalities.index(self.target)
         if image.shape[0] != count or present.shape != (count,):
             raise ValueError(
@@ -76,11 +68,11 @@ class SplitModalityd(MapTransform):
                 f"{tuple(image.shape)} and {tuple(present.shape)}."
             )
         others = [n for n in range(count) if n != place]
-        there = bool(present[place])
+        labelled = bool(present[place])
         target = image[place : place + 1]
-        if not there:
+        if not labelled:
             zeros = torch.zeros(tuple(target.shape), dtype=target.dtype)
             target = MetaTensor(zeros).copy_meta_from(target) if isinstance(target, MetaTensor) else zeros
-        result[self.keys[0]], result[self.target_key] = image[others], target
-        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(there)
+        result[self.key], result[self.target_key] = image[others], target
+        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(labelled)
         return result

@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_mmseg.transforms.geometry import slice_pitch, tilt_between
+from monai_mmseg.transforms.geometry import slice_normal, slice_pitch, tilt_between
+from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.pair_slices import candidate_slices, pair_slices, pairs_from_table, random_pairing
 from monai_mmseg.transforms.sample_slices import (
     SliceStack,
@@ -42,7 +42,7 @@ class _Placed(NamedTuple):
     present: Tensor  # (D,), bool
 
 
-class StackModalitiesd(MapTransform):
+class StackModalitiesd(OneImaged):
     """One tensor of all modalities on the lattice of the frame, with masks that say what is there.
 
     Use it after :class:`~monai_mmseg.transforms.LoadImageModalitiesd` and the spatial transforms, which act on the
@@ -65,10 +65,10 @@ class StackModalitiesd(MapTransform):
         num_candidates: k.
         window: neighbours on each side from which candidates come.
         candidates: ``"expert"`` is the paired slice only (k = 1), ``"nearest"`` takes the closest neighbours,
-            ``"random"`` draws them, once for each subject.
+            ``"random"`` samples them, once for each subject.
         max_distance_mm: farther slices are no partners; default is 0.55 of the larger slice pitch.
         random_shift: robustness test; shifts partners by an integer of {-n, ..., n - 1} slices, 0 switches it off.
-        seed: of the draws, together with the subject's name.
+        seed: of the samples, together with the subject's name.
         pairs_key: key of an optional table ``{modality: {frame slice: slice}}``, numbers as in the files.
 
     Returns:
@@ -105,8 +105,6 @@ class StackModalitiesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.modalities = [str(name) for name in modalities]
-        if len(self.keys) != 1:
-            raise ValueError(f"keys must name one image, got {list(self.keys)}.")
         if target not in self.modalities:
             raise ValueError(f"target must be one of {self.modalities}, got {target!r}.")
         if candidates not in ("expert", "nearest", "random"):
@@ -127,16 +125,9 @@ class StackModalitiesd(MapTransform):
         self.max_distance_mm, self.random_shift, self.seed = max_distance_mm, random_shift, seed
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Stack one subject.
-
-        Args:
-            data: what ``LoadImageModalitiesd`` made, after spatial transforms of the frame.
-
-        Returns:
-            See the class.
-        """
+        """Stack one subject, as ``LoadImageModalitiesd`` and spatial transforms of the frame made it."""
         result = dict(data)
-        frame = result[self.keys[0]]
+        frame = result[self.key]
         if not isinstance(frame, MetaTensor) or frame.ndim != 4 or frame.shape[0] != 1:
             raise ValueError(
                 f"image must be a MetaTensor (1, H, W, D), got {type(frame).__name__} {tuple(frame.shape)}."
@@ -160,7 +151,7 @@ class StackModalitiesd(MapTransform):
 
         absent = torch.full((self.num_candidates, *size), torch.nan)
         images = [placed[name].image if name in placed else absent for name in self.modalities]
-        result[self.keys[0]] = _like(frame, torch.cat(images))
+        result[self.key] = _like(frame, torch.cat(images))
         none = torch.zeros(size[2], dtype=torch.bool)
         result["present"] = torch.stack([placed[n].present if n in placed else none for n in self.modalities])
         labels = [placed[name].label if name in placed else None for name in self.modalities]
@@ -199,7 +190,7 @@ class StackModalitiesd(MapTransform):
     ) -> _Placed:
         lattice = np.asarray(frame.affine, dtype=np.float64)
         size = (int(frame.shape[1]), int(frame.shape[2]), int(frame.shape[3]))
-        normal = np.cross(lattice[:3, 0], lattice[:3, 1])
+        normal = slice_normal(lattice)
         image = volumes["image"]
         if image is None:
             raise ValueError("siblings must hold an image for each modality.")
