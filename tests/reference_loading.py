@@ -95,7 +95,7 @@ def fill(modules: Sequence[nn.Module], layers: Sequence[Layer]) -> None:
                     side = math.isqrt(kernel.shape[0] // channels)
                     kernel = kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
                 kernel, channels = kernel.T, 0
-            values = {"weight": kernel, "bias": layer["bias"]}
+            values = {"weight": kernel, **({} if module.bias is None else {"bias": layer["bias"]})}
         with torch.no_grad():
             for name, value in values.items():
                 stored = getattr(module, name)

@@ -28,6 +28,11 @@ def perturb(network: nn.Module, scale: float = 0.02) -> nn.Module:
     return network
 
 
+def num_parameters(network: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 class NetworkTester:
     """Subclasses are named ``Test...`` and fill in ``make`` and ``inputs``.
 

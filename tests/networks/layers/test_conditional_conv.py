@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from monai_mmseg.networks.layers import ConditionalConv
+from tests.networks.network_tester import num_parameters
 from tests.reference_cases import arrays_of, cases_of
 
 CASES = cases_of("disentangle_condconv")
@@ -91,9 +92,9 @@ def test_gradient_reaches_every_expert_and_the_routing(routing):
 def test_parameter_counts(size, k, count):
     """Of the fact sheet's tables; 128 of the second are its batch normalisation."""
     conv = ConditionalConv(2, *size, 4, kernel_size=k, routing="scalar")
-    assert sum(p.numel() for p in conv.parameters()) == count
+    assert num_parameters(conv) == count
     table = ConditionalConv(2, *size, 4, kernel_size=k)
-    assert sum(p.numel() for p in table.parameters()) == count - 6 + 12
+    assert num_parameters(table) == count - 6 + 12
 
 
 @pytest.mark.parametrize("routing", ["table", "scalar"])

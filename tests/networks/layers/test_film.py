@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from monai_mmseg.networks.layers import FiLM, FiLMBlock, film
-from tests.networks.keras_weights import channels_first
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
+from tests.reference_loading import image_of
 
 
 def test_equals_reference(reference):
     vectors = np.load(reference / "dafnet_film_decoder.npz")
     gamma, beta = (torch.as_tensor(vectors[f"film_{name}"]) for name in ("gamma", "beta"))
-    out = film(channels_first(vectors["film_h"]), gamma, beta)
-    torch.testing.assert_close(out, channels_first(vectors["film_mod"]), rtol=1e-6, atol=1e-6)
+    out = film(image_of(vectors["film_h"]), gamma, beta)
+    torch.testing.assert_close(out, image_of(vectors["film_mod"]), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -55,4 +55,4 @@ class TestFiLMBlock(NetworkTester):
         return torch.randn(2, 3, *[6] * spatial_dims), torch.randn(2, 5)
 
     def test_parameter_count(self):
-        assert sum(p.numel() for p in FiLMBlock(2, 8, 8).parameters()) == 2 * 584 + 2 * 72
+        assert num_parameters(FiLMBlock(2, 8, 8)) == 2 * 584 + 2 * 72

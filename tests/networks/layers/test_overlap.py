@@ -8,13 +8,13 @@ import torch
 from monai.metrics import compute_dice
 
 from monai_mmseg.networks.layers import anatomy_overlap
-from tests.networks.keras_weights import channels_first
+from tests.reference_loading import image_of
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_equals_reference(reference, case):
     vectors = np.load(reference / "dafnet_costs.npz")
-    a, b = (channels_first(vectors[f"c{case}_anatomy_{name}"]) for name in "ab")
+    a, b = (image_of(vectors[f"c{case}_anatomy_{name}"]) for name in "ab")
     for other, name in [(b, "ab"), (a, "aa"), (torch.zeros_like(a), "a0")]:
         expected = torch.as_tensor(vectors[f"c{case}_overlap_{name}"])[:, 0]
         torch.testing.assert_close(anatomy_overlap(a, other), expected, rtol=1e-5, atol=0)
@@ -22,7 +22,7 @@ def test_equals_reference(reference, case):
 
 def test_equals_reference_of_candidates(reference):
     vectors = np.load(reference / "dafnet_balancer.npz")
-    overlaps = [anatomy_overlap(*(channels_first(vectors[f"cand{i}"]) for i in (0, n))) for n in (1, 2, 3)]
+    overlaps = [anatomy_overlap(*(image_of(vectors[f"cand{i}"]) for i in (0, n))) for n in (1, 2, 3)]
     torch.testing.assert_close(torch.stack(overlaps, 1), torch.as_tensor(vectors["overlap"]), rtol=1e-5, atol=1e-6)
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from monai.networks.blocks import SPADE
 
 from monai_mmseg.networks.layers import SpadeNorm, SpadeResBlock, instance_normalise, joint_normalise
-from tests.networks.keras_weights import channels_first, load_layers, weights_of
 from tests.networks.network_tester import NetworkTester
+from tests.reference_loading import fill, image_of, listed_layers_of
 
 
 def layers_in_order(block):
@@ -25,16 +25,16 @@ def layers_in_order(block):
 def test_block_equals_reference(reference, case, channels):
     vectors = np.load(reference / "dafnet_spade_block.npz")
     block = SpadeResBlock(2, *channels, anatomy_channels=8, norm="joint")
-    load_layers(layers_in_order(block), weights_of(vectors, f"block{case}"))
-    out = block(channels_first(vectors[f"block{case}_in"]), channels_first(vectors["anatomy"]))
-    torch.testing.assert_close(out, channels_first(vectors[f"block{case}_out"]), rtol=1e-4, atol=1e-4)
+    fill(list(layers_in_order(block)), listed_layers_of(vectors, f"block{case}"))
+    out = block(image_of(vectors[f"block{case}_in"]), image_of(vectors["anatomy"]))
+    torch.testing.assert_close(out, image_of(vectors[f"block{case}_out"]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", [0, 1])
 def test_joint_normalisation_equals_reference(reference, case):
     vectors = np.load(reference / "dafnet_spade_block.npz")
-    out = joint_normalise(channels_first(vectors[f"block{case}_in"]))
-    torch.testing.assert_close(out, channels_first(vectors[f"block{case}_norm_in"]), rtol=1e-5, atol=1e-5)
+    out = joint_normalise(image_of(vectors[f"block{case}_in"]))
+    torch.testing.assert_close(out, image_of(vectors[f"block{case}_norm_in"]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

@@ -8,8 +8,8 @@ import torch
 from scipy.interpolate import RBFInterpolator
 
 from monai_mmseg.networks.layers import ThinPlateSpline, polyharmonic_spline, sample_volume
-from tests.networks.keras_weights import channels_first
 from tests.networks.network_tester import NetworkTester
+from tests.reference_loading import image_of
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def vectors(reference):
 
 
 def layer_case(vectors, case):
-    volume = channels_first(vectors[f"layer{case}_vol"])
+    volume = image_of(vectors[f"layer{case}_vol"])
     return volume, ThinPlateSpline(volume.shape[2:], vectors[f"layer{case}_cp"].tolist())
 
 
@@ -39,10 +39,10 @@ def test_warp_equals_reference(vectors, case):
     coordinates = torch.as_tensor(vectors[f"layer{case}_coords"]).float()
     torch.testing.assert_close(spline.coordinates(offsets), coordinates, rtol=0, atol=1e-6)
     for given, name in [(offsets, "out"), (torch.zeros_like(offsets), "zero_out")]:
-        expected = channels_first(vectors[f"layer{case}_{name}"])
+        expected = image_of(vectors[f"layer{case}_{name}"])
         torch.testing.assert_close(spline(volume, given), expected, rtol=0, atol=5e-4)
     shifted = spline(volume, torch.as_tensor(vectors[f"layer{case}_shift_offsets"]))
-    torch.testing.assert_close(shifted, channels_first(vectors[f"layer{case}_shift_out"]), rtol=0, atol=5e-4)
+    torch.testing.assert_close(shifted, image_of(vectors[f"layer{case}_shift_out"]), rtol=0, atol=5e-4)
 
 
 def test_inverse_warp_equals_reference(vectors):
@@ -50,7 +50,7 @@ def test_inverse_warp_equals_reference(vectors):
     moved = spline.control_points + torch.as_tensor(vectors["layer2_offsets"])
     grid, pixels = (t.double().expand(2, -1, -1) for t in (spline.control_points, spline.identity))
     out = sample_volume(volume, polyharmonic_spline(moved.double(), grid, pixels))
-    torch.testing.assert_close(out, channels_first(vectors["layer2_out_inverse"]), rtol=0, atol=5e-4)
+    torch.testing.assert_close(out, image_of(vectors["layer2_out_inverse"]), rtol=0, atol=5e-4)
 
 
 @pytest.mark.parametrize(("order", "kernel"), [(1, "linear"), (2, "thin_plate_spline"), (3, "cubic")])

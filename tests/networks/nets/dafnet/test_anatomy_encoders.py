@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from monai_mmseg.networks.nets import AnatomyEncoders
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.reference_loading import image_of, layers_of, load_anatomy_encoders, read_vectors
 
 SMALL = {"features": (4, 6, 8)}
@@ -39,12 +39,8 @@ class TestModalityNorm(TestAnatomyEncoders):
         return BothModalities(AnatomyEncoders(spatial_dims, 1, 4, modality_norm=True, binarise="argmax", **SMALL))
 
 
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
 def with_statistics(module):
-    return count(module) + sum(b.numel() for name, b in module.named_buffers() if "running" in name)
+    return num_parameters(module) + sum(b.numel() for name, b in module.named_buffers() if "running" in name)
 
 
 @pytest.mark.parametrize("modality", [1, 2])
@@ -64,9 +60,9 @@ def test_original_output(modality):
 def test_parameter_count(modalities, trainable, stored):
     with torch.device("meta"):  # shapes without values
         encoders = AnatomyEncoders(2, 1, 8, num_modalities=modalities)
-    assert (count(encoders), with_statistics(encoders)) == (trainable, stored)
+    assert (num_parameters(encoders), with_statistics(encoders)) == (trainable, stored)
     parts = [encoders.contracting[0], encoders.expanding.bottleneck, encoders.expanding.levels, encoders.expanding.out]
-    assert [count(part) for part in parts] == [4_688_064, 14_161_920, 15_675_840, 520]
+    assert [num_parameters(part) for part in parts] == [4_688_064, 14_161_920, 15_675_840, 520]
 
 
 def test_rounded_anatomy_is_binary_with_at_most_one_channel():
@@ -99,7 +95,7 @@ def test_softmax_sums_to_one():
 def test_modality_norm_shares_the_convolutions_alone():
     plain, apart = AnatomyEncoders(2, 1, 4, **SMALL), AnatomyEncoders(2, 1, 4, modality_norm=True, **SMALL)
     shared_norms = sum(p.numel() for name, p in plain.expanding.named_parameters() if "norms" in name)
-    assert count(apart) - count(plain) == shared_norms
+    assert num_parameters(apart) - num_parameters(plain) == shared_norms
     assert [p.shape for n, p in apart.named_parameters() if "conv." in n] == [
         p.shape for n, p in plain.named_parameters() if "conv." in n
     ]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from monai_mmseg.networks.nets import PairBalancer
-from tests.networks.keras_weights import load_layers, weights_of
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
+from tests.reference_loading import fill, listed_layers_of
 
 
 class TestPairBalancer(NetworkTester):
@@ -24,14 +24,14 @@ class TestPairBalancer(NetworkTester):
 def test_equals_reference(reference):
     vectors = np.load(reference / "dafnet_balancer.npz")
     balancer = PairBalancer()
-    load_layers([balancer.hidden, balancer.out], weights_of(vectors, "bal"))
+    fill([balancer.hidden, balancer.out], listed_layers_of(vectors, "bal"))
     weights = balancer(torch.as_tensor(vectors["overlap"]))
     torch.testing.assert_close(weights, torch.as_tensor(vectors["weights"]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("candidates", "hidden", "count"), [(3, 5, 38), (1, 5, 16), (4, 2, 22)])
 def test_parameter_count(candidates, hidden, count):
-    assert sum(p.numel() for p in PairBalancer(candidates, hidden).parameters()) == count
+    assert num_parameters(PairBalancer(candidates, hidden)) == count
 
 
 def test_weights_are_positive_and_sum_to_one():

@@ -12,7 +12,7 @@ from torch import nn
 
 from monai_mmseg.networks.layers import anatomy_overlap
 from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
-from tests.networks.network_tester import NetworkTester, perturb
+from tests.networks.network_tester import NetworkTester, num_parameters, perturb
 from tests.reference_loading import (
     SETTINGS_OF_GENERATOR_STEP,
     classes_of,
@@ -112,10 +112,6 @@ class TestWithoutAlignment(TestFused):
     settings: ClassVar[dict] = {"align": False, "decoder": "spade", "decoder_features": 16, "spatial_size": (64, 64)}
 
 
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
 @pytest.fixture
 def without_weights():
     """Networks made here have shapes, but no values to draw."""
@@ -127,20 +123,20 @@ def without_weights():
 def test_parameter_count():
     network = DAFNet(2, 1, 5, modalities=("t1", "t2"), target="t2")
     names = ["anatomy_encoders", "modality_encoder", "segmentor", "transformer", "decoder"]
-    parts = [count(getattr(network, name)) for name in names]
+    parts = [num_parameters(getattr(network, name)) for name in names]
     assert parts == [39_214_408, 594_480, 42_181, 3_395_210, 5_841]
-    assert count(network) == 43_252_120
+    assert num_parameters(network) == 43_252_120
     masks = AdversarialDiscriminator(4, (192, 192))
     pictures = [AdversarialDiscriminator(1, (192, 192)) for _ in range(2)]
-    assert count(network) + count(masks) + sum(map(count, pictures)) == 52_073_179
+    assert num_parameters(network) + num_parameters(masks) + sum(map(num_parameters, pictures)) == 52_073_179
 
 
 @pytest.mark.usefixtures("without_weights")
 def test_parameter_count_with_spade_and_balancer():
     network = DAFNet(2, 1, 5, modalities=("t1", "t2"), target="t2", decoder="spade", num_candidates=3)
-    assert count(network.decoder) == 4_285_649
-    assert count(network.balancer) == 38
-    assert count(network) == 56_352_987 - (52_073_179 - 43_252_120) + 38
+    assert num_parameters(network.decoder) == 4_285_649
+    assert num_parameters(network.balancer) == 38
+    assert num_parameters(network) == 56_352_987 - (52_073_179 - 43_252_120) + 38
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from monai_mmseg.networks.nets import AdversarialDiscriminator
-from tests.networks.keras_weights import channels_first, load_layers, weights_of
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
+from tests.reference_loading import image_of, listed_layers_of, load_discriminator
 
 
 class TestAdversarialDiscriminator(NetworkTester):
@@ -35,8 +35,8 @@ class TestAdversarialDiscriminatorBare(TestAdversarialDiscriminatorWithPenalty):
 def test_equals_reference(reference):
     vectors = np.load(reference / "dafnet_discriminator.npz")
     network = AdversarialDiscriminator(4, (64, 64), features=4, spectral="none")
-    load_layers([*network.convs[::2], network.out], weights_of(vectors, "disc"), flat_size=(3, 3, 32))
-    out = network(channels_first(vectors["disc_in"]))
+    load_discriminator(network, listed_layers_of(vectors, "disc"))
+    out = network(image_of(vectors["disc_in"]))
     torch.testing.assert_close(out, torch.as_tensor(vectors["disc_out"]), rtol=0, atol=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_equals_reference(reference):
 @pytest.mark.parametrize(("channels", "count"), [(4, 2_942_401), (1, 2_939_329)])
 def test_parameter_count(spectral, channels, count):
     network = AdversarialDiscriminator(channels, (192, 192), spectral=spectral)
-    assert sum(p.numel() for p in network.parameters()) == count
+    assert num_parameters(network) == count
 
 
 def test_norm_holds_the_inner_convolutions_only():

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from monai_mmseg.networks.nets import FiLMDecoder
-from tests.networks.keras_weights import channels_first, load_layers, weights_of
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
+from tests.reference_loading import image_of, listed_layers_of, load_film_decoder
 
 
 class TestFiLMDecoder(NetworkTester):
@@ -27,16 +27,13 @@ class TestFiLMDecoder(NetworkTester):
 def test_equals_reference(reference):
     vectors = np.load(reference / "dafnet_film_decoder.npz")
     decoder = FiLMDecoder(8, 8)
-    layers = [decoder.stem[0]]
-    for block in decoder.blocks:
-        layers += [block.conv_in, block.film.gamma, block.film.beta, block.conv_out]
-    load_layers([*layers, decoder.out], weights_of(vectors, "film"))
-    out = decoder(channels_first(vectors["s"]), torch.as_tensor(vectors["z"]))
-    torch.testing.assert_close(out, channels_first(vectors["film_out"]), rtol=0, atol=1e-4)
+    load_film_decoder(decoder, listed_layers_of(vectors, "film"))
+    out = decoder(image_of(vectors["s"]), torch.as_tensor(vectors["z"]))
+    torch.testing.assert_close(out, image_of(vectors["film_out"]), rtol=0, atol=1e-4)
 
 
 def test_parameter_count():
-    assert sum(p.numel() for p in FiLMDecoder(8, 8).parameters()) == 5841
+    assert num_parameters(FiLMDecoder(8, 8)) == 5841
 
 
 def test_initial_weights():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_mmseg.networks.nets import SPADEDecoder
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 
 
 class TestSPADEDecoder(NetworkTester):
@@ -38,7 +38,7 @@ class TestSPADEDecoderWithJointNorm(TestSPADEDecoder):
 
 
 def test_parameter_count():
-    assert sum(p.numel() for p in SPADEDecoder(8, 8, (192, 192)).parameters()) == 4_285_649
+    assert num_parameters(SPADEDecoder(8, 8, (192, 192))) == 4_285_649
 
 
 def test_style_changes_the_image_and_anatomy_its_layout():

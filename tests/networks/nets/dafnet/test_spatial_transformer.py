@@ -8,8 +8,8 @@ import torch
 
 from monai_mmseg.networks.layers import fuse_anatomies
 from monai_mmseg.networks.nets import SpatialTransformer
-from tests.networks.keras_weights import channels_first, load_layers, weights_of
-from tests.networks.network_tester import NetworkTester, perturb
+from tests.networks.network_tester import NetworkTester, num_parameters, perturb
+from tests.reference_loading import fill, image_of, listed_layers_of, weighted_layers
 
 
 class TestSpatialTransformer(NetworkTester):
@@ -40,13 +40,12 @@ class TestSpatialTransformerWithLimit(TestSpatialTransformer):
 def case(reference):
     vectors = np.load(reference / "dafnet_stn_fuser.npz")
     transformer = SpatialTransformer(8, (48, 48))
-    moving, fixed = (channels_first(vectors[f"anatomy{i}"]) for i in (1, 2))
+    moving, fixed = (image_of(vectors[f"anatomy{i}"]) for i in (1, 2))
     return vectors, transformer, moving, fixed
 
 
 def load(transformer, vectors):
-    layers = [*transformer.localisation[::3], transformer.hidden, transformer.out]
-    load_layers(layers, weights_of(vectors, "loc"), flat_size=(5, 5, 20))
+    fill(weighted_layers(transformer), listed_layers_of(vectors, "loc"))
 
 
 def test_equals_reference(case):
@@ -54,9 +53,9 @@ def test_equals_reference(case):
     load(transformer, vectors)
     deformed, offsets = transformer(moving, fixed)
     torch.testing.assert_close(offsets, torch.as_tensor(vectors["offsets"]), rtol=0, atol=1e-4)
-    torch.testing.assert_close(deformed, channels_first(vectors["deformed"]), rtol=0, atol=5e-4)
+    torch.testing.assert_close(deformed, image_of(vectors["deformed"]), rtol=0, atol=5e-4)
     fused = fuse_anatomies(torch.stack([deformed, fixed], dim=1))
-    torch.testing.assert_close(fused, channels_first(vectors["fused"]), rtol=0, atol=5e-4)
+    torch.testing.assert_close(fused, image_of(vectors["fused"]), rtol=0, atol=5e-4)
 
 
 def test_offsets_at_the_start_equal_reference(case):
@@ -76,7 +75,7 @@ def test_limit_bounds_the_offsets(case):
 
 def test_parameter_count():
     transformer = SpatialTransformer(8, (192, 192))
-    assert sum(p.numel() for p in transformer.parameters()) == 3_395_210
+    assert num_parameters(transformer) == 3_395_210
     assert sum(value.numel() for value in transformer.state_dict().values()) == 3_395_210
 
 

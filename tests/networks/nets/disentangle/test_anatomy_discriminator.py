@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monai_mmseg.networks.nets import AnatomyDiscriminator
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 
 SMALL = {"features": (2, 3, 4)}
 
@@ -35,7 +35,7 @@ class TestAnatomyDiscriminatorOfPatches(TestAnatomyDiscriminator):
 def test_counts_of_the_original(patch, count):
     with torch.device("meta"):
         network = AnatomyDiscriminator(2, 4, patch=patch)
-    assert sum(p.numel() for p in network.parameters()) == count
+    assert num_parameters(network) == count
 
 
 def test_messages():

@@ -5,7 +5,7 @@ import torch
 
 from monai_mmseg.networks.nets import AttentionGatedUNet
 from tests.networks.layers.test_attention_gate import copy_gate
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.reference_cases import arrays_of, cases_of
 
 SIZE = (32, 16, 32)
@@ -80,7 +80,7 @@ def test_counts_of_the_original(channels, gates, count):
     """Less the two numbers of its idle normalisation."""
     with torch.device("meta"):
         net = AttentionGatedUNet(2, channels, 1, gates=gates)
-    assert sum(p.numel() for p in net.parameters()) == count - 2
+    assert num_parameters(net) == count - 2
 
 
 def test_activations():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from monai_mmseg.networks.nets import DisentangleNet
+from tests.networks.network_tester import num_parameters
 
 NAN = float("nan")
 SMALL = {
@@ -117,7 +118,7 @@ def test_samples_do_not_depend_on_each_other():
 def count(**settings):
     with torch.device("meta"):
         net = DisentangleNet(2, modalities=("t1", "t1c", "t2", "flair"), target="t1", routing="scalar", **settings)
-    return sum(p.numel() for p in net.parameters())
+    return num_parameters(net)
 
 
 def test_counts():

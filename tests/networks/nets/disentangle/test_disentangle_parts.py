@@ -13,6 +13,7 @@ from monai_mmseg.networks.nets import (
     DisentangleSpadeBlock,
     anatomy_softmax,
 )
+from tests.networks.network_tester import num_parameters
 from tests.reference_cases import arrays_of, cases_of
 
 
@@ -137,34 +138,32 @@ def test_softmax():
         anatomy_softmax(logits, mask[:1])
 
 
-def count(net):
-    return sum(p.numel() for p in net.parameters())
-
-
 @pytest.mark.parametrize(("channels", "plain", "mixed"), [(3, 3_108_108, 9_317_192), (7, 3_110_156, 9_323_336)])
 def test_counts_of_the_anatomy_encoder(channels, plain, mixed):
     """The original's counts hold an unused normalisation of eight numbers."""
     with torch.device("meta"):
-        assert count(DisentangleAnatomyEncoder(2, channels, 4, 4, conditional=False)) == plain - 8
-        assert count(DisentangleAnatomyEncoder(2, channels, 4, 4, routing="scalar")) == mixed - 8
+        assert num_parameters(DisentangleAnatomyEncoder(2, channels, 4, 4, conditional=False)) == plain - 8
+        assert num_parameters(DisentangleAnatomyEncoder(2, channels, 4, 4, routing="scalar")) == mixed - 8
 
 
 @pytest.mark.parametrize(("channels", "plain", "mixed"), [(3, 368_992, 858_334), (7, 369_568, 860_062)])
 def test_counts_of_the_appearance_encoder(channels, plain, mixed):
     with torch.device("meta"):
         own = {"in_channels": channels, "spatial_size": (160, 192), "num_modalities": 4}
-        assert count(DisentangleAppearanceEncoder(2, **own, conditional=False, variational=True)) == plain
-        assert count(DisentangleAppearanceEncoder(2, **own, variational=True, routing="scalar")) == mixed
+        assert num_parameters(DisentangleAppearanceEncoder(2, **own, conditional=False, variational=True)) == plain
+        assert num_parameters(DisentangleAppearanceEncoder(2, **own, variational=True, routing="scalar")) == mixed
         deterministic = DisentangleAppearanceEncoder(2, **own, routing="scalar")
-        assert count(deterministic) == mixed - 528
+        assert num_parameters(deterministic) == mixed - 528
 
 
 @pytest.mark.parametrize(("channels", "plain", "mixed"), [(3, 1_900_483, 5_566_393), (7, 1_900_551, 5_566_589)])
 def test_counts_of_the_decoder(channels, plain, mixed):
     with torch.device("meta"):
         own = {"out_channels": channels, "spatial_size": (160, 192)}
-        assert count(DisentangleDecoder(2, **own)) == plain
-        assert count(DisentangleDecoder(2, **own, num_modalities=4, conditional=True, routing="scalar")) == mixed
+        assert num_parameters(DisentangleDecoder(2, **own)) == plain
+        assert (
+            num_parameters(DisentangleDecoder(2, **own, num_modalities=4, conditional=True, routing="scalar")) == mixed
+        )
 
 
 @pytest.mark.parametrize("dims", [2, 3])

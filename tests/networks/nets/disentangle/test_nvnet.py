@@ -5,7 +5,7 @@ import torch
 
 from monai_mmseg.losses import gaussian_kl
 from monai_mmseg.networks.nets import NVNet
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 
 SIZE = (32, 16, 16)
 
@@ -59,7 +59,7 @@ def test_counts():
     """MONAI's numbers at the size of the tumour task, of which these outside of the autoencoder."""
     with torch.device("meta"):
         network = NVNet(3, 12, 3, spatial_size=(160, 192, 64))
-    assert sum(p.numel() for p in network.parameters()) == 10_670_255
+    assert num_parameters(network) == 10_670_255
     assert sum(p.numel() for n, p in network.named_parameters() if not n.startswith("vae_")) == 4_705_683
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.nets import AnisotropicUNet
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.networks.ummkd_weights import case_of, image_in, load_modality
 
 SMALL = {"features": (2, 4, 6, 8)}
@@ -37,7 +37,7 @@ def test_original_output(modality):
 def test_parameter_count(norm):
     with torch.device("meta"):  # shapes without values
         network = AnisotropicUNet(3, 1, 5, norm=norm)
-    assert sum(p.numel() for p in network.parameters()) == 2_201_589
+    assert num_parameters(network) == 2_201_589
     assert sum(p.numel() for name, p in network.named_parameters() if ".norm." in name) == 2_976
 
 

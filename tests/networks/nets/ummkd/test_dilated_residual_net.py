@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from monai_mmseg.networks import narrow_normal
 from monai_mmseg.networks.nets import DilatedResidualNet
-from tests.networks.network_tester import NetworkTester
+from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.networks.ummkd_weights import case_of, image_in, layers_in, load_modality, transpose_cells
 from tests.reference_loading import image_of, read_vectors
 
@@ -62,7 +62,7 @@ def test_last_shuffle_is_that_of_torch():
 def test_parameter_count(norm):
     with torch.device("meta"):  # shapes without values
         network = DilatedResidualNet(2, 3, 5, norm=norm)
-    assert sum(p.numel() for p in network.parameters()) == 39_322_648
+    assert num_parameters(network) == 39_322_648
     assert sum(p.numel() for p in network.parameters() if p.ndim == 1) == 20_192
 
 

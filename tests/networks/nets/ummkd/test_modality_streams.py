@@ -14,7 +14,7 @@ from torch import nn
 from monai_mmseg.networks.layers import convert_modality_norm
 from monai_mmseg.networks.layers.modality_norm import ModalityNorm
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet, ModalityStreams
-from tests.networks.network_tester import perturb
+from tests.networks.network_tester import num_parameters, perturb
 from tests.networks.ummkd_weights import case_of, fill_kernels, fill_norms, image_in, layers_in, load_modality
 
 NAMES = ("ct", "mr", "us")
@@ -96,7 +96,7 @@ def test_parameter_counts(shape, spatial_dims, norm):
             network = convert_modality_norm(plain, ["ct", "mr"])
         else:
             network = ModalityStreams(plain, ["ct", "mr"], separate=SHAPES[shape][spatial_dims])
-    assert sum(p.numel() for p in network.parameters()) == COUNTS[shape][spatial_dims]
+    assert num_parameters(network) == COUNTS[shape][spatial_dims]
     assert COUNTS["chilopod"][spatial_dims] - COUNTS["joint"][spatial_dims] == {2: 20_192, 3: 2_976}[spatial_dims]
 
 
