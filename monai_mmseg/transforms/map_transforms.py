@@ -11,8 +11,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
-__all__ = ["EachKeyd", "OneImaged"]
-
 
 class EachKeyd(MapTransform):
     """Dictionary form of an array transform.
