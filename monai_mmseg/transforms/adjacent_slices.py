@@ -16,16 +16,13 @@ __all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
 
 
 def pad_slices(volume: Tensor, num_slices: int, dim: int = -1) -> Tensor:
-    """Volume whose first and last slice are repeated, so that every slice has its neighbours.
+    """Volume with ``num_slices - 1`` slices more, so that every slice has its neighbours: first and last are repeated.
 
     Args:
         volume: any shape.
-        num_slices: neighbouring slices that are wanted for each slice, the slice itself included; an odd number.
+        num_slices: neighbouring slices that are wanted for each slice, itself included; an odd number. Those of slice
+            ``j`` are ``j`` to ``j + num_slices - 1`` of the result.
         dim: axis of the slices.
-
-    Returns:
-        The volume with ``num_slices - 1`` more slices: slice ``j`` and its neighbours are ``j`` to
-        ``j + num_slices - 1``.
 
     Raises:
         ValueError: if `num_slices` is even or less than one.
@@ -94,13 +91,9 @@ class AdjacentSlices(Transform):
 
 
 class AdjacentSlicesd(EachKeyd):
-    """Dictionary form of :class:`AdjacentSlices`, which has the other arguments.
+    """Dictionary form of :class:`AdjacentSlices`.
 
-    Args:
-        keys: volumes; not the label, whose slice ``j`` stays the label of slice ``j``.
-        num_slices: channels of the result for each channel, an odd number.
-        spatial_dim: spatial axis of the slices.
-        allow_missing_keys: do not raise when a key is missing.
+    Not for the label: its slice ``j`` stays the label of slice ``j``.
 
     Examples:
         >>> tuple(AdjacentSlicesd("image", num_slices=5)({"image": torch.rand(1, 8, 8, 4)})["image"].shape)

@@ -36,9 +36,6 @@ def affine_slices(
         shift: rows and columns, as a share of half the height and width; positive moves down and right.
         nearest: for labels, 0 outside; otherwise linear, with the border value outside.
 
-    Returns:
-        The same shape and type.
-
     Examples:
         >>> image = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
         >>> affine_slices(image, 90.0).round()

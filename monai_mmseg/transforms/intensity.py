@@ -36,9 +36,6 @@ def scale_intensity(
         upper: percentile that becomes the upper end.
         value_range: the range.
 
-    Returns:
-        Same shape and type.
-
     Examples:
         >>> scale_intensity(torch.tensor([[0.0, 5.0, 10.0], [3.0, 3.0, 3.0]]), dims=[1])
         tensor([[-1.,  0.,  1.],
@@ -134,16 +131,7 @@ class ScaleIntensitySlices(Transform):
 
 
 class ScaleIntensitySlicesd(EachKeyd):
-    """Dictionary form of :class:`ScaleIntensitySlices`, which explains the arguments.
-
-    Args:
-        keys: images to scale.
-        lower: percentile that becomes the lower end of the range.
-        upper: percentile that becomes the upper end.
-        mode: ``"slice"`` or ``"volume"``.
-        value_range: the range.
-        channel_wise: percentiles for each channel by itself.
-        allow_missing_keys: do not raise when a key is missing.
+    """Dictionary form of :class:`ScaleIntensitySlices`.
 
     Examples:
         >>> ScaleIntensitySlicesd("image")({"image": torch.tensor([[[2.0, 4.0]]])})["image"]

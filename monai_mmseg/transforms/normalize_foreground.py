@@ -71,14 +71,7 @@ class NormalizeForeground(Transform):
 
 
 class NormalizeForegroundd(EachKeyd):
-    """Dictionary form of :class:`NormalizeForeground`, which explains the arguments.
-
-    Args:
-        keys: images to normalise.
-        background: value of what is not foreground.
-        threshold: foreground is what is larger.
-        eps: smallest standard deviation that is divided by.
-        allow_missing_keys: do not raise when a key is missing.
+    """Dictionary form of :class:`NormalizeForeground`.
 
     Examples:
         >>> NormalizeForegroundd("image")({"image": torch.tensor([[0.0, 1.0, 3.0]])})["image"]

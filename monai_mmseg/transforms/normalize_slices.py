@@ -61,11 +61,6 @@ class NormalizeIntensitySlices(Transform):
 class NormalizeIntensitySlicesd(EachKeyd):
     """Dictionary form of :class:`NormalizeIntensitySlices`.
 
-    Args:
-        keys: images to normalise.
-        eps: smallest standard deviation that is divided by.
-        allow_missing_keys: do not raise when a key is missing.
-
     Examples:
         >>> NormalizeIntensitySlicesd("image")({"image": torch.tensor([[[2.0, 4.0]]])})["image"]
         tensor([[[-1.,  1.]]])

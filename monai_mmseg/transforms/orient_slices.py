@@ -81,12 +81,7 @@ class OrientSlices(InvertibleTransform):
 
 
 class OrientSlicesd(EachKeyd, InvertibleTransform):
-    """Dictionary form of :class:`OrientSlices`.
-
-    Args:
-        keys: volumes to orient, each by its own affine.
-        slice_axis: ``"auto"``, ``"axial"``, ``"coronal"``, ``"sagittal"`` or an array axis of the file.
-        allow_missing_keys: do not raise when a key is missing (a subject without a label).
+    """Dictionary form of :class:`OrientSlices`; each volume is oriented by its own affine.
 
     Examples:
         >>> volume = MetaTensor(torch.zeros(1, 5, 64, 48), affine=torch.diag(torch.tensor([8.0, 1.0, 1.0, 1.0])))

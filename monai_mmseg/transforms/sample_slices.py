@@ -115,15 +115,12 @@ def sample_slices(array: Tensor, coordinates: Tensor, index: ArrayLike, *, neare
 
 
 def sample_volume(array: Tensor, coordinates: Tensor, *, nearest: bool = False) -> Tensor:
-    """Sample a volume in all three directions, for stacks whose planes are not parallel.
+    """Sample a volume in all three directions, for stacks whose planes are not parallel: ``(H, W, D)``.
 
     Args:
-        array: ``(X, Y, S)``.
+        array: ``(X, Y, S)``; the result has its type.
         coordinates: voxel coordinates of the lattice, ``(H, W, D, 3)``.
         nearest: for labels; points outside are 0. Otherwise linear, with the border value outside.
-
-    Returns:
-        ``(H, W, D)``, of the type of `array`.
 
     Examples:
         >>> volume = torch.arange(8.0).reshape(2, 2, 2)

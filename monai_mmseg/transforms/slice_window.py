@@ -40,12 +40,11 @@ def tiling_starts(depth: int, window: int) -> list[int]:
 def foreground_window_starts(label: Tensor, window: int) -> range:
     """First slices of the windows whose centre lies between the first and the last slice with foreground.
 
+    There are none without foreground, or where it lies so near to an end that no window is centred in it.
+
     Args:
         label: label map, ``(1, X, Y, Z)``, slices along the last axis; values above 0 are foreground.
         window: slices of a window, at most ``Z``.
-
-    Returns:
-        Starts; empty without foreground, or where it lies so near to an end that no window is centred in it.
 
     Examples:
         >>> import torch
@@ -126,8 +125,8 @@ class RandSliceWindowd(Randomizable, MapTransform):
 
     Args:
         keys: volumes on one grid.
-        window: slices of a window.
-        tile_prob: probability of a window of the tiling.
+        window: see :class:`RandSliceWindow`, as for ``tile_prob``.
+        tile_prob: see there.
         label_key: label map that says where the foreground is; may be missing.
         allow_missing_keys: do not raise when a key is missing.
 
