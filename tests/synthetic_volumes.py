@@ -34,10 +34,15 @@ def centered_affine(
     return affine
 
 
+def world_of(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """Scanner coordinates of every voxel, mm."""
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    return index @ affine[:3, :3].T + affine[:3, 3]
+
+
 def body(shape: Sequence[int], affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth image and label (1 outer shell, 2 core) of the body on a grid."""
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
-    world = index @ affine[:3, :3].T + affine[:3, 3]
+    world = world_of(shape, affine)
     depth = np.linalg.norm((world - CENTER) / RADII, axis=-1)
     # no symmetry: a flip or a swap of axes must be seen
     slope = (world - CENTER) @ np.array([0.9, 0.5, 0.3])

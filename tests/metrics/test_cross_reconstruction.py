@@ -12,34 +12,34 @@ from tests.reference_cases import arrays_of, cases_of
 RECON = cases_of("disentangle_recon_latent")
 
 
-def drawings(arrays, count):
-    """Drawings of all pairs, the original's lists of self and cross ones put together; NaN where absent."""
+def reconstructions(arrays, count):
+    """Reconstructions of all pairs, the original's lists of self and cross ones put together; NaN where absent."""
     images, own, cross = arrays["x"].float(), arrays["x_self"].float(), arrays["x_cross"].float()
-    there = arrays["mask"] > 0
-    drawn = torch.full((len(images), count, count, *images.shape[2:]), torch.nan)
+    present = arrays["mask"] > 0
+    recon = torch.full((len(images), count, count, *images.shape[2:]), torch.nan)
     pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
     for row in range(len(images)):
         for i in range(count):
-            if there[row, i]:
-                drawn[row, i, i] = own[row, i]
+            if present[row, i]:
+                recon[row, i, i] = own[row, i]
         for n, (i, j) in enumerate(pairs):
-            if there[row, i] and there[row, j]:
-                drawn[row, i, j] = cross[row, n]
-    image = torch.where(there.reshape(*there.shape, *[1] * (images.ndim - 2)), images, torch.nan)
-    return drawn.flatten(1, 2), image
+            if present[row, i] and present[row, j]:
+                recon[row, i, j] = cross[row, n]
+    image = torch.where(present.reshape(*present.shape, *[1] * (images.ndim - 2)), images, torch.nan)
+    return recon.flatten(1, 2), image
 
 
 @pytest.mark.parametrize("case", RECON)
 def test_what_the_original_monitors(case):
     """Subjects one by one, as in validation, or in one batch; channels of a slice belong to the image."""
     arrays, count = arrays_of("disentangle_recon_latent", case), RECON[case]["M"]
-    drawn, image = drawings(arrays, count)
+    recon, image = reconstructions(arrays, count)
     metric = NegativeCrossError(count)
-    metric(drawn, image)
+    metric(recon, image)
     together = metric.aggregate()
     metric.reset()
     for row in range(len(image)):
-        metric([drawn[row]], [image[row]])
+        metric([recon[row]], [image[row]])
     expected = -arrays["cross_l1"].float()
     if not (arrays["mask"].sum(1) > 1).any():
         expected = -arrays["self_l1"].float()
@@ -49,17 +49,17 @@ def test_what_the_original_monitors(case):
 
 def test_the_middle_of_the_neighbours_counts():
     image = torch.rand(1, 6, 4, 4)
-    drawn = image[:, 1::3].repeat(1, 2, 1, 1)
+    recon = image[:, 1::3].repeat(1, 2, 1, 1)
     metric = NegativeCrossError(2, num_slices=3)
-    metric(drawn, image)
+    metric(recon, image)
     assert metric.aggregate() == 0
 
 
 def test_without_a_pair_drawings_of_themselves_count():
     image = torch.tensor([[1.0, torch.nan]]).reshape(1, 2, 1, 1)
-    drawn = torch.tensor([[1.5, torch.nan, torch.nan, torch.nan]]).reshape(1, 4, 1, 1)
+    recon = torch.tensor([[1.5, torch.nan, torch.nan, torch.nan]]).reshape(1, 4, 1, 1)
     metric = NegativeCrossError(2)
-    metric(drawn, image)
+    metric(recon, image)
     assert metric.aggregate() == -0.5
 
 

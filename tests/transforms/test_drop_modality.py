@@ -9,10 +9,10 @@ from monai_mmseg.transforms import RandDropModalityd
 
 
 def sample(present=(True, True, False)):
-    there = torch.tensor(present)
+    mask = torch.tensor(present)
     image = torch.arange(6.0)[:, None, None].expand(6, 2, 2).clone()
-    image[~there.repeat_interleave(2)] = torch.nan
-    return {"image": image, "present": there}
+    image[~mask.repeat_interleave(2)] = torch.nan
+    return {"image": image, "present": mask}
 
 
 def test_as_often_as_asked_and_each_as_often():

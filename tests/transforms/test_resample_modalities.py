@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 
 from monai_mmseg.transforms import AdjacentSlicesd, LoadImageModalitiesd, ResampleModalitiesd
-from tests.synthetic_volumes import CENTER, body, centered_affine, permuted, rotation, write
+from tests.synthetic_volumes import CENTER, body, centered_affine, permuted, rotation, world_of, write
 
 MODALITIES = ["t1", "t2", "flair"]
 SLOPE = np.array([0.9, 0.5, 0.3])
@@ -25,11 +25,6 @@ GRIDS = {  # shape, spacing, how the scanner's axes lie, how the file stores the
 def plane(world):
     """Known anywhere, and exact under linear interpolation."""
     return 1000 + (world - CENTER) @ SLOPE
-
-
-def world_of(shape, affine):
-    index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
-    return index @ affine[:3, :3].T + affine[:3, 3]
 
 
 @pytest.fixture(scope="module")
