@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_examples_are_rendered_as_code():
     """Griffe reads ``Examples:`` as code and ``Example:`` as prose."""
     sources = (ROOT / "monai_mmseg").rglob("*.py")
     assert [str(path) for path in sources if re.search(r"^ *Example:", path.read_text("utf-8"), re.MULTILINE)] == []
+
+
+def test_docstrings_become_markdown():
+    pytest.importorskip("griffe")  # comes with mkdocstrings
+    to_markdown = runpy.run_path(str(ROOT / "docs/_ext/docstrings.py"))["to_markdown"]
+    assert to_markdown("A :class:`~a.b.C` of ``k`` and :math:`x^2`.\n") == "A `C` of `k` and `x^2`.\n\n"
+    assert to_markdown('In ``t.json``::\n\n    {"a": 1}\n').startswith('In `t.json`:\n\n```json\n{"a": 1}\n```')
+    rows = ["====  ======", "name  what", "====  ======", "``a`` one", "      two", "====  ======", ""]
+    assert "| name | what |\n| --- | --- |\n| `a` | one two |\n" in to_markdown("\n".join(rows))
+    assert "Returns:\n    Tensor: Scores: x" in to_markdown("S.\n\nReturns:\n    Scores: x\n", "Tensor")
 
 
 @pytest.mark.parametrize(("heading", "bundles"), [("DAFNet", ["dafnet"]), ("UMMKD", ["ummkd", "ummkd_3d"])])

@@ -21,7 +21,7 @@ def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         gamma: scale of each channel, shape ``(B, C)``.
         beta: shift of each channel, shape ``(B, C)``.
 
-    References:
+    Reference:
         E. Perez et al., "FiLM: Visual reasoning with a general conditioning layer", AAAI 2018,
         https://doi.org/10.1609/aaai.v32i1.11671.
 
@@ -44,7 +44,7 @@ class FiLM(nn.Module):
         features: channels of the feature map.
         negative_slope: of the leaky ReLU.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: there scale and shift are free; the leaky ReLU is that of the published results.
 
@@ -77,7 +77,7 @@ class FiLMBlock(nn.Module):
         style_channels: length of the style vector.
         negative_slope: of all leaky ReLUs.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Examples:

@@ -29,7 +29,7 @@ def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: when the shape of ``present`` does not fit.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Examples:
@@ -70,7 +70,7 @@ def pool_anatomies(
     Raises:
         ValueError: when ``present`` does not fit, or a pool is unknown.
 
-    References:
+    Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: the fused representation, 12 channels for four of anatomy.
 
     Examples:

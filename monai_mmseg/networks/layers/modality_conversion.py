@@ -58,7 +58,7 @@ def convert_modality_norm(
     Raises:
         ValueError: if names are not usable, there is no normalisation layer, or a lazy one has not run yet.
 
-    References:
+    Reference:
         Q. Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020,
         https://doi.org/10.48550/arXiv.2001.03111.
 

@@ -36,7 +36,7 @@ class ModalityNorm(nn.Module):
     Raises:
         ValueError: if there is no layer, or a modality has a name that a module cannot have.
 
-    References:
+    Reference:
         Q. Dou et al., "Unpaired multi-modal segmentation via knowledge distillation", IEEE TMI 2020,
         https://doi.org/10.48550/arXiv.2001.03111.
 

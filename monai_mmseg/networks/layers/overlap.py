@@ -27,7 +27,7 @@ def anatomy_overlap(a: Tensor, b: Tensor, eps: float = 1e-12) -> Tensor:
     Raises:
         ValueError: when the shapes differ.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Examples:

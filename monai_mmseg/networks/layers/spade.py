@@ -80,7 +80,7 @@ class SpadeNorm(nn.Module):
     Raises:
         ValueError: when ``norm`` is unknown.
 
-    References:
+    Reference:
         T. Park et al., "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
         https://doi.org/10.1109/CVPR.2019.00244.
 
@@ -142,7 +142,7 @@ class SpadeResBlock(nn.Module):
         hidden: see :class:`SpadeNorm`.
         norm: see :class:`SpadeNorm`.
 
-    References:
+    Reference:
         T. Park et al., CVPR 2019, https://doi.org/10.1109/CVPR.2019.00244.
         Differs from the paper: no spectral normalisation.
 

@@ -29,7 +29,7 @@ def spectral_penalty(weight_matrix: Tensor, u: Tensor, iterations: int = 3, weig
     Raises:
         ValueError: when ``u`` does not fit, or there is no iteration.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: it names spectral normalisation, of which this is the soft form behind its results.
 

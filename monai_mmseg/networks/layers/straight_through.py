@@ -23,7 +23,7 @@ def straight_through_round(x: Tensor) -> Tensor:
     Returns:
         ``round(x)``, exactly; backward hands the incoming gradient through.
 
-    References:
+    Reference:
         A. Chartsias et al., "Disentangle, align and fuse for multimodal and semi-supervised image segmentation",
         IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: the text says that the channels of an anatomy sum to one; plain rounding, as published

@@ -137,7 +137,7 @@ class ThinPlateSpline(nn.Module):
     Raises:
         ValueError: when the sizes make no sense.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417;
         F. L. Bookstein, "Principal warps", IEEE TPAMI 1989, https://doi.org/10.1109/34.24792.
 

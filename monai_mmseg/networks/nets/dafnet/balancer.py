@@ -25,7 +25,7 @@ class PairBalancer(nn.Module):
     Raises:
         ValueError: when there is less than one candidate.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Examples:

@@ -43,7 +43,7 @@ class AdversarialDiscriminator(nn.Module):
     Raises:
         ValueError: when the size is too small or ``spectral`` is unknown.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417; X. Mao et al.,
         "Least squares generative adversarial networks", ICCV 2017, https://doi.org/10.1109/ICCV.2017.304.
         Differs from the published results by default: they were made with ``spectral="penalty"``, the paper's text

@@ -28,7 +28,7 @@ class FiLMDecoder(nn.Module):
         spatial_dims: 2 or 3.
         num_blocks: number of modulated residual blocks.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
 
     Examples:

@@ -40,7 +40,7 @@ class SPADEDecoder(nn.Module):
     Raises:
         ValueError: when ``spatial_size`` or ``features`` cannot be halved often enough.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: the scale is ``1 + gamma``, as in the literature. ``norm="joint"`` gives the
         normalisation of the published results in place of the one of the text.

@@ -51,7 +51,7 @@ class SpatialTransformer(nn.Module):
     Raises:
         ValueError: when the sizes make no sense.
 
-    References:
+    Reference:
         A. Chartsias et al., IEEE TMI 2020, https://doi.org/10.48550/arXiv.1911.04417.
         Differs from the paper: the network predicts offsets, not positions (as the published results were made), and
         ``max_offset`` is an addition that is off by default.
