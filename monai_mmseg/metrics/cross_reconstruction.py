@@ -14,7 +14,7 @@ __all__ = ["NegativeCrossError"]
 
 
 class NegativeCrossError(CumulativeIterationMetric):
-    """Minus the mean absolute error of modalities reconstructed with the anatomy of another: larger is better.
+    """Minus the mean absolute error of modalities reconstructed with the anatomy of another one: larger is better.
 
     When to use: as key metric of validation, with :class:`~monai_mmseg.inferers.CrossReconstructionInferer`. Averaged
     over all voxels of a subject, then over the subjects that have both modalities of an ordered pair, then over pairs.
@@ -33,8 +33,8 @@ class NegativeCrossError(CumulativeIterationMetric):
     Examples:
         >>> metric = NegativeCrossError(num_modalities=2)
         >>> image = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
-        >>> recon = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
-        >>> _ = metric(recon, image)
+        >>> made = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
+        >>> _ = metric(made, image)
         >>> metric.aggregate()
         tensor(-0.3750)
     """

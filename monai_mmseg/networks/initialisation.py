@@ -19,9 +19,15 @@ NARROW_STD = 0.01
 
 
 def he_normal_(weight: Tensor) -> Tensor:
-    """``weight``, filled in place from a normal truncated at two standard deviations, with variance 2 / fan-in.
+    """Fill ``weight`` from a normal truncated at two standard deviations, with variance 2 / fan-in.
 
-    Use it for a bare weight ``(out, in, *kernel)``; :func:`he_normal` treats a layer.
+    Use it for a bare weight; :func:`he_normal` treats a layer.
+
+    Args:
+        weight: kernel, shape ``(out, in, *kernel)``.
+
+    Returns:
+        The same tensor, filled in place.
 
     Examples:
         >>> weight = he_normal_(torch.empty(64, 32, 3, 3))
@@ -44,6 +50,9 @@ def he_normal(layer: nn.Module) -> None:
     """Initialise a convolution or dense layer: :func:`he_normal_` weight, zero bias.
 
     Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
+
+    Args:
+        layer: any module.
 
     Examples:
         >>> layer = nn.Linear(4, 2)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
 
+from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
@@ -82,12 +82,12 @@ class AdjacentSlices(Transform):
         """
         if img.ndim != 4:
             raise ValueError(f"img must be a volume (C, X, Y, Z), got shape {tuple(img.shape)}.")
-        array = img.as_tensor() if isinstance(img, MetaTensor) else img
+        array = plain_tensor(img)
         dim = self.spatial_dim % 3 + 1
         padded = pad_slices(array, self.num_slices, dim)
         stacked = torch.stack([padded.narrow(dim, k, array.shape[dim]) for k in range(self.num_slices)], 1)
         stacked = stacked.flatten(0, 1)
-        return MetaTensor(stacked).copy_meta_from(img) if isinstance(img, MetaTensor) else stacked
+        return with_metadata(stacked, img)
 
 
 class AdjacentSlicesd(EachKeyd):

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
 
+from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
 __all__ = ["ForegroundIntensityd", "NormalizeForeground", "NormalizeForegroundd"]
@@ -58,7 +58,7 @@ class NormalizeForeground(Transform):
         """
         if img.ndim < 2:
             raise ValueError(f"img must have shape (C, *spatial), got {tuple(img.shape)}.")
-        values = (img.as_tensor() if isinstance(img, MetaTensor) else img).to(torch.float32)
+        values = plain_tensor(img).to(torch.float32)
         flat = values.flatten(1).double()  # sums over millions of voxels
         mask = flat > self.threshold
         count = mask.sum(1, keepdim=True).clamp(min=1)
@@ -67,7 +67,7 @@ class NormalizeForeground(Transform):
         deviation = (torch.where(mask, centred, 0.0).square().sum(1, keepdim=True) / count).sqrt()
         scaled = torch.where(mask, centred / deviation.clamp(min=self.eps), self.background)
         result = torch.where(flat.isnan(), flat, scaled).to(torch.float32).reshape(values.shape)
-        return MetaTensor(result).copy_meta_from(img) if isinstance(img, MetaTensor) else result
+        return with_metadata(result, img)
 
 
 class NormalizeForegroundd(EachKeyd):
@@ -139,14 +139,14 @@ class ForegroundIntensityd(MapTransform):
         """Return a copy of the dictionary with every key rescaled."""
         result = dict(data)
         image = result[self.image_key]
-        image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        image = plain_tensor(image)
         image = image[self.num_slices // 2 :: self.num_slices]
         body = ((image != self.background) & ~image.isnan()).any(0)
         for key in self.key_iterator(result):
             scores = result[key]
-            values = (scores.as_tensor() if isinstance(scores, MetaTensor) else scores) * self.std + self.mean
+            values = plain_tensor(scores) * self.std + self.mean
             if self.lowest is not None:
                 values = values.clamp(min=self.lowest)
             values = torch.where(body.to(values.device), values, 0.0)
-            result[key] = MetaTensor(values).copy_meta_from(scores) if isinstance(scores, MetaTensor) else values
+            result[key] = with_metadata(values, scores)
         return result

@@ -8,8 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 
+from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.map_transforms import OneImaged
 
 __all__ = ["SplitModalityd"]
@@ -71,8 +71,7 @@ class SplitModalityd(OneImaged):
         labelled = bool(present[place])
         target = image[place : place + 1]
         if not labelled:
-            zeros = torch.zeros(tuple(target.shape), dtype=target.dtype)
-            target = MetaTensor(zeros).copy_meta_from(target) if isinstance(target, MetaTensor) else zeros
+            target = with_metadata(torch.zeros(tuple(target.shape), dtype=target.dtype), target)
         result[self.key], result[self.target_key] = image[others], target
         result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(labelled)
         return result

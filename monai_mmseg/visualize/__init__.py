@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Figures: predictions, anatomies, reconstructions, alignments, latent spaces, missing modalities, curves, sheets."""
+"""Figures: predictions, anatomies, reconstructed and aligned images, latent spaces, missing modalities, sheets."""
 
 from monai_mmseg.visualize.affinity import affinity_figure, class_feature_figure
 from monai_mmseg.visualize.alignment import AlignmentPair, alignment_figure
