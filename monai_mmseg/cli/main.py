@@ -77,21 +77,11 @@ class _Counts(_Several):
         return counts
 
 
-def _number(kind: type, wanted: str) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}") from None
-
-    return read
-
-
 # how words become a value of the annotated type
 READERS: dict[Any, dict[str, Any]] = {
     str: {},
-    int: {"type": _number(int, "a whole number"), "metavar": "N"},
-    float: {"type": _number(float, "a number"), "metavar": "X"},
+    int: {"type": int, "metavar": "N"},
+    float: {"type": float, "metavar": "X"},
     bool: {"action": "store_true"},
     Sequence[str]: {"action": _Several, "nargs": "+", "metavar": "NAME"},
     Mapping[str, int]: {"action": _Counts, "nargs": "+", "metavar": "MODALITY=N"},
@@ -141,15 +131,19 @@ def _parser(command: str) -> argparse.ArgumentParser:
         elif default is parameter.empty:
             parser.add_argument(_flag(name), help=about, required=True, **reader)
         else:
-            shown = [f"{key}={count}" for key, count in default.items()] if isinstance(default, Mapping) else default
-            shown = " ".join(shown) if isinstance(shown, Sequence) else shown
-            about += "" if default is None or default is False or shown == "" else f" (default: {shown})"
-            parser.add_argument(_flag(name), help=about, default=default, **reader)
+            parser.add_argument(_flag(name), help=about + _shown(default), default=default, **reader)
     return parser
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, Mapping):
+        default = [f"{name}={count}" for name, count in default.items()]
+    text = " ".join(default) if isinstance(default, list | tuple) else str(default)
+    return f" (default: {text})" if text not in ("", "None", "False") else ""
 
 
 def _arguments(command: str, words: Sequence[str]) -> dict[str, Any]:

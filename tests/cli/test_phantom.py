@@ -108,7 +108,7 @@ def test_flags_and_defaults_are_those_of_the_function(kind):
             "--subjects: needs a number for each modality, such as ct=30",
         ),
         ("data phantom cardiac --subjects ct=1 ct=2 --out x", 2, "--subjects: needs a number for each modality"),
-        ("data phantom heart --subjects ct=1 --out x", 2, "--subjects: must be a whole number"),
+        ("data phantom heart --subjects ct=1 --out x", 2, "--subjects: invalid int value"),
         ("data phantom abdomen --subjects us=1 --out x", 1, "subjects must name modalities"),
         ("data phantom liver --out x", 2, "unknown command 'data phantom liver'"),
     ],
