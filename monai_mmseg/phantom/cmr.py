@@ -100,21 +100,17 @@ def make_cmr_phantom(
         >>> make_cmr_phantom(tempfile.mkdtemp(), subjects={"lge": 1}, test_subjects={}, size=24).name
         'datalist.json'
     """
-
-    def make(modality: str, number: int, artefact: str | None) -> UnpairedVolume:
-        return make_cmr_volume(modality, number, seed, size=size)
-
     return write_unpaired(
         out_dir,
         name="cmr",
+        parameters={"version": VERSION},
         labels=HEART_LABELS,
-        known=dict.fromkeys(CMR_PROTOCOLS, ()),
+        artefacts=dict.fromkeys(CMR_PROTOCOLS, ()),
         subjects={"bssfp": 20, "lge": 20} if subjects is None else subjects,
         test_subjects=test_subjects,
         folds=folds,
         size=size,
         seed=seed,
         outliers=None,
-        parameters={"version": VERSION},
-        make=make,
+        make=lambda modality, number, _: make_cmr_volume(modality, number, seed, size=size),
     )

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-import monai_mmseg.phantom.cardiac as cardiac
+import monai_mmseg.phantom.ct_mr as ct_mr
 from monai_mmseg.data import load_datalist
 from monai_mmseg.phantom import (
     CMR_PROTOCOLS,
@@ -129,7 +129,7 @@ def test_same_folder_is_kept_and_others_refused(kind, phantom):
 def test_numbers_of_the_paper_by_default(tmp_path, monkeypatch):
     grid = oblique_grid([0, 0, 0], np.eye(3), [1, 1, 1], [2, 2, 2])
     empty = UnpairedVolume(np.zeros((2, 2, 2), np.int16), np.zeros((2, 2, 2), np.uint8), grid)
-    monkeypatch.setattr(cardiac, "make_cardiac_volume", lambda *args, **kwargs: empty)
+    monkeypatch.setattr(ct_mr, "make_ct_mr_volume", lambda *args, **kwargs: empty)
     datalist = json.loads(make_cardiac_phantom(tmp_path / "all").read_text(encoding="utf-8"))
     number = {
         (part, m): sum(item["modality"] == m for item in datalist[part])
