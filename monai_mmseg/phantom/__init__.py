@@ -11,7 +11,6 @@ from monai_mmseg.phantom.cmr import CMR_PROTOCOLS, make_cmr_phantom, make_cmr_vo
 from monai_mmseg.phantom.ct import acquire_ct
 from monai_mmseg.phantom.ct_mr import (
     CT_MR_PHANTOMS,
-    CtMrPhantom,
     make_abdomen_phantom,
     make_cardiac_phantom,
     make_ct_mr_volume,
@@ -23,7 +22,7 @@ from monai_mmseg.phantom.heart import HEART_PROTOCOLS, Protocol, make_heart_phan
 from monai_mmseg.phantom.motion import Motion, MotionModel
 from monai_mmseg.phantom.scanner import acquire, render
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES, TissueTable
-from monai_mmseg.phantom.unpaired import UnpairedVolume, VolumeProtocol
+from monai_mmseg.phantom.unpaired import UnpairedPhantom, UnpairedVolume, VolumeProtocol
 from monai_mmseg.phantom.writer import OUTLIERS
 
 __all__ = [
@@ -40,13 +39,13 @@ __all__ = [
     "HEART_TABLES",
     "HEART_TISSUES",
     "OUTLIERS",
-    "CtMrPhantom",
     "Grid",
     "Motion",
     "MotionModel",
     "Protocol",
     "SmoothField",
     "TissueTable",
+    "UnpairedPhantom",
     "UnpairedVolume",
     "VolumeProtocol",
     "acquire",

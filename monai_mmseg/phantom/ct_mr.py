@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,38 +24,24 @@ from monai_mmseg.phantom.scanner import Anatomy, render
 from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import TissueTable
 from monai_mmseg.phantom.unpaired import (
+    UnpairedPhantom,
     UnpairedVolume,
     VolumeProtocol,
     plan_volume,
     points_per_voxel,
-    write_unpaired,
 )
 
-__all__ = ["CT_MR_PHANTOMS", "CtMrPhantom", "make_abdomen_phantom", "make_cardiac_phantom", "make_ct_mr_volume"]
-
-VERSION = 1
-"""Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
+__all__ = ["CT_MR_PHANTOMS", "make_abdomen_phantom", "make_cardiac_phantom", "make_ct_mr_volume"]
 
 
-@dataclass(frozen=True)
-class CtMrPhantom:
-    """What a part of the body looks like in CT and MR.
+class Part(NamedTuple):
+    """What a part of the body looks like in CT and MR."""
 
-    Args:
-        labels: value to name.
-        protocols: acquisition of each modality.
-        tables: tissue intensities of each modality.
-        inverse_window: CT densities that become white and black in the inverse MR.
-        warp: how organs differ from the smooth shapes that they are drawn as.
-        draw: anatomy of a patient, and the middle of what is imaged (mm, RAS+).
-    """
-
-    labels: Mapping[int, str]
-    protocols: Mapping[str, VolumeProtocol]
-    tables: Mapping[str, TissueTable]
-    inverse_window: tuple[float, float]
-    warp: MotionModel
-    draw: Callable[[np.random.Generator, Torso], tuple[Anatomy, NDArray[np.float64]]]
+    draw: Callable[[np.random.Generator, Torso], tuple[Anatomy, NDArray[np.float64]]]  # and its middle, mm (RAS+)
+    protocols: dict[str, VolumeProtocol]
+    tables: dict[str, TissueTable]
+    window: tuple[float, float]  # CT densities that become white and black in the inverse MR
+    warp: MotionModel  # no patient's organs are the smooth shapes that they are drawn as
 
 
 def _draw_abdomen(rng: np.random.Generator, torso: Torso) -> tuple[Anatomy, NDArray[np.float64]]:
@@ -68,35 +55,40 @@ def _draw_heart(rng: np.random.Generator, torso: Torso) -> tuple[Anatomy, NDArra
     return CardiacAnatomy(shape, torso, phase), middle
 
 
-CT_MR_PHANTOMS = {
-    "abdomen": CtMrPhantom(
-        ABDOMEN_LABELS,
+PARTS = {
+    "abdomen": Part(
+        _draw_abdomen,
         {
             # from the lungs' lower ends to the kidneys' lower poles
-            "ct": VolumeProtocol("LPS", (330, 400), 0.82, (225, 260), (0.9, 1.1), (3.0, 5.0), 0.8, 6.0),
+            "ct": VolumeProtocol(
+                "LPS", (330, 400), 0.82, (225, 260), (0.9, 1.1), (3.0, 5.0), tilt_sd=0.8, offset_sd=6.0
+            ),
             # thick slices, counted from the head down, and a smaller field of view
-            "mr": VolumeProtocol("RPI", (320, 370), 0.78, (215, 245), (1.3, 1.6), (7.0, 9.0), 2.5, 8.0),
+            "mr": VolumeProtocol(
+                "RPI", (320, 370), 0.78, (215, 245), (1.3, 1.6), (7.0, 9.0), tilt_sd=2.5, offset_sd=8.0
+            ),
         },
         ABDOMEN_TABLES,
         (0.90, 1.25),
         MotionModel(field_sd=4.0, field_wavelength=80.0),
-        _draw_abdomen,
     ),
-    "cardiac": CtMrPhantom(
-        CARDIAC_LABELS,
+    "cardiac": Part(
+        _draw_heart,
         {
             # axial slices of a helical scan
-            "ct": VolumeProtocol("LPS", (195, 230), 1.0, (155, 175), (0.8, 1.0), (0.9, 1.2), 1.0, 5.0),
+            "ct": VolumeProtocol(
+                "LPS", (195, 230), 1.0, (155, 175), (0.8, 1.0), (0.9, 1.2), tilt_sd=1.0, offset_sd=5.0
+            ),
             # sagittal slabs of a free-breathing 3-D scan, a little oblique, with a larger field of view
-            "mr": VolumeProtocol("PIR", (220, 270), 0.96, (165, 185), (1.1, 1.4), (1.4, 1.9), 4.0, 7.0),
+            "mr": VolumeProtocol(
+                "PIR", (220, 270), 0.96, (165, 185), (1.1, 1.4), (1.4, 1.9), tilt_sd=4.0, offset_sd=7.0
+            ),
         },
         CARDIAC_TABLES,
         (0.85, 1.45),
         MotionModel(field_sd=3.5, field_wavelength=75.0),
-        _draw_heart,
     ),
 }
-"""The phantoms by name."""
 
 
 def make_ct_mr_volume(
@@ -131,7 +123,7 @@ def make_ct_mr_volume(
         >>> volume.image.shape[0], volume.image.shape == volume.label.shape, int(volume.label.max())
         (24, True, 4)
     """
-    part = CT_MR_PHANTOMS[name]
+    part = PARTS[name]
     if modality not in part.protocols:
         raise ValueError(f"modality must be one of {sorted(part.protocols)}, got {modality!r}.")
     if artefact is not None and artefact not in ARTEFACTS[modality]:
@@ -141,7 +133,7 @@ def make_ct_mr_volume(
     anatomy, middle = part.draw(body, torso)
     table = part.tables[modality]
     if inverse and modality == "mr":
-        table = inverse_table(part.tables["ct"], table, part.inverse_window)
+        table = inverse_table(part.tables["ct"], table, part.window)
     plan = plan_volume(stream(seed, subject, f"{name} {modality} plan"), part.protocols[modality], middle, size)
     warp = part.warp.draw(body, centre=middle, axes=np.eye(3), slices=plan.shape[2])
     draws = stream(seed, subject, f"{name} {modality} scan")
@@ -149,6 +141,12 @@ def make_ct_mr_volume(
     signal, label = render(anatomy, plan, warp, signals, subdivide=points_per_voxel(plan))
     metal = (0.0, torso.spine, float(middle[2]))  # screws in the spine
     return UnpairedVolume(scan(draws, modality, signal, plan, table, artefact=artefact, metal=metal), label, plan)
+
+
+CT_MR_PHANTOMS = {
+    name: UnpairedPhantom(name, 1, labels, ARTEFACTS, {"ct": 30, "mr": 9}, partial(make_ct_mr_volume, name))
+    for name, labels in (("abdomen", ABDOMEN_LABELS), ("cardiac", CARDIAC_LABELS))
+}
 
 
 def make_abdomen_phantom(
@@ -195,7 +193,8 @@ def make_abdomen_phantom(
         >>> make_abdomen_phantom(tempfile.mkdtemp(), subjects={"ct": 1, "mr": 1}, test_subjects={}, size=24).name
         'datalist.json'
     """
-    return _write("abdomen", out_dir, subjects, test_subjects, folds, size, seed, inverse, outliers)
+    abdomen = CT_MR_PHANTOMS["abdomen"]
+    return abdomen.write(out_dir, subjects, test_subjects, folds, size, seed, outliers, inverse=inverse)
 
 
 def make_cardiac_phantom(
@@ -238,35 +237,5 @@ def make_cardiac_phantom(
         >>> make_cardiac_phantom(tempfile.mkdtemp(), subjects={"ct": 1, "mr": 1}, test_subjects={}, size=24).name
         'datalist.json'
     """
-    return _write("cardiac", out_dir, subjects, test_subjects, folds, size, seed, inverse, outliers)
-
-
-def _write(
-    name: str,
-    out_dir: str | os.PathLike[str],
-    subjects: Mapping[str, int] | None,
-    test_subjects: Mapping[str, int] | None,
-    folds: int,
-    size: int | None,
-    seed: int,
-    inverse: bool,
-    outliers: Mapping[str, int] | None,
-) -> Path:
-    if not isinstance(inverse, bool):
-        raise ValueError(f"inverse must be true or false, got {inverse!r}.")
-    return write_unpaired(
-        out_dir,
-        name=name,
-        parameters={"version": VERSION, "inverse": inverse},
-        labels=CT_MR_PHANTOMS[name].labels,
-        artefacts=ARTEFACTS,
-        subjects={"ct": 30, "mr": 9} if subjects is None else subjects,
-        test_subjects=test_subjects,
-        folds=folds,
-        size=size,
-        seed=seed,
-        outliers=outliers,
-        make=lambda modality, number, artefact: make_ct_mr_volume(
-            name, modality, number, seed, size=size, inverse=inverse, artefact=artefact
-        ),
-    )
+    cardiac = CT_MR_PHANTOMS["cardiac"]
+    return cardiac.write(out_dir, subjects, test_subjects, folds, size, seed, outliers, inverse=inverse)

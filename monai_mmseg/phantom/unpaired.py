@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monai_mmseg.phantom.grid import Grid, oblique_grid, rotation_matrix
 from monai_mmseg.phantom.writer import Made, check_numbers, millilitres, write_pair, write_phantom
 
-__all__ = ["UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel", "write_unpaired"]
+__all__ = ["UnpairedPhantom", "UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel"]
 
 FIRST_OUTLIER = 1001
 """Number of the first outlier: they are further patients."""
@@ -101,81 +101,100 @@ def points_per_voxel(grid: Grid) -> tuple[int, int, int]:
     return min(2, int(np.ceil(a / 1.6))), min(2, int(np.ceil(b / 1.6))), min(3, int(np.ceil(c / 4)))
 
 
-def write_unpaired(
-    out_dir: str | os.PathLike[str],
-    *,
-    name: str,
-    parameters: Mapping[str, Any],
-    labels: Mapping[int, str],
-    artefacts: Mapping[str, tuple[str, ...]],
-    subjects: Mapping[str, int],
-    test_subjects: Mapping[str, int] | None,
-    folds: int,
-    size: int | None,
-    seed: int,
-    outliers: Mapping[str, int] | None,
-    make: Callable[[str, int, str | None], UnpairedVolume],
-) -> Path:
-    """Write the volumes of all patients and their datalists.
+@dataclass(frozen=True)
+class UnpairedPhantom:
+    """A phantom whose modalities show different patients.
 
     Args:
-        out_dir: folder to write, see :func:`~monai_mmseg.phantom.writer.write_folder`.
         name: of the phantom.
-        parameters: what it is made from beside the following.
+        version: recorded, so that a phantom of an older generator is not taken for the same.
         labels: value to name.
         artefacts: modalities that there are, and the artefacts that outliers of each can have.
-        subjects: patients of each modality.
-        test_subjects: how many of the last ones are for testing, by default a fifth.
-        folds: number of folds that the other patients of each modality are dealt to.
-        size: voxels along the first axis.
-        seed: seed of all random draws.
-        outliers: further patients with artefacts of each modality.
-        make: modality, number of the patient and artefact to volume.
-
-    Returns:
-        Path of the datalist.
-
-    Raises:
-        ValueError: an argument is out of its range.
-        FileExistsError: ``out_dir`` has other content.
+        subjects: patients of each modality by default.
+        volume: makes one image; called with modality, number of the patient, seed and, by name, ``size``, options and,
+            for outliers, ``artefact``.
     """
-    subjects = _counts("subjects", subjects, artefacts, 1)
-    if not subjects:
-        raise ValueError(f"subjects must give a number for one or more of {sorted(artefacts)}, got none.")
-    if test_subjects is None:
-        test_subjects = {modality: (count + 2) // 5 for modality, count in subjects.items()}
-    test_subjects = _counts("test_subjects", test_subjects, subjects, 0)
-    outliers = _counts("outliers", outliers or {}, {m: kinds for m, kinds in artefacts.items() if kinds}, 0)
-    if any(count > subjects[modality] for modality, count in test_subjects.items()):
-        raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    check_numbers(folds=(folds, 1), seed=(seed, 0), size=(SMALLEST if size is None else size, SMALLEST))
-    recorded = {
-        "phantom": name,
-        **parameters,
-        "subjects": subjects,
-        "test_subjects": test_subjects,
-        "folds": folds,
-        "size": size,
-        "seed": seed,
-        "outliers": outliers,
-    }
 
-    def write(folder: Path, modality: str, subject: str, number: int, artefact: str | None) -> Made:
-        volume = make(modality, number, artefact)
-        item = {**write_pair(folder, subject, volume), "modality": modality, "subject": subject}
-        about = {"artefact": artefact, "label_ml": millilitres(volume.label, volume.grid, labels)}
-        if artefact is not None:
-            return Made(subject, "outliers", [{**item, "meta": {"artefact": artefact}}], about)
-        section = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
-        return Made(subject, section, [{**item, "fold": (number - 1) % folds}], about)
+    name: str
+    version: int
+    labels: Mapping[int, str]
+    artefacts: Mapping[str, tuple[str, ...]]
+    subjects: Mapping[str, int]
+    volume: Callable[..., UnpairedVolume]
 
-    jobs: list[tuple[str, str, int, str | None]] = []
-    for modality, count in subjects.items():
-        jobs += [(modality, f"{modality}{number:02d}", number, None) for number in range(1, count + 1)]
-    for modality, count in outliers.items():
-        kinds = [artefacts[modality][number % len(artefacts[modality])] for number in range(count)]
-        jobs += [(modality, f"{modality}_outlier{n + 1:02d}", FIRST_OUTLIER + n, k) for n, k in enumerate(kinds)]
-    return write_phantom(out_dir, recorded, modalities=list(subjects), labels=labels, jobs=jobs, make=write)
+    def write(
+        self,
+        out_dir: str | os.PathLike[str],
+        subjects: Mapping[str, int] | None,
+        test_subjects: Mapping[str, int] | None,
+        folds: int,
+        size: int | None,
+        seed: int,
+        outliers: Mapping[str, int] | None = None,
+        **options: bool,
+    ) -> Path:
+        """Write the volumes of all patients and their datalists.
+
+        Args:
+            out_dir: folder to write, see :func:`~monai_mmseg.phantom.writer.write_folder`.
+            subjects: patients of each modality.
+            test_subjects: how many of the last ones are for testing, by default a fifth.
+            folds: number of folds that the other patients of each modality are dealt to.
+            size: voxels along the first axis.
+            seed: seed of all random draws.
+            outliers: further patients with artefacts of each modality.
+            options: for ``volume``.
+
+        Returns:
+            Path of the datalist.
+
+        Raises:
+            ValueError: an argument is out of its range.
+            FileExistsError: ``out_dir`` has other content.
+        """
+        for option, value in options.items():
+            if not isinstance(value, bool):
+                raise ValueError(f"{option} must be true or false, got {value!r}.")
+        known = self.artefacts
+        subjects = _counts("subjects", self.subjects if subjects is None else subjects, known, 1)
+        if not subjects:
+            raise ValueError(f"subjects must give a number for one or more of {sorted(known)}, got none.")
+        if test_subjects is None:
+            test_subjects = {modality: (count + 2) // 5 for modality, count in subjects.items()}
+        test_subjects = _counts("test_subjects", test_subjects, subjects, 0)
+        outliers = _counts("outliers", outliers or {}, {m: kinds for m, kinds in known.items() if kinds}, 0)
+        if any(count > subjects[modality] for modality, count in test_subjects.items()):
+            raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
+        check_numbers(folds=(folds, 1), seed=(seed, 0), size=(SMALLEST if size is None else size, SMALLEST))
+        recorded = {
+            "phantom": self.name,
+            "version": self.version,
+            **options,
+            "subjects": subjects,
+            "test_subjects": test_subjects,
+            "folds": folds,
+            "size": size,
+            "seed": seed,
+            "outliers": outliers,
+        }
+
+        def make(folder: Path, modality: str, subject: str, number: int, artefact: str | None) -> Made:
+            odd = {} if artefact is None else {"artefact": artefact}
+            volume = self.volume(modality, number, seed, size=size, **options, **odd)
+            item = {**write_pair(folder, subject, volume), "modality": modality, "subject": subject}
+            about = {"artefact": artefact, "label_ml": millilitres(volume.label, volume.grid, self.labels)}
+            if odd:
+                return Made(subject, "outliers", [{**item, "meta": odd}], about)
+            section = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
+            return Made(subject, section, [{**item, "fold": (number - 1) % folds}], about)
+
+        jobs: list[tuple[str, str, int, str | None]] = []
+        for modality, count in subjects.items():
+            jobs += [(modality, f"{modality}{n:02d}", n, None) for n in range(1, count + 1)]
+        for modality, count in outliers.items():
+            kinds = [known[modality][n % len(known[modality])] for n in range(count)]
+            jobs += [(modality, f"{modality}_outlier{n + 1:02d}", FIRST_OUTLIER + n, k) for n, k in enumerate(kinds)]
+        return write_phantom(out_dir, recorded, modalities=list(subjects), labels=self.labels, jobs=jobs, make=make)
 
 
 def _counts(name: str, counts: Mapping[str, int], known: Mapping[str, Any], lowest: int) -> dict[str, int]:

@@ -3,15 +3,16 @@
 """Folders of unpaired phantoms: datalists, numbers of patients, outliers, what is kept and what is refused."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-import monai_mmseg.phantom.ct_mr as ct_mr
 from monai_mmseg.data import load_datalist
 from monai_mmseg.phantom import (
     CMR_PROTOCOLS,
+    CT_MR_PHANTOMS,
     UnpairedVolume,
     make_abdomen_phantom,
     make_cardiac_phantom,
@@ -129,7 +130,8 @@ def test_same_folder_is_kept_and_others_refused(kind, phantom):
 def test_numbers_of_the_paper_by_default(tmp_path, monkeypatch):
     grid = oblique_grid([0, 0, 0], np.eye(3), [1, 1, 1], [2, 2, 2])
     empty = UnpairedVolume(np.zeros((2, 2, 2), np.int16), np.zeros((2, 2, 2), np.uint8), grid)
-    monkeypatch.setattr(ct_mr, "make_ct_mr_volume", lambda *args, **kwargs: empty)
+    quick = replace(CT_MR_PHANTOMS["cardiac"], volume=lambda *args, **kwargs: empty)
+    monkeypatch.setitem(CT_MR_PHANTOMS, "cardiac", quick)
     datalist = json.loads(make_cardiac_phantom(tmp_path / "all").read_text(encoding="utf-8"))
     number = {
         (part, m): sum(item["modality"] == m for item in datalist[part])

@@ -48,8 +48,7 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
     Raises:
         ValueError: if a label has a value that the data set does not declare, or another size than its image.
     """
-    target = Path(out)
-    root = target.resolve().parent
+    root = Path(out).resolve().parent
     sections: dict[str, list[dict[str, str]]] = {}
     for case in layout.cases:
         image, label = (_from_slices if case.image.is_dir() else _from_volumes)(case, layout.values, root)
@@ -64,9 +63,7 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
         "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
         **sections,
     }
-    root.mkdir(parents=True, exist_ok=True)
-    write_json(target, content)
-    return target
+    return write_json(out, content)
 
 
 def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDArray[np.uint8]:
