@@ -23,8 +23,7 @@ def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) ->
     Returns:
         0, or 1 if an item is broken.
     """
-    from monai_mmseg.preparation.check import check_datalist
-    from monai_mmseg.preparation.contact_sheet import write_contact_sheet
+    from monai_mmseg.preparation import check_datalist, write_contact_sheet
 
     report = check_datalist(datalist, thumbnails=not no_sheet)
     columns = ["section", "subject", "fold", "modality", "size", "spacing (mm)", "label volumes (ml)"]
@@ -54,13 +53,13 @@ def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir") -> Non
     if kind not in LAYOUTS:
         raise ValueError(f"there is no layout {kind!r}; there are {sorted(LAYOUTS)}.")
     found = LAYOUTS[kind](folder, sequence) if kind == "chaos" else LAYOUTS[kind](folder)
-    written = write_layout(found, out)
     rows = []
     for modality in found.modalities:
         mine = [case for case in found.cases if case.modality == modality]
         labelled = sum(case.label is not None for case in mine)
         rows.append([modality, len(mine), labelled, sum(case.section == "test" for case in mine)])
-    print_table(f"{found.name}: {written}", ["modality", "images", "labelled", "for testing"], rows)
+    columns = ["modality", "images", "labelled", "for testing"]
+    print_table(f"{found.name}: {write_layout(found, out)}", columns, rows)
     classes: dict[int, list[int]] = {}
     for value, one in found.values.items():
         classes.setdefault(one, []).append(value)
@@ -85,7 +84,7 @@ def merge(*, lists: Sequence[str], out: str) -> None:
         lists: JSON files.
         out: JSON file to write.
     """
-    from monai_mmseg.preparation.merge import merge_datalists
+    from monai_mmseg.preparation import merge_datalists
 
     print(f"{len(lists)} datalists: {merge_datalists(lists, out)}")
 
@@ -118,7 +117,7 @@ def stats(datalist: str, *, out: str | None = None) -> None:
         out: file to write; default is <datalist>_stats.json beside the list.
     """
     from monai_mmseg.files import write_json
-    from monai_mmseg.preparation.statistics import datalist_statistics
+    from monai_mmseg.preparation import datalist_statistics
 
     numbers = datalist_statistics(datalist)
     written = write_json(out or Path(datalist).with_name(f"{Path(datalist).stem}_stats.json"), numbers)
@@ -142,7 +141,7 @@ def stack(datalist: str, *, target: str, out: str, section: str = "training") ->
         out: folder to write.
         section: training, validation or test.
     """
-    from monai_mmseg.preparation.stacks import write_stacks
+    from monai_mmseg.preparation import write_stacks
 
     written, skipped = write_stacks(datalist, target=target, out=out, section=section)
     print(f"{len(written)} stacks in {out}")

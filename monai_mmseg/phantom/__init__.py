@@ -10,7 +10,6 @@ from monai_mmseg.phantom.brain_tables import BRAIN_TABLES, BRAIN_TISSUES
 from monai_mmseg.phantom.cmr import CMR_PROTOCOLS, make_cmr_phantom, make_cmr_volume
 from monai_mmseg.phantom.ct import acquire_ct
 from monai_mmseg.phantom.ct_mr import (
-    CT_MR_PHANTOMS,
     make_abdomen_phantom,
     make_cardiac_phantom,
     make_ct_mr_volume,
@@ -22,7 +21,7 @@ from monai_mmseg.phantom.heart import HEART_PROTOCOLS, Protocol, make_heart_phan
 from monai_mmseg.phantom.motion import Motion, MotionModel
 from monai_mmseg.phantom.scanner import acquire, render
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES, TissueTable
-from monai_mmseg.phantom.unpaired import UnpairedPhantom, UnpairedVolume, VolumeProtocol
+from monai_mmseg.phantom.unpaired import UnpairedVolume, VolumeProtocol
 from monai_mmseg.phantom.writer import OUTLIERS
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "BRAIN_TISSUES",
     "CARDIAC_TABLES",
     "CMR_PROTOCOLS",
-    "CT_MR_PHANTOMS",
     "HEART_PROTOCOLS",
     "HEART_TABLES",
     "HEART_TISSUES",
@@ -45,7 +43,6 @@ __all__ = [
     "Protocol",
     "SmoothField",
     "TissueTable",
-    "UnpairedPhantom",
     "UnpairedVolume",
     "VolumeProtocol",
     "acquire",

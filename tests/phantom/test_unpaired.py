@@ -12,12 +12,12 @@ import pytest
 from monai_mmseg.data import load_datalist
 from monai_mmseg.phantom import (
     CMR_PROTOCOLS,
-    CT_MR_PHANTOMS,
     UnpairedVolume,
     make_abdomen_phantom,
     make_cardiac_phantom,
     make_cmr_phantom,
 )
+from monai_mmseg.phantom.ct_mr import CT_MR_PHANTOMS
 from monai_mmseg.phantom.grid import oblique_grid
 from monai_mmseg.phantom.unpaired import VolumeProtocol, plan_volume, points_per_voxel
 from monai_mmseg.preparation import check_datalist
