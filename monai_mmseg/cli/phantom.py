@@ -75,12 +75,6 @@ class PhantomCommand:
         )
 
     def __call__(self, *, out: str, **values: Any) -> None:
-        """Write the phantom.
-
-        Args:
-            out: folder to write.
-            values: the other flags.
-        """
         from monai_mmseg import phantom
         from monai_mmseg.data import read_datalist
 
