@@ -75,6 +75,7 @@ class PhantomCommand:
         )
 
     def __call__(self, *, out: str, **values: Any) -> None:
+        """Write the phantom into ``out`` and say how many images it holds; ``values`` are the other flags."""
         from monai_mmseg import phantom
         from monai_mmseg.data import read_datalist
 
