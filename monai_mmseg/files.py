@@ -77,12 +77,12 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path
     return write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_nifti(path: str | os.PathLike[str], array: NDArray[np.integer], affine: NDArray[np.floating]) -> Path:
+def write_nifti(path: str | os.PathLike[str], array: NDArray[Any], affine: NDArray[np.floating]) -> Path:
     """Write a volume so that equal content gives equal bytes (no time stamp, no file name in the gzip header).
 
     Args:
         path: the file, ``.nii.gz``.
-        array: voxels, ``(X, Y, Z)``.
+        array: voxels, ``(X, Y, Z)`` or, several volumes in one, ``(X, Y, Z, M)``.
         affine: voxel index to patient position (mm, RAS+), ``(4, 4)``.
 
     Returns:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai_mmseg.cli.console import print_lines
-
 __all__ = ["pack"]
 
 
-def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = "", modality: str = "") -> int:
+def pack(
+    bundle: str, *, out: str, overlays: Sequence[str] = (), model: str | None = None, modality: str | None = None
+) -> None:
     """Merge overlays and weights into a bundle that MONAI Label and other tools can serve.
 
     Args:
@@ -20,14 +20,9 @@ def pack(bundle: str, *, out: str, overlays: Sequence[str] = (), model: str = ""
         overlays: names below configs, in the order of the training, e.g. settings/target_0 demo.
         model: weights for models/model.pt.
         modality: of a network for unpaired modalities, pack the plain one of this modality with its weights.
-
-    Returns:
-        0.
     """
     from monai_mmseg.bundle.pack import pack_bundle
 
-    names = [str(name) for name in overlays]
-    written = pack_bundle(bundle, out, overlays=names, model=model or None, modality=modality or None)
+    written = pack_bundle(bundle, out, overlays=overlays, model=model, modality=modality)
     part = f"the network of {modality} of " if modality else ""
-    print_lines([f"{part}{bundle} with {', '.join(overlays) or 'no overlay'}: {written}"])
-    return 0
+    print(f"{part}{bundle} with {', '.join(overlays) or 'no overlay'}: {written}")

@@ -6,28 +6,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
 
-from monai.utils import optional_import
-
-__all__ = ["print_lines", "print_table"]
-
-
-def print_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
-    """Write lines of text.
-
-    Args:
-        lines: text without line ends.
-        stream: where to; default is standard output.
-
-    Examples:
-        >>> print_lines(["one", "two"])
-        one
-        two
-    """
-    out = sys.stdout if stream is None else stream
-    for line in lines:
-        out.write(f"{line}\n")
+__all__ = ["print_table"]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -45,19 +25,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         -------  ----
         s01      81.5
     """
-    cells = [[str(cell) for cell in row] for row in rows]
-    rich_table, has_table = optional_import("rich.table", name="Table")
-    rich_console, has_console = optional_import("rich.console", name="Console")
-    if has_table and has_console and sys.stdout.isatty():
-        table = rich_table(title=title, title_justify="left")
-        for column in columns:
-            table.add_column(column)
-        for row in cells:
-            table.add_row(*row)
-        rich_console().print(table)
-        return
+    lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+            from rich.table import Table
+        except ImportError:
+            pass
+        else:
+            table = Table(*lines[0], title=title, title_justify="left")
+            for line in lines[1:]:
+                table.add_row(*line)
+            Console().print(table)
+            return
     # a pipe or a log file: no frames and no line breaks in cells
-    widths = [max(len(row[place]) for row in [list(columns), *cells]) for place in range(len(columns))]
-    print_lines([title])
-    for row in [list(columns), ["-" * width for width in widths], *cells]:
-        print_lines(["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    print(title)
+    for line in [lines[0], ["-" * width for width in widths], *lines[1:]]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -2,168 +2,161 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``mmseg`` or ``python -m monai_mmseg``.
 
-Commands are functions, called through ``fire``, which turns text into numbers, lists and so on. ``fire`` alone is
-lenient; here an unknown command or flag is an error. Exit codes: 0 all is well, 1 something is wrong with the data or
-the run, 2 wrong use.
+Commands are functions. Their signatures say which words and flags there are, their docstrings are the help; heavy
+packages are imported where a command runs. Exit codes: 0 all is well, 1 something is wrong with the data or the run,
+2 wrong use.
 """
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import inspect
-import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NoReturn
 
 from monai_mmseg import __version__
+from monai_mmseg.cli import bundle, data, phantom, report
 
 __all__ = ["COMMANDS", "main"]
 
-# what is typed -> module:function; a new command is one line here
-COMMANDS: dict[str, str] = {
-    "baseline copy": "monai_mmseg.cli.report:copy",
-    "bundle pack": "monai_mmseg.cli.bundle:pack",
-    "data check": "monai_mmseg.cli.data:check",
-    "data layout": "monai_mmseg.cli.data:layout",
-    "data merge": "monai_mmseg.cli.data:merge",
-    "data phantom": "monai_mmseg.cli.data:phantom",
-    "data phantom abdomen": "monai_mmseg.cli.phantom:abdomen",
-    "data phantom brain": "monai_mmseg.cli.phantom:brain",
-    "data phantom cardiac": "monai_mmseg.cli.phantom:cardiac",
-    "data phantom cmr": "monai_mmseg.cli.phantom:cmr",
-    "data split": "monai_mmseg.cli.data:split",
-    "data stack": "monai_mmseg.cli.data:stack",
-    "data stats": "monai_mmseg.cli.data:stats",
-    "evaluate": "monai_mmseg.cli.report:evaluate",
-    "report": "monai_mmseg.cli.report:report",
+# what is typed; a new command is one line here
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "baseline copy": report.copy,
+    "bundle pack": bundle.pack,
+    "data check": data.check,
+    "data layout": data.layout,
+    "data merge": data.merge,
+    **{f"data phantom {kind}": command for kind, command in phantom.COMMANDS.items()},
+    "data split": data.split,
+    "data stack": data.stack,
+    "data stats": data.stats,
+    "evaluate": report.evaluate,
+    "report": report.report,
 }
+
+HELP = ("-h", "--help")
 
 
 class UsageError(Exception):
     """Wrong use of the command line; the message says what would be right."""
 
 
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    close = get_close_matches(word, known, 3, 0.5)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n`{self.prog} --help` lists what it takes.")
+
+
+class _Several(argparse.Action):
+    """All words up to the next flag; commas part words, too."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        words = [word for value in values for word in value.split(",") if word]
+        if not words:
+            raise argparse.ArgumentError(self, "needs one or more values")
+        setattr(namespace, self.dest, self.read(words))
+
+    def read(self, words: list[str]) -> Any:
+        return words
+
+
+class _Counts(_Several):
+    """Words such as ``ct=30``."""
+
+    def read(self, words: list[str]) -> dict[str, int]:
+        pairs = [word.partition("=") for word in words]
+        counts = {name: int(number) for name, _, number in pairs if name and re.fullmatch(r"[0-9]+", number)}
+        if len(counts) < len(words):
+            raise argparse.ArgumentError(
+                self, f"needs a number for each modality, such as ct=30 mr=9, got {' '.join(words)}"
+            )
+        return counts
+
+
+# how words become a value of the annotated type
+READERS: dict[Any, dict[str, Any]] = {
+    str: {},
+    int: {"type": int, "metavar": "N"},
+    float: {"type": float, "metavar": "X"},
+    bool: {"action": "store_true"},
+    Sequence[str]: {"action": _Several, "nargs": "+", "metavar": "NAME"},
+    Mapping[str, int]: {"action": _Counts, "nargs": "+", "metavar": "MODALITY=N"},
+}
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, list(known), 3, 0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
-def _load(command: str) -> Callable[..., Any]:
-    module, name = COMMANDS[command].split(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
+def _overview(group: str) -> str:
+    """Commands of a group; of all groups if it is empty."""
+    lines = [f"usage: mmseg {group or 'COMMAND'} ... [--flag value ...]", "", "commands:"]
+    width = max(map(len, COMMANDS))
+    for name, function in sorted(COMMANDS.items()):
+        if name.startswith(group):
+            lines.append(f"  mmseg {name:<{width}}  {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
+    return "\n".join([*lines, "", "`mmseg COMMAND --help` lists the flags of a command; `mmseg --version`."])
 
 
-def _overview(prefix: str = "") -> str:
-    lines = ["usage: mmseg COMMAND [VALUE ...] [--flag value ...]", "", "commands:"]
-    for command in sorted(COMMANDS):
-        if command.startswith(prefix):
-            summary = (inspect.getdoc(_load(command)) or "").splitlines()[0]
-            lines.append(f"  mmseg {command:<14} {summary}")
-    return "\n".join([*lines, "", "`mmseg COMMAND --help` lists the flags of a command."])
+def _find(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Command, or group of commands, and the words after it."""
+    name = ""
+    while words and name not in COMMANDS:
+        longer = f"{name} {words[0]}".strip()
+        if not any(f"{command} ".startswith(f"{longer} ") for command in COMMANDS):
+            raise UsageError(f"unknown command {longer!r}.{_did_you_mean(longer, [*COMMANDS, *HELP, '--version'])}")
+        name, words = longer, words[1:]
+    return name, words
 
 
-def _help(command: str, function: Callable[..., Any]) -> str:
-    parts = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            required = parameter.default is parameter.empty
-            text = f"--{name.replace('_', '-')} {'...' if _is_list(parameter) else name.upper()}"
-            parts.append(text if required else f"[{text}]")
+def _parser(command: str) -> argparse.ArgumentParser:
+    """What a function takes, from its signature and its docstring."""
+    function = COMMANDS[command]
+    text = inspect.getdoc(function) or ""
+    described = {
+        name: " ".join(words.split()) for name, words in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.M)
+    }
+    parser = _Parser(prog=f"mmseg {command}", description=text.partition("\n\nArgs:")[0], allow_abbrev=False)
+    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        kind, default = parameter.annotation, parameter.default
+        reader = READERS[kind if kind in READERS else typing.get_args(kind)[0]]  # X, or X | None
+        about = described.get(name, "").replace("%", "%%")
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            parser.add_argument(name, help=about, **{"metavar": name.upper(), **reader})
+        elif default is parameter.empty:
+            parser.add_argument(_flag(name), help=about, required=True, **reader)
         else:
-            parts.append(name.upper())
-    text = (inspect.getdoc(function) or "").split("\nReturns:")[0].rstrip()
-    return f"usage: mmseg {command} {' '.join(parts)}\n\n{text}"
+            parser.add_argument(_flag(name), help=about + _shown(default), default=default, **reader)
+    return parser
 
 
-def _kind(parameter: inspect.Parameter) -> str:
-    annotation = parameter.annotation
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _is_list(parameter: inspect.Parameter) -> bool:
-    return _kind(parameter).startswith(("list", "Sequence", "tuple"))
+def _shown(default: Any) -> str:
+    if isinstance(default, Mapping):
+        default = [f"{name}={count}" for name, count in default.items()]
+    text = " ".join(default) if isinstance(default, list | tuple) else str(default)
+    return f" (default: {text})" if text not in ("", "None", "False") else ""
 
 
-def _split_command(words: Sequence[str]) -> tuple[str, list[str]]:
-    for length in (3, 2, 1):
-        command = " ".join(words[:length])
-        if command in COMMANDS:
-            return command, list(words[length:])
-    typed = [word for word in words[:2] if not word.startswith("-")]
-    groups = {command.split()[0] for command in COMMANDS if " " in command}
-    if len(typed) == 1 and typed[0] in groups:
-        raise UsageError(f"{typed[0]!r} is followed by what to do with it.\n\n{_overview(typed[0])}")
-    raise UsageError(
-        f"unknown command {' '.join(typed)!r}.{_did_you_mean(' '.join(typed), sorted(COMMANDS))}\n\n{_overview()}"
-    )
-
-
-def _literal(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _flags(words: Sequence[str], function: Callable[..., Any], command: str) -> list[str]:
-    """Arguments for ``fire``: values by position, then ``--name=value`` with checked names.
-
-    A flag for several values takes all words up to the next flag: ``--modalities cine lge``.
-    """
-    parameters = inspect.signature(function).parameters
-    flags = {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
-    wanted = [name for name in parameters if name not in flags]
-    positional: list[str] = []
-    named: dict[str, str] = {}
-    place = 0
-    while place < len(words):
-        word = words[place]
-        place += 1
-        if not word.startswith("-") or word.lstrip("-")[:1].isdigit():
-            positional.append(word)
-            continue
-        typed, equals, value = word.partition("=")
-        name = typed.lstrip("-").replace("-", "_")
-        if name not in flags:
-            known = [f"--{flag.replace('_', '-')}" for flag in flags]
-            raise UsageError(
-                f"{command} has no flag {typed}.{_did_you_mean(typed, known)} It has {', '.join(known) or 'none'}."
-            )
-        if name in named:
-            raise UsageError(f"{typed} is given twice.")
-        values = [value] if equals else []
-        while not equals and place < len(words) and (_is_list(flags[name]) or not values):
-            if words[place].startswith("--"):
-                break
-            values.append(words[place])
-            place += 1
-        named[name] = _value_for_fire(typed, values, flags[name])
-    if len(positional) != len(wanted):
-        raise UsageError(
-            f"{command} needs {len(wanted)} values ({', '.join(name.upper() for name in wanted)}), got "
-            f"{len(positional)}: {positional}.\n\n{_help(command, function)}"
-        )
-    required = [name for name, one in flags.items() if one.default is one.empty and name not in named]
-    if required:
-        raise UsageError(f"{command} needs --{required[0].replace('_', '-')}.\n\n{_help(command, function)}")
-    return [*(repr(value) for value in positional), *(f"--{name}={value}" for name, value in named.items())]
-
-
-def _value_for_fire(typed: str, values: Sequence[str], parameter: inspect.Parameter) -> str:
-    if _is_list(parameter):
-        items = [part for value in values for part in value.split(",") if part]
-        if not items:
-            raise UsageError(f"{typed} needs one or more values.")
-        return repr([_literal(item) for item in items])
-    if _kind(parameter) == "bool" and not values:
-        return "True"
-    if not values:
-        raise UsageError(f"{typed} needs a value.")
-    # text stays text, also when it looks like a number: a folder may be called 2024
-    return repr(values[0]) if _kind(parameter).startswith("str") else values[0]
+def _arguments(command: str, words: Sequence[str]) -> dict[str, Any]:
+    parser = _parser(command)
+    parameters = inspect.signature(COMMANDS[command]).parameters.values()
+    known = [_flag(one.name) for one in parameters if one.kind is one.KEYWORD_ONLY]
+    typed = Counter(match[1] for word in words if (match := re.match(r"(--?[A-Za-z][\w-]*)(=|$)", word)))
+    for flag, times in typed.items():
+        if flag not in known:
+            parser.error(f"no flag {flag}.{_did_you_mean(flag, known)} It has {', '.join(known) or 'none'}.")
+        if times > 1:
+            parser.error(f"{flag} is given twice.")
+    return vars(parser.parse_args(words))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -180,36 +173,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if words else 2
-    if words[0] == "--version":
+    given = list(sys.argv[1:] if argv is None else argv)
+    words = [word for word in given if word not in HELP]
+    wants_help = words != given
+    if words == ["--version"]:
         print(__version__)
         return 0
+    name = ""
     try:
-        command, rest = _split_command(words)
-        function = _load(command)
-        if "--help" in rest or "-h" in rest:
-            print(_help(command, function))
+        name, rest = _find(words)
+        if wants_help:
+            print(_parser(name).format_help() if name in COMMANDS else _overview(name))
             return 0
-        arguments = _flags(rest, function, command)
+        if name not in COMMANDS:
+            raise UsageError(f"{name or 'mmseg'!r} is followed by what to do with it.\n\n{_overview(name)}")
+        return COMMANDS[name](**_arguments(name, rest)) or 0
     except UsageError as error:
-        print(f"mmseg: {error}", file=sys.stderr)
-        return 2
-    import fire
-
-    try:
-        # what a command returns is its exit code, nothing to be printed
-        result = fire.Fire(function, command=arguments, name=f"mmseg {command}", serialize=lambda _: None)
-    except fire.core.FireExit as error:
-        return int(error.code or 0)
-    except (FileNotFoundError, FileExistsError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"mmseg {command}: {message}", file=sys.stderr)
-        return 1
-    return result if isinstance(result, int) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        message, code = str(error), 2
+    except (OSError, KeyError, ValueError) as error:
+        message, code = str(error.args[0] if isinstance(error, KeyError) and error.args else error), 1
+    print(f"{f'mmseg {name}'.rstrip()}: {message}", file=sys.stderr)
+    return code

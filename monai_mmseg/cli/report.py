@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-from monai_mmseg.cli.console import print_lines
 
 __all__ = ["copy", "evaluate", "report"]
 
@@ -20,11 +17,11 @@ def evaluate(
     out: str,
     section: str = "test",
     method: str = "prediction",
-    subjects: Sequence[str] = (),
+    subjects: Sequence[str] | None = None,
     fold: int | None = None,
     penalty: float | None = None,
     description: str = "",
-) -> int:
+) -> None:
     """Score predicted label volumes against the labels of a datalist.
 
     Args:
@@ -38,9 +35,6 @@ def evaluate(
         fold: only the items of this fold.
         penalty: distance in mm for a missed or spurious organ; default is each image's diagonal.
         description: one line about the method.
-
-    Returns:
-        0.
     """
     from monai_mmseg.data.datalist import load_datalist, read_datalist
     from monai_mmseg.evaluation import evaluate_predictions
@@ -51,33 +45,28 @@ def evaluate(
         modality=modality,
         labels=read_datalist(datalist).labels,
         method=method,
-        subjects=[str(name) for name in subjects] or None,
+        subjects=subjects,
         penalty=penalty,
         description=description,
     )
     stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
     paths = table.save(out, stem)
-    print_lines([table.to_markdown(), f"table: {paths['json']} (and .csv, .md)"])
-    return 0
+    print(table.to_markdown(), f"table: {paths['json']} (and .csv, .md)", sep="\n")
 
 
-def report(run_dir: str, *, out: str = "") -> int:
+def report(run_dir: str, *, out: str | None = None) -> None:
     """Make one self-contained page of a run folder.
 
     Args:
         run_dir: folder of a run.
         out: the page; default is report.html in the folder.
-
-    Returns:
-        0.
     """
     from monai_mmseg.report.html import write_report
 
-    print_lines([f"report: {write_report(run_dir, out or None)}"])
-    return 0
+    print(f"report: {write_report(run_dir, out)}")
 
 
-def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test") -> int:
+def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test") -> None:
     """Predict one modality by copying the labels of another.
 
     Args:
@@ -86,13 +75,9 @@ def copy(datalist: str, *, source: str, target: str, out: str, section: str = "t
         target: modality that gets them.
         out: folder for the label volumes, <subject>/<image stem>_seg.nii.gz.
         section: training, validation or test.
-
-    Returns:
-        0.
     """
     from monai_mmseg.baselines import copy_baseline
     from monai_mmseg.data.datalist import load_datalist
 
     written = copy_baseline(load_datalist(datalist, section), source, target, out)
-    print_lines([f"{len(written)} label volumes copied from {source} to {target}: {Path(out)}"])
-    return 0
+    print(f"{len(written)} label volumes copied from {source} to {target}: {out}")

@@ -6,11 +6,9 @@ from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
 from monai_mmseg.data.balanced_sampler import BalancedModalityBatchSampler
 from monai_mmseg.data.datalist import (
     Datalist,
-    assign_folds,
     group_by_subject,
     load_datalist,
     read_datalist,
-    write_folds,
 )
 from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.repeated_index import RepeatedIndex
@@ -27,11 +25,9 @@ __all__ = [
     "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
-    "assign_folds",
     "group_by_subject",
     "load_datalist",
     "mask_labels",
     "read_datalist",
     "select_labelled_subjects",
-    "write_folds",
 ]

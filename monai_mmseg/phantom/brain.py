@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.label_sets import TUMOUR_LABELS
-from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.files import write_nifti
 from monai_mmseg.phantom.anatomy.brain import BrainAnatomy, BrainShape
 from monai_mmseg.phantom.anatomy.tumour import Tumour
 from monai_mmseg.phantom.brain_tables import BRAIN_TABLES, BRAIN_TISSUES
@@ -24,11 +23,9 @@ from monai_mmseg.phantom.scanner import acquire, blur, render
 from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import TissueTable
 from monai_mmseg.phantom.unpaired import VolumeProtocol, plan_volume, points_per_voxel
-from monai_mmseg.phantom.writer import DATALIST, RECORD, in_threads, write_folder
+from monai_mmseg.phantom.writer import Made, check_numbers, millilitres, write_phantom
 
 __all__ = ["BRAIN_PROTOCOLS", "BRAIN_SEQUENCES", "BrainVolume", "make_brain_phantom", "make_brain_volumes"]
-
-logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
@@ -216,7 +213,17 @@ def make_brain_phantom(
         modalities = modalities.replace(",", " ").split()
     sequences = list(modalities) if modalities is not None else ["t1", "t2"] if healthy else list(BRAIN_SEQUENCES)
     test_subjects = subjects // 3 if test_subjects is None else test_subjects
-    _check(sequences, subjects, test_subjects, folds, size, seed, missing)
+    unknown = [name for name in sequences if name not in BRAIN_SEQUENCES]
+    if unknown or not sequences or len(set(sequences)) < len(sequences):
+        raise ValueError(
+            f"modalities must be different names out of {list(BRAIN_SEQUENCES)} (pet=True adds a PET), got {sequences}."
+        )
+    check_numbers(subjects=(subjects, 1), test_subjects=(test_subjects, 0), folds=(folds, 1), seed=(seed, 0))
+    check_numbers(size=(SIZE if size is None else size, SMALLEST))
+    if test_subjects > subjects:
+        raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
+    if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing <= 1:
+        raise ValueError(f"missing must lie in [0, 1], got {missing!r}.")
     for name, value in (("pet", pet), ("healthy", healthy), ("own_grids", own_grids)):
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, got {value!r}.")
@@ -236,45 +243,27 @@ def make_brain_phantom(
     }
     every = [*sequences, "pet"] if pet else sequences
 
-    def fill(folder: Path) -> None:
-        (folder / "images").mkdir()
-        if not healthy:
-            (folder / "labels").mkdir()
-        items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
-        truth: dict[str, Any] = {}
+    def make(folder: Path, number: int) -> Made:
+        section = "training" if number <= subjects - test_subjects else "test"
+        absent = _absent(sequences, number, seed, missing) if section == "training" else []
+        names = [name for name in every if name not in absent]
+        made = Made(f"s{number:02d}", section, [], {"absent": absent, "label_ml": {}, "motion": {}})
+        volumes = make_brain_volumes(number, seed, modalities=names, healthy=healthy, own_grids=own_grids, size=size)
+        for name, volume in volumes.items():
+            item = {"image": f"images/{made.subject}_{name}.nii.gz"}
+            write_nifti(folder / item["image"], volume.image, volume.grid.affine)
+            if not healthy and name != "pet":
+                item["label"] = f"labels/{made.subject}{f'_{name}' if own_grids else ''}.nii.gz"
+                if own_grids or not made.items:
+                    write_nifti(folder / item["label"], volume.label, volume.grid.affine)
+                made.about["label_ml"][name] = millilitres(volume.label, volume.grid, TUMOUR_LABELS)
+            if own_grids:
+                made.about["motion"][name] = volume.motion.summary()
+            made.items.append({**item, "modality": name, "subject": made.subject, "fold": (number - 1) % folds})
+        return made
 
-        def write(number: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-            training = number <= subjects - test_subjects
-            absent = _absent(sequences, number, seed, missing) if training else []
-            names = [name for name in every if name not in absent]
-            volumes = make_brain_volumes(
-                number, seed, modalities=names, healthy=healthy, own_grids=own_grids, size=size
-            )
-            about: dict[str, Any] = {"absent": absent, "label_ml": {}, "motion": {}}
-            listed: list[dict[str, Any]] = []
-            for name, volume in volumes.items():
-                item = {"image": f"images/s{number:02d}_{name}.nii.gz"}
-                write_nifti(folder / item["image"], volume.image, volume.grid.affine)
-                if not healthy and name != "pet":
-                    item["label"] = f"labels/s{number:02d}{f'_{name}' if own_grids else ''}.nii.gz"
-                    if own_grids or not listed:
-                        write_nifti(folder / item["label"], volume.label, volume.grid.affine)
-                    about["label_ml"][name] = _millilitres(volume)
-                if own_grids:
-                    about["motion"][name] = volume.motion.summary()
-                listed.append({**item, "modality": name, "subject": f"s{number:02d}", "fold": (number - 1) % folds})
-            return listed, about
-
-        jobs = [(number,) for number in range(1, subjects + 1)]
-        for (number,), (listed, about) in zip(jobs, in_threads(write, jobs), strict=True):
-            items["training" if number <= subjects - test_subjects else "test"] += listed
-            truth[f"s{number:02d}"] = about
-            logger.info("brain phantom: subject %d of %d", number, subjects)
-        labels = {str(value): name for value, name in TUMOUR_LABELS.items()}
-        write_json(folder / DATALIST, {"name": "brain_phantom", "modalities": every, "labels": labels, **items})
-        write_json(folder / RECORD, {"parameters": parameters, "subjects": truth})
-
-    return write_folder(Path(out_dir), parameters, fill)
+    jobs = [(number,) for number in range(1, subjects + 1)]
+    return write_phantom(out_dir, parameters, modalities=every, labels=TUMOUR_LABELS, jobs=jobs, make=make)
 
 
 def _absent(sequences: Sequence[str], subject: int, seed: int, missing: float) -> list[str]:
@@ -282,39 +271,3 @@ def _absent(sequences: Sequence[str], subject: int, seed: int, missing: float) -
     chance = {name: stream(seed, subject, f"brain {name} missing").uniform() for name in sequences}
     kept = max(sequences, key=lambda name: chance[name])
     return [name for name in sequences if chance[name] < missing and name != kept]
-
-
-def _millilitres(volume: BrainVolume) -> dict[str, float]:
-    """Volume of each label."""
-    counts = np.bincount(volume.label.ravel(), minlength=len(TUMOUR_LABELS)) * np.prod(volume.grid.spacing) / 1000
-    return {name: round(float(counts[value]), 3) for value, name in TUMOUR_LABELS.items() if value}
-
-
-def _check(
-    sequences: Sequence[str],
-    subjects: int,
-    test_subjects: int,
-    folds: int,
-    size: int | None,
-    seed: int,
-    missing: float,
-) -> None:
-    """Refuse arguments that would fail, or make nonsense, only later."""
-    unknown = [name for name in sequences if name not in BRAIN_SEQUENCES]
-    if unknown or not sequences or len(set(sequences)) < len(sequences):
-        raise ValueError(
-            f"modalities must be different names out of {list(BRAIN_SEQUENCES)} (pet=True adds a PET), got {sequences}."
-        )
-    for name, value, lowest in (
-        ("subjects", subjects, 1),
-        ("test_subjects", test_subjects, 0),
-        ("folds", folds, 1),
-        ("size", SMALLEST if size is None else size, SMALLEST),
-        ("seed", seed, 0),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}.")
-    if test_subjects > subjects:
-        raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing <= 1:
-        raise ValueError(f"missing must lie in [0, 1], got {missing!r}.")

@@ -15,12 +15,9 @@ from monai_mmseg.phantom.heart import CINE_MOTION, LGE_MOTION, Protocol, plan_sh
 from monai_mmseg.phantom.scanner import acquire, render
 from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES
-from monai_mmseg.phantom.unpaired import UnpairedVolume, write_unpaired
+from monai_mmseg.phantom.unpaired import UnpairedPhantom, UnpairedVolume
 
 __all__ = ["CMR_PROTOCOLS", "make_cmr_phantom", "make_cmr_volume"]
-
-VERSION = 1
-"""Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
 
 CMR_PROTOCOLS = {
     "bssfp": Protocol((1.25, 1.25), (8, 13), (0, 0), (300, 340), 1.0, (2, 14), CINE_MOTION, slices=(7, 13)),
@@ -66,6 +63,11 @@ def make_cmr_volume(modality: str, subject: int, seed: int = 0, *, size: int | N
     return UnpairedVolume(acquire(draws, signal, noise_sd=table.noise_sd, texture_sd=table.texture_sd), label, plan)
 
 
+CMR_PHANTOM = UnpairedPhantom(
+    "cmr", 1, HEART_LABELS, dict.fromkeys(CMR_PROTOCOLS, ()), {"bssfp": 20, "lge": 20}, make_cmr_volume
+)
+
+
 def make_cmr_phantom(
     out_dir: str | os.PathLike[str],
     *,
@@ -100,21 +102,4 @@ def make_cmr_phantom(
         >>> make_cmr_phantom(tempfile.mkdtemp(), subjects={"lge": 1}, test_subjects={}, size=24).name
         'datalist.json'
     """
-
-    def make(modality: str, number: int, artefact: str | None) -> UnpairedVolume:
-        return make_cmr_volume(modality, number, seed, size=size)
-
-    return write_unpaired(
-        out_dir,
-        name="cmr",
-        labels=HEART_LABELS,
-        known=dict.fromkeys(CMR_PROTOCOLS, ()),
-        subjects={"bssfp": 20, "lge": 20} if subjects is None else subjects,
-        test_subjects=test_subjects,
-        folds=folds,
-        size=size,
-        seed=seed,
-        outliers=None,
-        parameters={"version": VERSION},
-        make=make,
-    )
+    return CMR_PHANTOM.write(out_dir, subjects, test_subjects, folds, size, seed)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.label_sets import HEART_LABELS
-from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.phantom.anatomy.heart import HeartAnatomy, HeartShape
 from monai_mmseg.phantom.anatomy.thorax import Thorax
 from monai_mmseg.phantom.grid import Grid, oblique_grid, rotation_matrix
@@ -23,14 +21,15 @@ from monai_mmseg.phantom.motion import Motion, MotionModel
 from monai_mmseg.phantom.scanner import acquire, render
 from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES
-from monai_mmseg.phantom.writer import DATALIST, RECORD, in_threads, write_folder
+from monai_mmseg.phantom.writer import Made, check_numbers, write_pair, write_phantom
 
 __all__ = ["HEART_PROTOCOLS", "HeartVolume", "Protocol", "make_heart_phantom", "make_heart_volume"]
 
-logger = logging.getLogger(__name__)
-
 VERSION = 2
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
+
+SMALLEST = 16
+"""Fewest voxels along the first in-plane axis."""
 
 SLICES = (8, 12)
 """Fewest and most slices of a volume."""
@@ -233,7 +232,17 @@ def make_heart_phantom(
     """
     modalities = modalities.replace(",", " ").split() if isinstance(modalities, str) else list(modalities)
     test_subjects = subjects // 3 if test_subjects is None else test_subjects
-    _check(modalities, subjects, seed, test_subjects, folds, size, motion, scar_fraction)
+    unknown = [m for m in modalities if m not in HEART_PROTOCOLS]
+    if unknown or not modalities or len(set(modalities)) < len(modalities):
+        raise ValueError(f"modalities must be different names out of {sorted(HEART_PROTOCOLS)}, got {modalities}.")
+    check_numbers(subjects=(subjects, 1), seed=(seed, 0), test_subjects=(test_subjects, 0), folds=(folds, 1))
+    check_numbers(size=(SMALLEST if size is None else size, SMALLEST))
+    if test_subjects > subjects:
+        raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
+    if not isinstance(motion, int | float) or not 0 <= motion < float("inf"):
+        raise ValueError(f"motion must be a number of at least 0, got {motion!r}.")
+    if not isinstance(scar_fraction, int | float) or not 0 <= scar_fraction <= 1:
+        raise ValueError(f"scar_fraction must lie in [0, 1], got {scar_fraction!r}.")
     parameters: dict[str, Any] = {
         "phantom": "heart",
         "version": VERSION,
@@ -247,60 +256,16 @@ def make_heart_phantom(
         "scar_fraction": scar_fraction,
     }
 
-    def fill(folder: Path) -> None:
-        (folder / "images").mkdir()
-        (folder / "labels").mkdir()
-        items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
-        truth: dict[str, Any] = {}
-
-        def write(number: int, modality: str) -> tuple[dict[str, Any], HeartVolume]:
+    def make(folder: Path, number: int) -> Made:
+        name = f"s{number:02d}"
+        made = Made(name, "training" if number <= subjects - test_subjects else "test", [], {"motion": {}})
+        for modality in modalities:
             volume = make_heart_volume(modality, number, seed, motion=motion, scar_fraction=scar_fraction, size=size)
-            name = f"s{number:02d}"
-            item = {"image": f"images/{name}_{modality}.nii.gz", "label": f"labels/{name}_{modality}.nii.gz"}
-            write_nifti(folder / item["image"], volume.image, volume.grid.affine)
-            write_nifti(folder / item["label"], volume.label, volume.grid.affine)
-            return {**item, "modality": modality, "subject": name, "fold": (number - 1) % folds}, volume
+            files = write_pair(folder, f"{name}_{modality}", volume)
+            made.items.append({**files, "modality": modality, "subject": name, "fold": (number - 1) % folds})
+            made.about["scar"] = volume.shape.scar is not None
+            made.about["motion"][modality] = volume.motion.summary()
+        return made
 
-        jobs = [(number, modality) for number in range(1, subjects + 1) for modality in modalities]
-        for (number, modality), (item, volume) in zip(jobs, in_threads(write, jobs), strict=True):
-            items["training" if number <= subjects - test_subjects else "test"].append(item)
-            about = truth.setdefault(item["subject"], {"motion": {}, "scar": volume.shape.scar is not None})
-            about["motion"][modality] = volume.motion.summary()
-            if modality == modalities[-1]:
-                logger.info("heart phantom: subject %d of %d", number, subjects)
-        labels = {str(value): name for value, name in HEART_LABELS.items()}
-        write_json(folder / DATALIST, {"name": "heart_phantom", "modalities": modalities, "labels": labels, **items})
-        write_json(folder / RECORD, {"parameters": parameters, "subjects": truth})
-
-    return write_folder(Path(out_dir), parameters, fill)
-
-
-def _check(
-    modalities: Sequence[str],
-    subjects: int,
-    seed: int,
-    test_subjects: int,
-    folds: int,
-    size: int | None,
-    motion: float,
-    scar_fraction: float,
-) -> None:
-    """Refuse arguments that would fail, or make nonsense, only later."""
-    unknown = [m for m in modalities if m not in HEART_PROTOCOLS]
-    if unknown or not modalities or len(set(modalities)) < len(modalities):
-        raise ValueError(f"modalities must be different names out of {sorted(HEART_PROTOCOLS)}, got {modalities}.")
-    for name, value, lowest in (
-        ("subjects", subjects, 1),
-        ("seed", seed, 0),
-        ("test_subjects", test_subjects, 0),
-        ("folds", folds, 1),
-        ("size", 16 if size is None else size, 16),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ValueError(f"{name} must be a whole number of at least {lowest}, got {value!r}.")
-    if test_subjects > subjects:
-        raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    if not isinstance(motion, int | float) or not 0 <= motion < float("inf"):
-        raise ValueError(f"motion must be a number of at least 0, got {motion!r}.")
-    if not isinstance(scar_fraction, int | float) or not 0 <= scar_fraction <= 1:
-        raise ValueError(f"scar_fraction must lie in [0, 1], got {scar_fraction!r}.")
+    jobs = [(number,) for number in range(1, subjects + 1)]
+    return write_phantom(out_dir, parameters, modalities=modalities, labels=HEART_LABELS, jobs=jobs, make=make)

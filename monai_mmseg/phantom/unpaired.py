@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,16 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.phantom.grid import Grid, oblique_grid, rotation_matrix
-from monai_mmseg.phantom.writer import DATALIST, RECORD, in_threads, write_folder
+from monai_mmseg.phantom.writer import Made, check_numbers, millilitres, write_pair, write_phantom
 
-__all__ = ["OUTLIERS", "UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel", "write_unpaired"]
-
-logger = logging.getLogger(__name__)
-
-OUTLIERS = "outliers.json"
-"""Datalist of the outlier cases, beside the one of all others."""
+__all__ = ["UnpairedPhantom", "UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel"]
 
 FIRST_OUTLIER = 1001
 """Number of the first outlier: they are further patients."""
@@ -108,110 +101,100 @@ def points_per_voxel(grid: Grid) -> tuple[int, int, int]:
     return min(2, int(np.ceil(a / 1.6))), min(2, int(np.ceil(b / 1.6))), min(3, int(np.ceil(c / 4)))
 
 
-def write_unpaired(
-    out_dir: str | os.PathLike[str],
-    *,
-    name: str,
-    labels: Mapping[int, str],
-    known: Mapping[str, tuple[str, ...]],
-    subjects: Mapping[str, int],
-    test_subjects: Mapping[str, int] | None,
-    folds: int,
-    size: int | None,
-    seed: int,
-    outliers: Mapping[str, int] | None,
-    parameters: Mapping[str, Any],
-    make: Callable[[str, int, str | None], UnpairedVolume],
-) -> Path:
-    """Write the volumes of all patients and their datalists.
+@dataclass(frozen=True)
+class UnpairedPhantom:
+    """A phantom whose modalities show different patients.
 
     Args:
-        out_dir: folder to write, see :func:`~monai_mmseg.phantom.writer.write_folder`.
         name: of the phantom.
+        version: recorded, so that a phantom of an older generator is not taken for the same.
         labels: value to name.
-        known: modalities that there are, and the artefacts that outliers of each can have.
-        subjects: patients of each modality.
-        test_subjects: how many of the last ones are for testing, by default a fifth.
-        folds: number of folds that the other patients of each modality are dealt to.
-        size: voxels along the first axis, recorded and checked here.
-        seed: recorded and checked here.
-        outliers: further patients with artefacts of each modality.
-        parameters: what else the phantom is made from.
-        make: modality, number of the patient and artefact to volume.
-
-    Returns:
-        Path of the datalist.
-
-    Raises:
-        ValueError: an argument is out of its range.
-        FileExistsError: ``out_dir`` has other content.
+        artefacts: modalities that there are, and the artefacts that outliers of each can have.
+        subjects: patients of each modality by default.
+        volume: makes one image; called with modality, number of the patient, seed and, by name, ``size``, options and,
+            for outliers, ``artefact``.
     """
-    subjects = _counts("subjects", subjects, known, 1)
-    if not subjects:
-        raise ValueError(f"subjects must give a number for one or more of {sorted(known)}, got none.")
-    if test_subjects is None:
-        test_subjects = {modality: (count + 2) // 5 for modality, count in subjects.items()}
-    test_subjects = _counts("test_subjects", test_subjects, subjects, 0)
-    outliers = _counts("outliers", outliers or {}, {m: k for m, k in known.items() if k}, 0)
-    for modality, count in test_subjects.items():
-        if count > subjects[modality]:
+
+    name: str
+    version: int
+    labels: Mapping[int, str]
+    artefacts: Mapping[str, tuple[str, ...]]
+    subjects: Mapping[str, int]
+    volume: Callable[..., UnpairedVolume]
+
+    def write(
+        self,
+        out_dir: str | os.PathLike[str],
+        subjects: Mapping[str, int] | None,
+        test_subjects: Mapping[str, int] | None,
+        folds: int,
+        size: int | None,
+        seed: int,
+        outliers: Mapping[str, int] | None = None,
+        **options: bool,
+    ) -> Path:
+        """Write the volumes of all patients and their datalists.
+
+        Args:
+            out_dir: folder to write, see :func:`~monai_mmseg.phantom.writer.write_folder`.
+            subjects: patients of each modality.
+            test_subjects: how many of the last ones are for testing, by default a fifth.
+            folds: number of folds that the other patients of each modality are dealt to.
+            size: voxels along the first axis.
+            seed: seed of all random draws.
+            outliers: further patients with artefacts of each modality.
+            options: for ``volume``.
+
+        Returns:
+            Path of the datalist.
+
+        Raises:
+            ValueError: an argument is out of its range.
+            FileExistsError: ``out_dir`` has other content.
+        """
+        for option, value in options.items():
+            if not isinstance(value, bool):
+                raise ValueError(f"{option} must be true or false, got {value!r}.")
+        known = self.artefacts
+        subjects = _counts("subjects", self.subjects if subjects is None else subjects, known, 1)
+        if not subjects:
+            raise ValueError(f"subjects must give a number for one or more of {sorted(known)}, got none.")
+        if test_subjects is None:
+            test_subjects = {modality: (count + 2) // 5 for modality, count in subjects.items()}
+        test_subjects = _counts("test_subjects", test_subjects, subjects, 0)
+        outliers = _counts("outliers", outliers or {}, {m: kinds for m, kinds in known.items() if kinds}, 0)
+        if any(count > subjects[modality] for modality, count in test_subjects.items()):
             raise ValueError(f"test_subjects must be at most subjects={subjects}, got {test_subjects}.")
-    for argument, value, lowest in (
-        ("folds", folds, 1),
-        ("seed", seed, 0),
-        ("size", SMALLEST if size is None else size, SMALLEST),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ValueError(f"{argument} must be a whole number of at least {lowest}, got {value!r}.")
-    recorded = {
-        "phantom": name,
-        **parameters,
-        "subjects": subjects,
-        "test_subjects": test_subjects,
-        "folds": folds,
-        "size": size,
-        "seed": seed,
-        "outliers": outliers,
-    }
-    head = {"modalities": list(subjects), "labels": {str(value): text for value, text in labels.items()}}
+        check_numbers(folds=(folds, 1), seed=(seed, 0), size=(SMALLEST if size is None else size, SMALLEST))
+        recorded = {
+            "phantom": self.name,
+            "version": self.version,
+            **options,
+            "subjects": subjects,
+            "test_subjects": test_subjects,
+            "folds": folds,
+            "size": size,
+            "seed": seed,
+            "outliers": outliers,
+        }
 
-    def fill(folder: Path) -> None:
-        (folder / "images").mkdir()
-        (folder / "labels").mkdir()
-        items: dict[str, list[dict[str, Any]]] = {"training": [], "test": []}
-        odd: list[dict[str, Any]] = []
-        truth: dict[str, Any] = {}
-
-        def write(modality: str, subject: str, number: int, artefact: str | None) -> tuple[dict[str, Any], Any]:
-            volume = make(modality, number, artefact)
-            item = {"image": f"images/{subject}.nii.gz", "label": f"labels/{subject}.nii.gz"}
-            write_nifti(folder / item["image"], volume.image, volume.grid.affine)
-            write_nifti(folder / item["label"], volume.label, volume.grid.affine)
-            millilitres = np.bincount(volume.label.ravel(), minlength=len(labels)) * np.prod(volume.grid.spacing) / 1000
-            about = {labels[value]: round(float(millilitres[value]), 3) for value in labels if value}
-            return {**item, "modality": modality, "subject": subject}, {"artefact": artefact, "label_ml": about}
+        def make(folder: Path, modality: str, subject: str, number: int, artefact: str | None) -> Made:
+            odd = {} if artefact is None else {"artefact": artefact}
+            volume = self.volume(modality, number, seed, size=size, **options, **odd)
+            item = {**write_pair(folder, subject, volume), "modality": modality, "subject": subject}
+            about = {"artefact": artefact, "label_ml": millilitres(volume.label, volume.grid, self.labels)}
+            if odd:
+                return Made(subject, "outliers", [{**item, "meta": odd}], about)
+            section = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
+            return Made(subject, section, [{**item, "fold": (number - 1) % folds}], about)
 
         jobs: list[tuple[str, str, int, str | None]] = []
         for modality, count in subjects.items():
-            jobs += [(modality, f"{modality}{number:02d}", number, None) for number in range(1, count + 1)]
+            jobs += [(modality, f"{modality}{n:02d}", n, None) for n in range(1, count + 1)]
         for modality, count in outliers.items():
-            kinds = [known[modality][number % len(known[modality])] for number in range(count)]
+            kinds = [known[modality][n % len(known[modality])] for n in range(count)]
             jobs += [(modality, f"{modality}_outlier{n + 1:02d}", FIRST_OUTLIER + n, k) for n, k in enumerate(kinds)]
-        for (modality, subject, number, artefact), (item, about) in zip(jobs, in_threads(write, jobs), strict=True):
-            truth[subject] = about
-            logger.info("%s phantom: %s", name, subject)
-            if artefact is not None:
-                odd.append({**item, "meta": {"artefact": artefact}})
-                continue
-            part = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
-            items[part].append({**item, "fold": (number - 1) % folds})
-        write_json(folder / DATALIST, {"name": f"{name}_phantom", **head, **items})
-        if odd:
-            everything = list(dict.fromkeys([*subjects, *(item["modality"] for item in odd)]))
-            write_json(folder / OUTLIERS, {"name": f"{name}_outliers", **head, "modalities": everything, "test": odd})
-        write_json(folder / RECORD, {"parameters": recorded, "subjects": truth})
-
-    return write_folder(Path(out_dir), recorded, fill)
+        return write_phantom(out_dir, recorded, modalities=list(subjects), labels=self.labels, jobs=jobs, make=make)
 
 
 def _counts(name: str, counts: Mapping[str, int], known: Mapping[str, Any], lowest: int) -> dict[str, int]:

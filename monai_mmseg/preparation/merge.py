@@ -32,8 +32,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
     if len(paths) < 2:
         raise ValueError(f"lists must name two datalists or more, got {list(map(str, paths))}.")
     parts = [read_datalist(path) for path in paths]
-    target = Path(out)
-    root = target.resolve().parent
+    root = Path(out).resolve().parent
     owner: dict[str, Path] = {}
     sections: dict[str, list[dict[str, Any]]] = {}
     for part in parts:
@@ -60,6 +59,4 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
         "labels": {str(value): name for value, name in parts[0].labels.items()},
         **sections,
     }
-    root.mkdir(parents=True, exist_ok=True)
-    write_json(target, content)
-    return target
+    return write_json(out, content)

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
+from monai_mmseg.files import write_nifti
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
@@ -54,7 +55,6 @@ def write_stacks(
     )
     written, skipped = [], []
     folder = Path(out)
-    (folder / "labels" / "final").mkdir(parents=True, exist_ok=True)
     for group in group_by_subject(content.items(section), content.modalities):
         name = group["subject"]
         if target not in group["image"]:
@@ -64,12 +64,12 @@ def write_stacks(
         place = content.modalities.index(target)
         label: MetaTensor = stacked["label"][place : place + 1]
         restored = orient.inverse({"image": stacked["image"], "label": label})
-        path = folder / f"{name}.nii.gz"
-        _save(path, torch.as_tensor(_fill_slices(restored["image"])).permute(1, 2, 3, 0), restored["image"].affine)
-        written.append(path)
+        affine = np.asarray(restored["image"].affine, dtype=np.float64)
+        images = torch.as_tensor(_fill_slices(restored["image"])).permute(1, 2, 3, 0)
+        written.append(write_nifti(folder / f"{name}.nii.gz", images.contiguous().numpy(), affine))
         if bool(stacked["labelled"][place]):
-            final = folder / "labels" / "final" / path.name
-            _save(final, torch.as_tensor(restored["label"])[0].to(torch.uint8), restored["image"].affine)
+            final = torch.as_tensor(restored["label"])[0].to(torch.uint8).contiguous()
+            write_nifti(folder / "labels" / "final" / f"{name}.nii.gz", final.numpy(), affine)
     return written, skipped
 
 
@@ -87,11 +87,3 @@ def _fill_slices(image: torch.Tensor) -> torch.Tensor:
                 nearest = int(have[(have - place).abs().argmin()])
                 channel.select(axis, place).copy_(channel.select(axis, nearest))
     return result
-
-
-def _save(path: Path, array: torch.Tensor, affine: Any) -> None:
-    import nibabel as nib
-
-    image = nib.Nifti1Image(array.contiguous().numpy(), np.asarray(affine, dtype=np.float64))
-    image.header.set_xyzt_units("mm", "sec")
-    nib.save(image, str(path))

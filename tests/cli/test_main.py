@@ -7,11 +7,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-import monai_mmseg.cli.main as command_line
 from monai_mmseg.cli.main import COMMANDS, main
 from tests.synthetic_volumes import write_study
 
@@ -29,54 +28,147 @@ def probe(monkeypatch):
     calls = []
 
     def function(
-        name: str, *, names: Sequence[str] = (), count: int = 1, rate: float = 0.5, dry: bool = False, out: str = ""
-    ) -> int:
-        """Record."""
-        calls.append({"name": name, "names": list(names), "count": count, "rate": rate, "dry": dry, "out": out})
-        return 0
+        name: str,
+        *,
+        names: Sequence[str] = ("a", "b"),
+        count: int = 1,
+        rate: float | None = None,
+        dry: bool = False,
+        out: str = "",
+        shares: Mapping[str, int] | None = None,
+    ) -> None:
+        """Record.
 
-    monkeypatch.setattr(command_line, "_load", lambda command: function)
-    monkeypatch.setitem(COMMANDS, "probe", "nowhere:function")
+        More about it.
+
+        Args:
+            name: of the call,
+                in two lines.
+            names: which; 100 % of them.
+            count: how many.
+            rate: how fast; default is slow.
+        """
+        calls.append(
+            {"name": name, "names": names, "count": count, "rate": rate, "dry": dry, "out": out, "shares": shares}
+        )
+
+    monkeypatch.setitem(COMMANDS, "probe", function)
     return calls
 
 
 def test_lists_numbers_and_text(probe):
-    assert (
-        main(["probe", "x", "--names", "cine", "lge", "--count", "3", "--rate", "1e-3", "--dry", "--out", "2024"]) == 0
-    )
-    assert probe[0] == {"name": "x", "names": ["cine", "lge"], "count": 3, "rate": 0.001, "dry": True, "out": "2024"}
-    main(["probe", "007", "--names=a,b", "--count=-2"])
-    assert (probe[1]["name"], probe[1]["names"], probe[1]["count"]) == ("007", ["a", "b"], -2)
-    main(["probe", 'it\'s "so" \\ odd', "--names", "a"])
-    assert (probe[2]["name"], probe[2]["names"]) == ('it\'s "so" \\ odd', ["a"])
+    words = "probe x --names cine lge --count 3 --rate 1e-3 --dry --out 2024 --shares ct=2 mr=0"
+    assert main(words.split()) == 0
+    asked = {"name": "x", "names": ["cine", "lge"], "count": 3, "rate": 0.001, "dry": True, "out": "2024"}
+    assert probe.pop() == {**asked, "shares": {"ct": 2, "mr": 0}}
+    words = "probe 007 --names=a,b --count=-2 --out -5 --rate -1.5 --shares=ct=2,mr=3"
+    assert main(words.split()) == 0
+    asked = {"name": "007", "names": ["a", "b"], "count": -2, "rate": -1.5, "dry": False, "out": "-5"}
+    assert probe.pop() == {**asked, "shares": {"ct": 2, "mr": 3}}
+    assert main(["probe", "--count", "-2", 'it\'s "so" \\ odd', "--out=--dry"]) == 0
+    asked = {"name": 'it\'s "so" \\ odd', "names": ("a", "b"), "count": -2, "rate": None, "dry": False}
+    assert probe.pop() == {**asked, "out": "--dry", "shares": None}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("probe x --cuont 3", "no flag --cuont. Did you mean --count"),
-        ("probe", "needs 1 values (NAME), got 0"),
-        ("probe x y", "needs 1 values (NAME), got 2"),
-        ("probe x --count", "--count needs a value"),
-        ("probe x --names --count 1", "--names needs one or more values"),
+        ("probe x --cuont 3", "mmseg probe: no flag --cuont. Did you mean --count"),
+        ("probe x -count 3", "no flag -count. Did you mean --count"),
+        ("probe x --cou 3", "no flag --cou. Did you mean --count"),
+        ("probe", "required: NAME"),
+        ("probe x y", "unrecognized arguments: y"),
+        ("probe x --count", "--count: expected one argument"),
+        ("probe x --names --count 1", "--names: expected at least one argument"),
+        ("probe x --names ,", "--names: needs one or more values"),
         ("probe x --count 1 --count 2", "--count is given twice"),
-        ("prob x", "unknown command 'prob x'. Did you mean probe"),
+        ("probe x --dry --count=1 --dry", "--dry is given twice"),
+        ("probe x --count abc", "--count: invalid int value: 'abc'"),
+        ("probe x --count 2.7", "--count: invalid int value: '2.7'"),
+        ("probe x --rate fast", "--rate: invalid float value: 'fast'"),
+        ("probe x --shares 12", "--shares: needs a number for each modality, such as ct=30 mr=9, got 12"),
+        ("probe x --shares ct=1 ct=2", "--shares: needs a number for each modality"),
+        ("probe x --shares ct=-1", "--shares: needs a number for each modality"),
+        ("probe x --dry false", "unrecognized arguments: false"),
+        ("probe x --dry=false", "--dry: ignored explicit argument 'false'"),
+        ("prob x", "mmseg: unknown command 'prob'. Did you mean probe"),
         ("data chekc x", "unknown command 'data chekc'. Did you mean data check"),
+        ("data phantom hart --out x", "unknown command 'data phantom hart'. Did you mean data phantom heart"),
+        ("--verson", "unknown command '--verson'. Did you mean --version"),
         ("data", "'data' is followed by what to do with it"),
+        ("data phantom", "'data phantom' is followed by what to do with it"),
     ],
 )
 def test_wrong_use_is_an_error_with_the_closest_names(probe, capsys, words, message):
     assert main(words.split()) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
     assert probe == []
 
 
-def test_every_command_loads_and_has_help(capsys):
+def test_every_command_has_help(capsys):
     for command in COMMANDS:
         assert main([*command.split(), "--help"]) == 0
         assert f"usage: mmseg {command}" in capsys.readouterr().out
-    assert main(["--help"]) == 0
     assert main([]) == 2
+
+
+def test_help_of_a_command_shows_flags_and_defaults(probe, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["probe", "x", "-h"]) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "Record. More about it.",
+        "NAME                  of the call, in two lines.",
+        "--names NAME [NAME ...]",
+        "which; 100 % of them. (default: a b)",
+        "--count N             how many. (default: 1)",
+        "--rate X              how fast; default is slow.\n",
+    ):
+        assert line in out
+    assert probe == []
+
+
+def test_help_of_a_group_lists_its_commands(capsys):
+    assert main(["data", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "mmseg data phantom heart  " in out
+    assert "mmseg evaluate" not in out
+    assert main(["data", "phantom", "-h"]) == 0
+    assert "mmseg data check" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "data --help", "data check --help", "data phantom heart --help", "data chek"]
+)
+def test_help_imports_the_standard_library_only(repository, words):
+    code = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {{*sys.stdlib_module_names, "monai_mmseg"}}:
+            raise ImportError(f"{{name}} is not needed for help")
+
+sys.meta_path.insert(0, Refuse())
+from monai_mmseg.cli.main import main
+sys.exit(main({words.split()!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if "--help" in words else 2), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), FileExistsError("x"), KeyError("x"), ValueError("x")])
+def test_what_is_wrong_with_the_data_is_one_line(monkeypatch, capsys, error):
+    def fail() -> None:
+        """Fail."""
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "data fail", fail)
+    assert main(["data", "fail"]) == 1
+    assert capsys.readouterr().err == "mmseg data fail: x\n"
 
 
 def test_check_says_what_is_there(study, capsys):
@@ -116,19 +208,6 @@ def test_stacks_are_named_after_whole_subjects(study, tmp_path):
     assert sorted(path.name for path in (tmp_path / "stacks").glob("*.gz")) == [
         f"{name}.nii.gz" for name in new.values()
     ]
-
-
-def test_the_phantom_is_asked_for_as_in_the_documents(monkeypatch, tmp_path, capsys):
-    import monai_mmseg.phantom as phantom
-
-    calls = []
-    monkeypatch.setattr(phantom, "make_heart_phantom", lambda out, **kwargs: calls.append((out, kwargs)) or out)
-    words = f"data phantom heart --modalities cine lge --subjects 12 --seed 0 --out {tmp_path}"
-    assert main(words.split()) == 0
-    asked = {"modalities": ["cine", "lge"], "subjects": 12, "seed": 0, "test_subjects": None, "motion": 1.0}
-    assert calls == [(str(tmp_path), asked)]
-    assert main(["data", "phantom", "hart", "--out", str(tmp_path)]) == 1
-    assert "there is no phantom 'hart'" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module(repository):

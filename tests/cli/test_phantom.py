@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Phantoms on the command line."""
 
+import inspect
 import json
 
 import pytest
 
 import monai_mmseg.phantom as phantom
-from monai_mmseg.cli.main import main
+from monai_mmseg.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("kind", ["abdomen", "cardiac"])
@@ -36,7 +37,7 @@ def test_flags_reach_the_function(kind, monkeypatch, tmp_path):
         "size": None,
         "seed": 0,
         "inverse": False,
-        "outliers": {},
+        "outliers": None,
     }
 
 
@@ -70,9 +71,28 @@ def test_brain(monkeypatch, tmp_path, capsys):
     assert calls == [default, {**default, **given}]
 
 
+def test_heart(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        phantom, "make_heart_phantom", lambda out, **kwargs: calls.append((out, kwargs)) or tmp_path / "no"
+    )
+    words = f"data phantom heart --modalities cine lge --subjects 12 --seed 0 --out {tmp_path}"
+    assert main(words.split()) == 0
+    asked = {"modalities": ["cine", "lge"], "subjects": 12, "seed": 0, "test_subjects": None, "motion": 1.0}
+    assert calls == [(str(tmp_path), {**asked, "folds": 4, "size": None})]
+
+
 def test_short_axis(tmp_path, capsys):
     assert main(f"data phantom cmr --subjects lge=1 --size 24 --out {tmp_path}/o".split()) == 0
     assert "training: 1 lge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["abdomen", "brain", "cardiac", "cmr", "heart"])
+def test_flags_and_defaults_are_those_of_the_function(kind):
+    made = inspect.signature(getattr(phantom, f"make_{kind}_phantom")).parameters
+    for name, flag in inspect.signature(COMMANDS[f"data phantom {kind}"]).parameters.items():
+        if name != "out" and made[name].default is not None:
+            assert flag.default == made[name].default, name
 
 
 @pytest.mark.parametrize(
@@ -80,16 +100,17 @@ def test_short_axis(tmp_path, capsys):
     [
         ("data phantom cardiac --motion 2", 2, "no flag --motion"),
         ("data phantom cardiac --subject ct=3", 2, "no flag --subject. Did you mean --subjects"),
-        ("data phantom abdomen", 2, "needs --out"),
+        ("data phantom abdomen", 2, "required: --out"),
         ("data phantom cmr --inverse", 2, "no flag --inverse"),
-        ("data phantom cardiac --subjects 12 --out x", 1, "--subjects needs a number for each modality, such as ct=30"),
-        ("data phantom cardiac --subjects ct=1 ct=2 --out x", 1, "--subjects needs a number for each modality"),
-        ("data phantom abdomen --subjects us=1 --out x", 1, "subjects must name modalities"),
         (
-            "data phantom liver --out x",
-            1,
-            "there is no phantom 'liver'; there are 'abdomen', 'brain', 'cardiac', 'cmr' and 'heart'",
+            "data phantom cardiac --subjects 12 --out x",
+            2,
+            "--subjects: needs a number for each modality, such as ct=30",
         ),
+        ("data phantom cardiac --subjects ct=1 ct=2 --out x", 2, "--subjects: needs a number for each modality"),
+        ("data phantom heart --subjects ct=1 --out x", 2, "--subjects: invalid int value"),
+        ("data phantom abdomen --subjects us=1 --out x", 1, "subjects must name modalities"),
+        ("data phantom liver --out x", 2, "unknown command 'data phantom liver'"),
     ],
 )
 def test_wrong_use(words, code, message, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from monai_mmseg.data import assign_folds, group_by_subject, load_datalist, read_datalist, write_folds
+from monai_mmseg.data import group_by_subject, load_datalist, read_datalist
 
 
 def item(subject="s1", modality="a", **more):
@@ -105,31 +105,3 @@ def test_groups():
     assert groups[0]["pairs"] == {"a": {"0": 1}}
     with pytest.raises(ValueError, match="subject 's1' has two images of modality 'a'"):
         group_by_subject([item(), item()])
-
-
-def test_folds_are_by_subject_even_and_seeded():
-    items = [item(f"s{n}", modality) for n in range(11) for modality in "ab"]
-    folded = assign_folds(items, 4, seed=3)
-    of = {}
-    for one in folded:
-        of.setdefault(one["subject"], set()).add(one["fold"])
-    assert all(len(folds) == 1 for folds in of.values())
-    sizes = [sum(folds == {fold} for folds in of.values()) for fold in range(4)]
-    assert sorted(sizes) == [2, 3, 3, 3]
-    assert folded == assign_folds(items, 4, seed=3)
-    assert folded != assign_folds(items, 4, seed=4)
-    assert "fold" not in items[0]
-    with pytest.raises(ValueError, match=r"number of subjects \(11\), got 12"):
-        assign_folds(items, 12)
-
-
-def test_writing_folds_keeps_the_rest(tmp_path):
-    path = write(tmp_path, [item(f"s{n}") for n in range(4)], description="kept")
-    write_folds(path, folds=2)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    assert content["description"] == "kept"
-    assert content["training"][0]["image"] == "s0/a.nii.gz"
-    assert sorted(one["fold"] for one in content["training"]) == [0, 0, 1, 1]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["datalist.json"]
-    with pytest.raises(ValueError, match="out must lie in the folder"):
-        write_folds(path, tmp_path / "other" / "list.json", folds=2)

@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cardiac and the abdomen phantom: patients, places in the body, intensities."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_mmseg.phantom import make_abdomen_volume, make_cardiac_volume
+from monai_mmseg.phantom import make_ct_mr_volume
 
 SIZE = 40
-KINDS = {"cardiac": make_cardiac_volume, "abdomen": make_abdomen_volume}
+KINDS = {kind: partial(make_ct_mr_volume, kind) for kind in ("cardiac", "abdomen")}
 AXES = {("cardiac", "ct"): "LPS", ("cardiac", "mr"): "PIR", ("abdomen", "ct"): "LPS", ("abdomen", "mr"): "RPI"}
 
 

@@ -3,12 +3,12 @@
 """Folders of unpaired phantoms: datalists, numbers of patients, outliers, what is kept and what is refused."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-import monai_mmseg.phantom.cardiac as cardiac
 from monai_mmseg.data import load_datalist
 from monai_mmseg.phantom import (
     CMR_PROTOCOLS,
@@ -17,6 +17,7 @@ from monai_mmseg.phantom import (
     make_cardiac_phantom,
     make_cmr_phantom,
 )
+from monai_mmseg.phantom.ct_mr import CT_MR_PHANTOMS
 from monai_mmseg.phantom.grid import oblique_grid
 from monai_mmseg.phantom.unpaired import VolumeProtocol, plan_volume, points_per_voxel
 from monai_mmseg.preparation import check_datalist
@@ -129,7 +130,8 @@ def test_same_folder_is_kept_and_others_refused(kind, phantom):
 def test_numbers_of_the_paper_by_default(tmp_path, monkeypatch):
     grid = oblique_grid([0, 0, 0], np.eye(3), [1, 1, 1], [2, 2, 2])
     empty = UnpairedVolume(np.zeros((2, 2, 2), np.int16), np.zeros((2, 2, 2), np.uint8), grid)
-    monkeypatch.setattr(cardiac, "make_cardiac_volume", lambda *args, **kwargs: empty)
+    quick = replace(CT_MR_PHANTOMS["cardiac"], volume=lambda *args, **kwargs: empty)
+    monkeypatch.setitem(CT_MR_PHANTOMS, "cardiac", quick)
     datalist = json.loads(make_cardiac_phantom(tmp_path / "all").read_text(encoding="utf-8"))
     number = {
         (part, m): sum(item["modality"] == m for item in datalist[part])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from monai_mmseg.cli.main import main
-from monai_mmseg.data import assign_folds, load_datalist, read_datalist
+from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist, merge_datalists
 from tests.synthetic_volumes import write_study
 
@@ -48,14 +48,3 @@ def test_refuses_what_does_not_fit(lists, tmp_path):
     with pytest.raises(ValueError, match="labels must be the same in all lists"):
         merge_datalists(lists, out)
     assert not out.exists()
-
-
-@pytest.mark.parametrize(("ct", "mr", "folds"), [(30, 9, 5), (20, 20, 4), (3, 2, 2)])
-def test_folds_of_unpaired_subjects_get_their_share_of_both(ct, mr, folds):
-    items = [{"subject": f"s{place}", "modality": "ct" if place < ct else "mr"} for place in range(ct + mr)]
-    for seed in range(3):
-        dealt = assign_folds(items, folds, seed)
-        for modality in ("ct", "mr"):
-            counts = [sum((i["fold"], i["modality"]) == (fold, modality) for i in dealt) for fold in range(folds)]
-            assert max(counts) - min(counts) <= 1
-    assert dealt != assign_folds(items, folds, 0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.files import atomic_path, write_json, write_nifti
 from monai_mmseg.preparation.layouts.btcv import read_btcv
 from monai_mmseg.preparation.layouts.chaos import read_chaos
 from monai_mmseg.preparation.layouts.layout import Case, Layout
@@ -48,8 +48,7 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
     Raises:
         ValueError: if a label has a value that the data set does not declare, or another size than its image.
     """
-    target = Path(out)
-    root = target.resolve().parent
+    root = Path(out).resolve().parent
     sections: dict[str, list[dict[str, str]]] = {}
     for case in layout.cases:
         image, label = (_from_slices if case.image.is_dir() else _from_volumes)(case, layout.values, root)
@@ -64,9 +63,7 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
         "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
         **sections,
     }
-    root.mkdir(parents=True, exist_ok=True)
-    write_json(target, content)
-    return target
+    return write_json(out, content)
 
 
 def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDArray[np.uint8]:
@@ -104,9 +101,7 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
 
 def _target(root: Path, kind: str, case: Case) -> Path:
     name = case.subject if case.modality in case.subject.split("_") else f"{case.subject}_{case.modality}"
-    path = root / kind / f"{name}.nii.gz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return root / kind / f"{name}.nii.gz"
 
 
 def _from_volumes(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:
@@ -134,6 +129,8 @@ def _from_slices(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path
         volume = sitk.GetImageFromArray(classes)
         volume.CopyInformation(image)
         label = _target(root, "labels", case)
-        sitk.WriteImage(volume, str(label), useCompression=True)
-    sitk.WriteImage(image, str(path), useCompression=True)
+        with atomic_path(label) as part:
+            sitk.WriteImage(volume, str(part), useCompression=True)
+    with atomic_path(path) as part:
+        sitk.WriteImage(image, str(part), useCompression=True)
     return path, label
