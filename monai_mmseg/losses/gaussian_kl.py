@@ -45,7 +45,7 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 class GaussianKLLoss(PerSampleLoss):
-    """Module form of :func:`gaussian_kl`.
+    """Module form of :func:`gaussian_kl`; call it with ``mu``, ``logvar`` and a mask ``(N,)`` of the rows that count.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
@@ -57,14 +57,5 @@ class GaussianKLLoss(PerSampleLoss):
     """
 
     def forward(self, mu: Tensor, logvar: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the reduced loss.
-
-        Args:
-            mu: means, shape ``(N, D)``.
-            logvar: logarithms of the variances, same shape.
-            mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Scalar, or shape ``(N,)`` without reduction.
-        """
+        """Returns the reduced loss."""
         return self.reduce(gaussian_kl(mask_samples(mu, mask), mask_samples(logvar, mask)), mask)

@@ -59,6 +59,9 @@ def least_squares_fake(score: Tensor) -> Tensor:
 class LeastSquaresAdversarialLoss(PerSampleLoss):
     """Module form of :func:`least_squares_real` and :func:`least_squares_fake`.
 
+    Call it with scores ``(N, ...)``, ``target_is_real``: whether they should be those of real data (also in the
+    generator's step), and a mask ``(N,)`` of the rows that count.
+
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
 
@@ -70,16 +73,7 @@ class LeastSquaresAdversarialLoss(PerSampleLoss):
     """
 
     def forward(self, pred: Tensor, target_is_real: bool, mask: Tensor | None = None) -> Tensor:
-        """Returns the reduced loss.
-
-        Args:
-            pred: discriminator output, shape ``(N, ...)``.
-            target_is_real: whether the scores should be those of real data (also in the generator's step).
-            mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Scalar, or shape ``(N,)`` without reduction.
-        """
+        """Returns the reduced loss."""
         score = mask_samples(pred, mask)
         return self.reduce(least_squares_real(score) if target_is_real else least_squares_fake(score), mask)
 

@@ -39,7 +39,7 @@ def offset_penalty(offsets: Tensor) -> Tensor:
 
 
 class OffsetPenaltyLoss(PerSampleLoss):
-    """Module form of :func:`offset_penalty`.
+    """Module form of :func:`offset_penalty`; call it with offsets and a mask ``(N,)`` of the rows that count.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
@@ -51,13 +51,5 @@ class OffsetPenaltyLoss(PerSampleLoss):
     """
 
     def forward(self, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the reduced loss.
-
-        Args:
-            offsets: offsets of the control points, shape ``(N, points, axes)``.
-            mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Scalar, or shape ``(N,)`` without reduction.
-        """
+        """Returns the reduced loss."""
         return self.reduce(offset_penalty(mask_samples(offsets, mask)), mask)

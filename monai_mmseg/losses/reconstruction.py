@@ -67,7 +67,7 @@ def mean_squared(a: Tensor, b: Tensor) -> Tensor:
 
 
 class MeanAbsoluteLoss(PerSampleLoss):
-    """Module form of :func:`mean_absolute`.
+    """Module form of :func:`mean_absolute`; call it with both tensors and a mask ``(N,)`` of the rows that count.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
@@ -79,14 +79,5 @@ class MeanAbsoluteLoss(PerSampleLoss):
     """
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the reduced loss.
-
-        Args:
-            pred: shape ``(N, ...)``.
-            target: same shape.
-            mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Scalar, or shape ``(N,)`` without reduction.
-        """
+        """Returns the reduced loss."""
         return self.reduce(mean_absolute(mask_samples(pred, mask), mask_samples(target, mask)), mask)

@@ -40,7 +40,7 @@ def test_as_torch_and_monai(dims):
     logits, label = batch_of(dims)
     onehot = onehot_labels(label, 3, logits.dtype)
     expected = torch.nn.functional.cross_entropy(logits, label[:, 0], torch.tensor(WEIGHTS, dtype=logits.dtype))
-    torch.testing.assert_close(class_weighted_cross_entropy(logits, onehot, WEIGHTS), expected)
+    torch.testing.assert_close(class_weighted_cross_entropy(logits, onehot, class_weights=WEIGHTS), expected)
     dice = DiceLoss(include_background=False, squared_pred=True, batch=True, smooth_nr=0, smooth_dr=1e-6)
     probs = logits.softmax(1)
     torch.testing.assert_close(squared_foreground_dice(probs, onehot), dice(probs, onehot))
@@ -75,7 +75,7 @@ def test_messages():
     logits, label = batch_of()
     with pytest.raises(ValueError, match="class_weights must hold 3 numbers"):
         ClassWeightedSegmentationLoss()(logits, label)
-    with pytest.raises(ValueError, match="probs must have a background and a foreground class"):
+    with pytest.raises(ValueError, match="probs must have a background and at least one foreground channel"):
         squared_foreground_dice(logits[:, :1], logits[:, :1])
     with pytest.raises(ValueError, match="logits and onehot must have one shape"):
-        class_weighted_cross_entropy(logits, label, WEIGHTS)
+        class_weighted_cross_entropy(logits, label, class_weights=WEIGHTS)

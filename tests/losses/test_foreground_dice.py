@@ -151,5 +151,5 @@ def test_messages(call, message):
 def test_repr_names_the_settings():
     assert (
         repr(ForegroundDiceLoss(softmax=True))
-        == "ForegroundDiceLoss(softmax=True, to_onehot_y=False, reduction='mean', eps=1e-12)"
+        == "ForegroundDiceLoss(softmax=True, to_onehot_y=False, reduction='mean')"
     )

@@ -4,8 +4,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.losses import PerSampleLoss, SegmentationLoss, SegmentationPerSampleLoss
-from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
+from monai_mmseg.losses import PerSampleLoss, SegmentationLoss
+from monai_mmseg.losses.inputs import SegmentationBaseLoss, at_least_float32, check_same_shape
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_reductions():
 
 def test_label_of_an_unlabelled_row_may_be_out_of_range():
     target = torch.tensor([[[0, 1]], [[-1, 7]]])
-    probs, onehot = SegmentationPerSampleLoss(to_onehot_y=True).prepare(
+    probs, onehot = SegmentationBaseLoss(to_onehot_y=True).prepare(
         torch.rand(2, 2, 2), target, torch.tensor([True, False])
     )
     assert probs[1].abs().sum() == 0
@@ -41,7 +41,7 @@ def test_label_of_an_unlabelled_row_may_be_out_of_range():
 
 
 def test_integer_onehot_is_accepted():
-    _, onehot = SegmentationPerSampleLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
+    _, onehot = SegmentationBaseLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
     assert onehot.dtype == torch.float32
 
 

@@ -27,7 +27,9 @@ def test_original(name):
     labels = torch.cat([true["onehot_t"], true["onehot_s"]])
     group = torch.tensor([1] * len(true["logits_t"]) + [0] * len(source))
     torch.testing.assert_close(
-        squared_dice_loss(both, labels, group, 2), torch.stack([true["dice_s"], true["dice_t"]]), **EXACT
+        squared_dice_loss(both, labels, group=group, num_groups=2),
+        torch.stack([true["dice_s"], true["dice_t"]]),
+        **EXACT,
     )
 
 
@@ -57,11 +59,11 @@ def test_range_and_absent_class():
 
 def test_group_without_rows_is_zero():
     probs = torch.randn(2, 3, 4, 4).softmax(1).requires_grad_()
-    loss = squared_dice_loss(probs, onehot(torch.randint(3, (2, 4, 4)), 3), torch.tensor([2, 2]), 3)
+    loss = squared_dice_loss(probs, onehot(torch.randint(3, (2, 4, 4)), 3), group=torch.tensor([2, 2]), num_groups=3)
     assert loss[:2].abs().sum() == 0
     loss[:2].sum().backward()
     assert (probs.grad == 0).all()
-    assert (squared_dice_loss(probs[:0], probs[:0].detach(), torch.zeros(0).long(), 2) == 0).all()
+    assert (squared_dice_loss(probs[:0], probs[:0].detach(), group=torch.zeros(0).long(), num_groups=2) == 0).all()
 
 
 def test_rows_and_pixels_without_a_label():
@@ -83,7 +85,7 @@ def test_rows_and_pixels_without_a_label():
 def test_gradient():
     probs = torch.rand(2, 3, 2, 2, dtype=torch.float64).requires_grad_()
     true = onehot(torch.randint(3, (2, 2, 2)), 3).double()
-    assert gradcheck(lambda p: squared_dice_loss(p, true, torch.tensor([1, 0]), 2), (probs,))
+    assert gradcheck(lambda p: squared_dice_loss(p, true, group=torch.tensor([1, 0]), num_groups=2), (probs,))
 
 
 def test_half_precision_is_computed_in_single():

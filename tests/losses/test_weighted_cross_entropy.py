@@ -7,7 +7,9 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import cross_entropy
 
-from monai_mmseg.losses import WeightedCrossEntropyLoss, class_counts, class_weights_from_counts, weighted_cross_entropy
+from monai_mmseg.losses import WeightedCrossEntropyLoss, weighted_cross_entropy
+from monai_mmseg.losses.cross_entropy import class_weights_from_counts
+from monai_mmseg.losses.masked import class_counts
 
 LN_EPS = -math.log(1e-12)  # 27.63
 
@@ -55,28 +57,28 @@ def test_swapped_is_zero_at_the_truth():
 def test_given_weights_match_torch():
     logits, classes, weights = torch.randn(2, 3, 5, 4), torch.randint(3, (2, 5, 4)), torch.tensor([1.0, 2.0, 5.0])
     expected = cross_entropy(logits, classes, weights, reduction="none").flatten(1).mean(1)
-    loss = weighted_cross_entropy(logits.softmax(1), onehot(classes, 3), weights)
+    loss = weighted_cross_entropy(logits.softmax(1), onehot(classes, 3), class_weights=weights)
     torch.testing.assert_close(loss, expected)
 
 
 def test_weights_per_row():
     probs, true = torch.randn(2, 3, 5, 4).softmax(1), onehot(torch.randint(3, (2, 5, 4)), 3)
     weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]])
-    loss = weighted_cross_entropy(probs, true, weights)
+    loss = weighted_cross_entropy(probs, true, class_weights=weights)
     for row in range(2):
-        alone = weighted_cross_entropy(probs[row : row + 1], true[row : row + 1], weights[row])
+        alone = weighted_cross_entropy(probs[row : row + 1], true[row : row + 1], class_weights=weights[row])
         torch.testing.assert_close(loss[row : row + 1], alone)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_branches_at_once_equal_one_call_each(swapped):
+def test_groups_at_once_equal_one_call_each(swapped):
     probs, true = torch.randn(5, 3, 4, 4).softmax(1), onehot(torch.randint(3, (5, 4, 4)), 3)
-    branch = torch.tensor([1, 0, 1, 2, 0])
-    counts = class_counts(probs if swapped else true, branch, 3, differentiable=swapped)
-    loss = weighted_cross_entropy(probs, true, class_weights_from_counts(counts)[branch], swapped)
-    for b in range(3):
+    group = torch.tensor([1, 0, 1, 2, 0])
+    counts = class_counts(probs if swapped else true, group, 3, differentiable=swapped)
+    loss = weighted_cross_entropy(probs, true, class_weights=class_weights_from_counts(counts)[group], swapped=swapped)
+    for g in range(3):
         torch.testing.assert_close(
-            loss[branch == b], weighted_cross_entropy(probs[branch == b], true[branch == b], swapped=swapped)
+            loss[group == g], weighted_cross_entropy(probs[group == g], true[group == g], swapped=swapped)
         )
 
 
@@ -152,7 +154,7 @@ def test_half_precision_is_computed_in_single(dtype, swapped):
             "probs and onehot must have one shape, got (1, 2, 3) and (1, 3, 3).",
         ),
         (
-            lambda: weighted_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(4)),
+            lambda: weighted_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), class_weights=torch.ones(4)),
             "class_weights must have shape (3,) or (2, 3), got (4,).",
         ),
         (

@@ -10,8 +10,9 @@ import torch.distributed as dist
 from monai.networks.nets import BasicUNet
 from torch.nn.parallel import DistributedDataParallel
 
+from monai_mmseg.losses import AffinityConsistencyLoss
 from monai_mmseg.networks.layers import convert_modality_norm
-from monai_mmseg.objectives import CSAObjective, UMMKDObjective
+from monai_mmseg.objectives import AffinityTerm, KnowledgeDistillationTerm, L2Term, UnpairedSegmentationObjective
 
 CASES = {  # modality of the four rows, and which of them are labelled
     "balanced": ((0, 1, 1, 0), (True, True, True, True)),
@@ -32,9 +33,12 @@ def make_objective(method):
     plain = BasicUNet(2, 1, 3, features=(2, 2, 4, 4, 4, 2), norm=("group", {"num_groups": 2}))
     network = convert_modality_norm(plain, ["ct", "mr"])
     if method == "ummkd":
-        return UMMKDObjective(network, ["ct", "mr"], 3, l2_on="all").double()
-    pairs = [("conv_0", "down_1"), ("down_1", "down_2")]
-    return CSAObjective(network, ["ct", "mr"], 3, pairs, size_norm="fraction", csa_weight=10.0).double()
+        terms, weights = [KnowledgeDistillationTerm(), L2Term("all")], {"knowledge_distillation": 0.25, "l2": 1e-4}
+    else:
+        pairs = [("conv_0", "down_1"), ("down_1", "down_2")]
+        terms, weights = [AffinityTerm(pairs, AffinityConsistencyLoss(3, size_norm="fraction"))], {"affinity": 10.0}
+    settings = {"terms": terms, "weights": {"segmentation": weights}, "ce_weighted": method == "ummkd"}
+    return UnpairedSegmentationObjective(network, ["ct", "mr"], 3, **settings).double()
 
 
 def make_batch(case):
