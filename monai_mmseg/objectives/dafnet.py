@@ -222,8 +222,8 @@ class DAFNetObjective(Objective):
     def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
         onehot = self._onehot(batch["label"][rows.sample, rows.frame])
         labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
-        groups = {"group": rows.branch, "num_groups": rows.num_branches}
-        error = segmentation_loss(probs, onehot, labelled, **groups, swapped=self.swapped_cross_entropy)
+        group, count, swapped = rows.branch, rows.num_branches, self.swapped_cross_entropy
+        error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
         return self._mean(error * candidate_weight, rows, mask=labelled)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:

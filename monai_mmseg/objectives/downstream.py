@@ -171,7 +171,9 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
         features = {} if taps is None else {name: taps[name] for name in taps}
         scores = mask_samples(at_least_float32(logits), labelled)
         group, count = self._subsets(batch)
-        added = self.added(TermInputs(self.network, scores, label, group, count, labelled, features))
+        added = self.added(
+            TermInputs(self.network, scores, label, mask_samples(onehot, labelled), group, count, labelled, features)
+        )
         return PhaseOutput({**terms, **added.terms}, {"pred": logits.detach(), **added.outputs})
 
     @staticmethod

@@ -89,6 +89,6 @@ class SegmentationObjective(SegmentationWithTerms):
         onehot = onehot_labels(label, self.num_classes)
         error = segmentation_loss(logits.softmax(1), onehot, group=group, num_groups=count)
         features = {} if taps is None else {name: taps[name] for name in taps}
-        added = self.added(TermInputs(self.network, logits, label, group, count, None, features))
+        added = self.added(TermInputs(self.network, logits, label, onehot, group, count, None, features))
         terms = {"supervised": group_means(error, group, count).sum(), **added.terms}
         return PhaseOutput(terms, {"logits": logits.detach(), **added.outputs})

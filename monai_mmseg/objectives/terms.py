@@ -29,6 +29,7 @@ class TermInputs(NamedTuple):
     network: nn.Module
     logits: Tensor  # (N, K, *spatial), at least float32
     label: Tensor  # (N, 1, *spatial), class indices; a value that is no class means no label
+    onehot: Tensor  # (N, K, *spatial), of the label; zeros where there is none
     group: Tensor  # (N,), int64: modality of each row, or what else tells rows apart
     num_groups: int
     labelled: Tensor | None  # (N,), bool: rows that carry a label; None means all
@@ -81,8 +82,10 @@ class KnowledgeDistillationTerm(Term):
         Dou et al., IEEE TMI 2020, arXiv:2001.03111: Eq. 4, of which Eq. 5 takes ``kd_weight / 2``.
 
     Examples:
+        >>> from monai_mmseg.losses import onehot_labels
         >>> logits, label = torch.rand(2, 3, 4, 4), torch.randint(3, (2, 1, 4, 4))
-        >>> inputs = TermInputs(nn.Identity(), logits, label, torch.tensor([0, 1]), 2, None, {})
+        >>> onehot, group = onehot_labels(label, 3), torch.tensor([0, 1])
+        >>> inputs = TermInputs(nn.Identity(), logits, label, onehot, group, 2, None, {})
         >>> term, outputs = KnowledgeDistillationTerm()(inputs)
         >>> bool(term > 0), outputs["knowledge"].shape
         (True, torch.Size([2, 3, 3]))
@@ -97,7 +100,7 @@ class KnowledgeDistillationTerm(Term):
         """The term, and ``knowledge``."""
         if inputs.num_groups < 2:
             return inputs.logits.new_zeros(()), {}
-        sums = class_logit_sums(inputs.logits, inputs.label)
+        sums = class_logit_sums(inputs.logits, inputs.onehot)
         classes = pool_class_logits(sums, inputs.group, inputs.num_groups, inputs.labelled)
         return self.loss.compare(classes), {"knowledge": knowledge_matrices(classes, self.loss.temperature).detach()}
 
@@ -160,7 +163,7 @@ class L2Term(Term):
     Examples:
         >>> nothing = torch.zeros(0)
         >>> network = nn.Conv2d(1, 1, 1).requires_grad_()
-        >>> inputs = TermInputs(network, nothing, nothing, nothing, 1, None, {})
+        >>> inputs = TermInputs(network, nothing, nothing, nothing, nothing, 1, None, {})
         >>> bool(L2Term("all")(inputs)[0] == network.weight.square().sum() + network.bias.square().sum())
         True
     """
@@ -243,7 +246,8 @@ class SegmentationWithTerms(Objective):
 
     def added(self, inputs: TermInputs) -> PhaseOutput:
         """The added terms (zero where the weight is) and their outputs."""
-        terms, outputs = {term.name: inputs.logits.new_zeros(()) for term in self.terms}, {}
+        terms = {term.name: inputs.logits.new_zeros(()) for term in self.terms}
+        outputs: dict[str, Tensor] = {}
         for term in self._active():
             terms[term.name], more = term(inputs)
             outputs |= more

@@ -136,7 +136,7 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
         features = {} if taps is None else {name: taps.rows(name, modality, self.modalities) for name in taps}
-        added = self.added(TermInputs(self.network, scores, label, group, count, labelled, features))
+        added = self.added(TermInputs(self.network, scores, label, onehot, group, count, labelled, features))
         outputs = {"logits": logits.detach(), "pred": logits.detach()}
         return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
 
