@@ -46,6 +46,7 @@ from monai_mmseg.losses.modality_adversarial import (
 from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
 from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute, mean_squared
 from monai_mmseg.losses.segmentation import ClassWeightedSegmentationLoss, SegmentationLoss
+from monai_mmseg.losses.sum_of_squares import sum_of_squares
 
 __all__ = [
     "AffinityConsistencyLoss",
@@ -90,5 +91,6 @@ __all__ = [
     "squared_dice_loss",
     "squared_foreground_dice",
     "subject_margin",
+    "sum_of_squares",
     "weighted_cross_entropy",
 ]
