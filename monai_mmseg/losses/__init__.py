@@ -21,14 +21,17 @@ from monai_mmseg.losses.dice import (
     squared_dice_loss,
     squared_foreground_dice,
 )
-from monai_mmseg.losses.gaussian_kl import GaussianKLLoss, gaussian_kl
-from monai_mmseg.losses.inputs import PerSampleLoss, onehot_labels
-from monai_mmseg.losses.knowledge_distillation import KnowledgeDistillationLoss, knowledge_distillation_loss
-from monai_mmseg.losses.least_squares_adversarial import (
-    LeastSquaresAdversarialLoss,
+from monai_mmseg.losses.distances import (
+    gaussian_kl,
     least_squares_fake,
     least_squares_real,
+    mean_absolute,
+    mean_squared,
+    offset_penalty,
+    sum_of_squares,
 )
+from monai_mmseg.losses.inputs import PerSampleLoss, onehot_labels
+from monai_mmseg.losses.knowledge_distillation import KnowledgeDistillationLoss, knowledge_distillation_loss
 from monai_mmseg.losses.margin import (
     ModalityMarginLoss,
     SubjectMarginLoss,
@@ -43,22 +46,15 @@ from monai_mmseg.losses.modality_adversarial import (
     pair_discriminator_loss,
     pair_encoder_loss,
 )
-from monai_mmseg.losses.offset_penalty import OffsetPenaltyLoss, offset_penalty
-from monai_mmseg.losses.reconstruction import MeanAbsoluteLoss, mean_absolute, mean_squared
 from monai_mmseg.losses.segmentation import ClassWeightedSegmentationLoss, SegmentationLoss
-from monai_mmseg.losses.sum_of_squares import sum_of_squares
 
 __all__ = [
     "AffinityConsistencyLoss",
     "ClassWeightedSegmentationLoss",
     "ForegroundDiceLoss",
     "FrequencyWeightedCrossEntropyLoss",
-    "GaussianKLLoss",
     "KnowledgeDistillationLoss",
-    "LeastSquaresAdversarialLoss",
-    "MeanAbsoluteLoss",
     "ModalityMarginLoss",
-    "OffsetPenaltyLoss",
     "PerSampleLoss",
     "SegmentationLoss",
     "SquaredDiceLoss",

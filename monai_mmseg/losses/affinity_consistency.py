@@ -17,6 +17,7 @@ from monai_mmseg.losses.class_affinity import Affinities, SizeNorm, class_affini
 __all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss", "affinity_distance"]
 
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
+Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 
 
 def affinity_distance(
@@ -59,13 +60,13 @@ def affinity_distance(
 
 
 def affinity_consistency_loss(
-    first: Tensor | Sequence[Tensor],
-    second: Tensor | Sequence[Tensor],
-    labels: Tensor | Sequence[Tensor],
+    first: Maps,
+    second: Maps,
+    labels: Maps,
     num_classes: int,
     modality: Tensor | None = None,
     num_modalities: int | None = None,
-    labelled: Tensor | Sequence[Tensor] | None = None,
+    labelled: Maps | None = None,
     *,
     class_specific: bool = True,
     reduction: AffinityReduction = "mse",
@@ -140,10 +141,10 @@ class AffinityConsistencyLoss(_Loss):
     Args:
         num_classes: number of classes, background included.
         num_modalities: number of modalities, for features in one tensor; ``None`` for lists.
-        class_specific: ``False``: one matrix of the whole image, without classes.
-        reduction: ``"mse"``, ``"literal"`` or ``"frobenius_p2"``.
-        size_norm: ``"feature"``, ``"input"``, ``"fraction"`` or ``"none"``.
-        include_background: whether class 0 counts.
+        class_specific: as in the function.
+        reduction: as there.
+        size_norm: as there.
+        include_background: as there.
 
     Raises:
         ValueError: when a setting is not one of those listed.
@@ -175,11 +176,11 @@ class AffinityConsistencyLoss(_Loss):
 
     def affinities(
         self,
-        first: Tensor | Sequence[Tensor],
-        second: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
+        first: Maps,
+        second: Maps,
+        labels: Maps,
         modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
+        labelled: Maps | None = None,
         num_modalities: int | None = None,
     ) -> Affinities:
         """Returns the matrices that the loss compares, of ``num_modalities`` other than those of the loss if given."""
@@ -201,12 +202,7 @@ class AffinityConsistencyLoss(_Loss):
         return affinity_distance(affinities, self.distance, include_background=self.include_background)
 
     def forward(
-        self,
-        first: Tensor | Sequence[Tensor],
-        second: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
-        modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
+        self, first: Maps, second: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
     ) -> Tensor:
         """Returns the loss of the batch."""
         return self.compare(self.affinities(first, second, labels, modality, labelled))

@@ -12,7 +12,7 @@ from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.losses.inputs import SegmentationBaseLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import class_counts, group_sums, mask_samples
 
 __all__ = [
@@ -198,7 +198,7 @@ def class_weighted_cross_entropy(
     return sums[0] / sums[1].clamp(min=torch.finfo(pred.dtype).tiny)
 
 
-class WeightedCrossEntropyLoss(SegmentationBaseLoss):
+class WeightedCrossEntropyLoss(PerSampleLoss):
     """Module form of :func:`weighted_cross_entropy`, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: in any MONAI training loop where class frequencies change from batch to batch. With ``labelled``, class
@@ -240,7 +240,7 @@ class WeightedCrossEntropyLoss(SegmentationBaseLoss):
         return f"{super().extra_repr()}, swapped={self.swapped}"
 
 
-class FrequencyWeightedCrossEntropyLoss(SegmentationBaseLoss):
+class FrequencyWeightedCrossEntropyLoss(PerSampleLoss):
     """Module form of :func:`frequency_weighted_cross_entropy`, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: as :class:`WeightedCrossEntropyLoss`.

@@ -9,7 +9,7 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import SegmentationBaseLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import group_sums, mask_samples
 
 __all__ = [
@@ -151,7 +151,7 @@ def squared_foreground_dice(probs: Tensor, onehot: Tensor, labelled: Tensor | No
     return 1 + squared_dice_loss(pred, onehot[:, 1:], labelled, eps=1e-6)[0]
 
 
-class ForegroundDiceLoss(SegmentationBaseLoss):
+class ForegroundDiceLoss(PerSampleLoss):
     """Module form of :func:`foreground_dice_loss`, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: in any MONAI training loop, in place of ``monai.losses.DiceLoss``.
@@ -173,7 +173,7 @@ class ForegroundDiceLoss(SegmentationBaseLoss):
         return foreground_dice_loss(probs, onehot, labelled)
 
 
-class SquaredDiceLoss(SegmentationBaseLoss):
+class SquaredDiceLoss(PerSampleLoss):
     """Module form of :func:`squared_dice_loss` for one group of rows, with the arguments of ``monai.losses.DiceLoss``.
 
     When to use: in any MONAI training loop. The result is a scalar: the sums run over the batch.

@@ -18,6 +18,7 @@ from monai_mmseg.losses.masked import mask_samples
 __all__ = ["AbsentClass", "KnowledgeDistillationLoss", "knowledge_distance", "knowledge_distillation_loss"]
 
 AbsentClass = Literal["uniform", "skip"]
+Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 
 
 def knowledge_distance(classes: ClassLogits, temperature: float = 2.0, absent: AbsentClass = "uniform") -> Tensor:
@@ -54,11 +55,11 @@ def knowledge_distance(classes: ClassLogits, temperature: float = 2.0, absent: A
 
 
 def knowledge_distillation_loss(
-    logits: Tensor | Sequence[Tensor],
-    labels: Tensor | Sequence[Tensor],
+    logits: Maps,
+    labels: Maps,
     modality: Tensor | None = None,
     num_modalities: int | None = None,
-    labelled: Tensor | Sequence[Tensor] | None = None,
+    labelled: Maps | None = None,
     *,
     temperature: float = 2.0,
     absent: AbsentClass = "uniform",
@@ -116,8 +117,8 @@ class KnowledgeDistillationLoss(_Loss):
 
     Args:
         num_modalities: number of modalities, for logits in one tensor; ``None`` for lists.
-        temperature: larger is softer.
-        absent: ``"uniform"`` or ``"skip"``: what a class without pixels in a modality does.
+        temperature: as in the function.
+        absent: as there.
 
     Raises:
         ValueError: when a setting is not one of those listed.
@@ -138,11 +139,7 @@ class KnowledgeDistillationLoss(_Loss):
         self.absent: AbsentClass = absent
 
     def forward(
-        self,
-        logits: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
-        modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
+        self, logits: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
     ) -> Tensor:
         """Returns the loss of the batch."""
         count = self.num_modalities if isinstance(logits, Tensor) else None
@@ -158,11 +155,11 @@ class KnowledgeDistillationLoss(_Loss):
 
 
 def _class_logits(
-    logits: Tensor | Sequence[Tensor],
-    labels: Tensor | Sequence[Tensor],
+    logits: Maps,
+    labels: Maps,
     modality: Tensor | None,
     num_modalities: int | None,
-    labelled: Tensor | Sequence[Tensor] | None,
+    labelled: Maps | None,
 ) -> ClassLogits:
     """Class means of either form of the arguments."""
     if isinstance(logits, Tensor):

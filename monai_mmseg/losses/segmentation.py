@@ -17,7 +17,7 @@ from monai_mmseg.losses.cross_entropy import (
     weighted_cross_entropy,
 )
 from monai_mmseg.losses.dice import foreground_dice_loss, squared_foreground_dice
-from monai_mmseg.losses.inputs import SegmentationBaseLoss
+from monai_mmseg.losses.inputs import PerSampleLoss
 from monai_mmseg.losses.masked import class_counts
 
 __all__ = ["ClassWeightedSegmentationLoss", "SegmentationLoss", "segmentation_loss"]
@@ -113,7 +113,7 @@ class SegmentationLoss(WeightedCrossEntropyLoss):
         return f"{super().extra_repr()}, ce_weight={self.ce_weight:g}"
 
 
-class ClassWeightedSegmentationLoss(SegmentationBaseLoss):
+class ClassWeightedSegmentationLoss(PerSampleLoss):
     """Sum of the class-weighted cross-entropy and the squared foreground Dice, of logits and class indices.
 
     When to use: in any MONAI training loop, for tumours and other small structures. Call it with logits

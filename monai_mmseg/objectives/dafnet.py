@@ -10,12 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.distances import (
+    gaussian_kl,
+    least_squares_fake,
+    least_squares_real,
+    mean_absolute,
+    offset_penalty,
+)
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
-from monai_mmseg.losses.least_squares_adversarial import least_squares_fake, least_squares_real
 from monai_mmseg.losses.masked import group_means, masked_mean
-from monai_mmseg.losses.offset_penalty import offset_penalty
-from monai_mmseg.losses.reconstruction import mean_absolute
 from monai_mmseg.losses.segmentation import segmentation_loss
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet

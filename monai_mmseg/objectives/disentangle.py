@@ -11,12 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.distances import gaussian_kl, mean_absolute
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
 from monai_mmseg.losses.masked import group_sums, mean_of_columns
 from monai_mmseg.losses.modality_adversarial import modality_classification, modality_confusion
-from monai_mmseg.losses.reconstruction import mean_absolute
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows

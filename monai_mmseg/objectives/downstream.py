@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.cross_entropy import class_weighted_cross_entropy
 from monai_mmseg.losses.dice import squared_foreground_dice
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.distances import gaussian_kl, mean_absolute, mean_squared
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import mask_samples, masked_mean
-from monai_mmseg.losses.reconstruction import mean_absolute, mean_squared
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput

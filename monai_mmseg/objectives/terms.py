@@ -15,8 +15,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from monai_mmseg.losses.affinity_consistency import AffinityConsistencyLoss
 from monai_mmseg.losses.class_logits import class_logit_sums, knowledge_matrices, pool_class_logits
+from monai_mmseg.losses.distances import sum_of_squares
 from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDistillationLoss
-from monai_mmseg.losses.sum_of_squares import sum_of_squares
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
@@ -151,7 +151,7 @@ class AffinityTerm(Term):
 class L2Term(Term):
     """``l2``: squared parameters of the network, those that take a gradient.
 
-    When to use: for an L2 penalty that is logged; see :func:`~monai_mmseg.losses.sum_of_squares.sum_of_squares`.
+    When to use: for an L2 penalty that is logged; see :func:`~monai_mmseg.losses.sum_of_squares`.
 
     Args:
         on: ``"kernels"``: half the sum of squares of the weights of convolutions and linear layers, as the original 2D
