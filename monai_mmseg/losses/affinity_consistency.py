@@ -14,49 +14,10 @@ from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.class_affinity import Affinities, SizeNorm, class_affinities
 
-__all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss", "affinity_distance"]
+__all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss"]
 
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
-
-
-def affinity_distance(
-    affinities: Affinities, reduction: AffinityReduction = "mse", *, include_background: bool = True
-) -> Tensor:
-    """Returns the consistency loss of given affinity matrices; see :func:`affinity_consistency_loss`.
-
-    Args:
-        affinities: of :func:`class_affinities`.
-        reduction: how the entries of a difference become one number.
-        include_background: whether class 0 counts; a single class always does.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: when ``reduction`` is not one of those listed.
-
-    Examples:
-        >>> matrices = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 0.0]]]])  # two modalities, one class, 1 x 2 channels
-        >>> affinity_distance(Affinities(matrices, torch.ones(2, 1), torch.ones(2)))
-        tensor(0.5000)
-    """
-    _check(reduction)
-    matrices, pixels, rows = affinities
-    if not include_background and matrices.shape[1] > 1:
-        matrices, pixels = matrices[:, 1:], pixels[:, 1:]
-    a, b = torch.triu_indices(len(matrices), len(matrices), 1, device=matrices.device)
-    difference = matrices[a] - matrices[b]  # (pairs, C, P, Q)
-    if reduction == "literal":
-        distance = difference.mean((2, 3)).square()
-    else:
-        distance = difference.square().mean((2, 3))
-        if reduction == "frobenius_p2":
-            distance = distance / matrices[0, 0].numel()
-    # a class that is absent adds nothing, and a modality without an image has no affinities, not zero ones
-    distance = distance * ((pixels[a] > 0) & (pixels[b] > 0))
-    pairs = (rows[a] > 0) & (rows[b] > 0)
-    return (distance.mean(1) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
 def affinity_consistency_loss(
@@ -129,7 +90,7 @@ def affinity_consistency_loss(
         class_specific=class_specific,
         size_norm=size_norm,
     )
-    return affinity_distance(affinities, reduction, include_background=include_background)
+    return _distance(affinities, reduction, include_background)
 
 
 class AffinityConsistencyLoss(_Loss):
@@ -199,7 +160,7 @@ class AffinityConsistencyLoss(_Loss):
 
     def compare(self, affinities: Affinities) -> Tensor:
         """Returns the loss of given matrices."""
-        return affinity_distance(affinities, self.distance, include_background=self.include_background)
+        return _distance(affinities, self.distance, self.include_background)
 
     def forward(
         self, first: Maps, second: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
@@ -214,6 +175,25 @@ class AffinityConsistencyLoss(_Loss):
             f"class_specific={self.class_specific}, reduction={self.distance!r}, size_norm={self.size_norm!r}, "
             f"include_background={self.include_background}"
         )
+
+
+def _distance(affinities: Affinities, reduction: str, include_background: bool) -> Tensor:
+    """How far the matrices of the modalities are from each other; a single class always counts."""
+    matrices, pixels, rows = affinities
+    if not include_background and matrices.shape[1] > 1:
+        matrices, pixels = matrices[:, 1:], pixels[:, 1:]
+    a, b = torch.triu_indices(len(matrices), len(matrices), 1, device=matrices.device)
+    difference = matrices[a] - matrices[b]  # (pairs, C, P, Q)
+    if reduction == "literal":
+        distance = difference.mean((2, 3)).square()
+    else:
+        distance = difference.square().mean((2, 3))
+        if reduction == "frobenius_p2":
+            distance = distance / matrices[0, 0].numel()
+    # a class that is absent adds nothing, and a modality without an image has no affinities, not zero ones
+    distance = distance * ((pixels[a] > 0) & (pixels[b] > 0))
+    pairs = (rows[a] > 0) & (rows[b] > 0)
+    return (distance.mean(1) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
 def _check(reduction: str, size_norm: str = "none") -> None:

@@ -135,8 +135,7 @@ def frequency_weighted_cross_entropy(
         probs: class probabilities, shape ``(N, K, *spatial)``.
         onehot: one-hot labels of the same shape; pixels of zeros have no label.
         labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
-        class_weights: shape ``(K,)``, or ``(N, K)`` for a weight per row. ``None``: from the labels of the rows of
-            this call (of this process; :func:`~monai_mmseg.losses.masked.class_counts` counts over all).
+        class_weights: as in :func:`weighted_cross_entropy`, from :func:`frequency_weights_from_counts`.
 
     Returns:
         Loss of shape ``(N,)``, at least float32; zero, without gradient, in rows without a label.
@@ -199,16 +198,16 @@ def class_weighted_cross_entropy(
 
 
 class WeightedCrossEntropyLoss(PerSampleLoss):
-    """Module form of :func:`weighted_cross_entropy`, with the arguments of ``monai.losses.DiceLoss``.
+    """Module form of :func:`weighted_cross_entropy`.
 
     When to use: in any MONAI training loop where class frequencies change from batch to batch. With ``labelled``, class
     weights and the mean are those of all processes of a distributed run.
 
     Args:
-        softmax: the prediction holds logits: apply a softmax.
-        to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``.
+        softmax: as of :class:`~monai_mmseg.losses.PerSampleLoss`.
+        to_onehot_y: as there.
         swapped: the original code's exchange of the tensors; see :func:`weighted_cross_entropy`.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+        reduction: as there.
 
     Examples:
         >>> loss = WeightedCrossEntropyLoss(softmax=True, to_onehot_y=True)
@@ -241,15 +240,10 @@ class WeightedCrossEntropyLoss(PerSampleLoss):
 
 
 class FrequencyWeightedCrossEntropyLoss(PerSampleLoss):
-    """Module form of :func:`frequency_weighted_cross_entropy`, with the arguments of ``monai.losses.DiceLoss``.
+    """Module form of :func:`frequency_weighted_cross_entropy`.
 
-    When to use: as :class:`WeightedCrossEntropyLoss`.
-
-    Args:
-        softmax: the prediction holds logits: apply a softmax.
-        to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``; a value that is no class is a pixel
-            without a label.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+    When to use: as :class:`WeightedCrossEntropyLoss`. Arguments are those of
+    :class:`~monai_mmseg.losses.PerSampleLoss`; a class index that is no class is a pixel without a label.
 
     Examples:
         >>> loss = FrequencyWeightedCrossEntropyLoss(softmax=True, to_onehot_y=True)

@@ -152,14 +152,10 @@ def squared_foreground_dice(probs: Tensor, onehot: Tensor, labelled: Tensor | No
 
 
 class ForegroundDiceLoss(PerSampleLoss):
-    """Module form of :func:`foreground_dice_loss`, with the arguments of ``monai.losses.DiceLoss``.
+    """Module form of :func:`foreground_dice_loss`.
 
-    When to use: in any MONAI training loop, in place of ``monai.losses.DiceLoss``.
-
-    Args:
-        softmax: the prediction holds logits: apply a softmax.
-        to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+    When to use: in any MONAI training loop, in place of ``monai.losses.DiceLoss``. Arguments are those of
+    :class:`~monai_mmseg.losses.PerSampleLoss`.
 
     Examples:
         >>> loss = ForegroundDiceLoss(softmax=True, to_onehot_y=True)
@@ -174,14 +170,13 @@ class ForegroundDiceLoss(PerSampleLoss):
 
 
 class SquaredDiceLoss(PerSampleLoss):
-    """Module form of :func:`squared_dice_loss` for one group of rows, with the arguments of ``monai.losses.DiceLoss``.
+    """Module form of :func:`squared_dice_loss` for one group of rows.
 
     When to use: in any MONAI training loop. The result is a scalar: the sums run over the batch.
 
     Args:
-        softmax: the prediction holds logits: apply a softmax.
-        to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``; a value that is no class is a pixel
-            without a label.
+        softmax: as of :class:`~monai_mmseg.losses.PerSampleLoss`.
+        to_onehot_y: as there; a class index that is no class is a pixel without a label.
 
     Examples:
         >>> loss = SquaredDiceLoss(softmax=True, to_onehot_y=True)

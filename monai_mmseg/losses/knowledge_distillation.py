@@ -15,43 +15,10 @@ from torch.nn.modules.loss import _Loss
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, pool_class_logits
 from monai_mmseg.losses.masked import mask_samples
 
-__all__ = ["AbsentClass", "KnowledgeDistillationLoss", "knowledge_distance", "knowledge_distillation_loss"]
+__all__ = ["AbsentClass", "KnowledgeDistillationLoss", "knowledge_distillation_loss"]
 
 AbsentClass = Literal["uniform", "skip"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
-
-
-def knowledge_distance(classes: ClassLogits, temperature: float = 2.0, absent: AbsentClass = "uniform") -> Tensor:
-    """Returns the distillation loss of given class means; see :func:`knowledge_distillation_loss`.
-
-    Args:
-        classes: of :func:`~monai_mmseg.losses.class_logits.pool_class_logits`.
-        temperature: divides the logits; larger is softer.
-        absent: what a class without pixels in a modality does.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: when a setting is not one of those listed.
-
-    Examples:
-        >>> means = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [0.0, 2.0]]])
-        >>> knowledge_distance(ClassLogits(means, torch.ones(2, 2), torch.ones(2)))
-        tensor(0.)
-    """
-    _check_settings(temperature, absent)
-    log_probs = (classes.means / temperature).log_softmax(-1)
-    probs = log_probs.exp()
-    # KL(a|b) + KL(b|a) in one product, no summand of which is negative; (M, M, K)
-    distance = ((probs[:, None] - probs) * (log_probs[:, None] - log_probs)).sum(-1)
-    if absent == "skip":
-        there = classes.pixels > 0
-        distance = distance * (there[:, None] & there)
-    # a modality without a labelled row is not there: it has no knowledge, not a uniform one
-    known = classes.rows > 0
-    pairs = (known[:, None] & known).triu(1)
-    return (distance.mean(-1) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
 def knowledge_distillation_loss(
@@ -105,8 +72,8 @@ def knowledge_distillation_loss(
         >>> knowledge_distillation_loss(torch.cat([ct, mr]), torch.cat([labels] * 2), torch.tensor([0, 1]), 2)
         tensor(0.3808)
     """
-    classes = _class_logits(logits, labels, modality, num_modalities, labelled)
-    return knowledge_distance(classes, temperature, absent)
+    _check_settings(temperature, absent)
+    return _distance(_class_logits(logits, labels, modality, num_modalities, labelled), temperature, absent)
 
 
 class KnowledgeDistillationLoss(_Loss):
@@ -147,11 +114,26 @@ class KnowledgeDistillationLoss(_Loss):
 
     def compare(self, classes: ClassLogits) -> Tensor:
         """Returns the loss of given class means."""
-        return knowledge_distance(classes, self.temperature, self.absent)
+        return _distance(classes, self.temperature, self.absent)
 
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
         return f"num_modalities={self.num_modalities}, temperature={self.temperature:g}, absent={self.absent!r}"
+
+
+def _distance(classes: ClassLogits, temperature: float, absent: str) -> Tensor:
+    """How far the class means of the modalities are from each other."""
+    log_probs = (classes.means / temperature).log_softmax(-1)
+    probs = log_probs.exp()
+    # KL(a|b) + KL(b|a) in one product, no summand of which is negative; (M, M, K)
+    distance = ((probs[:, None] - probs) * (log_probs[:, None] - log_probs)).sum(-1)
+    if absent == "skip":
+        there = classes.pixels > 0
+        distance = distance * (there[:, None] & there)
+    # a modality without a labelled row is not there: it has no knowledge, not a uniform one
+    known = classes.rows > 0
+    pairs = (known[:, None] & known).triu(1)
+    return (distance.mean(-1) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
 def _class_logits(

@@ -10,7 +10,6 @@ from torch.nn.functional import kl_div
 
 from monai_mmseg.losses import KnowledgeDistillationLoss, knowledge_distillation_loss
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
-from monai_mmseg.losses.knowledge_distillation import knowledge_distance
 from tests.losses.ummkd_cases import CASES, case
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -104,7 +103,7 @@ def test_lists_of_different_image_sizes():
         torch.tensor([0] * 2 + [1] * 6),
         2,
     )
-    torch.testing.assert_close(knowledge_distance(pooled), whole)
+    torch.testing.assert_close(KnowledgeDistillationLoss().compare(pooled), whole)
 
 
 @SIZES
@@ -161,8 +160,8 @@ def test_class_absent_in_one_is_pulled_to_uniform_or_skipped():
     pull = kl_div(row, uniform, reduction="sum", log_target=True) + kl_div(
         uniform, row, reduction="sum", log_target=True
     )
-    skip = knowledge_distance(full, absent="skip")
-    torch.testing.assert_close(knowledge_distance(full), skip + pull / 4)
+    skip = KnowledgeDistillationLoss(absent="skip").compare(full)
+    torch.testing.assert_close(KnowledgeDistillationLoss().compare(full), skip + pull / 4)
 
 
 def test_class_absent_in_both_adds_nothing():
