@@ -33,7 +33,7 @@ from benchmarks.runs import ROOT
 from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
 from monai_mmseg.losses import AffinityConsistencyLoss
 from monai_mmseg.networks.nets import DilatedResidualNet, share_network
-from monai_mmseg.objectives import CSAObjective
+from monai_mmseg.objectives import AffinityTerm, UnpairedSegmentationObjective
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES, CLASSES = ["lge", "bssfp"], 4
@@ -59,13 +59,20 @@ class Setup:
         self.batch["label"] = self.batch["label"].repeat_interleave(16, 3)
         self.features = [width * factor for factor in (1, 2, 4, 8, 16, 16, 32, 32)]
 
-    def objective(self, weight: float) -> CSAObjective:
+    def objective(self, weight: float) -> UnpairedSegmentationObjective:
         """Of a fresh network; the same initial weights each time."""
         torch.manual_seed(1)
         norm = ("batch", {"eps": 0.001, "momentum": 0.1})
         plain = DilatedResidualNet(2, 1, CLASSES, features=self.features, norm=norm, dropout=0.25)
         network = share_network(plain, MODALITIES, "norm")
-        objective = CSAObjective(network, MODALITIES, CLASSES, PAIRS, csa_weight=weight)
+        objective = UnpairedSegmentationObjective(
+            network,
+            MODALITIES,
+            CLASSES,
+            terms=[AffinityTerm(PAIRS, AffinityConsistencyLoss(CLASSES))],
+            ce_weighted=False,
+            weights={"segmentation": {"affinity": weight}},
+        )
         return objective.to(self.device, memory_format=torch.channels_last)
 
     def tapped(self) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from benchmarks.runs import ROOT
 from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
 from monai_mmseg.losses import KnowledgeDistillationLoss
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet, share_network
-from monai_mmseg.objectives import UMMKDObjective
+from monai_mmseg.objectives import KnowledgeDistillationTerm, L2Term, UnpairedSegmentationObjective
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES, CLASSES, EACH = ["ct", "mr"], 5, 2
@@ -67,8 +67,10 @@ def make_step(variant: str, dims: int, size: int, width: int, device: torch.devi
     """A training step of one variant."""
 
     def loop(network: nn.Module, modalities: list[int], kd_weight: float) -> PlainLoop:
-        names, l2_on = [MODALITIES[index] for index in modalities], "kernels" if dims == 2 else "all"
-        objective = UMMKDObjective(network, names, CLASSES, kd_weight=kd_weight, l2_on=l2_on)
+        names = [MODALITIES[index] for index in modalities]
+        terms = [KnowledgeDistillationTerm(), L2Term("kernels" if dims == 2 else "all")]
+        weights = {"segmentation": {"knowledge_distillation": kd_weight / 2, "l2": 1e-4}}
+        objective = UnpairedSegmentationObjective(network, names, CLASSES, terms=terms, weights=weights)
         objective = objective.to(device, memory_format=MEMORY_FORMAT[dims])
         return PlainLoop(objective, make_batch(dims, size, device, modalities))
 

@@ -16,12 +16,7 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor
 
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
-from monai_mmseg.losses.knowledge_distillation import (
-    AbsentClass,
-    DivideBy,
-    KnowledgeDistillationLoss,
-    knowledge_distance,
-)
+from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDistillationLoss
 from monai_mmseg.runs.knowledge import add_knowledge
 
 __all__ = ["ClassConfusionHandler"]
@@ -42,7 +37,6 @@ class ClassConfusionHandler:
         labels: value to name of the classes, background included; text keys are fine.
         temperature: as in training.
         absent: as in training.
-        divide_by: as in training.
         modality_key: name or index of each row's modality in the batch.
         labelled_key: optional mask of the rows that carry a label in the batch.
         filename: name of the file.
@@ -65,7 +59,6 @@ class ClassConfusionHandler:
         *,
         temperature: float = 2.0,
         absent: AbsentClass = "uniform",
-        divide_by: DivideBy = "all",
         modality_key: str = "modality",
         labelled_key: str = "labelled",
         filename: str = "knowledge.npz",
@@ -78,7 +71,7 @@ class ClassConfusionHandler:
         self.path = Path(run_dir) / filename
         self.modalities = tuple(modalities)
         self.classes = tuple(names[value] for value in range(len(names)))
-        self.settings = KnowledgeDistillationLoss(temperature=temperature, absent=absent, divide_by=divide_by)
+        self.settings = KnowledgeDistillationLoss(temperature=temperature, absent=absent)
         self.modality_key, self.labelled_key = modality_key, labelled_key
         self._sums: list[Tensor] = []
         self._modality: list[Tensor] = []
@@ -142,7 +135,7 @@ class ClassConfusionHandler:
         loss = float("nan")
         engine.state.metrics.pop("knowledge_distillation", None)
         if int((classes.rows > 0).sum()) > 1:
-            loss = float(knowledge_distance(classes, given.temperature, given.absent, given.divide_by))
+            loss = float(given.compare(classes))
             engine.state.metrics["knowledge_distillation"] = loss
         if not _distributed() or dist.get_rank() == 0:
             add_knowledge(

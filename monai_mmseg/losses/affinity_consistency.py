@@ -6,103 +6,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
-from monai_mmseg.losses.class_affinity import OPTIONS as MATRIX_OPTIONS
-from monai_mmseg.losses.class_affinity import Affinities, MaskResize, Pool, SizeNorm, check_options, class_affinities
+from monai_mmseg.losses.class_affinity import Affinities, SizeNorm, class_affinities
 
-__all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss", "affinity_distance"]
+__all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss"]
 
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
-OPTIONS: dict[str, tuple[str, ...]] = {
-    **MATRIX_OPTIONS,
-    "reduction": ("mse", "literal", "frobenius_p2"),
-    "absent": ("skip", "zero"),
-    "divide_by": ("all", "used"),
-}
-
-
-def affinity_distance(
-    affinities: Affinities,
-    reduction: AffinityReduction = "mse",
-    absent: Literal["skip", "zero"] = "skip",
-    divide_by: Literal["all", "used"] = "all",
-    *,
-    include_background: bool = True,
-    detach: int | None = None,
-) -> Tensor:
-    """Returns the consistency loss of given affinity matrices; see :func:`affinity_consistency_loss`.
-
-    Args:
-        affinities: of :func:`class_affinities`.
-        reduction: how the entries of a difference become one number.
-        absent: what a class without pixels in a modality does.
-        divide_by: divisor of the sum over classes.
-        include_background: whether class 0 counts; a single class always does.
-        detach: index of a modality that the others are pulled to, without being pulled itself.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: when a setting is not one of those listed.
-
-    Examples:
-        >>> matrices = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 0.0]]]])  # two modalities, one class, 1 x 2 channels
-        >>> affinity_distance(Affinities(matrices, torch.ones(2, 1), torch.ones(2)))
-        tensor(0.5000)
-    """
-    check_options(OPTIONS, reduction=reduction, absent=absent, divide_by=divide_by)
-    if divide_by == "used" and absent != "skip":
-        raise ValueError("divide_by='used' needs absent='skip': otherwise all classes are used.")
-    matrices, pixels, rows = affinities
-    if not include_background and matrices.shape[1] > 1:
-        matrices, pixels = matrices[:, 1:], pixels[:, 1:]
-    if detach is not None:
-        if not 0 <= detach < len(matrices):
-            raise ValueError(f"detach must index one of {len(matrices)} modalities, got {detach}.")
-        fixed = torch.arange(len(matrices), device=matrices.device) == detach
-        matrices = torch.where(fixed[:, None, None, None], matrices.detach(), matrices)
-    a, b = torch.triu_indices(len(matrices), len(matrices), 1, device=matrices.device)
-    difference = matrices[a] - matrices[b]  # (pairs, C, P, Q)
-    if reduction == "literal":
-        distance = difference.mean((2, 3)).square()
-    else:
-        distance = difference.square().mean((2, 3))
-        if reduction == "frobenius_p2":
-            distance = distance / difference[0, 0].numel() if len(difference) else distance
-    divisor = distance.new_tensor(distance.shape[1])
-    if absent == "skip":
-        both = (pixels[a] > 0) & (pixels[b] > 0)
-        distance = distance * both
-        divisor = both.sum(1).clamp(min=1) if divide_by == "used" else divisor
-    # a modality without an image is not there: it has no affinities, not zero ones
-    pairs = (rows[a] > 0) & (rows[b] > 0)
-    return (distance.sum(1) / divisor * pairs).sum() / pairs.sum().clamp(min=1)
+Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 
 
 def affinity_consistency_loss(
-    first: Tensor | Sequence[Tensor],
-    second: Tensor | Sequence[Tensor],
-    labels: Tensor | Sequence[Tensor],
+    first: Maps,
+    second: Maps,
+    labels: Maps,
     num_classes: int,
     modality: Tensor | None = None,
     num_modalities: int | None = None,
-    labelled: Tensor | Sequence[Tensor] | None = None,
+    labelled: Maps | None = None,
     *,
     class_specific: bool = True,
     reduction: AffinityReduction = "mse",
     size_norm: SizeNorm = "feature",
-    pool: Pool = "batch",
-    resize: MaskResize = "nearest",
-    absent: Literal["skip", "zero"] = "skip",
-    divide_by: Literal["all", "used"] = "all",
     include_background: bool = True,
-    detach: int | None = None,
 ) -> Tensor:
     r"""How differently modalities relate the channels of two layers within each class.
 
@@ -113,9 +43,9 @@ def affinity_consistency_loss(
 
     .. math:: \frac{1}{C} \sum_c \frac{1}{PQ} \sum_{mn} (a^{c,1}_{mn} - a^{c,2}_{mn})^2.
 
-    With more than two modalities it is the mean of this over their (unordered) pairs. The size normalisation of the
-    paper makes the value tiny (an entry is at most one over the pixels of the class): weigh the loss accordingly or
-    choose ``size_norm="none"`` or ``"fraction"``.
+    A class that a modality of the batch lacks adds nothing to the sum. With more than two modalities it is the mean of
+    this over their (unordered) pairs. The size normalisation of the paper makes the value tiny (an entry is at most one
+    over the pixels of the class): weigh the loss accordingly or choose ``size_norm="none"`` or ``"fraction"``.
 
     Args:
         first: features of a layer: a tensor ``(N_m, P, *grid)`` for each modality, or one with rows of several.
@@ -129,12 +59,7 @@ def affinity_consistency_loss(
         reduction: ``"mse"``: mean of the squared differences; ``"literal"``: square of their mean, as the paper's
             equation reads, which compares only one number a class; ``"frobenius_p2"``: sum of squares over (PQ)^2.
         size_norm: what the affinities are divided by: ``"feature"``, ``"input"``, ``"fraction"`` or ``"none"``.
-        pool: ``"batch"`` or ``"sample"``: one matrix of all images of a modality, or the mean of one an image.
-        resize: of the masks to the grid of the features, ``"nearest"`` or ``"area"``.
-        absent: a class without pixels in a modality adds nothing (``"skip"``) or has affinities of 0 (``"zero"``).
-        divide_by: with ``"skip"``, divide by ``"all"`` classes or by the ``"used"`` ones.
         include_background: whether class 0 counts.
-        detach: index of a modality that the others are pulled to; ``None``: all move.
 
     Returns:
         Scalar, at least float32, zero or more. In a distributed run every process has the loss of the joined batch.
@@ -153,6 +78,7 @@ def affinity_consistency_loss(
         >>> affinity_consistency_loss([ct, mr], [ct, -mr], [labels, labels], 2, size_norm="none")  # cosines 1, -1
         tensor(4.)
     """
+    _check(reduction)
     affinities = class_affinities(
         first,
         second,
@@ -163,31 +89,23 @@ def affinity_consistency_loss(
         labelled,
         class_specific=class_specific,
         size_norm=size_norm,
-        pool=pool,
-        resize=resize,
     )
-    return affinity_distance(
-        affinities, reduction, absent, divide_by, include_background=include_background, detach=detach
-    )
+    return _distance(affinities, reduction, include_background)
 
 
 class AffinityConsistencyLoss(_Loss):
     """Module form of :func:`affinity_consistency_loss`.
 
-    When to use: in any training loop, on features that :class:`~monai_mmseg.networks.layers.FeatureTaps` records.
+    When to use: in any training loop, on features that :class:`~monai_mmseg.networks.layers.FeatureTaps` records. Call
+    it with ``first``, ``second``, ``labels``, ``modality`` and ``labelled``, in either form.
 
     Args:
         num_classes: number of classes, background included.
         num_modalities: number of modalities, for features in one tensor; ``None`` for lists.
-        class_specific: ``False``: one matrix of the whole image, without classes.
-        reduction: ``"mse"``, ``"literal"`` or ``"frobenius_p2"``.
-        size_norm: ``"feature"``, ``"input"``, ``"fraction"`` or ``"none"``.
-        pool: ``"batch"`` or ``"sample"``.
-        resize: ``"nearest"`` or ``"area"``.
-        absent: ``"skip"`` or ``"zero"``.
-        divide_by: ``"all"`` or ``"used"``.
-        include_background: whether class 0 counts.
-        detach: index of a modality that the others are pulled to.
+        class_specific: as in the function.
+        reduction: as there.
+        size_norm: as there.
+        include_background: as there.
 
     Raises:
         ValueError: when a setting is not one of those listed.
@@ -207,92 +125,78 @@ class AffinityConsistencyLoss(_Loss):
         class_specific: bool = True,
         reduction: AffinityReduction = "mse",
         size_norm: SizeNorm = "feature",
-        pool: Pool = "batch",
-        resize: MaskResize = "nearest",
-        absent: Literal["skip", "zero"] = "skip",
-        divide_by: Literal["all", "used"] = "all",
         include_background: bool = True,
-        detach: int | None = None,
     ) -> None:
-        # `reduction` of torch's base class is another thing: that of a batch
-        super().__init__()
-        check_options(
-            OPTIONS,
-            reduction=reduction,
-            size_norm=size_norm,
-            pool=pool,
-            resize=resize,
-            absent=absent,
-            divide_by=divide_by,
-        )
+        super().__init__()  # `reduction` of torch's base class is another thing: that of a batch
+        _check(reduction, size_norm)
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
         self.num_classes, self.num_modalities = int(num_classes), num_modalities
-        self.class_specific, self.size_norm, self.pool, self.resize = class_specific, size_norm, pool, resize
-        self.distance, self.absent, self.divide_by = reduction, absent, divide_by
-        self.include_background, self.detach = include_background, detach
+        self.class_specific, self.distance, self.size_norm = class_specific, reduction, size_norm
+        self.include_background = include_background
 
     def affinities(
         self,
-        first: Tensor | Sequence[Tensor],
-        second: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
+        first: Maps,
+        second: Maps,
+        labels: Maps,
         modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
+        labelled: Maps | None = None,
+        num_modalities: int | None = None,
     ) -> Affinities:
-        """Returns the matrices that the loss compares; arguments as in :meth:`forward`."""
+        """Returns the matrices that the loss compares, of ``num_modalities`` other than those of the loss if given."""
+        count = (num_modalities or self.num_modalities) if isinstance(first, Tensor) else None
         return class_affinities(
             first,
             second,
             labels,
             self.num_classes,
             modality,
-            self.num_modalities if isinstance(first, Tensor) else None,
+            count,
             labelled,
             class_specific=self.class_specific,
             size_norm=self.size_norm,
-            pool=self.pool,
-            resize=self.resize,
         )
-
-    def forward(
-        self,
-        first: Tensor | Sequence[Tensor],
-        second: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
-        modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Returns the loss of the batch.
-
-        Args:
-            first: features of a layer, one tensor for each modality, or one with rows of several modalities.
-            second: features of another layer, in the same form.
-            labels: class indices, in the same form.
-            modality: for one tensor: index of each row's modality.
-            labelled: which rows carry a label; ``None`` means all.
-
-        Returns:
-            Scalar.
-        """
-        return self.compare(self.affinities(first, second, labels, modality, labelled))
 
     def compare(self, affinities: Affinities) -> Tensor:
         """Returns the loss of given matrices."""
-        return affinity_distance(
-            affinities,
-            self.distance,
-            self.absent,
-            self.divide_by,
-            include_background=self.include_background,
-            detach=self.detach,
-        )
+        return _distance(affinities, self.distance, self.include_background)
+
+    def forward(
+        self, first: Maps, second: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
+    ) -> Tensor:
+        """Returns the loss of the batch."""
+        return self.compare(self.affinities(first, second, labels, modality, labelled))
 
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
         return (
             f"num_classes={self.num_classes}, num_modalities={self.num_modalities}, "
             f"class_specific={self.class_specific}, reduction={self.distance!r}, size_norm={self.size_norm!r}, "
-            f"pool={self.pool!r}, resize={self.resize!r}, absent={self.absent!r}, divide_by={self.divide_by!r}, "
-            f"include_background={self.include_background}, detach={self.detach}"
+            f"include_background={self.include_background}"
         )
+
+
+def _distance(affinities: Affinities, reduction: str, include_background: bool) -> Tensor:
+    """How far the matrices of the modalities are from each other; a single class always counts."""
+    matrices, pixels, rows = affinities
+    if not include_background and matrices.shape[1] > 1:
+        matrices, pixels = matrices[:, 1:], pixels[:, 1:]
+    a, b = torch.triu_indices(len(matrices), len(matrices), 1, device=matrices.device)
+    difference = matrices[a] - matrices[b]  # (pairs, C, P, Q)
+    if reduction == "literal":
+        distance = difference.mean((2, 3)).square()
+    else:
+        distance = difference.square().mean((2, 3))
+        if reduction == "frobenius_p2":
+            distance = distance / matrices[0, 0].numel()
+    # a class that is absent adds nothing, and a modality without an image has no affinities, not zero ones
+    distance = distance * ((pixels[a] > 0) & (pixels[b] > 0))
+    pairs = (rows[a] > 0) & (rows[b] > 0)
+    return (distance.mean(1) * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def _check(reduction: str, size_norm: str = "none") -> None:
+    for name, value, known in (("reduction", reduction, AffinityReduction), ("size_norm", size_norm, SizeNorm)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} must be one of {get_args(known)}, got {value!r}.")

@@ -5,34 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from monai.networks.layers.utils import get_pool_layer
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import at_least_float32
+from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_sums, mask_samples
-from monai_mmseg.losses.onehot import onehot_labels
 
-__all__ = ["Affinities", "MaskResize", "Pool", "SizeNorm", "class_affinities", "resize_class_masks"]
+__all__ = ["Affinities", "SizeNorm", "class_affinities", "resize_class_masks"]
 
 SizeNorm = Literal["feature", "input", "fraction", "none"]
-Pool = Literal["batch", "sample"]
-MaskResize = Literal["nearest", "area"]
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "size_norm": ("feature", "input", "fraction", "none"),
-    "pool": ("batch", "sample"),
-    "resize": ("nearest", "area"),
-}
-
-
-def check_options(options: Mapping[str, Sequence[str]], **settings: str) -> None:
-    """Raise a ValueError that names the setting unless each is one of its options."""
-    for name, value in settings.items():
-        if value not in options[name]:
-            raise ValueError(f"{name} must be one of {tuple(options[name])}, got {value!r}.")
 
 
 class Affinities(NamedTuple):
@@ -43,42 +28,34 @@ class Affinities(NamedTuple):
     rows: Tensor  # (M,): images that counted, detached
 
 
-def resize_class_masks(labels: Tensor, num_classes: int, grid: Sequence[int], resize: MaskResize = "nearest") -> Tensor:
-    """Returns one mask a class on the grid of a feature map.
+def resize_class_masks(labels: Tensor, num_classes: int, grid: Sequence[int]) -> Tensor:
+    """Returns one mask a class on the grid of a feature map, by the nearest label.
 
     Args:
         labels: class indices, shape ``(N, 1, *spatial)``; a value that is no class belongs to no mask.
         num_classes: number of classes K, background included.
         grid: spatial size of the features.
-        resize: ``"nearest"``: the label at index ``floor(i * size / grid)`` of each axis, so that small structures may
-            vanish; ``"area"``: the share of the pixels below, between 0 and 1.
 
     Returns:
-        Shape ``(N, K, *grid)``, float32.
+        Shape ``(N, K, *grid)``, float32: of each axis the label at index ``floor(i * size / grid)``, so that small
+        structures may vanish.
 
     Raises:
-        ValueError: when ``grid`` has another number of axes, or ``resize`` is unknown.
+        ValueError: when ``grid`` has another number of axes.
 
     Examples:
         >>> resize_class_masks(torch.tensor([[[0, 1, 1, 1]]]), 2, [2])
         tensor([[[1., 0.],
                  [0., 1.]]])
-        >>> resize_class_masks(torch.tensor([[[0, 1, 1, 1]]]), 2, [2], "area")[0, 1]
-        tensor([0.5000, 1.0000])
     """
     if labels.ndim - 2 != len(grid):
         raise ValueError(
             f"labels must have shape (N, 1, *spatial) with {len(grid)} axes like the features, got "
             f"{tuple(labels.shape)}."
         )
-    check_options(OPTIONS, resize=resize)
-    if tuple(labels.shape[2:]) == tuple(grid):
-        return onehot_labels(labels, num_classes)
-    if resize == "area":
-        return _average(onehot_labels(labels, num_classes), grid)
     for axis, (size, wanted) in enumerate(zip(labels.shape[2:], grid, strict=True), start=2):
-        # whole numbers: a rounded scale picks another neighbour on some grids
-        labels = labels.index_select(axis, torch.arange(wanted, device=labels.device) * size // wanted)
+        if size != wanted:  # whole numbers: a rounded scale picks another neighbour on some grids
+            labels = labels.index_select(axis, torch.arange(wanted, device=labels.device) * size // wanted)
     return onehot_labels(labels, num_classes)
 
 
@@ -93,10 +70,8 @@ def class_affinities(
     *,
     class_specific: bool = True,
     size_norm: SizeNorm = "feature",
-    pool: Pool = "batch",
-    resize: MaskResize = "nearest",
 ) -> Affinities:
-    r"""Cosine similarities between all channels of two layers, within the region of each class.
+    r"""Cosine similarities between all channels of two layers, within the region of each class of a batch.
 
     When to use: to look at, or make alike, how a network builds one layer's features on another's in each modality. No
     image is aligned to another: all that a modality is compared by is the matrix
@@ -116,9 +91,6 @@ def class_affinities(
         class_specific: ``False``: one mask of ones instead of K class masks, for which no label is needed.
         size_norm: :math:`S_c`: pixels of the class on the grid of the features (``"feature"``) or of the labels
             (``"input"``), its share of the grid (``"fraction"``), or 1 (``"none"``).
-        pool: ``"batch"``: cosines over all images of a modality together; ``"sample"``: one matrix an image, averaged
-            over the images with the class.
-        resize: of the masks to the grid of the features, ``"nearest"`` or ``"area"``.
 
     Returns:
         Matrices of shape ``(M, C, P, Q)``, with C = K or 1, at least float32, zeros for a class that is absent. In a
@@ -137,12 +109,13 @@ def class_affinities(
         >>> class_affinities([features], [-features], [labels], 2).matrices.flatten()
         tensor([-0.5000, -0.5000])
     """
-    check_options(OPTIONS, size_norm=size_norm, pool=pool, resize=resize)
+    if size_norm not in get_args(SizeNorm):
+        raise ValueError(f"size_norm must be one of {get_args(SizeNorm)}, got {size_norm!r}.")
     parts = _parts(first, second, labels, labelled, modality, num_modalities)
     if not class_specific:
         parts = [part._replace(labelled=None) for part in parts]
     classes = num_classes if class_specific else None
-    found = [_pooled(part, classes, size_norm, pool, resize) for part in parts]
+    found = [_pooled(part, classes, size_norm) for part in parts]
     return Affinities(*(torch.cat(same) for same in zip(*found, strict=True)))
 
 
@@ -195,9 +168,7 @@ def _parts(
     return parts
 
 
-def _pooled(
-    part: _Part, num_classes: int | None, size_norm: SizeNorm, pool: Pool, resize: MaskResize
-) -> tuple[Tensor, Tensor, Tensor]:
+def _pooled(part: _Part, num_classes: int | None, size_norm: SizeNorm) -> Affinities:
     """Matrices, pixels and rows of the modalities in one part, with one collective call."""
     first, second = (mask_samples(at_least_float32(x), part.labelled, "labelled") for x in (part.first, part.second))
     grid = [min(sizes) for sizes in zip(first.shape[2:], second.shape[2:], strict=True)]
@@ -206,50 +177,41 @@ def _pooled(
         if num_classes is None:
             masks = first.new_ones(first.shape[0], 1, *grid)
         else:
-            masks = resize_class_masks(part.labels, num_classes, grid, resize).to(first.dtype)
+            masks = resize_class_masks(part.labels, num_classes, grid).to(first.dtype)
         masks = masks.flatten(2)
-        pixels = masks.sum(2)
+        size = pixels = masks.sum(2)
         if size_norm == "input":
             size = _input_pixels(part.labels, num_classes).to(pixels.dtype)
-        else:
-            size = pixels / masks.shape[2] if size_norm == "fraction" else pixels
+        elif size_norm == "fraction":
+            size = pixels / masks.shape[2]
     products, squares_1, squares_2 = _masked_products(first.flatten(2), second.flatten(2), masks)
+    table = torch.cat([products.flatten(2), squares_1, squares_2, size[..., None], pixels[..., None]], 2)
     ones = pixels.new_ones(pixels.shape[0], 1)
-    if pool == "batch":
-        table = torch.cat([products.flatten(2), squares_1, squares_2, size[..., None], pixels[..., None]], 2)
-    else:
-        there = (pixels > 0).to(pixels.dtype)[..., None]
-        matrices = _divide(_cosines(products, squares_1, squares_2), size, size_norm)
-        table = torch.cat([matrices.flatten(2) * there, there, pixels[..., None]], 2)
     modality, kept = (x if x is None else x.to(first.device) for x in (part.modality, part.labelled))
     sums = group_sums(torch.cat([table.flatten(1), ones], 1), modality, part.num_modalities, kept)
     rows, sums = sums[:, -1].detach(), sums[:, :-1].unflatten(1, table.shape[1:])
     channels = products.shape[2:]
-    if pool == "batch":
-        products, squares_1, squares_2, size, pixels = sums.split([channels.numel(), *channels, 1, 1], 2)
-        size = size[..., 0].detach()
-        if size_norm == "fraction":  # of the pixels of all images
-            size = size / rows.clamp(min=1)[:, None]
-        matrices = _cosines(products.unflatten(2, channels), squares_1, squares_2)
-        matrices = _divide(matrices, size, size_norm)
-    else:
-        total, there, pixels = sums.split([channels.numel(), 1, 1], 2)
-        matrices = (total / there.detach().clamp(min=1)).unflatten(2, channels)
-    return matrices, pixels[..., 0].detach(), rows
+    products, squares_1, squares_2, size, pixels = sums.split([channels.numel(), *channels, 1, 1], 2)
+    size = size[..., 0].detach()
+    if size_norm == "fraction":  # of the pixels of all images
+        size = size / rows.clamp(min=1)[:, None]
+    matrices = _cosines(products.unflatten(2, channels), squares_1, squares_2)
+    if size_norm != "none":
+        matrices = matrices / torch.where(size > 0, size, 1)[..., None, None]
+    return Affinities(matrices, pixels[..., 0].detach(), rows)
 
 
 def _masked_products(first: Tensor, second: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Inner products ``(N, C, P, Q)`` of masked channels and their squared norms ``(N, C, P)`` and ``(N, C, Q)``."""
-    weights = masks.square()  # both maps are masked
     # a matrix product under autocast would run in half precision, in which a sum over an image does not fit
     with torch.autocast(device_type=first.device.type, enabled=False):
         if first.shape[1] <= second.shape[1]:  # mask the one with fewer channels
-            masked = (weights[:, :, None] * first[:, None]).flatten(1, 2)
-            products = torch.bmm(masked, second.mT).unflatten(1, (weights.shape[1], first.shape[1]))
+            masked = (masks[:, :, None] * first[:, None]).flatten(1, 2)
+            products = torch.bmm(masked, second.mT).unflatten(1, (masks.shape[1], first.shape[1]))
         else:
-            masked = (weights[:, :, None] * second[:, None]).flatten(1, 2)
-            products = torch.bmm(first, masked.mT).unflatten(2, (weights.shape[1], second.shape[1])).transpose(1, 2)
-        squares = [torch.bmm(weights, features.square().mT) for features in (first, second)]
+            masked = (masks[:, :, None] * second[:, None]).flatten(1, 2)
+            products = torch.bmm(first, masked.mT).unflatten(2, (masks.shape[1], second.shape[1])).transpose(1, 2)
+        squares = [torch.bmm(masks, features.square().mT) for features in (first, second)]
     return products, squares[0], squares[1]
 
 
@@ -259,10 +221,6 @@ def _cosines(products: Tensor, squares_1: Tensor, squares_2: Tensor) -> Tensor:
         torch.where(squares > 0, squares, 1).rsqrt() * (squares > 0) for squares in (squares_1, squares_2)
     )
     return products * inverse_1[..., :, None] * inverse_2[..., None, :]
-
-
-def _divide(cosines: Tensor, size: Tensor, size_norm: SizeNorm) -> Tensor:
-    return cosines if size_norm == "none" else cosines / torch.where(size > 0, size, 1)[..., None, None]
 
 
 def _input_pixels(labels: Tensor, num_classes: int | None) -> Tensor:

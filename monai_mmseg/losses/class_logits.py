@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import at_least_float32
+from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_sums
-from monai_mmseg.losses.onehot import onehot_labels
 
 __all__ = ["ClassLogits", "class_logit_sums", "knowledge_matrices", "pool_class_logits"]
 

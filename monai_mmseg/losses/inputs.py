@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from monai.data import MetaTensor
-from monai.networks.utils import one_hot
 from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.masked import mask_samples, masked_mean
 
-__all__ = ["PerSampleLoss", "SegmentationPerSampleLoss", "at_least_float32", "check_same_shape"]
+__all__ = ["PerSampleLoss", "at_least_float32", "check_same_shape", "onehot_labels"]
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -62,56 +63,62 @@ def check_same_shape(first_name: str, first: Tensor, second_name: str, second: T
         raise ValueError(f"{first_name} must have at least {min_dims} dimensions, got shape {tuple(first.shape)}.")
 
 
-class PerSampleLoss(_Loss):
-    """Base of the losses that give one value a row, with MONAI's ``reduction``.
+def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Returns one-hot labels; a value that is no class gives a pixel of zeros, which no class sum counts.
+
+    When to use: for labels with pixels that nobody annotated, marked with a negative value or one of ``num_classes`` or
+    more (255, -1). ``monai.networks.utils.one_hot`` refuses those.
 
     Args:
+        labels: class indices, integers or whole floating-point numbers, shape ``(N, 1, *spatial)``.
+        num_classes: number of classes K, background included.
+        dtype: of the result.
+
+    Returns:
+        Shape ``(N, K, *spatial)``.
+
+    Raises:
+        ValueError: when the labels have no channel axis of size 1.
+
+    Examples:
+        >>> onehot_labels(torch.tensor([[[0, 2, 255]]]), 3)
+        tensor([[[1., 0., 0.],
+                 [0., 0., 0.],
+                 [0., 1., 0.]]])
+    """
+    if labels.ndim < 3 or labels.shape[1] != 1:
+        raise ValueError(f"labels must hold class indices of shape (N, 1, *spatial), got shape {tuple(labels.shape)}.")
+    plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
+    classes = torch.arange(num_classes, device=plain.device).view(1, -1, *[1] * (plain.ndim - 2))
+    onehot: Tensor = plain == classes
+    return onehot.to(dtype)
+
+
+class PerSampleLoss(_Loss):
+    """Base of the losses between class probabilities and labels, with the arguments of ``monai.losses.DiceLoss``.
+
+    Call it with ``pred`` (logits or probabilities ``(N, K, *spatial)``), ``target`` (one-hot labels of the same shape,
+    or class indices ``(N, 1, *spatial)``) and optionally ``labelled``, a bool mask ``(N,)`` of the rows that carry a
+    label; it gives a scalar, or shape ``(N,)`` without reduction. A subclass writes :meth:`per_sample`.
+
+    Args:
+        softmax: the prediction holds logits: apply a softmax.
+        to_onehot_y: the target holds class indices.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row). The mean over rows that a mask selects goes
             through :func:`monai_mmseg.losses.masked_mean`, so it is right in distributed training too; without a mask
             it is a plain local mean, as in ``monai.losses``.
 
-    Examples:
-        >>> PerSampleLoss(reduction="sum").reduce(torch.tensor([1.0, 2.0]))
-        tensor(3.)
-    """
-
-    def __init__(self, *, reduction: LossReduction | str = LossReduction.MEAN) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
-
-    def reduce(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the rows, their sum or their mean, as ``reduction`` says.
-
-        Args:
-            values: one value a row, shape ``(N,)``.
-            mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Tensor of shape ``(N,)`` (rows outside of the mask are zero) or a scalar.
-        """
-        if self.reduction == LossReduction.MEAN.value:
-            return values.mean() if mask is None else masked_mean(values, mask)
-        values = mask_samples(values, mask)
-        return values.sum() if self.reduction == LossReduction.SUM.value else values
-
-    def extra_repr(self) -> str:
-        """Returns the settings for ``print(loss)``."""
-        return f"reduction={self.reduction!r}"
-
-
-class SegmentationPerSampleLoss(PerSampleLoss):
-    """Base of the losses between class probabilities and labels, with the arguments of ``monai.losses.DiceLoss``.
-
-    Args:
-        softmax: the prediction holds logits: apply a softmax.
-        to_onehot_y: the target holds class indices, shape ``(N, 1, *spatial)``.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+    Raises:
+        ValueError: in a call, when the target does not fit the prediction.
 
     Examples:
-        >>> loss = SegmentationPerSampleLoss(softmax=True, to_onehot_y=True)
+        >>> loss = PerSampleLoss(softmax=True, to_onehot_y=True)
         >>> probs, onehot = loss.prepare(torch.zeros(1, 2, 1, 2), torch.tensor([[[[0, 1]]]]), None)
         >>> probs.flatten().tolist(), onehot.flatten().tolist()
         ([0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 1.0])
     """
+
+    partly_labelled: ClassVar[bool] = False  # a class index that is no class means no label; else it is an error
 
     def __init__(
         self,
@@ -120,50 +127,40 @@ class SegmentationPerSampleLoss(PerSampleLoss):
         to_onehot_y: bool = False,
         reduction: LossReduction | str = LossReduction.MEAN,
     ) -> None:
-        super().__init__(reduction=reduction)
-        self.softmax = bool(softmax)
-        self.to_onehot_y = bool(to_onehot_y)
+        super().__init__(reduction=LossReduction(reduction).value)
+        self.softmax, self.to_onehot_y = bool(softmax), bool(to_onehot_y)
+
+    def forward(self, pred: Tensor, target: Tensor, labelled: Tensor | None = None) -> Tensor:
+        """Returns the reduced loss."""
+        return self.reduce(self.per_sample(*self.prepare(pred, target, labelled), labelled), labelled)
+
+    def per_sample(self, probs: Tensor, onehot: Tensor, labelled: Tensor | None) -> Tensor:
+        """Returns one value a row, shape ``(N,)``, of what :meth:`prepare` gave."""
+        raise NotImplementedError(f"{type(self).__name__} must write per_sample.")
 
     def prepare(self, pred: Tensor, target: Tensor, labelled: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Returns probabilities and one-hot labels of shape ``(N, K, *spatial)``; rows without a label are zero.
-
-        Args:
-            pred: logits or probabilities, shape ``(N, K, *spatial)``.
-            target: one-hot labels of the same shape, or class indices ``(N, 1, *spatial)`` with ``to_onehot_y``.
-            labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
-
-        Returns:
-            Probabilities and one-hot labels, at least float32.
-
-        Raises:
-            ValueError: when the target does not fit the prediction.
-        """
+        """Returns probabilities and one-hot labels, at least float32; rows without a label are zero in both."""
         # before the softmax: its derivative at NaN is NaN, whatever comes back
         pred = mask_samples(at_least_float32(pred), labelled, "labelled")
         target = mask_samples(at_least_float32(target), labelled, "labelled")
         probs = pred.softmax(1) if self.softmax else pred
         if self.to_onehot_y:
-            target = self.onehot(target, probs)
+            if not self.partly_labelled:
+                _check_class_indices(target, probs)
+            target = onehot_labels(target, probs.shape[1], probs.dtype)
         check_same_shape("pred", probs, "target", target, min_dims=3)
         return probs, target.to(probs.dtype)
 
-    def onehot(self, target: Tensor, probs: Tensor) -> Tensor:
-        """Returns one-hot labels of class indices; losses that allow pixels without a label write their own.
-
-        Args:
-            target: class indices, shape ``(N, 1, *spatial)``.
-            probs: what they must fit, shape ``(N, K, *spatial)``.
-
-        Returns:
-            One-hot labels of the shape of ``probs``.
-        """
-        _check_class_indices(target, probs)
-        labels: Tensor = one_hot(target, num_classes=probs.shape[1], dtype=probs.dtype)
-        return labels
+    def reduce(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the rows ``(N,)`` (zero outside of the mask ``(N,)``), their sum or their mean."""
+        if self.reduction == LossReduction.MEAN.value:
+            return values.mean() if mask is None else masked_mean(values, mask)
+        values = mask_samples(values, mask)
+        return values.sum() if self.reduction == LossReduction.SUM.value else values
 
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
-        return f"softmax={self.softmax}, to_onehot_y={self.to_onehot_y}, {super().extra_repr()}"
+        return f"softmax={self.softmax}, to_onehot_y={self.to_onehot_y}, reduction={self.reduction!r}"
 
 
 def _check_class_indices(target: Tensor, probs: Tensor) -> None:

@@ -15,64 +15,21 @@ from torch.nn.modules.loss import _Loss
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, pool_class_logits
 from monai_mmseg.losses.masked import mask_samples
 
-__all__ = ["AbsentClass", "DivideBy", "KnowledgeDistillationLoss", "knowledge_distance", "knowledge_distillation_loss"]
+__all__ = ["AbsentClass", "KnowledgeDistillationLoss", "knowledge_distillation_loss"]
 
 AbsentClass = Literal["uniform", "skip"]
-DivideBy = Literal["all", "used"]
-
-
-def knowledge_distance(
-    classes: ClassLogits,
-    temperature: float = 2.0,
-    absent: AbsentClass = "uniform",
-    divide_by: DivideBy = "all",
-) -> Tensor:
-    """Returns the distillation loss of given class means; see :func:`knowledge_distillation_loss`.
-
-    Args:
-        classes: of :func:`pool_class_logits`.
-        temperature: divides the logits; larger is softer.
-        absent: what a class without pixels in a modality does.
-        divide_by: divisor of the sum over classes.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: when a setting is not one of those listed.
-
-    Examples:
-        >>> means = torch.tensor([[[2.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [0.0, 2.0]]])
-        >>> knowledge_distance(ClassLogits(means, torch.ones(2, 2), torch.ones(2)))
-        tensor(0.)
-    """
-    _check_settings(temperature, absent, divide_by)
-    log_probs = (classes.means / temperature).log_softmax(-1)
-    probs = log_probs.exp()
-    # KL(a|b) + KL(b|a) in one product, no summand of which is negative; (M, M, K)
-    distance = ((probs[:, None] - probs) * (log_probs[:, None] - log_probs)).sum(-1)
-    divisor = distance.new_tensor(distance.shape[-1])
-    if absent == "skip":
-        there = classes.pixels > 0
-        both = there[:, None] & there
-        distance = distance * both
-        divisor = both.sum(-1).clamp(min=1) if divide_by == "used" else divisor
-    # a modality without a labelled row is not there: it has no knowledge, not a uniform one
-    known = classes.rows > 0
-    pairs = (known[:, None] & known).triu(1)
-    return (distance.sum(-1) / divisor * pairs).sum() / pairs.sum().clamp(min=1)
+Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 
 
 def knowledge_distillation_loss(
-    logits: Tensor | Sequence[Tensor],
-    labels: Tensor | Sequence[Tensor],
+    logits: Maps,
+    labels: Maps,
     modality: Tensor | None = None,
     num_modalities: int | None = None,
-    labelled: Tensor | Sequence[Tensor] | None = None,
+    labelled: Maps | None = None,
     *,
     temperature: float = 2.0,
     absent: AbsentClass = "uniform",
-    divide_by: DivideBy = "all",
 ) -> Tensor:
     r"""Distance between what the modalities of a batch take each class for: a symmetric Kullback-Leibler divergence.
 
@@ -95,8 +52,7 @@ def knowledge_distillation_loss(
         labelled: which rows carry a label, bool ``(N,)``, or one such mask for each modality. ``None`` means all.
         temperature: T, larger is softer.
         absent: a class without pixels in a modality has the uniform distribution there (``"uniform"``, as in the
-            original code: the other modality's row is pulled to it), or counts in no pair with it (``"skip"``).
-        divide_by: with ``"skip"``, divide by ``"all"`` classes or by the ``"used"`` ones.
+            original code: the other modality's row is pulled to it), or adds nothing to a pair with it (``"skip"``).
 
     Returns:
         Scalar, at least float32, zero or more. In a distributed run every process has the loss of the joined batch.
@@ -116,16 +72,85 @@ def knowledge_distillation_loss(
         >>> knowledge_distillation_loss(torch.cat([ct, mr]), torch.cat([labels] * 2), torch.tensor([0, 1]), 2)
         tensor(0.3808)
     """
-    _check_settings(temperature, absent, divide_by)
+    _check_settings(temperature, absent)
+    return _distance(_class_logits(logits, labels, modality, num_modalities, labelled), temperature, absent)
+
+
+class KnowledgeDistillationLoss(_Loss):
+    """Module form of :func:`knowledge_distillation_loss`.
+
+    When to use: in any training loop that holds images of several modalities in one step. Call it with ``logits``,
+    ``labels``, ``modality`` and ``labelled``, in either form.
+
+    Args:
+        num_modalities: number of modalities, for logits in one tensor; ``None`` for lists.
+        temperature: as in the function.
+        absent: as there.
+
+    Raises:
+        ValueError: when a setting is not one of those listed.
+
+    Examples:
+        >>> loss = KnowledgeDistillationLoss(2)
+        >>> loss(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), torch.tensor([0, 1]))
+        tensor(0.)
+    """
+
+    def __init__(
+        self, num_modalities: int | None = None, *, temperature: float = 2.0, absent: AbsentClass = "uniform"
+    ) -> None:
+        super().__init__()
+        _check_settings(temperature, absent)
+        self.num_modalities = num_modalities
+        self.temperature = float(temperature)
+        self.absent: AbsentClass = absent
+
+    def forward(
+        self, logits: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
+    ) -> Tensor:
+        """Returns the loss of the batch."""
+        count = self.num_modalities if isinstance(logits, Tensor) else None
+        return self.compare(_class_logits(logits, labels, modality, count, labelled))
+
+    def compare(self, classes: ClassLogits) -> Tensor:
+        """Returns the loss of given class means."""
+        return _distance(classes, self.temperature, self.absent)
+
+    def extra_repr(self) -> str:
+        """Returns the settings for ``print(loss)``."""
+        return f"num_modalities={self.num_modalities}, temperature={self.temperature:g}, absent={self.absent!r}"
+
+
+def _distance(classes: ClassLogits, temperature: float, absent: str) -> Tensor:
+    """How far the class means of the modalities are from each other."""
+    log_probs = (classes.means / temperature).log_softmax(-1)
+    probs = log_probs.exp()
+    # KL(a|b) + KL(b|a) in one product, no summand of which is negative; (M, M, K)
+    distance = ((probs[:, None] - probs) * (log_probs[:, None] - log_probs)).sum(-1)
+    if absent == "skip":
+        there = classes.pixels > 0
+        distance = distance * (there[:, None] & there)
+    # a modality without a labelled row is not there: it has no knowledge, not a uniform one
+    known = classes.rows > 0
+    pairs = (known[:, None] & known).triu(1)
+    return (distance.mean(-1) * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def _class_logits(
+    logits: Maps,
+    labels: Maps,
+    modality: Tensor | None,
+    num_modalities: int | None,
+    labelled: Maps | None,
+) -> ClassLogits:
+    """Class means of either form of the arguments."""
     if isinstance(logits, Tensor):
         if not isinstance(labels, Tensor) or modality is None or num_modalities is None:
             raise ValueError("logits in one tensor need labels in one tensor, modality and num_modalities.")
         if labelled is not None and not isinstance(labelled, Tensor):
             raise ValueError(f"labelled must be one mask for logits in one tensor, got {type(labelled).__name__}.")
         sums = class_logit_sums(logits, _kept(labels, labelled))
-        return knowledge_distance(
-            pool_class_logits(sums, modality.to(sums.device), num_modalities, labelled), temperature, absent, divide_by
-        )
+        return pool_class_logits(sums, modality.to(sums.device), num_modalities, labelled)
     if isinstance(labels, Tensor) or isinstance(labelled, Tensor) or modality is not None or num_modalities is not None:
         raise ValueError("logits in a list need labels and labelled in lists, without modality and num_modalities.")
     masks = [None] * len(logits) if labelled is None else list(labelled)
@@ -139,82 +164,8 @@ def knowledge_distillation_loss(
     sums = torch.cat([class_logit_sums(x, _kept(y, mask)) for x, y, mask in zip(logits, labels, masks, strict=True)])
     counts = torch.tensor([len(part) for part in logits])
     index = torch.arange(len(logits)).repeat_interleave(counts).to(sums.device, non_blocking=True)
-    kept = None
-    if labelled is not None:
-        kept = torch.cat([mask.to(sums.device) for mask in labelled])
-    return knowledge_distance(pool_class_logits(sums, index, len(logits), kept), temperature, absent, divide_by)
-
-
-class KnowledgeDistillationLoss(_Loss):
-    """Module form of :func:`knowledge_distillation_loss`.
-
-    When to use: in any training loop that holds images of several modalities in one step.
-
-    Args:
-        num_modalities: number of modalities, for logits in one tensor; ``None`` for lists.
-        temperature: larger is softer.
-        absent: ``"uniform"`` or ``"skip"``: what a class without pixels in a modality does.
-        divide_by: with ``"skip"``, divide by ``"all"`` classes or by the ``"used"`` ones.
-
-    Raises:
-        ValueError: when a setting is not one of those listed.
-
-    Examples:
-        >>> loss = KnowledgeDistillationLoss(2)
-        >>> loss(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), torch.tensor([0, 1]))
-        tensor(0.)
-    """
-
-    def __init__(
-        self,
-        num_modalities: int | None = None,
-        *,
-        temperature: float = 2.0,
-        absent: AbsentClass = "uniform",
-        divide_by: DivideBy = "all",
-    ) -> None:
-        super().__init__()
-        _check_settings(temperature, absent, divide_by)
-        self.num_modalities = num_modalities
-        self.temperature = float(temperature)
-        self.absent: AbsentClass = absent
-        self.divide_by: DivideBy = divide_by
-
-    def forward(
-        self,
-        logits: Tensor | Sequence[Tensor],
-        labels: Tensor | Sequence[Tensor],
-        modality: Tensor | None = None,
-        labelled: Tensor | Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Returns the loss of the batch.
-
-        Args:
-            logits: one tensor for each modality, or one tensor with rows of several modalities.
-            labels: in the same form.
-            modality: for the second form: index of each row's modality.
-            labelled: which rows carry a label; ``None`` means all.
-
-        Returns:
-            Scalar.
-        """
-        return knowledge_distillation_loss(
-            logits,
-            labels,
-            modality,
-            self.num_modalities if isinstance(logits, Tensor) else None,
-            labelled,
-            temperature=self.temperature,
-            absent=self.absent,
-            divide_by=self.divide_by,
-        )
-
-    def extra_repr(self) -> str:
-        """Returns the settings for ``print(loss)``."""
-        return (
-            f"num_modalities={self.num_modalities}, temperature={self.temperature:g}, absent={self.absent!r}, "
-            f"divide_by={self.divide_by!r}"
-        )
+    kept = None if labelled is None else torch.cat([mask.to(sums.device) for mask in labelled])
+    return pool_class_logits(sums, index, len(logits), kept)
 
 
 def _kept(labels: Tensor, labelled: Tensor | None) -> Tensor:
@@ -222,12 +173,8 @@ def _kept(labels: Tensor, labelled: Tensor | None) -> Tensor:
     return labels if labels.shape[1] == 1 else mask_samples(labels, labelled, "labelled")
 
 
-def _check_settings(temperature: float, absent: str, divide_by: str) -> None:
+def _check_settings(temperature: float, absent: str) -> None:
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}.")
     if absent not in ("uniform", "skip"):
         raise ValueError(f"absent must be 'uniform' or 'skip', got {absent!r}.")
-    if divide_by not in ("all", "used"):
-        raise ValueError(f"divide_by must be 'all' or 'used', got {divide_by!r}.")
-    if divide_by == "used" and absent != "skip":
-        raise ValueError("divide_by='used' needs absent='skip': otherwise all classes are used.")

@@ -133,9 +133,8 @@ def modality_margin(
         codes: shape ``(B, M, D)``; shuffle rows, for the next one stands for another subject.
         present: which modalities a row has, bool ``(B, M)``. ``None`` means all.
         margin: :math:`\alpha`.
-        pairs: all ordered pairs of modalities (``"all"``), those with i < j (``"ascending"``, as in the original code),
-            one drawn at random a call (``"random"``), or a given pair.
-        subject: number of each row's subject, integers ``(B,)``; a row whose next is of the same subject is left out.
+        pairs: as in :func:`subject_margin`; the original code has ``"ascending"``.
+        subject: as there.
 
     Returns:
         Scalar, at least float32; zero where nothing can be compared (one modality).
@@ -157,14 +156,15 @@ def modality_margin(
 
 
 class SubjectMarginLoss(_Loss):
-    """Module form of :func:`subject_margin`, on anatomies or on codes.
+    """Module form of :func:`subject_margin`, on anatomies ``(B, M, C, *spatial)``.
 
-    When to use: in any training loop that holds several modalities of each subject.
+    When to use: in any training loop that holds several modalities of each subject. Further arguments of a call are
+    ``present (B, M)`` and ``subject (B,)``.
 
     Args:
         margin: how much closer.
         pairs: ``"all"``, ``"ascending"``, ``"random"`` or a pair of indices.
-        pool: edge of the blocks of :func:`anatomy_signature`; ``None`` takes codes as they are.
+        pool: edge of the blocks of :func:`anatomy_signature`.
 
     Raises:
         ValueError: when a setting is not one of those listed.
@@ -174,22 +174,13 @@ class SubjectMarginLoss(_Loss):
         tensor(0.1000)
     """
 
-    def __init__(self, margin: float = 0.1, *, pairs: Pairs | Sequence[int] = "all", pool: int | None = 16) -> None:
+    def __init__(self, margin: float = 0.1, *, pairs: Pairs | Sequence[int] = "all", pool: int = 16) -> None:
         super().__init__()
         self.margin, self.pairs, self.pool = float(margin), _checked(pairs), pool
 
-    def forward(self, codes: Tensor, present: Tensor | None = None, subject: Tensor | None = None) -> Tensor:
-        """Returns the loss of the batch.
-
-        Args:
-            codes: anatomies ``(B, M, C, *spatial)``, or codes ``(B, M, D)`` where ``pool`` is ``None``.
-            present: which modalities a row has, bool ``(B, M)``.
-            subject: number of each row's subject.
-
-        Returns:
-            Scalar.
-        """
-        vectors = codes if self.pool is None else anatomy_signature(codes, self.pool)
+    def forward(self, anatomy: Tensor, present: Tensor | None = None, subject: Tensor | None = None) -> Tensor:
+        """Returns the loss of the batch."""
+        vectors = anatomy_signature(anatomy, self.pool)
         return subject_margin(vectors, present, self.margin, pairs=self.pairs, subject=subject)
 
     def extra_repr(self) -> str:
@@ -198,7 +189,7 @@ class SubjectMarginLoss(_Loss):
 
 
 class ModalityMarginLoss(_Loss):
-    """Module form of :func:`modality_margin`.
+    """Module form of :func:`modality_margin`; call it as :class:`SubjectMarginLoss`, with codes ``(B, M, D)``.
 
     When to use: in any training loop that holds several modalities of each subject.
 
@@ -219,16 +210,7 @@ class ModalityMarginLoss(_Loss):
         self.margin, self.pairs = float(margin), _checked(pairs)
 
     def forward(self, codes: Tensor, present: Tensor | None = None, subject: Tensor | None = None) -> Tensor:
-        """Returns the loss of the batch.
-
-        Args:
-            codes: shape ``(B, M, D)``.
-            present: which modalities a row has, bool ``(B, M)``.
-            subject: number of each row's subject.
-
-        Returns:
-            Scalar.
-        """
+        """Returns the loss of the batch."""
         return modality_margin(codes, present, self.margin, pairs=self.pairs, subject=subject)
 
     def extra_repr(self) -> str:

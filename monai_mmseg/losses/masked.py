@@ -58,13 +58,11 @@ def mask_samples(values: Tensor, mask: Tensor | None, name: str = "mask") -> Ten
 def global_count(count: Tensor) -> Tensor:
     """Returns a count summed over all processes, or the count itself in a run of one process.
 
-    Call it once for a mask and hand the result to several :func:`masked_mean`, to save collective calls.
-
     Args:
         count: what this process counted, any shape, the same on every process.
 
     Returns:
-        Detached tensor of the same shape.
+        Detached tensor of this shape.
 
     Examples:
         >>> global_count(torch.tensor([True, False, True]).sum())
@@ -78,7 +76,7 @@ def global_count(count: Tensor) -> Tensor:
     return total
 
 
-def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor | None = None) -> Tensor:
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Returns the mean over the rows that count; zero when no row does.
 
     When to use: to reduce the rows of a loss in an objective. In a distributed run all processes must call it.
@@ -86,8 +84,6 @@ def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor 
     Args:
         values: one value a row, shape ``(N,)``. Rows left out may hold NaN.
         mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
-        group_count: rows that count in all processes together, a scalar of :func:`global_count`. ``None`` counts here,
-            with one collective call.
 
     Returns:
         Scalar. In a run of W processes it is W times this process' share of the mean, so that the mean over processes,
@@ -105,29 +101,26 @@ def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor 
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
     kept = mask_samples(values, mask)
-    if group_count is None:
-        rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
-        group_count = global_count(rows.sum())
-    return _world_size() * kept.sum() / group_count.clamp(min=1)
+    rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
+    return _world_size() * kept.sum() / global_count(rows.sum()).clamp(min=1)
 
 
-def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor | None = None) -> Tensor:
-    """Returns the mean of every branch: :func:`masked_mean` of each group of rows, in one collective call.
+def group_means(values: Tensor, group: Tensor, num_groups: int, mask: Tensor | None = None) -> Tensor:
+    """Returns the mean of every group: :func:`masked_mean` of each group of rows, in one collective call.
 
-    When to use: losses of several groups of rows (modalities, ordered pairs of modalities) computed in one call, each
-    averaged over its own rows.
+    When to use: losses of several groups of rows (modalities, ordered pairs of modalities), each averaged over its own.
 
     Args:
         values: one value a row, shape ``(N,)``.
-        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``.
-        num_branches: number of groups.
+        group: the group of each row, integers in ``[0, num_groups)``, shape ``(N,)``.
+        num_groups: number of groups.
         mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
 
     Returns:
-        Means, shape ``(num_branches,)``; zero for a branch without rows.
+        Means, shape ``(num_groups,)``; zero for a group without rows.
 
     Raises:
-        ValueError: when the shapes do not fit or ``branch`` does not hold integers.
+        ValueError: when the shapes do not fit or ``group`` does not hold integers.
 
     Examples:
         >>> group_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
@@ -135,7 +128,7 @@ def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor 
     """
     if values.ndim != 1:
         raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
-    members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
+    members = _members(group, num_groups, values.shape[0], mask).to(values.dtype)
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     sums = (members * mask_samples(values, mask)).sum(1)
     return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
@@ -143,13 +136,13 @@ def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor 
 
 def group_sums(
     values: Tensor,
-    branch: Tensor | None = None,
-    num_branches: int = 1,
+    group: Tensor | None = None,
+    num_groups: int = 1,
     mask: Tensor | None = None,
     *,
     differentiable: bool = True,
 ) -> Tensor:
-    """Returns the sum of the rows of every branch, over all processes.
+    """Returns the sum of the rows of every group, over all processes.
 
     When to use: losses that are no mean over rows, because a ratio or a logarithm of sums over the batch follows (a
     Dice over the batch, a mean over the pixels of a class). Every process gets the same sums, so the loss is equal on
@@ -157,14 +150,14 @@ def group_sums(
 
     Args:
         values: rows first, shape ``(N, ...)``. Rows left out may hold NaN.
-        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``. ``None`` puts all rows in
+        group: the group of each row, integers in ``[0, num_groups)``, shape ``(N,)``. ``None`` puts all rows in
             group 0.
-        num_branches: number of groups.
+        num_groups: number of groups.
         mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
         differentiable: keep the gradient, across processes too.
 
     Returns:
-        Sums, shape ``(num_branches, ...)``; zero for a branch without rows.
+        Sums, shape ``(num_groups, ...)``; zero for a group without rows.
 
     Raises:
         ValueError: when the shapes do not fit.
@@ -175,12 +168,12 @@ def group_sums(
                 [0., 0.],
                 [3., 4.]])
     """
-    if branch is None:
-        branch = torch.zeros(values.shape[0], dtype=torch.long, device=values.device)
-    members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
+    if group is None:
+        group = torch.zeros(values.shape[0], dtype=torch.long, device=values.device)
+    members = _members(group, num_groups, values.shape[0], mask).to(values.dtype)
     rows = mask_samples(values, mask).flatten(1) if values.ndim > 1 else mask_samples(values, mask)[:, None]
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
-    sums = (members[:, :, None] * rows).sum(1).reshape(num_branches, *values.shape[1:])
+    sums = (members[:, :, None] * rows).sum(1).reshape(num_groups, *values.shape[1:])
     if not differentiable:
         return global_count(sums)
     return _SumOverProcesses.apply(sums) if _distributed() else sums
@@ -219,28 +212,28 @@ def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
 
 def class_counts(
     onehot: Tensor,
-    branch: Tensor | None = None,
-    num_branches: int = 1,
+    group: Tensor | None = None,
+    num_groups: int = 1,
     mask: Tensor | None = None,
     *,
     differentiable: bool = False,
 ) -> Tensor:
-    """Returns how many pixels every class has in every branch, over all processes.
+    """Returns how many pixels every class has in every group, over all processes.
 
-    When to use: to find the class weights of :func:`monai_mmseg.losses.weighted_cross_entropy` of several branches at
-    once, or in a distributed run: ``class_weights_from_counts(class_counts(onehot, branch, P))[branch]`` are weights
+    When to use: to find the class weights of :func:`monai_mmseg.losses.weighted_cross_entropy` of several groups at
+    once, or in a distributed run: ``class_weights_from_counts(class_counts(onehot, group, P))[group]`` are weights
     per row.
 
     Args:
         onehot: one-hot labels (or probabilities, for the swapped form), shape ``(N, K, *spatial)``.
-        branch: the group of each row, integers in ``[0, num_branches)``, shape ``(N,)``. ``None`` puts all rows in
+        group: the group of each row, integers in ``[0, num_groups)``, shape ``(N,)``. ``None`` puts all rows in
             group 0.
-        num_branches: number of groups.
+        num_groups: number of groups.
         mask: rows that count, bool, shape ``(N,)``. ``None`` means all.
         differentiable: keep the gradient, across processes too (the swapped form differentiates its weights).
 
     Returns:
-        Counts, shape ``(num_branches, K)``, at least float32.
+        Counts, shape ``(num_groups, K)``, at least float32.
 
     Raises:
         ValueError: when the shapes do not fit.
@@ -255,7 +248,7 @@ def class_counts(
         raise ValueError(f"onehot must have shape (N, K, *spatial), got {tuple(onehot.shape)}.")
     rows = mask_samples(onehot, mask)
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten(2).sum(2)
-    return group_sums(rows, branch, num_branches, mask, differentiable=differentiable)
+    return group_sums(rows, group, num_groups, mask, differentiable=differentiable)
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -274,12 +267,12 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def _members(branch: Tensor, num_branches: int, rows: int, mask: Tensor | None) -> Tensor:
-    """Bool table of shape ``(num_branches, N)``: which row counts in which branch."""
-    _check_rows("branch", branch, rows, torch.long)
-    if num_branches < 1:
-        raise ValueError(f"num_branches must be at least 1, got {num_branches}.")
-    members = branch[None] == torch.arange(num_branches, device=branch.device)[:, None]
+def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> Tensor:
+    """Bool table of shape ``(num_groups, N)``: which row counts in which group."""
+    _check_rows("group", group, rows, torch.long)
+    if num_groups < 1:
+        raise ValueError(f"num_groups must be at least 1, got {num_groups}.")
+    members = group[None] == torch.arange(num_groups, device=group.device)[:, None]
     if mask is not None:
         _check_rows("mask", mask, rows, torch.bool)
         members = members & mask[None]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,15 +14,7 @@ from torch.nn import functional as F
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.masked import masked_mean
 
-__all__ = [
-    "Confusion",
-    "modality_classification",
-    "modality_confusion",
-    "pair_discriminator_loss",
-    "pair_encoder_loss",
-]
-
-Confusion = Literal["flip", "entropy"]
+__all__ = ["modality_classification", "modality_confusion", "pair_discriminator_loss", "pair_encoder_loss"]
 
 
 def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
@@ -49,42 +40,33 @@ def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
     return F.cross_entropy(at_least_float32(logits), modality, reduction="none")
 
 
-def modality_confusion(logits: Tensor, modality: Tensor, mode: Confusion = "flip") -> Tensor:
+def modality_confusion(logits: Tensor, modality: Tensor) -> Tensor:
     r"""How sure a classifier is of the modality, per row: what the encoder of a code minimises.
 
-    When to use: in the step of the encoder, against the classifier of :func:`modality_classification`.
+    When to use: in the step of the encoder, against the classifier of :func:`modality_classification`. It is
+    :math:`-\ln(1 - p_m)`, the probability of any other modality; of two modalities it is the cross-entropy with the
+    wrong one, and its gradient is largest where the classifier is sure.
 
     Args:
         logits: shape ``(N, M)``.
         modality: index of each row, integers ``(N,)``.
-        mode: ``"flip"``: :math:`-\ln(1 - p_m)`, the probability of any other modality; of two modalities it is the
-            cross-entropy with the wrong one, and its gradient is largest where the classifier is sure. ``"entropy"``:
-            :math:`\ln M` less the entropy, zero where all modalities are equally likely; a sure classifier gives
-            little gradient.
 
     Returns:
         Loss of shape ``(N,)``, never negative, at least float32; zero for one modality.
 
     Raises:
-        ValueError: when the shapes do not fit, or ``mode`` is unknown.
+        ValueError: when the shapes do not fit.
 
     Examples:
         >>> sure = torch.tensor([[4.0, 0.0]])
         >>> modality_confusion(sure, torch.tensor([0])), modality_confusion(sure, torch.tensor([1]))
         (tensor([4.0181]), tensor([0.0181]))
-        >>> modality_confusion(torch.zeros(1, 3), torch.tensor([1]), "entropy").abs()
-        tensor([0.])
     """
     _check(logits, modality)
-    if mode not in get_args(Confusion):
-        raise ValueError(f"mode must be one of {get_args(Confusion)}, got {mode!r}.")
     values = at_least_float32(logits)
     count = values.shape[1]
     if count == 1:
         return values.sum(1) * 0
-    if mode == "entropy":
-        logs = values.log_softmax(1)
-        return math.log(count) + (logs.exp() * logs).sum(1)
     own = F.one_hot(modality, count).bool()
     return values.logsumexp(1) - values.masked_fill(own, -math.inf).logsumexp(1)
 
@@ -125,9 +107,9 @@ def pair_encoder_loss(first: Tensor, second: Tensor, present: Tensor | None = No
     target as in the discriminator's step.
 
     Args:
-        first: logits of the codes of the first modality, shape ``(B, 1)`` or ``(B,)``.
-        second: those of the second.
-        present: which of the two a row has, bool ``(B, 2)``. ``None`` means all.
+        first: as in :func:`pair_discriminator_loss`.
+        second: as there.
+        present: as there.
 
     Returns:
         Scalar; a modality without rows adds zero.

@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.onehot import onehot_labels
+from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 
 __all__ = ["original_dice", "original_iou"]
 

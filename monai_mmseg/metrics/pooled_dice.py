@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from monai_mmseg.losses.foreground_dice import foreground_dice_loss
+from monai_mmseg.losses.dice import foreground_dice_loss
 
 __all__ = ["pooled_dice"]
 
 
-def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True, eps: float = 1e-12) -> Tensor:
+def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tensor:
     """Dice score of each row, with the pixels of all foreground classes in one sum.
 
     When to use: to compare with the published numbers, which are means of this score over a subject's slices. Scores of
@@ -23,7 +23,6 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True, eps: fl
         probs: class probabilities, background first, shape ``(N, K, *spatial)``.
         onehot: one-hot labels of the same shape.
         binarise: round each probability first, as the original evaluation does (a pixel may then belong to no class).
-        eps: two empty masks agree.
 
     Returns:
         Scores of shape ``(N,)``: 1 when both are empty, 0 when one is.
@@ -43,4 +42,4 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True, eps: fl
         tensor([0.6667])
     """
     probs = probs.detach()
-    return 1 - foreground_dice_loss(probs.round() if binarise else probs, onehot, eps)
+    return 1 - foreground_dice_loss(probs.round() if binarise else probs, onehot)

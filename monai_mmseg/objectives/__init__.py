@@ -3,22 +3,34 @@
 """What each method minimises: named terms, phases, and which parameters each phase trains."""
 
 from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
-from monai_mmseg.objectives.csa import CSAObjective
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.disentangle import DisentangleObjective
 from monai_mmseg.objectives.downstream import DownstreamSegmentationObjective, DownstreamSynthesisObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
-from monai_mmseg.objectives.ummkd import UMMKDObjective
+from monai_mmseg.objectives.terms import (
+    AffinityTerm,
+    KnowledgeDistillationTerm,
+    L2Term,
+    SegmentationWithTerms,
+    Term,
+    TermInputs,
+)
+from monai_mmseg.objectives.unpaired import UnpairedSegmentationObjective
 
 __all__ = [
-    "CSAObjective",
+    "AffinityTerm",
     "DAFNetObjective",
     "DisentangleObjective",
     "DownstreamSegmentationObjective",
     "DownstreamSynthesisObjective",
+    "KnowledgeDistillationTerm",
+    "L2Term",
     "Objective",
     "PhaseOutput",
     "SegmentationObjective",
-    "UMMKDObjective",
+    "SegmentationWithTerms",
+    "Term",
+    "TermInputs",
+    "UnpairedSegmentationObjective",
     "weighted_sum",
 ]

@@ -10,14 +10,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.foreground_dice import foreground_dice_loss
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
-from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.least_squares_adversarial import least_squares_fake, least_squares_real
-from monai_mmseg.losses.masked import class_counts, group_means, masked_mean
-from monai_mmseg.losses.offset_penalty import offset_penalty
-from monai_mmseg.losses.reconstruction import mean_absolute
-from monai_mmseg.losses.weighted_cross_entropy import class_weights_from_counts, weighted_cross_entropy
+from monai_mmseg.losses.distances import (
+    gaussian_kl,
+    least_squares_fake,
+    least_squares_real,
+    mean_absolute,
+    offset_penalty,
+)
+from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
+from monai_mmseg.losses.masked import group_means, masked_mean
+from monai_mmseg.losses.segmentation import segmentation_loss
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
@@ -36,7 +38,7 @@ class DAFNetObjective(Objective):
     ======================  =========================================================================  ======
     generator term          what                                                                       weight
     ======================  =========================================================================  ======
-    ``supervised``          (1 - Dice) + ``ce_factor`` * weighted cross-entropy, own and deformed          10
+    ``supervised``          (1 - Dice) + 0.01 * weighted cross-entropy, own and deformed                   10
     ``adversarial_mask``    ``mean (D_M(h(s)) - 1)^2``, own and deformed, labelled or not                   1
     ``reconstruction``      ``mean |x - g(s, z)|``, own and deformed anatomy                                1
     ``adversarial_image``   ``mean (D_i(g(s, z)) - 1)^2``                                                   1
@@ -63,7 +65,6 @@ class DAFNetObjective(Objective):
         mask_discriminator: scores foreground masks ``(N, K - 1, H, W)``.
         image_discriminators: one per modality, score images ``(N, 1, H, W)``.
         weights: ``{phase: {term: weight}}`` that replace defaults; unknown names are errors.
-        ce_factor: factor of the cross-entropy beside the Dice error.
         swapped_cross_entropy: exchange prediction and truth in the cross-entropy, as the released code does.
         reencode_anatomy: let the latent term encode the anatomy of the rendered image, as the paper writes, instead of
             reusing the anatomy it was rendered from.
@@ -107,7 +108,6 @@ class DAFNetObjective(Objective):
         image_discriminators: Sequence[nn.Module],
         *,
         weights: Mapping[str, Mapping[str, float]] | None = None,
-        ce_factor: float = 0.01,
         swapped_cross_entropy: bool = False,
         reencode_anatomy: bool = False,
         align_start: int = 0,
@@ -126,7 +126,6 @@ class DAFNetObjective(Objective):
         self.num_modalities = modalities
         self.candidates = int(network.num_candidates)
         self.num_classes = int(network.out_channels)
-        self.ce_factor = float(ce_factor)
         self.swapped_cross_entropy = bool(swapped_cross_entropy)
         self.reencode_anatomy = bool(reencode_anatomy)
         self.align_start = int(align_start)
@@ -226,13 +225,8 @@ class DAFNetObjective(Objective):
     def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
         onehot = self._onehot(batch["label"][rows.sample, rows.frame])
         labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
-        swapped = self.swapped_cross_entropy
-        counts = class_counts(
-            probs if swapped else onehot, rows.branch, rows.num_branches, labelled, differentiable=swapped
-        )
-        weights = class_weights_from_counts(counts)[rows.branch]
-        error = foreground_dice_loss(probs, onehot)
-        error = error + self.ce_factor * weighted_cross_entropy(probs, onehot, weights, swapped)
+        group, count, swapped = rows.branch, rows.num_branches, self.swapped_cross_entropy
+        error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
         return self._mean(error * candidate_weight, rows, mask=labelled)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
@@ -324,7 +318,7 @@ class DAFNetObjective(Objective):
         return image.unflatten(1, (self.num_modalities, self.candidates)).unsqueeze(3)
 
     def _onehot(self, label: Tensor) -> Tensor:
-        return (label.unsqueeze(1) == torch.arange(self.num_classes, device=label.device).view(1, -1, 1, 1)).float()
+        return onehot_labels(label.unsqueeze(1), self.num_classes)
 
     def _by_modality(self, own: Tensor, rows: PairedRows) -> list[tuple[int, Tensor]]:
         parts = own.split([len(index) for index in rows.encode])

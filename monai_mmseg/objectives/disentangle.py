@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import permutations
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.distances import gaussian_kl, mean_absolute
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
 from monai_mmseg.losses.masked import group_sums, mean_of_columns
-from monai_mmseg.losses.modality_adversarial import Confusion, modality_classification, modality_confusion
-from monai_mmseg.losses.reconstruction import mean_absolute
+from monai_mmseg.losses.modality_adversarial import modality_classification, modality_confusion
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
@@ -67,7 +66,6 @@ class DisentangleObjective(Objective):
         network: what is trained.
         discriminator: gives logits ``(N, M)`` of the modality of anatomies ``(N, C, *spatial)``, such as
             :class:`~monai_mmseg.networks.nets.AnatomyDiscriminator`. ``None``: there is one phase only.
-        confusion: what the encoder wants of it, see :func:`~monai_mmseg.losses.modality_confusion`.
         margin: of both margin losses.
         pool: edge of the blocks by which anatomies are compared.
         anatomy_pairs: ``"all"`` pairs of modalities a step, or a ``"random"`` one as in the original code.
@@ -112,7 +110,6 @@ class DisentangleObjective(Objective):
         network: DisentangleNet,
         discriminator: nn.Module | None = None,
         *,
-        confusion: Confusion = "flip",
         margin: float = 0.1,
         pool: int = 16,
         anatomy_pairs: Pairs = "all",
@@ -125,11 +122,9 @@ class DisentangleObjective(Objective):
         super().__init__(network, weights=weights)
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}.")
-        if confusion not in get_args(Confusion):
-            raise ValueError(f"confusion must be one of {get_args(Confusion)}, got {confusion!r}.")
         if discriminator is None and self.weights[GENERATOR]["adversarial"]:
             raise ValueError("weights['generator']['adversarial'] needs a discriminator.")
-        self.discriminator, self.confusion = discriminator, confusion
+        self.discriminator = discriminator
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
         self.momentum = float(momentum)
@@ -200,7 +195,7 @@ class DisentangleObjective(Objective):
             terms["kl"] = self._mean(gaussian_kl(code.code, code.log_variance), sample, index, shape, there)
         if weights["adversarial"]:
             assert self.discriminator is not None
-            sure = modality_confusion(self.discriminator(anatomy), index, self.confusion)
+            sure = modality_confusion(self.discriminator(anatomy), index)
             terms["adversarial"] = self._mean(sure, sample, index, shape, there)
         if self.training:
             self._follow(code.code.detach(), index)

@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.class_weighted_segmentation import class_weighted_cross_entropy, squared_foreground_dice
-from monai_mmseg.losses.gaussian_kl import gaussian_kl
+from monai_mmseg.losses.cross_entropy import class_weighted_cross_entropy
+from monai_mmseg.losses.dice import squared_foreground_dice
+from monai_mmseg.losses.distances import gaussian_kl, mean_absolute, mean_squared
+from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import mask_samples, masked_mean
-from monai_mmseg.losses.onehot import onehot_labels
-from monai_mmseg.losses.reconstruction import mean_absolute, mean_squared
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
 
 __all__ = ["DownstreamSegmentationObjective", "DownstreamSynthesisObjective"]
 
@@ -56,7 +57,7 @@ class _Downstream(Objective):
         return on_device
 
 
-class DownstreamSegmentationObjective(_Downstream):
+class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
     """Segmentation from any subset of the modalities, such as of tumours from pooled anatomies.
 
     Use it to train a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, or a
@@ -71,13 +72,15 @@ class DownstreamSegmentationObjective(_Downstream):
     ``kl``                  of its code to a standard normal distribution, mean over its numbers                      0
     ======================  ===================================================================================  ======
 
-    The last two count rows without a label too, and are not computed where both weights are 0.
+    The last two count rows without a label too, and are not computed where both weights are 0. Added terms group rows
+    by which modalities they have: what is distilled, or made alike, is what the network makes of each subset.
 
     Args:
         network: its ``task`` gives logits.
         num_classes: K, background included.
         class_weights: K numbers; by default 1 for the background and 5 for all others.
-        weights: ``{"segmentation": {term: weight}}`` that replace the weights above.
+        terms: further terms; layers of a term are named as in ``network``, such as ``task.down_1``.
+        weights: ``{"segmentation": {term: weight}}`` that replace the weights above; each of ``terms`` needs one.
 
     Raises:
         ValueError: if a setting does not fit, a weight is misnamed, or a network without autoencoder has a weight
@@ -96,7 +99,6 @@ class DownstreamSegmentationObjective(_Downstream):
         ['dice', 'cross_entropy', 'reconstruction', 'kl']
     """
 
-    phases: tuple[str, ...] = (SEGMENTATION,)
     default_weights: ClassVar[dict[str, dict[str, float]]] = {
         SEGMENTATION: {"dice": 1.0, "cross_entropy": 1.0, "reconstruction": 0.0, "kl": 0.0}
     }
@@ -107,9 +109,10 @@ class DownstreamSegmentationObjective(_Downstream):
         num_classes: int,
         *,
         class_weights: Sequence[float] | None = None,
+        terms: Sequence[Term] = (),
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
-        super().__init__(network, weights=weights)
+        super().__init__(network, terms, weights=weights)
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, background included, got {num_classes}.")
         self.num_classes = int(num_classes)
@@ -135,7 +138,7 @@ class DownstreamSegmentationObjective(_Downstream):
             previous: not used.
 
         Returns:
-            The terms, and the detached logits as ``pred``.
+            The terms, and detached: the logits as ``pred`` and what the added terms give.
 
         Raises:
             ValueError: if the batch does not fit.
@@ -143,10 +146,10 @@ class DownstreamSegmentationObjective(_Downstream):
         weights = self.weights[self.check_phase(phase)]
         labelled, fed = self._labelled(batch), self._inputs(batch)
         task = self.network.task
-        rebuilt = (
-            task.factors(fed) if isinstance(task, NVNet) and (weights["reconstruction"] or weights["kl"]) else None
-        )
-        logits: Tensor = task(fed) if rebuilt is None else rebuilt.logits
+        wanted = isinstance(task, NVNet) and (weights["reconstruction"] or weights["kl"])
+        with self.tapped() as taps:
+            rebuilt = task.factors(fed) if isinstance(task, NVNet) and wanted else None
+            logits: Tensor = task(fed) if rebuilt is None else rebuilt.logits
         label = batch["label"]
         if label.shape != (logits.shape[0], 1, *logits.shape[2:]) or logits.shape[1] != self.num_classes:
             raise ValueError(
@@ -158,11 +161,29 @@ class DownstreamSegmentationObjective(_Downstream):
         if weights["dice"]:
             terms["dice"] = squared_foreground_dice(logits.softmax(1), onehot, labelled)
         if weights["cross_entropy"]:
-            terms["cross_entropy"] = class_weighted_cross_entropy(logits, onehot, self.class_weights, labelled)
+            terms["cross_entropy"] = class_weighted_cross_entropy(
+                logits, onehot, labelled, class_weights=self.class_weights
+            )
         if rebuilt is not None:
             terms["reconstruction"] = masked_mean(mean_squared(rebuilt.reconstruction, fed.detach()))
             terms["kl"] = masked_mean(gaussian_kl(rebuilt.mean, rebuilt.log_variance)) / rebuilt.mean.shape[1]
-        return PhaseOutput(terms, {"pred": logits.detach()})
+        features = {} if taps is None else {name: taps[name] for name in taps}
+        scores = mask_samples(at_least_float32(logits), labelled)
+        group, count = self._subsets(batch)
+        added = self.added(
+            TermInputs(self.network, scores, label, mask_samples(onehot, labelled), group, count, labelled, features)
+        )
+        return PhaseOutput({**terms, **added.terms}, {"pred": logits.detach(), **added.outputs})
+
+    @staticmethod
+    def _subsets(batch: Mapping[str, Any]) -> tuple[Tensor, int]:
+        """Number of the subset of modalities that each row has, and how many subsets there are."""
+        image, present = batch["image"], batch.get("present")
+        if present is None:
+            return torch.zeros(len(image), dtype=torch.long, device=image.device), 1
+        bits = 2 ** torch.arange(present.shape[1])
+        group = (present.cpu() * bits).sum(1) - 1
+        return group.to(image.device, non_blocking=True), 2 ** int(present.shape[1]) - 1
 
 
 class DownstreamSynthesisObjective(_Downstream):

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from monai_mmseg.losses.foreground_dice import foreground_dice_loss
-from monai_mmseg.losses.masked import class_counts, group_means
-from monai_mmseg.losses.weighted_cross_entropy import class_weights_from_counts, weighted_cross_entropy
-from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.losses.inputs import onehot_labels
+from monai_mmseg.losses.masked import group_means
+from monai_mmseg.losses.segmentation import segmentation_loss
+from monai_mmseg.objectives.base import PhaseOutput
+from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
 
 
-class SegmentationObjective(Objective):
-    """(1 - Dice) + ``ce_factor`` * weighted cross-entropy of a network that sees one modality at a time.
+class SegmentationObjective(SegmentationWithTerms):
+    """(1 - Dice) + 0.01 * weighted cross-entropy of a network that sees one modality at a time.
 
     Use it for the networks that the papers compare with. ``sources`` names which image is trained with whose label: a
     network of one modality (``[(0, 0)]``), both modalities mixed as in the paper's "multi" rows (``[(0, 0), (1, 1)]``),
@@ -28,11 +29,11 @@ class SegmentationObjective(Objective):
         num_classes: ``K``, background included.
         sources: pairs (modality of the image, modality of the label).
         candidates: slices per modality in ``image``; the first one is used.
-        weights: ``{"segmentation": {"supervised": weight}}`` to replace the default 1.
-        ce_factor: factor of the cross-entropy beside the Dice error.
+        terms: further terms; rows are grouped by their source.
+        weights: ``{"segmentation": {term: weight}}``: ``supervised`` is 1 by default, each of ``terms`` needs one.
 
     Raises:
-        ValueError: if ``sources`` is empty or a weight is misnamed.
+        ValueError: if ``sources`` is empty or a weight is missing or misnamed.
 
     Examples:
         >>> objective = SegmentationObjective(nn.Conv2d(1, 3, 1), 3, sources=[(1, 0)])
@@ -42,7 +43,6 @@ class SegmentationObjective(Objective):
         ['supervised']
     """
 
-    phases: tuple[str, ...] = ("segmentation",)
     default_weights: ClassVar[dict[str, dict[str, float]]] = {"segmentation": {"supervised": 1.0}}
 
     def __init__(
@@ -52,13 +52,13 @@ class SegmentationObjective(Objective):
         *,
         sources: Sequence[Sequence[int]] = ((0, 0),),
         candidates: int = 1,
+        terms: Sequence[Term] = (),
         weights: Mapping[str, Mapping[str, float]] | None = None,
-        ce_factor: float = 0.01,
     ) -> None:
-        super().__init__(network, weights=weights)
+        super().__init__(network, terms, weights=weights)
         if not sources or any(len(pair) != 2 for pair in sources):
             raise ValueError(f"sources must hold pairs (image modality, label modality), got {sources!r}.")
-        self.num_classes, self.candidates, self.ce_factor = int(num_classes), int(candidates), float(ce_factor)
+        self.num_classes, self.candidates = int(num_classes), int(candidates)
         self.image_modality = [int(i) for i, _ in sources]
         self.label_modality = [int(j) for _, j in sources]
 
@@ -68,7 +68,7 @@ class SegmentationObjective(Objective):
         return list(self.network.parameters())
 
     def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
-        """The one term ``supervised``, over rows whose image is present and whose label is given.
+        """The term ``supervised``, over rows whose image is present and whose label is given, and added ones.
 
         Args:
             batch: a paired batch, see :class:`~monai_mmseg.objectives.DAFNetObjective`.
@@ -76,21 +76,19 @@ class SegmentationObjective(Objective):
             previous: not used.
 
         Returns:
-            The term, and the detached logits of the rows.
+            The terms, and the detached logits of the rows.
         """
         self.check_phase(phase)
         usable = (batch["present"].cpu()[:, self.image_modality] & batch["labelled"].cpu()[:, self.label_modality]).T
-        branch, sample = (index.to(batch["image"].device, non_blocking=True) for index in usable.nonzero(as_tuple=True))
-        image_index = torch.tensor(self.image_modality, device=branch.device)[branch] * self.candidates
-        label_index = torch.tensor(self.label_modality, device=branch.device)[branch]
-        logits = self.network(batch["image"][sample, image_index].unsqueeze(1)).float()
-        label = batch["label"][sample, label_index]
-        classes = torch.arange(self.num_classes, device=label.device)
-        onehot = (label.unsqueeze(1) == classes.view(1, -1, *(1,) * (label.ndim - 1))).float()
-        probs = logits.softmax(1)
-        counts = class_counts(onehot, branch, len(self.image_modality))
-        error = foreground_dice_loss(probs, onehot) + self.ce_factor * weighted_cross_entropy(
-            probs, onehot, class_weights_from_counts(counts)[branch]
-        )
-        term: Tensor = group_means(error, branch, len(self.image_modality)).sum()
-        return PhaseOutput({"supervised": term}, {"logits": logits.detach()})
+        group, sample = (index.to(batch["image"].device, non_blocking=True) for index in usable.nonzero(as_tuple=True))
+        count = len(self.image_modality)
+        image_index = torch.tensor(self.image_modality, device=group.device)[group] * self.candidates
+        label = batch["label"][sample, torch.tensor(self.label_modality, device=group.device)[group]].unsqueeze(1)
+        with self.tapped() as taps:
+            logits = self.network(batch["image"][sample, image_index].unsqueeze(1)).float()
+        onehot = onehot_labels(label, self.num_classes)
+        error = segmentation_loss(logits.softmax(1), onehot, group=group, num_groups=count)
+        features = {} if taps is None else {name: taps[name] for name in taps}
+        added = self.added(TermInputs(self.network, logits, label, onehot, group, count, None, features))
+        terms = {"supervised": group_means(error, group, count).sum(), **added.terms}
+        return PhaseOutput(terms, {"logits": logits.detach(), **added.outputs})

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser
 from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet
-from monai_mmseg.objectives import CSAObjective
+from monai_mmseg.objectives import AffinityTerm, UnpairedSegmentationObjective
 from tests.bundles.ummkd_runs import TRAINING, Bundle, causes, make_data, run, same_place, shapes, shell
 
 SLICES = {"spatial_size": [32, 32], "pixdim": [5.0, 5.0], "features": [4] * 8, "dropout": 0.0}
@@ -138,11 +138,12 @@ def test_objective_of_the_paper():
     """Eq. 5, with lambda 0.5, and no distillation, L2 term or weighting of classes beside it."""
     config = CSA.parser("train", **SLICES)
     objective = config.get_parsed_content("objective_def")
-    assert isinstance(objective, CSAObjective)
+    assert isinstance(objective, UnpairedSegmentationObjective)
     assert objective.weights["segmentation"] == {
         **{"dice": 1.0, "cross_entropy": 1.0, "affinity": 0.5, "knowledge_distillation": 0.0, "l2": 0.0}
     }
-    assert objective.layer_pairs == [("group_4", "group_5"), ("group_5", "group_6")]
+    (affinity,) = (term for term in objective.terms if isinstance(term, AffinityTerm))
+    assert affinity.layer_pairs == [("group_4", "group_5"), ("group_5", "group_6")]
     rate = {"batch_size": 8, "learning_rate": 1e-4, "lr_decay": 0.95, "lr_decay_steps": 1000}
     assert {name: config[name] for name in rate} == rate
     assert [CSA.parser("train", f"lambda_{value}")["csa_weight"] for value in ("0.1", "1", "10")] == [0.1, 1.0, 10.0]
@@ -269,7 +270,8 @@ def test_bad_settings_are_named(overrides, message, data, tmp_path):
         ("csa_wieght", "'csa_weight'"),
         ("layer_pair", "'layer_pairs'"),
         ("size_nrom", "'size_norm'"),
-        ("objective_def#class_specfic", "'class_specific'"),
+        ("objective_def#ce_wieghted", "'ce_weighted'"),
+        ("objective_def#terms#2#loss#class_specfic", "'class_specific'"),
         ("train#trainer#max_epoch", "'max_epochs'"),
         ("trainer#max_epoch", "'train#trainer#max_epochs'"),
     ],

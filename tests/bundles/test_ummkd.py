@@ -17,7 +17,7 @@ import torch
 import monai_mmseg.phantom
 from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
 from monai_mmseg.networks.layers import specialize
-from monai_mmseg.objectives import UMMKDObjective
+from monai_mmseg.objectives import UnpairedSegmentationObjective
 from tests.bundles.dafnet_runs import read, turned, write
 from tests.bundles.ummkd_runs import (
     ABDOMEN,
@@ -140,11 +140,12 @@ def test_objective_of_the_paper(bundle):
     """Eq. 5; the original 2D code leaves normalisation out of the L2 term, the 3D code does not."""
     config = bundle.parser("train", **bundle.network)
     objective = config.get_parsed_content("objective_def")
-    assert isinstance(objective, UMMKDObjective)
+    assert isinstance(objective, UnpairedSegmentationObjective)
     assert objective.weights["segmentation"] == {
         **{"dice": 1.0, "cross_entropy": 1.0, "knowledge_distillation": 0.25, "l2": 1e-4}
     }
-    assert (objective.distillation.temperature, objective.l2_on) == (2.0, "kernels" if bundle is HEART else "all")
+    distillation, squares = objective.terms
+    assert (distillation.loss.temperature, squares.on) == (2.0, "kernels" if bundle is HEART else "all")
     for share in range(1, 10):
         assert bundle.parser("train", f"alpha_0.{share}")["kd_weight"] == share / 10
     rate = {"batch_size": 8 if bundle is HEART else 2, "learning_rate": 1e-4, "lr_decay": 0.95}
@@ -391,7 +392,7 @@ def test_bad_settings_are_named(overrides, message, data, tmp_path):
         ("trainer#max_epoch", "'train#trainer#max_epochs'"),
         ("train#trainer#max_epoch", "'max_epochs'"),
         ("kd_wieght", "'kd_weight'"),
-        ("objective_def#temprature", "'temperature'"),  # codespell:ignore
+        ("objective_def#terms#0#temprature", "'temperature'"),  # codespell:ignore
         ("network_def#seperate", "'separate'"),  # codespell:ignore
         ("backbone#feature", "'features'"),
     ],

@@ -11,11 +11,7 @@ import torch.distributed as dist
 
 from monai_mmseg.losses import (
     SegmentationLoss,
-    class_counts,
-    class_weights_from_counts,
     frequency_weighted_cross_entropy,
-    frequency_weights_from_counts,
-    global_count,
     group_means,
     knowledge_distillation_loss,
     masked_mean,
@@ -23,12 +19,14 @@ from monai_mmseg.losses import (
     squared_dice_loss,
     weighted_cross_entropy,
 )
+from monai_mmseg.losses.cross_entropy import class_weights_from_counts, frequency_weights_from_counts
+from monai_mmseg.losses.masked import class_counts
 
 ROWS, CLASSES = 6, 3
 # by row: the second process (rows 3 to 5) has no row that counts
 MASK = torch.tensor([True, True, False, False, False, False])
-BRANCH = torch.tensor([0, 1, 1, 2, 2, 1])
-# by branch, here both processes have rows of branch 1 and only the second of branch 2
+GROUP = torch.tensor([0, 1, 1, 2, 2, 1])
+# by group, here both processes have rows of group 1 and only the second of group 2
 PRESENT = torch.tensor([True, True, False, True, True, True])
 
 
@@ -36,32 +34,32 @@ def terms(weight, image, labels, rows):
     """Every reduction on some rows of one fixed batch, as functions of a shared parameter."""
     logits = torch.einsum("kc,nchw->nkhw", weight, image[rows])
     onehot = torch.eye(CLASSES, dtype=logits.dtype)[labels[rows, 0]].movedim(-1, 1)
-    probs, mask, branch, present = logits.softmax(1), MASK[rows], BRANCH[rows], PRESENT[rows]
+    probs, mask, group, present = logits.softmax(1), MASK[rows], GROUP[rows], PRESENT[rows]
     values = logits.square().flatten(1).mean(1)
-    count = global_count(mask.sum())
     result = {
         "mean": masked_mean(values, mask),
         "mean of all": masked_mean(values),
-        "mean by a shared count": masked_mean(values, mask, count),
         "segmentation": SegmentationLoss(softmax=True, to_onehot_y=True)(logits, labels[rows], mask),
         "segmentation, swapped": SegmentationLoss(softmax=True, to_onehot_y=True, swapped=True)(
             logits, labels[rows], mask
         ),
     }
     columns = image[rows].flatten(1)[:, :4] * weight.flatten()[:4]
-    result["columns"] = mean_of_columns(columns, (BRANCH[rows, None] != torch.arange(4)) & mask[:, None])
-    result["dice"] = squared_dice_loss(probs, onehot, branch, 4, present).sum()
+    result["columns"] = mean_of_columns(columns, (GROUP[rows, None] != torch.arange(4)) & mask[:, None])
+    result["dice"] = squared_dice_loss(probs, onehot, present, group=group, num_groups=4).sum()
     for absent in ("uniform", "skip"):
         name = "kd" if absent == "uniform" else "kd, skip"
-        result[name] = knowledge_distillation_loss(logits, labels[rows], branch, 4, present, absent=absent)
-    weights = frequency_weights_from_counts(class_counts(onehot, branch, 4, present))[branch]
-    row_loss = frequency_weighted_cross_entropy(probs, onehot, weights, present)
-    result["cross-entropy by frequency"] = group_means(row_loss, branch, 4, present).sum()
+        result[name] = knowledge_distillation_loss(logits, labels[rows], group, 4, present, absent=absent)
+    weights = frequency_weights_from_counts(class_counts(onehot, group, 4, present))[group]
+    row_loss = frequency_weighted_cross_entropy(probs, onehot, present, class_weights=weights)
+    result["cross-entropy by frequency"] = group_means(row_loss, group, 4, present).sum()
     for swapped in (False, True):
-        counts = class_counts(probs if swapped else onehot, branch, 4, present, differentiable=swapped)
-        row_loss = weighted_cross_entropy(probs, onehot, class_weights_from_counts(counts)[branch], swapped)
-        means = group_means(row_loss, branch, 4, present)
-        result |= {f"branch {b}, swapped={swapped}": mean for b, mean in enumerate(means)}
+        counts = class_counts(probs if swapped else onehot, group, 4, present, differentiable=swapped)
+        row_loss = weighted_cross_entropy(
+            probs, onehot, class_weights=class_weights_from_counts(counts)[group], swapped=swapped
+        )
+        means = group_means(row_loss, group, 4, present)
+        result |= {f"group {g}, swapped={swapped}": mean for g, mean in enumerate(means)}
     return result
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.losses import PerSampleLoss, SegmentationLoss, SegmentationPerSampleLoss
+from monai_mmseg.losses import PerSampleLoss, SegmentationLoss
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
 
 
@@ -28,20 +28,18 @@ def test_reductions():
     assert PerSampleLoss().reduce(values, mask) == 2
     assert PerSampleLoss(reduction="sum").reduce(values, mask) == 4
     torch.testing.assert_close(PerSampleLoss(reduction="none").reduce(values, mask), torch.tensor([1.0, 3.0, 0.0]))
-    assert repr(PerSampleLoss(reduction="sum")) == "PerSampleLoss(reduction='sum')"
+    assert repr(PerSampleLoss(reduction="sum")) == "PerSampleLoss(softmax=False, to_onehot_y=False, reduction='sum')"
 
 
 def test_label_of_an_unlabelled_row_may_be_out_of_range():
     target = torch.tensor([[[0, 1]], [[-1, 7]]])
-    probs, onehot = SegmentationPerSampleLoss(to_onehot_y=True).prepare(
-        torch.rand(2, 2, 2), target, torch.tensor([True, False])
-    )
+    probs, onehot = PerSampleLoss(to_onehot_y=True).prepare(torch.rand(2, 2, 2), target, torch.tensor([True, False]))
     assert probs[1].abs().sum() == 0
     torch.testing.assert_close(onehot[0], torch.eye(2))
 
 
 def test_integer_onehot_is_accepted():
-    _, onehot = SegmentationPerSampleLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
+    _, onehot = PerSampleLoss().prepare(torch.rand(1, 2, 2), torch.eye(2, dtype=torch.int64)[None], None)
     assert onehot.dtype == torch.float32
 
 

@@ -8,15 +8,8 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import kl_div
 
-from monai_mmseg.losses import (
-    ClassLogits,
-    KnowledgeDistillationLoss,
-    class_logit_sums,
-    knowledge_distance,
-    knowledge_distillation_loss,
-    knowledge_matrices,
-    pool_class_logits,
-)
+from monai_mmseg.losses import KnowledgeDistillationLoss, knowledge_distillation_loss
+from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
 from tests.losses.ummkd_cases import CASES, case
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -110,7 +103,7 @@ def test_lists_of_different_image_sizes():
         torch.tensor([0] * 2 + [1] * 6),
         2,
     )
-    torch.testing.assert_close(knowledge_distance(pooled), whole)
+    torch.testing.assert_close(KnowledgeDistillationLoss().compare(pooled), whole)
 
 
 @SIZES
@@ -167,9 +160,8 @@ def test_class_absent_in_one_is_pulled_to_uniform_or_skipped():
     pull = kl_div(row, uniform, reduction="sum", log_target=True) + kl_div(
         uniform, row, reduction="sum", log_target=True
     )
-    skip = knowledge_distance(full, absent="skip")
-    torch.testing.assert_close(knowledge_distance(full), skip + pull / 4)
-    torch.testing.assert_close(knowledge_distance(full, absent="skip", divide_by="used"), skip * 4 / 3)
+    skip = KnowledgeDistillationLoss(absent="skip").compare(full)
+    torch.testing.assert_close(KnowledgeDistillationLoss().compare(full), skip + pull / 4)
 
 
 def test_class_absent_in_both_adds_nothing():
@@ -248,7 +240,7 @@ def test_nothing_labelled():
     (a, b), (la, lb) = batch()
     a.requires_grad_()
     masks = [torch.zeros(2, dtype=torch.bool), torch.zeros(3, dtype=torch.bool)]
-    for settings in ({}, {"absent": "skip"}, {"absent": "skip", "divide_by": "used"}):
+    for settings in ({}, {"absent": "skip"}):
         loss = knowledge_distillation_loss([a, b], [la, lb], labelled=masks, **settings)
         assert loss == 0
         loss.backward()
@@ -282,9 +274,7 @@ def test_half_precision_is_computed_in_single(dtype):
 
 
 def test_print():
-    assert "temperature=4, absent='skip', divide_by='used'" in repr(
-        KnowledgeDistillationLoss(2, temperature=4, absent="skip", divide_by="used")
-    )
+    assert "temperature=4, absent='skip'" in repr(KnowledgeDistillationLoss(2, temperature=4, absent="skip"))
     assert ClassLogits._fields == ("means", "pixels", "rows")
 
 
@@ -296,11 +286,6 @@ L, Y = torch.zeros(2, 3, 4), torch.zeros(2, 1, 4)
     [
         (lambda: KnowledgeDistillationLoss(temperature=0), "temperature must be positive, got 0."),
         (lambda: KnowledgeDistillationLoss(absent="zero"), "absent must be 'uniform' or 'skip', got 'zero'."),
-        (
-            lambda: KnowledgeDistillationLoss(absent="skip", divide_by="some"),
-            "divide_by must be 'all' or 'used', got 'some'.",
-        ),
-        (lambda: KnowledgeDistillationLoss(divide_by="used"), "divide_by='used' needs absent='skip'"),
         (
             lambda: knowledge_distillation_loss(L, Y),
             "logits in one tensor need labels in one tensor, modality and num_modalities.",
@@ -328,7 +313,7 @@ L, Y = torch.zeros(2, 3, 4), torch.zeros(2, 1, 4)
         ),
         (
             lambda: pool_class_logits(class_logit_sums(L, Y), torch.zeros(3).long(), 1),
-            "branch must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
+            "group must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from monai_mmseg.losses import (
+from monai_mmseg.losses.masked import (
     class_counts,
     global_count,
     group_means,
@@ -36,11 +36,6 @@ def test_mean_of_nothing_is_zero(rows):
     assert (values.grad == 0).all()
 
 
-def test_given_count():
-    assert masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([True, True]), torch.tensor(4)) == 1
-    assert masked_mean(torch.tensor([1.0, 3.0]), torch.tensor([False, False]), torch.tensor(0)) == 0
-
-
 def test_count_of_one_process():
     assert global_count(torch.tensor(3)) == 3
     assert not global_count(torch.ones(2, requires_grad=True)).requires_grad
@@ -53,49 +48,49 @@ def test_infinite_derivative_of_a_row_left_out():
     torch.testing.assert_close(values.grad, torch.tensor([0.25, 0.0]))
 
 
-def test_branches():
+def test_groups():
     values = torch.tensor([1.0, 3.0, 10.0, float("nan"), 7.0], requires_grad=True)
-    branch = torch.tensor([0, 0, 2, 2, 3])
+    group = torch.tensor([0, 0, 2, 2, 3])
     mask = torch.tensor([True, True, True, False, True])
-    means = group_means(values, branch, 4, mask)
+    means = group_means(values, group, 4, mask)
     torch.testing.assert_close(means.detach(), torch.tensor([2.0, 0.0, 10.0, 7.0]))
     means.sum().backward()
     torch.testing.assert_close(values.grad, torch.tensor([0.5, 0.5, 1.0, 0.0, 1.0]))
 
 
-def test_branches_equal_masked_means():
-    values, branch, mask = torch.randn(20), torch.randint(3, (20,)), torch.rand(20) > 0.4
-    expected = torch.stack([masked_mean(values, mask & (branch == b)) for b in range(3)])
-    torch.testing.assert_close(group_means(values, branch, 3, mask), expected)
+def test_groups_equal_masked_means():
+    values, group, mask = torch.randn(20), torch.randint(3, (20,)), torch.rand(20) > 0.4
+    expected = torch.stack([masked_mean(values, mask & (group == b)) for b in range(3)])
+    torch.testing.assert_close(group_means(values, group, 3, mask), expected)
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (3, 2)])
-def test_sums_of_branches(shape):
-    values, branch = torch.randn(5, *shape, dtype=torch.float64), torch.tensor([1, 1, 0, 3, 1])
+def test_sums_of_groups(shape):
+    values, group = torch.randn(5, *shape, dtype=torch.float64), torch.tensor([1, 1, 0, 3, 1])
     mask = torch.tensor([True, False, True, True, True])
-    expected = torch.zeros(4, *shape, dtype=torch.float64).index_add(0, branch[mask], values[mask])
+    expected = torch.zeros(4, *shape, dtype=torch.float64).index_add(0, group[mask], values[mask])
     values[1] = float("nan")
     values.requires_grad_()
-    sums = group_sums(values, branch, 4, mask)
+    sums = group_sums(values, group, 4, mask)
     torch.testing.assert_close(sums, expected)
     sums.sum().backward()
     torch.testing.assert_close(values.grad, mask.double().reshape(-1, *[1] * len(shape)).expand_as(values))
     torch.testing.assert_close(group_sums(values[:1]), values[:1])
     assert not group_sums(values, differentiable=False).requires_grad
-    assert (group_sums(values[:0], branch[:0], 2) == 0).all()
+    assert (group_sums(values[:0], group[:0], 2) == 0).all()
 
 
 @pytest.mark.parametrize("size", [(5, 4), (3, 2, 4)], ids=["2d", "3d"])
 def test_counts_of_classes(size):
     classes = torch.randint(3, (6, *size))
-    branch, mask = torch.tensor([0, 1, 1, 0, 3, 1]), torch.tensor([True, True, False, True, True, True])
-    counts = class_counts(torch.eye(3)[classes].movedim(-1, 1), branch, 4, mask)
+    group, mask = torch.tensor([0, 1, 1, 0, 3, 1]), torch.tensor([True, True, False, True, True, True])
+    counts = class_counts(torch.eye(3)[classes].movedim(-1, 1), group, 4, mask)
     for b in range(4):
-        expected = torch.bincount(classes[mask & (branch == b)].flatten(), minlength=3).float()
+        expected = torch.bincount(classes[mask & (group == b)].flatten(), minlength=3).float()
         torch.testing.assert_close(counts[b], expected)
 
 
-def test_counts_without_branches_and_their_gradient():
+def test_counts_without_groups_and_their_gradient():
     probs = torch.rand(2, 3, 4, requires_grad=True)
     assert not class_counts(probs).requires_grad
     counts = class_counts(probs, mask=torch.tensor([True, False]), differentiable=True)
@@ -119,9 +114,9 @@ def test_counts_of_half_precision_are_single():
         (lambda: group_means(torch.zeros(2, 1), torch.zeros(2).long(), 1), "values must have shape (N,), got (2, 1)."),
         (
             lambda: group_means(torch.zeros(2), torch.zeros(3).long(), 1),
-            "branch must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
+            "group must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
         ),
-        (lambda: group_means(torch.zeros(2), torch.zeros(2).long(), 0), "num_branches must be at least 1, got 0."),
+        (lambda: group_means(torch.zeros(2), torch.zeros(2).long(), 0), "num_groups must be at least 1, got 0."),
         (lambda: class_counts(torch.zeros(2, 3)), "onehot must have shape (N, K, *spatial), got (2, 3)."),
     ],
 )
@@ -176,8 +171,8 @@ def test_two_processes_equal_one(tmp_path, repository):
         "columns",
         "segmentation",
         "segmentation, swapped",
-        "branch 2, swapped=False",
-        "branch 1, swapped=True",
+        "group 2, swapped=False",
+        "group 1, swapped=True",
         "dice",
         "kd",
     ):

@@ -7,19 +7,45 @@ import torch
 from torch import nn
 
 from monai_mmseg.engines import ObjectiveTrainer
-from monai_mmseg.losses import affinity_consistency_loss
+from monai_mmseg.losses import AffinityConsistencyLoss, affinity_consistency_loss
 from monai_mmseg.networks.layers import FeatureTaps
 from monai_mmseg.networks.nets import DilatedResidualNet, share_network
-from monai_mmseg.objectives import CSAObjective, UMMKDObjective
-from tests.objectives.test_ummkd import MODALITIES, make_batch, rows_of, two_norms, unet
+from monai_mmseg.objectives import AffinityTerm, KnowledgeDistillationTerm, L2Term, UnpairedSegmentationObjective
+from tests.objectives.test_unpaired import MODALITIES, make_batch, rows_of, two_norms, unet
 
 TERMS = ["dice", "cross_entropy", "knowledge_distillation", "l2", "affinity"]
 PAIRS = [("down_1", "down_2"), ("conv_0", "down_1")]  # the second pair has two grids
 SETTINGS = {"size_norm": "fraction"}
 
 
+def csa(
+    network,
+    modalities,
+    num_classes,
+    layer_pairs,
+    *,
+    csa_weight=0.5,
+    kd_weight=0.0,
+    l2_scale=0.0,
+    ce_weighted=False,
+    weights=None,
+    **loss,
+):
+    """Eq. 5 of CSA, and the terms of UMMKD."""
+    affinity = AffinityTerm(layer_pairs, AffinityConsistencyLoss(num_classes, **loss))
+    own = {"affinity": csa_weight, "knowledge_distillation": kd_weight / 2, "l2": l2_scale}
+    return UnpairedSegmentationObjective(
+        network,
+        modalities,
+        num_classes,
+        terms=[KnowledgeDistillationTerm(), L2Term(), affinity],
+        ce_weighted=ce_weighted,
+        weights={"segmentation": {**own, **(weights or {}).get("segmentation", {})}},
+    )
+
+
 def objective_of(network=None, **settings):
-    return CSAObjective(network or two_norms(), MODALITIES, 3, PAIRS, **{**SETTINGS, **settings})
+    return csa(network or two_norms(), MODALITIES, 3, PAIRS, **{**SETTINGS, **settings})
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 16, 16)], ids=["2d", "3d"])
@@ -52,10 +78,10 @@ def test_gradient_reaches_nothing_behind_the_later_layer():
 
 
 def test_weight_zero_is_the_training_without_affinities(monkeypatch):
-    monkeypatch.setattr("monai_mmseg.objectives.csa.FeatureTaps.__enter__", lambda self: pytest.fail("tapped"))
+    monkeypatch.setattr("monai_mmseg.objectives.terms.FeatureTaps.__enter__", lambda self: pytest.fail("tapped"))
     network, batch = two_norms(), make_batch()
     found = objective_of(network, csa_weight=0)(batch, "segmentation").terms
-    plain = UMMKDObjective(network, MODALITIES, 3, kd_weight=0, l2_scale=0, ce_weighted=False)
+    plain = UnpairedSegmentationObjective(network, MODALITIES, 3, ce_weighted=False)
     expected = plain(batch, "segmentation").terms
     assert found["affinity"] == 0
     for name, value in expected.items():
@@ -101,7 +127,7 @@ def test_one_modality_alone_trains():
     terms = objective(make_batch(modality=(0, 0)), "segmentation").terms
     assert terms["affinity"] == 0
     objective.total(terms, "segmentation").backward()
-    single = CSAObjective(unet(), ["ct"], 3, PAIRS)(make_batch(modality=(0, 0)), "segmentation")
+    single = csa(unet(), ["ct"], 3, PAIRS)(make_batch(modality=(0, 0)), "segmentation")
     assert single.terms["affinity"] == 0
 
 
@@ -116,14 +142,14 @@ def test_settings_have_the_same_parameters():
     network = share_network(plain, ["lge", "bssfp"])
     pairs = [("group_4", "group_5"), ("group_5", "group_6")]
     for settings in ({}, {"csa_weight": 0}, {"class_specific": False}):
-        objective = CSAObjective(network, ["lge", "bssfp"], 4, pairs, **settings)
+        objective = csa(network, ["lge", "bssfp"], 4, pairs, **settings)
         assert sum(p.numel() for p in objective.parameters()) == sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize(("channels", "classes", "kernels", "norm"), [(1, 4, 36941072, 19168), (3, 5, 39302456, 20192)])
 def test_parameter_counts(channels, classes, kernels, norm):
     network = share_network(DilatedResidualNet(2, channels, classes), ["a", "b"])
-    objective = CSAObjective(network, ["a", "b"], classes, [("group_4", "group_5"), ("group_5", "group_6")])
+    objective = csa(network, ["a", "b"], classes, [("group_4", "group_5"), ("group_5", "group_6")])
     assert sum(p.numel() for p in objective.parameters()) == kernels + 2 * norm
 
 
@@ -153,7 +179,7 @@ def test_training_brings_affinities_together():
 def test_messages(settings, message):
     arguments = {"network": two_norms(), "modalities": MODALITIES, "num_classes": 3, "layer_pairs": PAIRS, **settings}
     with pytest.raises(ValueError, match=message):
-        CSAObjective(**arguments)
+        csa(**arguments)
 
 
 def test_weights():

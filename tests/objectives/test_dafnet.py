@@ -87,7 +87,9 @@ def test_supervised_term_equals_a_loop_over_branches(modalities, k):
         ce_weight = onehot[:, 0].numel() / (n + 1e-12)
         total = torch.zeros(())
         for c, p in enumerate(probs):
-            rows = foreground_dice_loss(p[keep], onehot) + 0.01 * weighted_cross_entropy(p[keep], onehot, ce_weight)
+            rows = foreground_dice_loss(p[keep], onehot) + 0.01 * weighted_cross_entropy(
+                p[keep], onehot, class_weights=ce_weight
+            )
             total = total + (weight[keep, c] * rows).mean()
         return total
 

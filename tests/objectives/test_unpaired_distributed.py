@@ -23,7 +23,7 @@ def on_two_processes(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("method", METHODS)
 def test_two_processes_equal_one_with_the_joined_batch(method, case, on_two_processes):
-    found, expected = on_two_processes[f"{method} {case}"], found_by(make_objective(method), make_batch(case))
+    found, expected = on_two_processes[f"{method} {case}"], found_by(make_objective(method), make_batch(method, case))
     assert found.keys() >= expected.keys()
     assert (expected[f"term {METHODS[method][0]}"] > 0) == (case != "one modality alone")
     for name, value in found.items():

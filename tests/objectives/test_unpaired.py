@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.networks.layers import ModalityNorm, convert_modality_norm
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet
-from monai_mmseg.objectives import UMMKDObjective
+from monai_mmseg.objectives import KnowledgeDistillationTerm, L2Term, UnpairedSegmentationObjective
 from tests.losses.ummkd_cases import CASES, case
 from tests.networks.ummkd_weights import case_of, fill_kernels, fill_norms, image_in
 
@@ -56,6 +56,26 @@ def two_norms(size=(16, 16), norm=("group", {"num_groups": 2})):
     return convert_modality_norm(unet(size, norm), MODALITIES)
 
 
+def ummkd(
+    network,
+    modalities,
+    num_classes,
+    *,
+    kd_weight=0.5,
+    temperature=2.0,
+    absent="uniform",
+    l2_scale=1e-4,
+    l2_on="kernels",
+    weights=None,
+    **settings,
+):
+    """Eq. 5 of UMMKD."""
+    terms = [KnowledgeDistillationTerm(temperature, absent), L2Term(l2_on)]
+    own = {"knowledge_distillation": kd_weight / 2, "l2": l2_scale}
+    given = {**(weights or {}), "segmentation": {**own, **(weights or {}).get("segmentation", {})}}
+    return UnpairedSegmentationObjective(network, modalities, num_classes, terms=terms, weights=given, **settings)
+
+
 def total(objective, batch):
     return objective.total(objective(batch, "segmentation").terms, "segmentation")
 
@@ -70,7 +90,7 @@ def test_original_losses(name, mixed):
     modality = torch.tensor([0] * len(true["logits_s"]) + [1] * len(true["logits_t"]))
     order = torch.randperm(len(images)) if mixed else torch.arange(len(images))
     image = images[order].requires_grad_()
-    objective = UMMKDObjective(Given(), MODALITIES, classes, temperature=float(true["T"]))
+    objective = ummkd(Given(), MODALITIES, classes, temperature=float(true["T"]))
     terms, outputs = objective({"image": image, "label": label[order], "modality": modality[order]}, "segmentation")
     torch.testing.assert_close(terms["dice"], true["dice_s"] + true["dice_t"], **EXACT)
     torch.testing.assert_close(terms["cross_entropy"], true["ce_s"] + true["ce_t"], **EXACT)
@@ -104,7 +124,7 @@ def test_original_total(name):
         "label": torch.cat([torch.as_tensor(stored[key]) for key in ("y_s", "y_t")])[:, None],
         "modality": torch.tensor([0, 0, 1, 1]),
     }
-    objective = UMMKDObjective(network.train(), MODALITIES, 5, l2_on="kernels" if flat else "all")
+    objective = ummkd(network.train(), MODALITIES, 5, l2_on="kernels" if flat else "all")
     terms = objective(batch, "segmentation").terms
     if flat:
         torch.testing.assert_close(terms["l2"], torch.tensor(stored["L2"]), rtol=1e-5, atol=0)
@@ -119,7 +139,7 @@ def test_original_total(name):
 @pytest.mark.parametrize("size", [(16, 16), (16, 16, 16)], ids=["2d", "3d"])
 def test_every_shared_parameter_learns_from_both_modalities(size):
     network = two_norms(size)
-    objective = UMMKDObjective(network, MODALITIES, 3)
+    objective = ummkd(network, MODALITIES, 3)
     terms, outputs = objective(make_batch(size), "segmentation")
     assert list(terms) == TERMS
     assert outputs["knowledge"].shape == (2, 3, 3)
@@ -129,13 +149,13 @@ def test_every_shared_parameter_learns_from_both_modalities(size):
 
 
 def test_a_plain_network_is_called_with_the_image_alone():
-    terms, outputs = UMMKDObjective(unet(), MODALITIES, 3)(make_batch(), "segmentation")
+    terms, outputs = ummkd(unet(), MODALITIES, 3)(make_batch(), "segmentation")
     assert list(terms) == TERMS
     assert outputs["logits"].shape == (4, 3, 16, 16)
 
 
 def test_order_of_the_rows_is_free():
-    objective = UMMKDObjective(two_norms(), MODALITIES, 3).eval()
+    objective = ummkd(two_norms(), MODALITIES, 3).eval()
     batch = make_batch(modality=(1, 0, 0, 1, 1))
     order = torch.tensor([3, 1, 4, 0, 2])
     expected, other = objective(batch, "segmentation"), objective(rows_of(batch, order), "segmentation")
@@ -148,9 +168,9 @@ def test_order_of_the_rows_is_free():
 def test_one_modality_alone_trains_without_distillation(absent):
     network = two_norms()
     batch = make_batch(modality=(0, 0))
-    objective = UMMKDObjective(network, MODALITIES, 3, absent=absent)
+    objective = ummkd(network, MODALITIES, 3, absent=absent)
     terms = objective(batch, "segmentation").terms
-    single = UMMKDObjective(unet(norm=("group", {"num_groups": 2})), ["ct"], 3)(batch, "segmentation")
+    single = ummkd(unet(norm=("group", {"num_groups": 2})), ["ct"], 3)(batch, "segmentation")
     assert "knowledge" not in single.outputs
     for name in ("dice", "cross_entropy"):
         torch.testing.assert_close(terms[name], single.terms[name])
@@ -160,7 +180,7 @@ def test_one_modality_alone_trains_without_distillation(absent):
 
 
 def test_rows_without_a_label_change_no_loss():
-    objective = UMMKDObjective(two_norms(), MODALITIES, 3)
+    objective = ummkd(two_norms(), MODALITIES, 3)
     batch = make_batch(modality=(1, 0, 0, 1, 1), labelled=(True, False, True, True, False))
     batch["label"][1] = 255
     terms, outputs = objective(batch, "segmentation")
@@ -174,7 +194,7 @@ def test_rows_without_a_label_change_no_loss():
 
 def test_nothing_labelled_stays_finite_and_attached():
     network = two_norms()
-    objective = UMMKDObjective(network, MODALITIES, 3, weights={"segmentation": {"l2": 0}})
+    objective = ummkd(network, MODALITIES, 3, weights={"segmentation": {"l2": 0}})
     terms = objective(make_batch(labelled=[False] * 4), "segmentation").terms
     assert all(terms[name] == 0 for name in TERMS)
     objective.total(terms, "segmentation").backward()
@@ -187,9 +207,9 @@ def test_l2_of_kernels_and_of_all():
     network = two_norms()
     batch = make_batch()
     kernels = [m.weight for m in network.modules() if isinstance(m, _ConvNd)]
-    found = UMMKDObjective(network, MODALITIES, 3)(batch, "segmentation").terms["l2"]
+    found = ummkd(network, MODALITIES, 3)(batch, "segmentation").terms["l2"]
     torch.testing.assert_close(found, 0.5 * torch.stack([(k * k).sum() for k in kernels]).sum())
-    found = UMMKDObjective(network, MODALITIES, 3, l2_on="all")(batch, "segmentation").terms["l2"]
+    found = ummkd(network, MODALITIES, 3, l2_on="all")(batch, "segmentation").terms["l2"]
     torch.testing.assert_close(found, torch.stack([(p * p).sum() for p in network.parameters()]).sum())
 
 
@@ -207,7 +227,7 @@ def test_shared_kernels_count_once_and_frozen_ones_not():
         def forward(self, image):
             return self.last(conv(image) + twin(image))
 
-    objective = UMMKDObjective(Sum(), MODALITIES, 3)
+    objective = ummkd(Sum(), MODALITIES, 3)
     term = objective(make_batch(), "segmentation").terms["l2"]
     torch.testing.assert_close(term, 0.5 * conv.weight.square().sum())
     assert [id(p) for p in objective.parameters_of("segmentation")] == [id(conv.weight)]
@@ -217,20 +237,18 @@ def test_a_term_of_weight_zero_is_not_computed(monkeypatch):
     def fail(*_):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("monai_mmseg.objectives.ummkd.class_logit_sums", fail)
-    monkeypatch.setattr("monai_mmseg.objectives.ummkd.sum_of_squares", fail)
-    terms, outputs = UMMKDObjective(two_norms(), MODALITIES, 3, kd_weight=0, l2_scale=0)(make_batch(), "segmentation")
+    monkeypatch.setattr("monai_mmseg.objectives.terms.class_logit_sums", fail)
+    monkeypatch.setattr("monai_mmseg.objectives.terms.sum_of_squares", fail)
+    terms, outputs = ummkd(two_norms(), MODALITIES, 3, kd_weight=0, l2_scale=0)(make_batch(), "segmentation")
     assert terms["knowledge_distillation"] == terms["l2"] == 0
     assert "knowledge" not in outputs
 
 
 def test_weights():
-    assert UMMKDObjective(Given(), MODALITIES, 3).weights["segmentation"] == {
+    assert ummkd(Given(), MODALITIES, 3).weights["segmentation"] == {
         "dice": 1.0, "cross_entropy": 1.0, "knowledge_distillation": 0.25, "l2": 1e-4,
     }  # fmt: skip
-    given = UMMKDObjective(
-        Given(), MODALITIES, 3, kd_weight=0.9, l2_scale=0.1, weights={"segmentation": {"dice": 2, "l2": 0.3}}
-    )
+    given = ummkd(Given(), MODALITIES, 3, kd_weight=0.9, l2_scale=0.1, weights={"segmentation": {"dice": 2, "l2": 0.3}})
     assert given.weights["segmentation"] == {
         "dice": 2.0, "cross_entropy": 1.0, "knowledge_distillation": 0.45, "l2": 0.3,
     }  # fmt: skip
@@ -239,7 +257,7 @@ def test_weights():
 @pytest.mark.parametrize("aware", [True, False])
 def test_training(aware):
     network = two_norms(norm="batch") if aware else unet()
-    objective = UMMKDObjective(network, MODALITIES, 3)
+    objective = ummkd(network, MODALITIES, 3)
     adam = torch.optim.Adam(objective.parameter_groups("segmentation", lr=3e-3))
     batch = make_batch(modality=(0, 1, 1, 0))
     batch["label"] = (batch["image"] > 0.5).long() + (batch["image"] > 1.5).long()
@@ -252,7 +270,7 @@ def test_training(aware):
 
 
 def test_half_precision_logits_are_scored_in_single():
-    objective = UMMKDObjective(two_norms(), MODALITIES, 3)
+    objective = ummkd(two_norms(), MODALITIES, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = objective(make_batch(), "segmentation").terms
     assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
@@ -265,7 +283,7 @@ def test_half_precision_logits_are_scored_in_single():
         ({"modalities": ["ct", "ct"]}, r"modalities must list different names, got \['ct', 'ct'\]"),
         ({"modalities": ["mr", "ct"]}, r"modalities must be those of the network in its order \('ct', 'mr'\), got"),
         ({"num_classes": 1}, "num_classes must be at least 2, background included, got 1"),
-        ({"l2_on": "norm"}, "l2_on must be 'kernels' or 'all', got 'norm'"),
+        ({"l2_on": "norm"}, "on must be 'kernels' or 'all', got 'norm'"),
         ({"absent": "none"}, "absent must be 'uniform' or 'skip', got 'none'"),
         ({"temperature": -1}, "temperature must be positive, got -1"),
         ({"kd_weight": -0.5}, r"the weights of \['knowledge_distillation'\] must not be negative"),
@@ -275,7 +293,7 @@ def test_half_precision_logits_are_scored_in_single():
 )
 def test_messages_of_settings(settings, message):
     with pytest.raises(ValueError, match=message):
-        UMMKDObjective(**{"network": two_norms(), "modalities": MODALITIES, "num_classes": 3, **settings})
+        ummkd(**{"network": two_norms(), "modalities": MODALITIES, "num_classes": 3, **settings})
 
 
 @pytest.mark.parametrize(
@@ -290,11 +308,11 @@ def test_messages_of_settings(settings, message):
 )
 def test_messages_of_batches(change, message):
     with pytest.raises(ValueError, match=message):
-        UMMKDObjective(unet(), MODALITIES, 3)({**make_batch(), **change}, "segmentation")
+        ummkd(unet(), MODALITIES, 3)({**make_batch(), **change}, "segmentation")
 
 
 def test_other_messages():
-    objective = UMMKDObjective(unet(), MODALITIES, 3)
+    objective = ummkd(unet(), MODALITIES, 3)
     batch = make_batch()
     with pytest.raises(ValueError, match="has no phase 'generator'"):
         objective(batch, "generator")
