@@ -13,29 +13,12 @@ from monai.networks.layers.factories import Norm, Pool
 from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
-__all__ = ["AnatomyUNet", "ContractingPath", "ExpandingPath", "check_divisible"]
+__all__ = ["AnatomyUNet", "ContractingPath", "ExpandingPath"]
 
 # PyTorch counts momentum the other way round: these are Keras' 0.99 and 1e-3.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
-
-
-def check_divisible(spatial_size: Sequence[int], levels: int, name: str) -> None:
-    """Raise if a size cannot be halved and doubled back ``levels`` times.
-
-    Args:
-        spatial_size: size in pixels, one number a dimension.
-        levels: how often the U-Net halves it.
-        name: what the error calls the offender.
-
-    Raises:
-        ValueError: when a dimension is not divisible by ``2**levels``.
-
-    Examples:
-        >>> check_divisible((192, 192), 4, "spatial_size")
-    """
-    if any(size % 2**levels for size in spatial_size):
-        raise ValueError(f"{name} must be divisible by {2**levels} along every axis, got {tuple(spatial_size)}.")
 
 
 class _ConvolutionNorm(nn.Module):

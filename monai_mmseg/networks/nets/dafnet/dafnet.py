@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.networks.layers import anatomy_overlap, fuse_anatomies
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders, full_precision
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
 from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.dafnet.modality_encoder import ModalityEncoder, StyleOutput

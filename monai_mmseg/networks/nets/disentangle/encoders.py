@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 __all__ = [
     "AnatomyActivation",

@@ -12,7 +12,7 @@ from monai.networks.nets.segresnet import SegResNetVAE
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 __all__ = ["NVNet", "NVNetFactors"]
 

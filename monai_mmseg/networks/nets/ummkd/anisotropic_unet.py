@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import he_normal
 from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 __all__ = ["AnisotropicUNet"]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from monai_mmseg.networks.initialisation import he_normal
 from monai_mmseg.networks.layers import SymmetricPad, channel_norm
 from monai_mmseg.networks.layers.channel_norm import LayerSetting
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 __all__ = ["DilatedResidualNet"]
 
