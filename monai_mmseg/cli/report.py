@@ -42,14 +42,15 @@ def evaluate(
     Returns:
         0.
     """
-    from monai_mmseg.data.datalist import load_datalist, read_datalist
+    from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.evaluation import evaluate_predictions
 
+    listed = read_datalist(datalist)
     table = evaluate_predictions(
-        load_datalist(datalist, section, fold=fold),
+        listed.select(section, fold=fold),
         predictions,
         modality=modality,
-        labels=read_datalist(datalist).labels,
+        labels=listed.labels,
         method=method,
         subjects=[str(name) for name in subjects] or None,
         penalty=penalty,

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.files import write_json
-
-__all__ = ["Datalist", "assign_folds", "group_by_subject", "load_datalist", "read_datalist", "write_folds"]
 
 REQUIRED_KEYS = ("image", "modality", "subject")
 OPTIONAL_KEYS = ("label", "fold", "pairs", "meta")
@@ -58,6 +57,91 @@ class Datalist:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise KeyError(f"{self.path}: no section {section!r}, there are {sorted(self.sections)}.{hint}")
         return self.sections[section]
+
+    def select(
+        self,
+        section: str = "training",
+        *,
+        fold: int | Sequence[int] | None = None,
+        exclude_fold: int | Sequence[int] | None = None,
+        modalities: Sequence[str] | None = None,
+        labelled: str | None = None,
+        with_label: bool = False,
+        fraction_of: str | None = None,
+        fraction: float = 1.0,
+        seed: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Items for one part of a run: of some folds, some modalities, or with a share of the labels.
+
+        Args:
+            section: ``"training"``, ``"validation"`` or ``"test"``.
+            fold: keep items of this fold or these folds.
+            exclude_fold: drop items of this fold or these folds.
+            modalities: keep these modalities only.
+            labelled: keep only subjects in which this modality has a label.
+            with_label: keep only items that have a label themselves, as where they are scored.
+            fraction_of: modality whose labels are dropped for all but `fraction` of the subjects.
+            fraction: share of the subjects that keep their label of `fraction_of`; smaller shares are prefixes of
+                larger.
+            seed: of the draw of those subjects.
+
+        Returns:
+            Flat items.
+
+        Raises:
+            KeyError: if there is no such section.
+            ValueError: if folds are asked for that the items do not have, a modality is not declared, or nothing is
+                left.
+
+        Examples:
+            >>> items = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_label.nii", "modality": m, "subject": s, "fold": f}
+            ...          for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
+            >>> listed = Datalist(Path("a.json"), "a", ["cine", "lge"], {0: "background"}, {"training": items})
+            >>> kept = listed.select(exclude_fold=0, fraction_of="lge", fraction=0.0)
+            >>> [(item["subject"], item["modality"], "label" in item) for item in kept]
+            [('s02', 'cine', True), ('s02', 'lge', False)]
+        """
+        items = self.items(section)
+        if fold is not None or exclude_fold is not None:
+            items = self._of_folds(items, section, fold, exclude_fold)
+        if fraction_of is not None:
+            items = mask_labels(items, fraction_of, fraction, seed)
+        if labelled is not None:
+            subjects = {item["subject"] for item in items if item["modality"] == labelled and item.get("label")}
+            items = [item for item in items if item["subject"] in subjects]
+        if modalities is not None:
+            # a misspelt one would not be missed: its images would be left out
+            if undeclared := sorted(set(modalities) - set(self.modalities)):
+                raise ValueError(
+                    f"modalities must be among those that {self.path} declares, {self.modalities}; got {undeclared}."
+                )
+            items = [item for item in items if item["modality"] in modalities]
+        if with_label:
+            items = [item for item in items if item.get("label")]
+        if not items:
+            raise ValueError(
+                f"{self.path}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "
+                f"modalities={modalities}, labelled={labelled!r}, with_label={with_label}."
+            )
+        return items
+
+    def _of_folds(
+        self,
+        items: list[dict[str, Any]],
+        section: str,
+        fold: int | Sequence[int] | None,
+        exclude_fold: int | Sequence[int] | None,
+    ) -> list[dict[str, Any]]:
+        if without := [item["image"] for item in items if "fold" not in item]:
+            raise ValueError(
+                f"{self.path}: folds are asked for, but {len(without)} items of {section!r} have no 'fold' (first: "
+                f"{without[0]}); `mmseg data split {self.path}` makes them."
+            )
+        keep, drop = ([value] if isinstance(value, int) else value for value in (fold, exclude_fold))
+        known = sorted({item["fold"] for item in items})
+        if missing := [value for value in [*(keep or []), *(drop or [])] if value not in known]:
+            raise ValueError(f"{self.path}: no item has fold {missing}, there are {known}.")
+        return [item for item in items if (keep is None or item["fold"] in keep) and item["fold"] not in (drop or [])]
 
 
 def _unknown(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -173,45 +257,18 @@ def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
     return {**item, **paths}
 
 
-def load_datalist(
-    path: str | Path,
-    section: str = "training",
-    *,
-    fold: int | Sequence[int] | None = None,
-    exclude_fold: int | Sequence[int] | None = None,
-) -> list[dict[str, Any]]:
-    """Flat items of one section, maybe of some folds only.
+def load_datalist(path: str | Path, section: str = "training", **selection: Any) -> list[dict[str, Any]]:
+    """Flat items of one section of a file, or some of them.
 
     Args:
         path: the datalist.
         section: ``"training"``, ``"validation"`` or ``"test"``.
-        fold: keep items of this fold or these folds.
-        exclude_fold: drop items of this fold or these folds.
+        **selection: which of them, as for :meth:`Datalist.select`.
 
     Returns:
         Items with absolute paths.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        KeyError: if there is no such section.
-        ValueError: if the form is wrong, folds are asked for that the items do not have, or nothing is left.
     """
-    items = read_datalist(path).items(section)
-    if fold is None and exclude_fold is None:
-        return items
-    if without := [item["image"] for item in items if "fold" not in item]:
-        raise ValueError(
-            f"{path}: folds are asked for, but {len(without)} items of {section!r} have no 'fold' (first: "
-            f"{without[0]}); `mmseg data split {path}` makes them."
-        )
-    keep, drop = ([value] if isinstance(value, int) else value for value in (fold, exclude_fold))
-    known = sorted({item["fold"] for item in items})
-    if missing := [value for value in [*(keep or []), *(drop or [])] if value not in known]:
-        raise ValueError(f"{path}: no item has fold {missing}, there are {known}.")
-    chosen = [item for item in items if (keep is None or item["fold"] in keep) and item["fold"] not in (drop or [])]
-    if not chosen:
-        raise ValueError(f"{path}: no item is left for fold={fold}, exclude_fold={exclude_fold}; there are {known}.")
-    return chosen
+    return read_datalist(path).select(section, **selection)
 
 
 def group_by_subject(
