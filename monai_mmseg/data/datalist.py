@@ -94,7 +94,7 @@ class Datalist:
                 left.
 
         Examples:
-            >>> items = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_label.nii", "modality": m, "subject": s, "fold": f}
+            >>> items = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_l.nii", "modality": m, "subject": s, "fold": f}
             ...          for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
             >>> listed = Datalist(Path("a.json"), "a", ["cine", "lge"], {0: "background"}, {"training": items})
             >>> kept = listed.select(exclude_fold=0, fraction_of="lge", fraction=0.0)

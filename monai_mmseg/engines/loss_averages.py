@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from monai_mmseg.distributed import is_distributed, world_size
+
 __all__ = ["LossAverages"]
 
 
@@ -73,9 +75,9 @@ class LossAverages:
         result = {}
         for phase, sums in self._sums.items():
             mean = sums / self._updates[phase]
-            if dist.is_available() and dist.is_initialized():
+            if is_distributed():
                 # the terms of a process are its share of the joined batch, times the number of processes
                 dist.all_reduce(mean)
-                mean /= dist.get_world_size()
+                mean /= world_size()
             result.update({f"{phase}/{name}": v for name, v in zip(self._names[phase], mean.tolist(), strict=True)})
         return result

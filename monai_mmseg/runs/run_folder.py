@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.files import atomic_path, write_json
 from monai_mmseg.visualize.figure import save_figure
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 class RunRecorder:
     """Writes a run folder, part by part.
 
-    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how long the
-    run took and whether it failed. Nothing is written before :meth:`start`.
+    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how long
+    the run took and whether it failed. Nothing is written before :meth:`start`.
 
     Args:
         run_dir: folder; made by :meth:`start`.
@@ -169,7 +170,6 @@ class RunRecorder:
             epoch: counted from 1.
             terms: ``"<phase>/<term>"`` to value; a value that is not finite is kept as it is.
         """
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         path = self.run_dir / TERMS
         lines: dict[int, dict[str, float | None]] = {}
         if path.is_file():
@@ -177,14 +177,12 @@ class RunRecorder:
             lines = {at: {name: values[row] for name, values in columns.items()} for row, at in enumerate(epochs)}
         lines.setdefault(int(epoch), {}).update(terms)
         names = list(dict.fromkeys(name for line in lines.values() for name in line))
-        part = path.with_name(f".{path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["epoch", *names])
             for at, line in sorted(lines.items()):
                 cells = [line.get(name) for name in names]
                 writer.writerow([at, *("" if value is None else f"{value:.8g}" for value in cells)])
-        part.replace(path)
 
     def drop_terms_from(self, epoch: int) -> None:
         """Forget the terms of this epoch and all later ones: a resumed run makes them again.
@@ -297,17 +295,14 @@ def git_commit() -> str | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_json(path, {str(key): _plain(value) for key, value in content.items()})
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: such numbers become text."""
+def _plain(value: Any) -> Any:
+    """What JSON knows: numbers that are not finite, and all other things, become text."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(entry) for entry in value]
+    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)

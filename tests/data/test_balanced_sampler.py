@@ -107,8 +107,8 @@ def test_indices_survive_pickling_and_count_as_numbers():
     ("source", "arguments", "message"),
     [
         ([], {}, "one at least"),
-        ([0.5], {}, "the index of the modality of each sample"),
-        ([0, -1], {}, "the index of the modality"),
+        ([0.5], {}, "the number of the modality of each sample"),
+        ([0, -1], {}, "the number of the modality"),
         (SimpleNamespace(modality_indices=["ct"]), {}, "got SimpleNamespace"),
         ([0, 1], {"batch_size": 0}, "a number from 1, or one from 0 for each of 2 modalities, got 0"),
         ([0, 1], {"batch_size": [2]}, r"for each of 2 modalities, got \[2\]"),
