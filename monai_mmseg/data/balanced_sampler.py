@@ -31,7 +31,7 @@ class BalancedModalityBatchSampler(EpochSampler[list[int]]):
         data_source: a data set with ``modality_indices``, or the index of the modality of each sample.
         batch_size: samples of each modality in a batch of one process, or one number for each modality in order.
         epoch_length: batches in an epoch of one process; by default by the rule above.
-        seed: as for :class:`EpochRandomSampler`.
+        seed: as for :class:`~monai_mmseg.data.EpochRandomSampler`.
         num_replicas: likewise. Processes draw from one order and share nothing but what is repeated.
         rank: likewise.
 

@@ -18,12 +18,12 @@ class SubjectRandomSampler(EpochRandomSampler):
     When to use: as ``sampler`` of a training ``DataLoader`` for losses that compare a sample with the next one of its
     batch and take it for another subject. A sample is drawn from the subjects that the last ``batch_size - 1`` samples
     do not have, with a probability by how many samples they have left; so neighbours of a batch differ unless all that
-    is left is of one subject. All else is as for :class:`EpochRandomSampler`.
+    is left is of one subject. All else is as for :class:`~monai_mmseg.data.EpochRandomSampler`.
 
     Args:
         data_source: a data set with ``subject_indices``, or the number of the subject of each sample.
         batch_size: samples in a batch of one process, as in the data loader.
-        seed: as for :class:`EpochRandomSampler`.
+        seed: as for :class:`~monai_mmseg.data.EpochRandomSampler`.
         num_samples: likewise.
         num_replicas: likewise; each process takes whole batches in turn.
         rank: likewise.

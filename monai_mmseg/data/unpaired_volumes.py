@@ -13,7 +13,8 @@ from monai.data import Dataset
 from monai.transforms import Randomizable
 from torch import Tensor
 
-from monai_mmseg.data.volume_cache import item_seed, plain_tensor, progress_bar
+from monai_mmseg.data.volume_cache import item_seed, progress_bar
+from monai_mmseg.meta_tensors import plain_tensor
 
 __all__ = ["UnpairedVolumes", "Volume"]
 

@@ -7,10 +7,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from torch import Tensor
-
-__all__ = ["item_seed", "plain_tensor", "progress_bar"]
-
 
 def item_seed(*numbers: int) -> int:
     """Seed of the augmentation of one item, the same on every machine.
@@ -27,18 +23,6 @@ def item_seed(*numbers: int) -> int:
     """
     digest = hashlib.blake2b("/".join(map(str, numbers)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
-
-
-def plain_tensor(tensor: Tensor) -> Tensor:
-    """Tensor without metadata: collating MetaTensors costs more than the augmentation itself.
-
-    Args:
-        tensor: a tensor or MetaTensor.
-
-    Returns:
-        The same memory.
-    """
-    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
 
 
 def progress_bar(numbers: Iterable[int], show: bool) -> Iterable[int]:

@@ -49,8 +49,8 @@ PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 class RunRecorder:
     """Writes a run folder, part by part.
 
-    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how long
-    the run took and whether it failed. Nothing is written before :meth:`start`.
+    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how
+    long the run took and whether it failed. Nothing is written before :meth:`start`.
 
     Args:
         run_dir: folder; made by :meth:`start`.

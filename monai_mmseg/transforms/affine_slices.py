@@ -11,10 +11,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import Compose, MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple_rep
 from torch import Tensor
+
+from monai_mmseg.meta_tensors import plain_tensor
 
 __all__ = ["RandAffineSlicesd", "RandRotateSlicesd", "affine_slices", "rotation_augmentation"]
 
@@ -139,7 +140,7 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
             return result
         for key, mode in self.key_iterator(result, self.mode):
             value = result[key]
-            array = value.as_tensor() if isinstance(value, MetaTensor) else value
+            array = plain_tensor(value)
             result[key] = affine_slices(array, self.degrees, self.factor, self.shift, nearest=mode == "nearest")
         return result
 

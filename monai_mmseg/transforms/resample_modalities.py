@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, ResizeWithPadOrCrop, Spacing, SpatialResample
 from torch import Tensor
 
+from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.orient_slices import OrientSlices
 
@@ -130,7 +131,7 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
                 )  # fmt: skip
                 del found[name]
         absent = torch.full(tuple(grid.shape[1:]), torch.nan)
-        result[key] = _like(grid, torch.stack([found.get(name, absent) for name in self.modalities]))
+        result[key] = with_metadata(torch.stack([found.get(name, absent) for name in self.modalities]), grid)
         result["present"] = torch.tensor([name in found for name in self.modalities])
         result.pop("labelled", None)
         if self.label_key is not None:
@@ -171,9 +172,9 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         if label is None:
             label = next((one["label"] for one in siblings.values() if one.get("label") is not None), None)
         if label is None:
-            return _like(grid, torch.zeros(tuple(grid.shape), dtype=torch.uint8)), torch.tensor(False)
+            return with_metadata(torch.zeros(tuple(grid.shape), dtype=torch.uint8), grid), torch.tensor(False)
         values = label.as_tensor().to(torch.float32)
-        return _like(grid, _sampled(values, label, grid, "nearest").round().to(torch.uint8)), torch.tensor(True)
+        return with_metadata(_sampled(values, label, grid, "nearest").round().to(torch.uint8), grid), torch.tensor(True)
 
 
 def _sampled(values: Tensor, volume: MetaTensor, grid: MetaTensor, mode: str) -> Tensor:
@@ -183,11 +184,6 @@ def _sampled(values: Tensor, volume: MetaTensor, grid: MetaTensor, mode: str) ->
     found = resample(placed, dst_affine=grid.affine, spatial_size=tuple(grid.shape[1:]))
     plain: Tensor = found.as_tensor().to(torch.float32)
     return plain
-
-
-def _like(grid: MetaTensor, array: Tensor) -> MetaTensor:
-    """A tensor with the affine, the metadata and the trace of the grid."""
-    return MetaTensor(array).copy_meta_from(grid)
 
 
 def _path(volume: MetaTensor) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
+
+from monai_mmseg.meta_tensors import with_metadata
 
 __all__ = ["SplitModalityd"]
 
@@ -76,11 +77,10 @@ class SplitModalityd(MapTransform):
                 f"{tuple(image.shape)} and {tuple(present.shape)}."
             )
         others = [n for n in range(count) if n != place]
-        there = bool(present[place])
+        given = bool(present[place])
         target = image[place : place + 1]
-        if not there:
-            zeros = torch.zeros(tuple(target.shape), dtype=target.dtype)
-            target = MetaTensor(zeros).copy_meta_from(target) if isinstance(target, MetaTensor) else zeros
+        if not given:
+            target = with_metadata(torch.zeros(tuple(target.shape), dtype=target.dtype), target)
         result[self.keys[0]], result[self.target_key] = image[others], target
-        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(there)
+        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(given)
         return result

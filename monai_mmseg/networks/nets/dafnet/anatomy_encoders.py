@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import balance_channels_
 from monai_mmseg.networks.layers import straight_through_argmax, straight_through_round
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.dafnet.anatomy_unet import (
     NORM_EPS,
     NORM_MOMENTUM,
     ContractingPath,
     ExpandingPath,
-    check_divisible,
 )
 
 __all__ = ["AnatomyEncoders", "full_precision"]

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor, nn
 
+from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet, split_modalities
 
 __all__ = ["ImputedModalitiesNet"]
@@ -79,7 +79,7 @@ class ImputedModalitiesNet(DownstreamNet):
         total: Tensor | None = None
         counts = torch.zeros(len(self.modalities), dtype=torch.float64)
         for image in images:
-            plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+            plain = plain_tensor(image)
             own, there = split_modalities(plain[None].cpu(), self.modalities, self.in_channels)
             mask = there.reshape(1, -1, *[1] * (own.ndim - 2))
             kept = torch.where(mask, own, 0.0)[0].double()
