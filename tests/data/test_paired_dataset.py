@@ -149,7 +149,7 @@ def test_without_a_cache_items_are_the_same(datalist):
     kept, read = dataset(items), dataset(items, cache=False)
     for place in (0, 19, 2):
         assert torch.equal(kept[place]["image"], read[place]["image"])
-    assert len(read._subjects) == 1  # the last one only
+    assert len(read._volumes) == 1  # the last one only
 
 
 def test_whole_subjects_are_at_hand(datalist):
