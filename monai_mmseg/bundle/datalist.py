@@ -12,8 +12,6 @@ from typing import Any
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.evaluation.files import image_stem
 
-__all__ = ["find_datalist", "inference_items", "volume_items"]
-
 _IMAGES = (".nii", ".nii.gz")
 PHANTOM_KINDS = ("abdomen", "brain", "cardiac", "cmr", "heart")
 """Phantoms that a bundle can make, ``monai_mmseg.phantom.make_<kind>_phantom``."""

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["WeightAveraging"]
-
 
 class WeightAveraging:
     """Stochastic weight averaging, or an exponential moving average, on ``torch.optim.swa_utils.AveragedModel``.

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_mmseg.meta_tensors import plain_tensor
 
-__all__ = ["HOST_KEYS", "prepare_training_batch"]
-
 HOST_KEYS = ("present", "labelled", "modality")
 """Entries of a batch that stay on the CPU: objectives make row indexes of them without waiting for the GPU."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from monai.engines import PrepareBatch, default_prepare_batch
 from torch import Tensor
 
-__all__ = ["PrepareModalityBatch"]
-
 
 class PrepareModalityBatch(PrepareBatch):
     """Image, label and ``modality=`` for networks that serve several modalities.

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_mmseg.distributed import is_distributed, world_size
 
-__all__ = ["LossAverages"]
-
 
 class LossAverages:
     """Adds up terms on their device; the host looks at them when asked.

@@ -14,8 +14,6 @@ from torch.optim import Optimizer
 
 from monai_mmseg.objectives.base import Objective
 
-__all__ = ["Phase", "make_phases"]
-
 
 @dataclass
 class Phase:

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from monai.data.utils import set_rnd
 
-__all__ = ["epoch_seed", "seed_data", "seed_random_state"]
-
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """One seed below 2**32 for an epoch and a process, far apart for neighbouring arguments.

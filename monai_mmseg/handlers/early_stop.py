@@ -10,8 +10,6 @@ from ignite.engine import Engine
 from ignite.handlers import EarlyStopping
 from monai.handlers import EarlyStopHandler
 
-__all__ = ["EarlyStop"]
-
 
 class EarlyStop(EarlyStopHandler):
     """MONAI's ``EarlyStopHandler``, without the deprecation warnings that it draws from ignite.

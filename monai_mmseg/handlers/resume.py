@@ -17,8 +17,6 @@ from monai.handlers import CheckpointSaver, EarlyStopHandler
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
 from monai_mmseg.files import atomic_save
 
-__all__ = ["ResumeCheckpoint"]
-
 logger = logging.getLogger(__name__)
 
 FORMAT = 1

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-__all__ = ["balance_channels_", "glorot_uniform", "he_normal", "he_normal_", "narrow_normal"]
-
 # Standard deviation of a unit normal truncated at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
 

@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.files import atomic_path
 
-__all__ = ["KnowledgeHistory", "add_knowledge", "read_knowledge"]
-
 
 class KnowledgeHistory(NamedTuple):
     """Knowledge matrices and the distillation loss of every recorded epoch; NaN marks what was not there."""

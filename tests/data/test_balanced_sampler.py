@@ -10,7 +10,8 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from monai_mmseg.data import BalancedModalityBatchSampler, RepeatedIndex
+from monai_mmseg.data import BalancedModalityBatchSampler
+from monai_mmseg.data.balanced_sampler import RepeatedIndex
 from monai_mmseg.engines import seed_data
 
 # 7 samples of modality 0, 3 of 1, 5 of 2, mixed up

@@ -8,7 +8,8 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose, ResizeWithPadOrCropd
 
-from monai_mmseg.data import PairedSliceDataset, load_datalist, mask_labels
+from monai_mmseg.data import PairedSliceDataset, load_datalist
+from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.preparation import write_stacks
 from monai_mmseg.transforms import (
     LoadImageModalitiesd,

@@ -7,7 +7,8 @@ import torch
 from scipy.stats import kstest, norm, truncnorm
 from torch import nn
 
-from monai_mmseg.networks import balance_channels_, glorot_uniform, he_normal, he_normal_, narrow_normal
+from monai_mmseg.networks import glorot_uniform, he_normal, narrow_normal
+from monai_mmseg.networks.initialisation import balance_channels_, he_normal_
 
 
 def test_he_normal_is_a_truncated_normal_of_the_right_variance():

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.layers.modality_selection import active_selection
 
-__all__ = ["FeatureTaps"]
-
 WRAPPERS = ("network", "shared", "module", "_orig_mod")  # of this package, of parallel training, of a compiled module
 
 

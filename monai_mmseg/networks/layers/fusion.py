@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["fuse_anatomies", "pool_anatomies"]
-
 
 def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
     """Elementwise maximum over the anatomies that are present.

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from monai.networks.blocks import SPADE
 
-from monai_mmseg.networks.layers import SpadeNorm, SpadeResBlock, instance_normalise, joint_normalise
+from monai_mmseg.networks.layers import SpadeNorm, SpadeResBlock
+from monai_mmseg.networks.layers.spade import instance_normalise, joint_normalise
 from tests.networks.keras_weights import channels_first, load_layers, weights_of
 from tests.networks.network_tester import NetworkTester
 

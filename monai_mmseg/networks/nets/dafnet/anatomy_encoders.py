@@ -20,8 +20,6 @@ from monai_mmseg.networks.nets.dafnet.anatomy_unet import (
     ExpandingPath,
 )
 
-__all__ = ["AnatomyEncoders", "full_precision"]
-
 
 def full_precision(values: Tensor) -> Tensor:
     """Return half and bfloat16 values as float32, others as they are.
@@ -61,7 +59,7 @@ class AnatomyEncoders(nn.Module):
         modality_norm: keep the normalisation layers of the shared part per modality (own scale, shift and statistics);
             the convolutions stay shared. Cures the mismatch of running statistics when modalities look different.
         initial_gain: start with kernels of the last convolution that have no mean and are this many times as large, so
-            that all channels are in use from the start (:func:`~monai_mmseg.networks.balance_channels_`). ``None``: as
+            that all channels are in use from the start (``balance_channels_``). ``None``: as
             the original code, where some channels may stay empty for good.
         norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
         norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).

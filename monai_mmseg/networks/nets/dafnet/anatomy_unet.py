@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 
-__all__ = ["AnatomyUNet", "ContractingPath", "ExpandingPath"]
-
 # PyTorch counts momentum the other way round: these are Keras' 0.99 and 1e-3.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 

@@ -21,8 +21,6 @@ from monai_mmseg.networks.nets.dafnet.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.dafnet.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.dafnet.spatial_transformer import SpatialTransformer
 
-__all__ = ["DAFNet", "DAFNetFactors"]
-
 
 class DAFNetFactors(NamedTuple):
     """What :meth:`DAFNet.factors` returns, for reports and figures; absent modalities are zero."""

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.layers.spatial_check import check_divisible, require_spatial_size
 
-__all__ = ["AnatomyDiscriminator"]
-
 SLOPE = 0.2
 
 

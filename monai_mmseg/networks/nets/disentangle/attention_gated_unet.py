@@ -17,8 +17,6 @@ from monai_mmseg.networks.layers.attention_gate import SpatialAttentionGate
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.disentangle.encoders import INTERPOLATION, SLOPE, AnatomyActivation
 
-__all__ = ["AttentionGatedUNet"]
-
 
 class AttentionGatedUNet(nn.Module):
     """U-Net of five levels whose skip connections are weighed by the level below.

@@ -17,8 +17,6 @@ from monai_mmseg.networks.layers.spade import instance_normalise
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.disentangle.encoders import INTERPOLATION, ModalityConv
 
-__all__ = ["DisentangleDecoder", "DisentangleSpadeBlock", "SpadeMaps"]
-
 
 class SpadeMaps(NamedTuple):
     """Scale and shift of a feature map, pixel by pixel."""

@@ -22,8 +22,6 @@ from monai_mmseg.networks.nets.disentangle.encoders import (
     anatomy_softmax,
 )
 
-__all__ = ["DisentangleNet", "DisentangledFactors"]
-
 
 class DisentangledFactors(NamedTuple):
     """What :meth:`DisentangleNet.factors` returns; entries of absent modalities are zero."""
@@ -59,7 +57,7 @@ class DisentangleNet(nn.Module):
             not needed to tell the modality.
         background: value of the images where there is nothing; a pixel that has it in all channels of all modalities
             that are there has no anatomy. ``None``: everything is foreground.
-        fifth: the softmax of the released code, see :func:`~monai_mmseg.networks.nets.anatomy_softmax`.
+        fifth: the softmax of the released code, see ``anatomy_softmax``.
         activation: of the anatomy encoder, ``"relu"`` or ``"original"``.
         variational: codes have a variance.
         num_experts: of conditional convolutions.

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.dropout import set_dropout
 
-__all__ = ["DownstreamNet", "split_modalities"]
-
 
 class DownstreamNet(nn.Module):
     """Base of the networks that make a fixed number of channels of what is there and hand it to another network.

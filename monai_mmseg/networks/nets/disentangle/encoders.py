@@ -17,15 +17,6 @@ from torch.nn import functional as F
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 
-__all__ = [
-    "AnatomyActivation",
-    "AppearanceCode",
-    "DisentangleAnatomyEncoder",
-    "DisentangleAppearanceEncoder",
-    "ModalityConv",
-    "anatomy_softmax",
-]
-
 AnatomyActivation = Literal["relu", "original"]
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 SLOPE = 0.2

@@ -16,8 +16,6 @@ from monai_mmseg.networks.layers.fusion import pool_anatomies
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet, split_modalities
 
-__all__ = ["FusedAnatomyNet"]
-
 
 class FusedAnatomyNet(DownstreamNet):
     """Encodes each modality that is there, pools the anatomies, and runs a network on them.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet, split_modalities
 
-__all__ = ["ImputedModalitiesNet"]
-
 
 class ImputedModalitiesNet(DownstreamNet):
     """All modalities as channels of one network; a missing one is replaced by zeros or by a mean image.

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 
-__all__ = ["NVNet", "NVNetFactors"]
-
 EPS = 1e-8  # beside the variance
 
 

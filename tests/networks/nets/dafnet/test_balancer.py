@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mmseg.networks.nets import PairBalancer
+from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
 from tests.networks.keras_weights import load_layers, weights_of
 from tests.networks.network_tester import NetworkTester
 

@@ -6,13 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from monai_mmseg.networks.nets import (
-    DisentangleAnatomyEncoder,
-    DisentangleAppearanceEncoder,
-    DisentangleDecoder,
-    DisentangleSpadeBlock,
-    anatomy_softmax,
-)
+from monai_mmseg.networks.nets import DisentangleAnatomyEncoder, DisentangleAppearanceEncoder, DisentangleDecoder
+from monai_mmseg.networks.nets.disentangle.decoder import DisentangleSpadeBlock
+from monai_mmseg.networks.nets.disentangle.encoders import anatomy_softmax
 from tests.reference_cases import arrays_of, cases_of
 
 
