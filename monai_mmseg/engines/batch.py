@@ -13,7 +13,7 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import plain_tensor
 
 HOST_KEYS = ("present", "labelled", "modality")
-"""Entries of a batch that stay on the CPU: objectives make row indexes of them without waiting for the GPU."""
+"""Entries of a batch that stay on the CPU: objectives make indexes of samples of them without waiting for the GPU."""
 
 
 def prepare_training_batch(

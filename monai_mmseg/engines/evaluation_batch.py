@@ -25,7 +25,7 @@ class PrepareModalityBatch(PrepareBatch):
 
     Raises:
         ValueError: (in a call) if a batch holds several modalities or one that is not known. Inferers cut a batch into
-            windows of their own order, so rows and modalities would come apart.
+            windows of their own order, so images and modalities would come apart.
 
     Examples:
         >>> import torch

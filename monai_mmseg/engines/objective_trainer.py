@@ -293,7 +293,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         elif isinstance(self.objective, DistributedDataParallel):
             raise RuntimeError(
                 f"the total of phase {phase.name!r} depends on no parameter on process {self.state.rank}; in a "
-                "distributed run terms must stay attached to the networks when the batch has no row for them."
+                "distributed run terms must stay attached to the networks when the batch has no sample for them."
             )
 
     def _gradient_exchange(self, steps: bool) -> contextlib.AbstractContextManager[Any]:

@@ -86,8 +86,8 @@ def split_modalities(
 
     Examples:
         >>> import torch
-        >>> images, there = split_modalities(torch.tensor([[[1.0], [torch.nan]]]), ("t1", "t2"), 1)
-        >>> tuple(images.shape), there.tolist()
+        >>> images, present = split_modalities(torch.tensor([[[1.0], [torch.nan]]]), ("t1", "t2"), 1)
+        >>> tuple(images.shape), present.tolist()
         ((1, 2, 1, 1), [[True, False]])
     """
     count = len(modalities)
@@ -99,5 +99,5 @@ def split_modalities(
     if present is not None and tuple(present.shape) != (image.shape[0], count):
         raise ValueError(f"present must have the shape ({image.shape[0]}, {count}), got {tuple(present.shape)}.")
     images = image.unflatten(1, (count, channels))
-    there = ~images.isnan().flatten(2).any(2)
-    return images, there if present is None else there & present.to(image.device).bool()
+    is_present = ~images.isnan().flatten(2).any(2)
+    return images, is_present if present is None else is_present & present.to(image.device).bool()
