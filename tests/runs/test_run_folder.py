@@ -11,7 +11,7 @@ import pytest
 
 import monai_mmseg
 from monai_mmseg.runs import RunRecorder, read_terms
-from monai_mmseg.runs.run_folder import git_commit, software_versions
+from monai_mmseg.runs.versions import git_commit, software_versions
 
 
 def about(folder):
