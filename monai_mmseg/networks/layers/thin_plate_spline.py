@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Thin-plate splines: interpolation from few points, and warps driven by a grid of control points."""
+"""Thin-plate splines: warps driven by a grid of control points."""
 
 from collections.abc import Callable, Sequence
 
@@ -38,46 +38,6 @@ def _system(points: Tensor, order: int, regularization: float) -> Tensor:
     upper = torch.cat([upper[..., :n] + diagonal, upper[..., n:]], dim=2)
     lower = torch.cat([upper[..., n:].mT, points.new_zeros(points.shape[0], affine, affine)], dim=2)
     return torch.cat([upper, lower], dim=1)
-
-
-def polyharmonic_spline(
-    points: Tensor, values: Tensor, query: Tensor, order: int = 2, regularization: float = 0.0
-) -> Tensor:
-    """Values of the smooth interpolant through scattered points.
-
-    Use it for scattered data whose points differ from sample to sample; for the fixed grid of a spatial transformer
-    :class:`ThinPlateSpline` does the same with the linear system solved once.
-
-    Args:
-        points: where the values are known, shape ``(B, n, d)``. They must not all lie on one line (plane for d = 3).
-        values: what is known there, shape ``(B, n, c)``.
-        query: where to interpolate, shape ``(B, m, d)``.
-        order: of the kernel: 1 is ``r``, 2 the thin-plate ``r² log r``, in general ``r^k`` for odd and
-            ``r^k log r`` for even k.
-        regularization: added to the diagonal; 0 interpolates exactly, more is smoother.
-
-    Returns:
-        Interpolated values, shape ``(B, m, c)``. Differentiable in all three tensors.
-
-    Raises:
-        ValueError: when shapes or order make no sense.
-
-    Examples:
-        >>> points = torch.tensor([[[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]])
-        >>> values = points.sum(-1, keepdim=True)  # an affine function is reproduced everywhere
-        >>> polyharmonic_spline(points, values, torch.tensor([[[0.5, 0.25]]])).flatten()
-        tensor([0.7500])
-    """
-    if order < 1:
-        raise ValueError(f"order must be a positive integer, got {order}.")
-    if points.ndim != 3 or values.ndim != 3 or query.ndim != 3 or points.shape[:2] != values.shape[:2]:
-        raise ValueError(
-            "points, values and query must have the shapes (B, n, d), (B, n, c) and (B, m, d), got "
-            f"{tuple(points.shape)}, {tuple(values.shape)} and {tuple(query.shape)}."
-        )
-    right = torch.cat([values, values.new_zeros(values.shape[0], points.shape[2] + 1, values.shape[2])], dim=1)
-    weights = torch.linalg.solve(_system(points, order, regularization), right)
-    return _basis(query, points, order) @ weights
 
 
 def sample_volume(volume: Tensor, coordinates: Tensor) -> Tensor:
@@ -126,8 +86,9 @@ class ThinPlateSpline(nn.Module):
         spatial_size: size of the images, two or three numbers of at least 2. The buffer holds
             ``prod(spatial_size) * prod(num_points)`` numbers.
         num_points: control points along each axis, at least 2.
-        order: order of the kernel, see :func:`polyharmonic_spline`.
-        regularization: see :func:`polyharmonic_spline`.
+        order: of the kernel: 1 is ``r``, 2 the thin-plate ``r² log r``, in general ``r^k`` for odd and ``r^k log r``
+            for even k.
+        regularization: added to the diagonal of the system; 0 interpolates exactly, more is smoother.
 
     Attributes:
         control_points: the undisturbed grid, row-major, shape ``(n, d)``.

@@ -113,8 +113,7 @@ class DilatedResidualNet(nn.Sequential):
         features: width of each residual group, never shrinking; three or more.
         num_blocks: residual blocks of each group.
         dilations: dilation of each group's convolutions.
-        norm: normalisation, see ``channel_norm``; any kind has the same number of
-            weights.
+        norm: normalisation, see ``channel_norm``; any kind has the same number of weights.
         act: activation by name, see :func:`monai.networks.layers.get_act_layer`.
         dropout: probability of dropping a value behind a convolution, or MONAI's name and arguments.
         initialise: function that is applied to every layer; :func:`~monai_mmseg.networks.narrow_normal` is the original
