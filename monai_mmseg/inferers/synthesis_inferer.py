@@ -106,8 +106,8 @@ def cross_reconstructions(network: DisentangleNet, image: Tensor, present: Tenso
         NaN where one of them is absent.
     """
     factors = network.factors(image, present)
-    present = factors.present
-    sample, source, drawn = (present[:, :, None] & present[:, None, :]).nonzero(as_tuple=True)
+    there = factors.present
+    sample, source, drawn = (there[:, :, None] & there[:, None, :]).nonzero(as_tuple=True)
     rows = network.decode(factors.anatomy[sample, source], factors.code[sample, drawn], drawn.tolist())
-    shape = (*present.shape, present.shape[1], *rows.shape[1:])
+    shape = (*there.shape, there.shape[1], *rows.shape[1:])
     return rows.new_full(shape, torch.nan).index_put((sample, source, drawn), rows)

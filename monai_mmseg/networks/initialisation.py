@@ -24,7 +24,7 @@ def _zero_bias(layer: nn.Module) -> None:
 
 
 def he_normal(layer: nn.Module) -> None:
-    """Initialise a convolution or dense layer: weight from a normal of variance 2 / fan-in that is cut at two deviations.
+    """Initialise a convolution or dense layer: normal weight of variance 2 / fan-in, cut at two deviations.
 
     The bias becomes zero. Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
 

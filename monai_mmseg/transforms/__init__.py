@@ -7,6 +7,7 @@ from monai_mmseg.transforms.affine_slices import (
     RandAffineSlicesd,
     RandRotateSlicesd,
     affine_slices,
+    rotation_augmentation,
 )
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
@@ -70,6 +71,7 @@ __all__ = [
     "pairs_from_table",
     "random_pairing",
     "read_volume",
+    "rotation_augmentation",
     "scale_intensity",
     "slice_orientation",
     "slice_pitch",

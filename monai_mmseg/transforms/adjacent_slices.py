@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
-
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
 __all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
 
@@ -91,12 +90,12 @@ class AdjacentSlices(Transform):
         """
         if img.ndim != 4:
             raise ValueError(f"img must be a volume (C, X, Y, Z), got shape {tuple(img.shape)}.")
-        array = plain_tensor(img)
+        array = img.as_tensor() if isinstance(img, MetaTensor) else img
         dim = self.spatial_dim % 3 + 1
         padded = pad_slices(array, self.num_slices, dim)
         stacked = torch.stack([padded.narrow(dim, k, array.shape[dim]) for k in range(self.num_slices)], 1)
         stacked = stacked.flatten(0, 1)
-        return with_metadata(stacked, img)
+        return MetaTensor(stacked).copy_meta_from(img) if isinstance(img, MetaTensor) else stacked
 
 
 class AdjacentSlicesd(MapTransform):

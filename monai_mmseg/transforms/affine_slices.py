@@ -11,13 +11,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
+from monai.data import MetaTensor
+from monai.transforms import Compose, MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple_rep
 from torch import Tensor
 
-from monai_mmseg.meta_tensors import plain_tensor
-
-__all__ = ["RandAffineSlicesd", "RandRotateSlicesd", "affine_slices"]
+__all__ = ["RandAffineSlicesd", "RandRotateSlicesd", "affine_slices", "rotation_augmentation"]
 
 
 def affine_slices(
@@ -140,7 +139,7 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
             return result
         for key, mode in self.key_iterator(result, self.mode):
             value = result[key]
-            array = plain_tensor(value)
+            array = value.as_tensor() if isinstance(value, MetaTensor) else value
             result[key] = affine_slices(array, self.degrees, self.factor, self.shift, nearest=mode == "nearest")
         return result
 
@@ -174,3 +173,27 @@ class RandRotateSlicesd(RandAffineSlicesd):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, rotate=degrees, mode=mode, prob=prob, allow_missing_keys=allow_missing_keys)
+
+
+def rotation_augmentation(
+    degrees: float = 20.0, *, image_key: str = "image", label_key: str = "label", enabled: bool = True
+) -> Compose:
+    """The paper's augmentation for :class:`~monai_mmseg.data.PairedSliceDataset`.
+
+    Args:
+        degrees: largest angle, either way.
+        image_key: images, rotated linearly.
+        label_key: labels, rotated by nearest neighbour; may be missing.
+        enabled: off, nothing is done.
+
+    Returns:
+        A ``Compose``.
+
+    Examples:
+        >>> len(rotation_augmentation().transforms), len(rotation_augmentation(enabled=False).transforms)
+        (1, 0)
+    """
+    if not enabled:
+        return Compose([])
+    keys, mode = [image_key, label_key], ["bilinear", "nearest"]
+    return Compose([RandRotateSlicesd(keys, degrees, mode=mode, allow_missing_keys=True)])

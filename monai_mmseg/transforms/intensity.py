@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
-
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
 __all__ = ["ScaleIntensitySlices", "ScaleIntensitySlicesd", "scale_intensity"]
 
@@ -130,9 +129,9 @@ class ScaleIntensitySlices(Transform):
         dims = [1, 2] if self.mode == "slice" or img.ndim == 3 else [1, 2, 3]
         if not self.channel_wise:
             dims = [0, *dims]
-        array = plain_tensor(img)
+        array = img.as_tensor() if isinstance(img, MetaTensor) else img
         scaled = scale_intensity(array.to(torch.float32), dims, self.lower, self.upper, self.value_range)
-        return with_metadata(scaled, img)
+        return MetaTensor(scaled).copy_meta_from(img) if isinstance(img, MetaTensor) else scaled
 
 
 class ScaleIntensitySlicesd(MapTransform):

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
-
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
 __all__ = ["ForegroundIntensityd", "NormalizeForeground", "NormalizeForegroundd"]
 
@@ -60,7 +59,7 @@ class NormalizeForeground(Transform):
         """
         if img.ndim < 2:
             raise ValueError(f"img must have shape (C, *spatial), got {tuple(img.shape)}.")
-        values = plain_tensor(img).to(torch.float32)
+        values = (img.as_tensor() if isinstance(img, MetaTensor) else img).to(torch.float32)
         flat = values.flatten(1).double()  # sums over millions of voxels
         mask = flat > self.threshold
         count = mask.sum(1, keepdim=True).clamp(min=1)
@@ -69,7 +68,7 @@ class NormalizeForeground(Transform):
         deviation = (torch.where(mask, centred, 0.0).square().sum(1, keepdim=True) / count).sqrt()
         scaled = torch.where(mask, centred / deviation.clamp(min=self.eps), self.background)
         result = torch.where(flat.isnan(), flat, scaled).to(torch.float32).reshape(values.shape)
-        return with_metadata(result, img)
+        return MetaTensor(result).copy_meta_from(img) if isinstance(img, MetaTensor) else result
 
 
 class NormalizeForegroundd(MapTransform):
@@ -169,14 +168,14 @@ class ForegroundIntensityd(MapTransform):
         """
         result = dict(data)
         image = result[self.image_key]
-        image = plain_tensor(image)
+        image = image.as_tensor() if isinstance(image, MetaTensor) else image
         image = image[self.num_slices // 2 :: self.num_slices]
         body = ((image != self.background) & ~image.isnan()).any(0)
         for key in self.key_iterator(result):
             drawn = result[key]
-            values = plain_tensor(drawn) * self.std + self.mean
+            values = (drawn.as_tensor() if isinstance(drawn, MetaTensor) else drawn) * self.std + self.mean
             if self.lowest is not None:
                 values = values.clamp(min=self.lowest)
             values = torch.where(body.to(values.device), values, 0.0)
-            result[key] = with_metadata(values, drawn)
+            result[key] = MetaTensor(values).copy_meta_from(drawn) if isinstance(drawn, MetaTensor) else values
         return result

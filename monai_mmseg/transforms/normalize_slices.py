@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch import Tensor
-
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
 __all__ = ["NormalizeIntensitySlices", "NormalizeIntensitySlicesd"]
 
@@ -55,12 +54,12 @@ class NormalizeIntensitySlices(Transform):
         """
         if img.ndim not in (3, 4):
             raise ValueError(f"img must have shape (C, H, W) or (C, H, W, D), got {tuple(img.shape)}.")
-        values = plain_tensor(img).to(torch.float32)
+        values = (img.as_tensor() if isinstance(img, MetaTensor) else img).to(torch.float32)
         centred = values - values.nanmean((1, 2), keepdim=True)
         deviation = centred.square().nanmean((1, 2), keepdim=True).sqrt()
         # below eps only rounding is left of a slice
         result = torch.where(deviation > self.eps, centred / deviation, torch.where(values.isnan(), values, 0.0))
-        return with_metadata(result, img)
+        return MetaTensor(result).copy_meta_from(img) if isinstance(img, MetaTensor) else result
 
 
 class NormalizeIntensitySlicesd(MapTransform):

@@ -13,7 +13,6 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, ResizeWithPadOrCrop, Spacing, SpatialResample
 from torch import Tensor
 
-from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.orient_slices import OrientSlices
 
@@ -131,7 +130,7 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
                 )  # fmt: skip
                 del found[name]
         absent = torch.full(tuple(grid.shape[1:]), torch.nan)
-        result[key] = with_metadata(torch.stack([found.get(name, absent) for name in self.modalities]), grid)
+        result[key] = _like(grid, torch.stack([found.get(name, absent) for name in self.modalities]))
         result["present"] = torch.tensor([name in found for name in self.modalities])
         result.pop("labelled", None)
         if self.label_key is not None:
@@ -172,9 +171,9 @@ class ResampleModalitiesd(MapTransform, InvertibleTransform):
         if label is None:
             label = next((one["label"] for one in siblings.values() if one.get("label") is not None), None)
         if label is None:
-            return with_metadata(torch.zeros(tuple(grid.shape), dtype=torch.uint8), grid), torch.tensor(False)
+            return _like(grid, torch.zeros(tuple(grid.shape), dtype=torch.uint8)), torch.tensor(False)
         values = label.as_tensor().to(torch.float32)
-        return with_metadata(_sampled(values, label, grid, "nearest").round().to(torch.uint8), grid), torch.tensor(True)
+        return _like(grid, _sampled(values, label, grid, "nearest").round().to(torch.uint8)), torch.tensor(True)
 
 
 def _sampled(values: Tensor, volume: MetaTensor, grid: MetaTensor, mode: str) -> Tensor:
@@ -184,6 +183,11 @@ def _sampled(values: Tensor, volume: MetaTensor, grid: MetaTensor, mode: str) ->
     found = resample(placed, dst_affine=grid.affine, spatial_size=tuple(grid.shape[1:]))
     plain: Tensor = found.as_tensor().to(torch.float32)
     return plain
+
+
+def _like(grid: MetaTensor, array: Tensor) -> MetaTensor:
+    """A tensor with the affine, the metadata and the trace of the grid."""
+    return MetaTensor(array).copy_meta_from(grid)
 
 
 def _path(volume: MetaTensor) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
-
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
 __all__ = ["RandScaleShiftForegroundd"]
 
@@ -85,10 +84,10 @@ class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
         return result
 
     def _changed(self, image: Tensor) -> Tensor:
-        values = plain_tensor(image)
+        values = image.as_tensor() if isinstance(image, MetaTensor) else image
         factor, number = (
             drawn[: len(values)].to(values).reshape(-1, *[1] * (values.ndim - 1))
             for drawn in (1 + self.scale * self._drawn[0], self.shift * self._drawn[1])
         )
         changed = torch.where(values == self.background, values, values * factor + number)
-        return with_metadata(changed, image)
+        return MetaTensor(changed).copy_meta_from(image) if isinstance(image, MetaTensor) else changed

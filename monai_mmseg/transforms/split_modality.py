@@ -8,9 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
-
-from monai_mmseg.meta_tensors import with_metadata
 
 __all__ = ["SplitModalityd"]
 
@@ -77,10 +76,11 @@ class SplitModalityd(MapTransform):
                 f"{tuple(image.shape)} and {tuple(present.shape)}."
             )
         others = [n for n in range(count) if n != place]
-        given = bool(present[place])
+        there = bool(present[place])
         target = image[place : place + 1]
-        if not given:
-            target = with_metadata(torch.zeros(tuple(target.shape), dtype=target.dtype), target)
+        if not there:
+            zeros = torch.zeros(tuple(target.shape), dtype=target.dtype)
+            target = MetaTensor(zeros).copy_meta_from(target) if isinstance(target, MetaTensor) else zeros
         result[self.keys[0]], result[self.target_key] = image[others], target
-        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(given)
+        result[self.present_key], result[self.labelled_key] = present[others], torch.tensor(there)
         return result

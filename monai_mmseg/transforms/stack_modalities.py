@@ -16,7 +16,6 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.geometry import slice_pitch, tilt_between
 from monai_mmseg.transforms.pair_slices import candidate_slices, pair_slices, pairs_from_table, random_pairing
 from monai_mmseg.transforms.sample_slices import (
@@ -161,14 +160,14 @@ class StackModalitiesd(MapTransform):
 
         absent = torch.full((self.num_candidates, *size), torch.nan)
         images = [placed[name].image if name in placed else absent for name in self.modalities]
-        result[self.keys[0]] = with_metadata(torch.cat(images), frame)
+        result[self.keys[0]] = _like(frame, torch.cat(images))
         none = torch.zeros(size[2], dtype=torch.bool)
         result["present"] = torch.stack([placed[n].present if n in placed else none for n in self.modalities])
         labels = [placed[name].label if name in placed else None for name in self.modalities]
         result["labelled"] = torch.tensor([label is not None for label in labels])
         if self.label_key is not None:
             blank = torch.zeros(size, dtype=torch.uint8)
-            result[self.label_key] = with_metadata(torch.stack([blank if x is None else x for x in labels]), frame)
+            result[self.label_key] = _like(frame, torch.stack([blank if x is None else x for x in labels]))
         return result
 
     def _random_state(self, subject: str, modality: str) -> np.random.RandomState:
@@ -186,7 +185,9 @@ class StackModalitiesd(MapTransform):
         depth = array.shape[-1]
         index = torch.as_tensor(self._candidates(np.arange(depth), depth, state))
         image = array[:, :, index].permute(3, 0, 1, 2)
-        mask = None if label is None else plain_tensor(torch.as_tensor(label))[0].round().to(torch.uint8)
+        mask = None if label is None else torch.as_tensor(label)[0].round().to(torch.uint8)
+        if isinstance(mask, MetaTensor):
+            mask = mask.as_tensor()
         return _Placed(image, mask, torch.ones(depth, dtype=torch.bool))
 
     def _place(
@@ -274,3 +275,8 @@ def _reversed_frame(frame: MetaTensor, lattice: NDArray[np.float64]) -> bool:
         return False
     step = np.linalg.inv(np.asarray(original, dtype=np.float64)[:3, :3]) @ lattice[:3, 2]
     return bool(step[int(np.argmax(np.abs(step)))] < 0)
+
+
+def _like(frame: MetaTensor, array: Tensor) -> MetaTensor:
+    """A tensor with the affine, the metadata and the trace of the frame."""
+    return MetaTensor(array).copy_meta_from(frame)

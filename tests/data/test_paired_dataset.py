@@ -15,10 +15,10 @@ from monai_mmseg.transforms import (
     LoadImageModalitiesd,
     OrientSlicesd,
     RandDropModalityd,
-    RandRotateSlicesd,
     ScaleIntensitySlicesd,
     SpacingInPlaned,
     StackModalitiesd,
+    rotation_augmentation,
 )
 from tests.synthetic_volumes import rotation, write_study
 
@@ -38,10 +38,6 @@ def volumes(modalities=MODALITIES, **stack):
             ScaleIntensitySlicesd("image"),
         ]
     )
-
-
-def augmentation():
-    return RandRotateSlicesd(KEYS, mode=["bilinear", "nearest"], allow_missing_keys=True)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +116,7 @@ def test_draws_depend_on_seed_epoch_and_item_alone(datalist):
     items = load_datalist(datalist)
 
     def read(order, workers=0, epoch=1, seed=7):
-        data = dataset(items, slice_transform=augmentation())
+        data = dataset(items, slice_transform=rotation_augmentation())
         data.set_epoch(seed, epoch)
         loader = torch.utils.data.DataLoader(data, batch_size=None, sampler=order, num_workers=workers)
         return dict(zip(order, (item["image"] for item in loader), strict=True))
@@ -132,7 +128,7 @@ def test_draws_depend_on_seed_epoch_and_item_alone(datalist):
 
 
 def test_workers_that_live_on_see_the_next_epoch(datalist):
-    data = dataset(load_datalist(datalist), slice_transform=augmentation())
+    data = dataset(load_datalist(datalist), slice_transform=rotation_augmentation())
     loader = torch.utils.data.DataLoader(data, batch_size=20, num_workers=1, persistent_workers=True)
     seen = []
     for epoch in (0, 1, 0):
@@ -143,7 +139,7 @@ def test_workers_that_live_on_see_the_next_epoch(datalist):
 
 
 def test_without_epochs_draws_follow_the_seed_and_differ(datalist):
-    data = dataset(load_datalist(datalist), slice_transform=augmentation()).set_random_state(3)
+    data = dataset(load_datalist(datalist), slice_transform=rotation_augmentation()).set_random_state(3)
     first, second = data[0]["image"], data[0]["image"]
     assert not torch.equal(first, second)
     assert torch.equal(data.set_random_state(3)[0]["image"], first)
