@@ -3,14 +3,13 @@
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
-from monai_mmseg.bundle.datalist import find_datalist, inference_items, volume_items
+from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.bundle.weights import check_weights
-from monai_mmseg.data.datalist import load_datalist as read_items  # what configs call it
 
 __all__ = [
     "ConfigError",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.datalist import group_by_subject, read_datalist
+from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
 from monai_mmseg.evaluation.files import image_stem
 
 _IMAGES = (".nii", ".nii.gz")
@@ -61,6 +61,20 @@ def find_datalist(
     if kind not in PHANTOM_KINDS:
         raise ValueError(f"phantom#kind must be one of {list(PHANTOM_KINDS)}, got {kind!r}.")
     return Path(getattr(phantoms, f"make_{kind}_phantom")(dataset_dir, **settings))
+
+
+def read_items(datalist: str | Path, section: str = "training", **selection: Any) -> list[dict[str, Any]]:
+    """Flat items for one part of a bundle: :func:`~monai_mmseg.data.load_datalist`, by the name that configs use.
+
+    Args:
+        datalist: path of the datalist.
+        section: ``"training"``, ``"validation"`` or ``"test"``.
+        **selection: which of them, as for :meth:`monai_mmseg.data.Datalist.select`.
+
+    Returns:
+        Items with absolute paths.
+    """
+    return load_datalist(datalist, section, **selection)
 
 
 def inference_items(

@@ -16,8 +16,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from monai_mmseg.distributed import is_distributed, world_size
-
 __all__ = [
     "class_counts",
     "global_count",
@@ -73,7 +71,7 @@ def global_count(count: Tensor) -> Tensor:
         tensor(2)
     """
     count = count.detach()
-    if not is_distributed():
+    if not _distributed():
         return count
     total = count.clone()
     dist.all_reduce(total)
@@ -110,7 +108,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None, group_count: Tensor 
     if group_count is None:
         rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
         group_count = global_count(rows.sum())
-    return world_size() * kept.sum() / group_count.clamp(min=1)
+    return _world_size() * kept.sum() / group_count.clamp(min=1)
 
 
 def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor | None = None) -> Tensor:
@@ -140,7 +138,7 @@ def group_means(values: Tensor, branch: Tensor, num_branches: int, mask: Tensor 
     members = _members(branch, num_branches, values.shape[0], mask).to(values.dtype)
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     sums = (members * mask_samples(values, mask)).sum(1)
-    return world_size() * sums / global_count(members.sum(1)).clamp(min=1)
+    return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
 
 
 def group_sums(
@@ -185,7 +183,7 @@ def group_sums(
     sums = (members[:, :, None] * rows).sum(1).reshape(num_branches, *values.shape[1:])
     if not differentiable:
         return global_count(sums)
-    return _SumOverProcesses.apply(sums) if is_distributed() else sums
+    return _SumOverProcesses.apply(sums) if _distributed() else sums
 
 
 def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
@@ -216,7 +214,7 @@ def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
     sums = torch.where(mask, values, 0).sum(0)
     counts = global_count(mask.sum(0))
     columns = (counts > 0).sum().clamp(min=1)
-    return world_size() * (sums / counts.clamp(min=1)).sum() / columns
+    return _world_size() * (sums / counts.clamp(min=1)).sum() / columns
 
 
 def class_counts(
@@ -293,3 +291,11 @@ def _check_rows(name: str, values: Tensor, rows: int, dtype: torch.dtype) -> Non
         raise ValueError(
             f"{name} must be {dtype} of shape ({rows},), got {values.dtype} of shape {tuple(values.shape)}."
         )
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if _distributed() else 1
