@@ -41,17 +41,7 @@ class Datalist:
     sections: dict[str, list[dict[str, Any]]]
 
     def items(self, section: str) -> list[dict[str, Any]]:
-        """Items of one section.
-
-        Args:
-            section: ``"training"``, ``"validation"`` or ``"test"``.
-
-        Returns:
-            Flat items.
-
-        Raises:
-            KeyError: if the file has no such section.
-        """
+        """All items of ``"training"``, ``"validation"`` or ``"test"``; a KeyError if the file has no such section."""
         if section not in self.sections:
             close = get_close_matches(section, self.sections, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -171,13 +161,7 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
 
 
 def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Content of a datalist file and everything that is wrong with its form (not with the files it names).
-
-    Args:
-        path: the JSON file.
-
-    Returns:
-        The parsed object and a list of messages, empty if it is sound.
+    """Content of a datalist file and a message for everything that is wrong with its form, not with what it names.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -244,15 +228,7 @@ def read_datalist(path: str | Path) -> Datalist:
 
 
 def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Copy of an item whose paths are absolute.
-
-    Args:
-        item: an item of the file.
-        root: folder of the file.
-
-    Returns:
-        The copy.
-    """
+    """Copy of an item of a file in the folder `root`, with absolute paths."""
     paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
     return {**item, **paths}
 

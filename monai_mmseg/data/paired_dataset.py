@@ -116,14 +116,7 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         return len(self.index)
 
     def subject(self, number: int) -> dict[str, Any]:
-        """All slices of one subject, without augmentation: for validation on whole volumes.
-
-        Args:
-            number: place in ``data``.
-
-        Returns:
-            ``image (M * k, H, W, D)``, ``label``, ``present (M, D)``, ``labelled (M,)``, ``subject``.
-        """
+        """All slices of the subject at a place of ``data``, without augmentation, shaped as `transform` gives them."""
         one = self._volume(number)
         names = ("image", "label", "present", "labelled")
         extra = {key: volume.clone() for key, volume in one.extra.items()}

@@ -115,18 +115,7 @@ class EpochRandomSampler(EpochSampler[int]):
 
 
 def sample_numbers(data_source: Any, kind: str) -> NDArray[np.integer]:
-    """Number of the subject or modality of each sample.
-
-    Args:
-        data_source: a data set with ``<kind>_indices``, or the numbers.
-        kind: ``"subject"`` or ``"modality"``.
-
-    Returns:
-        Integers from 0, shape ``(N,)``.
-
-    Raises:
-        ValueError: if there is no sample, or its number is none.
-    """
+    """Number of the subject or modality (`kind`) of each sample, from a data set's ``<kind>_indices`` or as given."""
     given = getattr(data_source, f"{kind}_indices", data_source)
     numbers = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
     if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:

@@ -44,15 +44,7 @@ class VolumeDataset(Dataset, Generic[V]):
         self._volumes: dict[int, V] = {}
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> VolumeDataset[V]:
-        """Seed the augmentation; draws then follow the order of access.
-
-        Args:
-            seed: the seed.
-            state: a NumPy random state in place of a seed.
-
-        Returns:
-            The data set.
-        """
+        """Seed the augmentation by a seed or a NumPy random state; draws then follow the order of access."""
         if isinstance(self.augment, Randomizable):
             self.augment.set_random_state(seed, state)
         return self
@@ -62,10 +54,6 @@ class VolumeDataset(Dataset, Generic[V]):
 
         Call it before each epoch: draws then depend neither on the order of loading nor on the number of workers, and
         a run that is resumed sees what the run that was not interrupted saw.
-
-        Args:
-            seed: seed of the run.
-            epoch: number of the epoch.
         """
         self._epoch[0], self._epoch[1] = int(seed), int(epoch)
 

@@ -44,17 +44,7 @@ class PrepareModalityBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, tuple[()], dict[str, str]]:
-        """Prepare one batch.
-
-        Args:
-            batchdata: dictionary from the data loader.
-            device: where tensors go.
-            non_blocking: copy without waiting, see :meth:`torch.Tensor.to`.
-            **kwargs: further arguments of :meth:`torch.Tensor.to`.
-
-        Returns:
-            Image, label (``None`` if there is none), and arguments for the network.
-        """
+        """Image, label (``None`` if there is none) and arguments for the network, as MONAI's evaluators take them."""
         image, label = default_prepare_batch(dict(batchdata), device, non_blocking, **kwargs)
         given = batchdata.get(self.modality_key)
         if given is None:

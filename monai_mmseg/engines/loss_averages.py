@@ -40,13 +40,7 @@ class LossAverages:
         self._updates: dict[str, int] = {}
 
     def update(self, phase: str, terms: Mapping[str, Tensor], iteration: int) -> None:
-        """Add the terms of one update.
-
-        Args:
-            phase: name of the phase; its terms have the same names each time.
-            terms: scalars by name.
-            iteration: number of the iteration, for :meth:`not_finite`.
-        """
+        """Add the terms of one update of a phase, scalars that have the same names each time."""
         values = torch.stack([term.detach() for term in terms.values()])
         if phase not in self._sums:
             self._names[phase] = list(terms)

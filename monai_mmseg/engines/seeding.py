@@ -35,9 +35,6 @@ def seed_random_state(seed: int) -> None:
 
     When to use: at the start of an epoch; the random state then needs no place in a checkpoint.
 
-    Args:
-        seed: below 2**32.
-
     Examples:
         >>> seed_random_state(3); first = torch.rand(2)
         >>> seed_random_state(3); bool((torch.rand(2) == first).all())

@@ -40,11 +40,7 @@ class EarlyStop(EarlyStopHandler):
     """
 
     def set_trainer(self, trainer: Engine) -> None:
-        """Say which engine is stopped.
-
-        Args:
-            trainer: the engine.
-        """
+        """Say which engine is stopped."""
         deltas = {"threshold": self.min_delta, "cumulative": self.cumulative_delta}
         if "threshold" not in signature(EarlyStopping).parameters:
             deltas = {"min_delta": self.min_delta, "cumulative_delta": self.cumulative_delta}

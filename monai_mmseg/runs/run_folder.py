@@ -105,11 +105,7 @@ class RunRecorder:
         self._write_about()
 
     def finish(self, status: str = "completed") -> None:
-        """Write how it ended and how long it took.
-
-        Args:
-            status: ``"completed"``, ``"failed"`` or ``"interrupted"``.
-        """
+        """Write how it ended (``"completed"``, ``"failed"`` or ``"interrupted"``) and how long it took."""
         self.about.update(status=status, duration_s=round(time.monotonic() - self._since, 1))
         self._write_about()
 
@@ -170,30 +166,15 @@ class RunRecorder:
         add_terms(self.run_dir / TERMS, epoch, terms)
 
     def drop_terms_from(self, epoch: int) -> None:
-        """Forget the terms of this epoch and all later ones: a resumed run makes them again.
-
-        Args:
-            epoch: first epoch to forget.
-        """
+        """Forget the terms of this epoch and all later ones: a resumed run makes them again."""
         drop_terms_from(self.run_dir / TERMS, epoch)
 
     def add_disentanglement(self, measures: Mapping[str, Any]) -> Path:
-        """Write the measures of disentanglement.
-
-        Args:
-            measures: from :func:`~monai_mmseg.metrics.disentanglement_report`.
-
-        Returns:
-            The path.
-        """
+        """Write what :func:`~monai_mmseg.metrics.disentanglement_report` returns."""
         return _write_json(self.run_dir / DISENTANGLEMENT, measures)
 
     def warn(self, text: str) -> None:
-        """Append a warning for the reader of the report; the same text is written once.
-
-        Args:
-            text: one sentence.
-        """
+        """Append a warning, one sentence, for the reader of the report; the same text is written once."""
         line = " ".join(text.split())
         if line not in self._warned:
             self._warned.append(line)
