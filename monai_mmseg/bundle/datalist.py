@@ -126,21 +126,11 @@ def volume_items(
 ) -> list[dict[str, Any]]:
     """What inference of an unpaired method runs on: one item per image, with its modality and without a label.
 
-    Args:
-        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none), or a folder
-            of NIfTI files, which are of the default modality.
-        modalities: names of the modalities that the network knows.
-        section: section of the datalist.
-        default_modality: modality of files without a datalist; the first one if it is not given.
-        phantom_dir: see :func:`find_datalist`.
-        phantom: see :func:`find_datalist`.
+    Arguments and errors are those of :func:`inference_items`, and ``default_modality``: what files without a datalist
+    are of; the first of the modalities if it is not given.
 
     Returns:
         ``{"subject", "image", "modality"}`` items with absolute paths.
-
-    Raises:
-        FileNotFoundError: if the folder holds neither.
-        ValueError: if no image has one of the modalities.
     """
     if files := _loose_files(dataset_dir):
         name = default_modality or modalities[0]

@@ -25,19 +25,9 @@ class Volume(NamedTuple):
 
 
 class UnpairedVolumes(VolumeDataset[Volume]):
-    """Flat items, each with the modality it belongs to, and their transformed volumes; a base class.
+    """Flat items, each with the modality it belongs to, and their transformed volumes; base of the unpaired data sets.
 
-    Args:
-        data: flat items of a datalist, or ``{"image", "label"}`` items, which are of the default modality.
-        transform: volume transforms; must give ``image (C, X, Y, Z)`` and may give ``label (1, X, Y, Z)``.
-        modalities: names in the order of the network; an item of another one is refused.
-        default_modality: modality of items that name none; if there is one modality only, that one.
-        augment: random transform of each access.
-        cache: keep the transformed volumes in memory; off, they are made again on each access.
-        extra_keys: further entries that the transform makes and `augment` needs.
-
-    Raises:
-        ValueError: if there are no items, or a modality is missing or unknown.
+    Arguments are those of :class:`~monai_mmseg.data.UnpairedVolumeDataset`, whose ``patch_transform`` is `augment`.
     """
 
     def __init__(
