@@ -16,6 +16,7 @@ _PACKAGES = (
     "engines",
     "evaluation",
     "handlers",
+    "inferers",
     "losses",
     "metrics",
     "networks",

@@ -1,11 +1,13 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
 import os
 
 import pytest
 import torch
 
-from monai_mmseg.files import atomic_save
+from monai_mmseg.files import atomic_path, atomic_save, write_json, write_text
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -16,9 +18,33 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["x.pt"]
 
 
-def test_others_may_read_it(tmp_path):
-    old = os.umask(0o022)
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+@pytest.mark.parametrize("write", [lambda path: atomic_save(1, path), lambda path: write_text(path, "1")])
+def test_permissions_are_those_of_the_umask_which_is_left_alone(tmp_path, monkeypatch, write, umask, mode):
+    change = os.umask
+    old = change(umask)
     try:
-        assert (atomic_save(1, tmp_path / "x.pt").stat().st_mode & 0o777) == 0o644
+        # other threads write files meanwhile
+        monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask is of the whole process"))
+        assert (write(tmp_path / "new" / "x").stat().st_mode & 0o777) == mode
     finally:
-        os.umask(old)
+        change(old)
+
+
+def test_a_number_that_json_has_not_leaves_the_old_file(tmp_path):
+    path = write_json(tmp_path / "x.json", {"a": "ä"})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert path.read_text(encoding="utf-8") == '{\n "a": "ä"\n}\n'
+
+
+def test_two_processes_do_not_clash(tmp_path, monkeypatch):
+    path = tmp_path / "x.txt"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with atomic_path(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["x.txt"]

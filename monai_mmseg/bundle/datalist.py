@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
 from monai_mmseg.evaluation.files import image_stem
-
-__all__ = ["find_datalist", "inference_items", "read_items", "volume_items"]
 
 _IMAGES = (".nii", ".nii.gz")
 PHANTOM_KINDS = ("abdomen", "brain", "cardiac", "cmr", "heart")
@@ -66,72 +63,18 @@ def find_datalist(
     return Path(getattr(phantoms, f"make_{kind}_phantom")(dataset_dir, **settings))
 
 
-def read_items(
-    datalist: str | Path,
-    section: str = "training",
-    *,
-    fold: int | None = None,
-    exclude_fold: int | None = None,
-    modalities: Sequence[str] | None = None,
-    labelled: str | None = None,
-    with_label: bool = False,
-    fraction_of: str | None = None,
-    fraction: float = 1.0,
-    seed: int = 10,
-) -> list[dict[str, Any]]:
-    """Flat items for one part of a bundle, in one call that fits a config.
-
-    When to use: as ``data`` of a dataset, for a fold of the datalist, some modalities, or a share of the labels.
+def read_items(datalist: str | Path, section: str = "training", **selection: Any) -> list[dict[str, Any]]:
+    """Flat items for one part of a bundle: :func:`~monai_mmseg.data.load_datalist`, by the name that configs use.
 
     Args:
         datalist: path of the datalist.
         section: ``"training"``, ``"validation"`` or ``"test"``.
-        fold: keep this fold only.
-        exclude_fold: drop this fold.
-        modalities: keep these modalities only.
-        labelled: keep only subjects in which this modality has a label.
-        with_label: keep only items that have a label themselves, as where they are scored.
-        fraction_of: modality whose labels are dropped for all but ``fraction`` of the subjects.
-        fraction: share of the subjects that keep their label of ``fraction_of``; smaller shares are prefixes of larger.
-        seed: of the draw of those subjects.
+        **selection: which of them, as for :meth:`monai_mmseg.data.Datalist.select`.
 
     Returns:
         Items with absolute paths.
-
-    Raises:
-        ValueError: if nothing is left, or the datalist does not declare one of the modalities.
-
-    Examples:
-        >>> import json, tempfile
-        >>> training = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_label.nii", "modality": m, "subject": s, "fold": f}
-        ...             for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
-        >>> content = {"name": "x", "modalities": ["cine", "lge"], "labels": {"0": "background", "1": "LV"}}
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "datalist.json"
-        ...     _ = path.write_text(json.dumps({**content, "training": training}))
-        ...     items = read_items(path, exclude_fold=0, fraction_of="lge", fraction=0.0)
-        >>> [(item["subject"], item["modality"], "label" in item) for item in items]
-        [('s02', 'cine', True), ('s02', 'lge', False)]
     """
-    items = load_datalist(datalist, section, fold=fold, exclude_fold=exclude_fold)
-    if fraction_of is not None:
-        items = mask_labels(items, fraction_of, fraction, seed)
-    if labelled is not None:
-        subjects = {item["subject"] for item in items if item["modality"] == labelled and item.get("label")}
-        items = [item for item in items if item["subject"] in subjects]
-    if modalities is not None:
-        # a misspelt one would not be missed: its images would be left out
-        if undeclared := sorted(set(modalities) - set(declared := read_datalist(datalist).modalities)):
-            raise ValueError(f"modalities must be among those that {datalist} declares, {declared}; got {undeclared}.")
-        items = [item for item in items if item["modality"] in modalities]
-    if with_label:
-        items = [item for item in items if item.get("label")]
-    if not items:
-        raise ValueError(
-            f"{datalist}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "
-            f"modalities={modalities}, labelled={labelled!r}, with_label={with_label}."
-        )
-    return items
+    return load_datalist(datalist, section, **selection)
 
 
 def inference_items(
@@ -183,21 +126,11 @@ def volume_items(
 ) -> list[dict[str, Any]]:
     """What inference of an unpaired method runs on: one item per image, with its modality and without a label.
 
-    Args:
-        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none), or a folder
-            of NIfTI files, which are of the default modality.
-        modalities: names of the modalities that the network knows.
-        section: section of the datalist.
-        default_modality: modality of files without a datalist; the first one if it is not given.
-        phantom_dir: see :func:`find_datalist`.
-        phantom: see :func:`find_datalist`.
+    Arguments and errors are those of :func:`inference_items`, and ``default_modality``: what files without a datalist
+    are of; the first of the modalities if it is not given.
 
     Returns:
         ``{"subject", "image", "modality"}`` items with absolute paths.
-
-    Raises:
-        FileNotFoundError: if the folder holds neither.
-        ValueError: if no image has one of the modalities.
     """
     if files := _loose_files(dataset_dir):
         name = default_modality or modalities[0]
@@ -220,8 +153,10 @@ def _loose_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
 
 def _section_items(path: Path, section: str, modalities: Sequence[str]) -> list[dict[str, Any]]:
     """Items of these modalities in a section, or in the training section where the datalist lacks it."""
-    known = read_datalist(path).sections
-    items = [i for i in load_datalist(path, section if section in known else "training") if i["modality"] in modalities]
+    listed = read_datalist(path)
+    items = listed.items(section if section in listed.sections else "training")
+    # not `select`: a network may know more modalities than the datalist declares
+    items = [item for item in items if item["modality"] in modalities]
     if not items:
         raise ValueError(f"{path}: no image has a modality of {list(modalities)}.")
     return items

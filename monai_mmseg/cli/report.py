@@ -36,14 +36,15 @@ def evaluate(
         penalty: distance in mm for a missed or spurious organ; default is each image's diagonal.
         description: one line about the method.
     """
-    from monai_mmseg.data.datalist import load_datalist, read_datalist
+    from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.evaluation import evaluate_predictions
 
+    listed = read_datalist(datalist)
     table = evaluate_predictions(
-        load_datalist(datalist, section, fold=fold),
+        listed.select(section, fold=fold),
         predictions,
         modality=modality,
-        labels=read_datalist(datalist).labels,
+        labels=listed.labels,
         method=method,
         subjects=subjects,
         penalty=penalty,

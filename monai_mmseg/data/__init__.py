@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datalists, datasets and samplers."""
 
-from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
 from monai_mmseg.data.balanced_sampler import BalancedModalityBatchSampler
 from monai_mmseg.data.datalist import (
     Datalist,
@@ -11,7 +10,6 @@ from monai_mmseg.data.datalist import (
     read_datalist,
 )
 from monai_mmseg.data.paired_dataset import PairedSliceDataset
-from monai_mmseg.data.repeated_index import RepeatedIndex
 from monai_mmseg.data.sampler import EpochRandomSampler
 from monai_mmseg.data.subject_sampler import SubjectRandomSampler
 from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
@@ -21,13 +19,10 @@ __all__ = [
     "Datalist",
     "EpochRandomSampler",
     "PairedSliceDataset",
-    "RepeatedIndex",
     "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
     "group_by_subject",
     "load_datalist",
-    "mask_labels",
     "read_datalist",
-    "select_labelled_subjects",
 ]

@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["mask_labels", "select_labelled_subjects"]
-
 Subject = TypeVar("Subject", bound=Hashable)
 
 

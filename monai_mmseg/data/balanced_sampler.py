@@ -8,17 +8,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch.distributed as dist
-from torch import Tensor
-from torch.utils.data import Sampler
 
-from monai_mmseg.data.repeated_index import RepeatedIndex
-
-__all__ = ["BalancedModalityBatchSampler"]
+from monai_mmseg.data.sampler import EpochSampler, sample_numbers
 
 
-class BalancedModalityBatchSampler(Sampler[list[int]]):
-    """Batches with `batch_size` samples of each modality; rows are ordered by modality.
+class RepeatedIndex(int):
+    """Place in a data set, and the number of the draw.
+
+    Samplers that repeat samples within an epoch give it out; for any data set it is an ``int``. Data sets whose
+    augmentation is a function of seed, epoch and item mix in `draw`: else all repeats in an epoch would be one picture.
+
+    Examples:
+        >>> index = RepeatedIndex(3, draw=2)
+        >>> ["a", "b", "c", "d"][index], index.draw
+        ('d', 2)
+    """
+
+    draw: int
+
+    def __new__(cls, value: int, draw: int = 0) -> RepeatedIndex:
+        """Make an index.
+
+        Args:
+            value: place in the data set.
+            draw: how often it was drawn before in this epoch.
+        """
+        index = super().__new__(cls, value)
+        index.draw = int(draw)
+        return index
+
+
+class BalancedModalityBatchSampler(EpochSampler[list[int]]):
+    """Batches with `batch_size` samples of each modality, ordered by modality.
 
     When to use: as ``batch_sampler`` of the training ``DataLoader`` of an unpaired method.
 
@@ -29,16 +50,15 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
 
     The order depends on seed and epoch alone (an :class:`~monai_mmseg.engines.ObjectiveTrainer` calls
     :meth:`set_epoch`), so a resumed run continues as if it had not stopped. Repeated samples are
-    :class:`~monai_mmseg.data.RepeatedIndex`, so that the data sets here augment each repeat in another way.
+    ``RepeatedIndex``, so that the data sets here augment each repeat in another way.
 
     Args:
         data_source: a data set with ``modality_indices``, or the index of the modality of each sample.
         batch_size: samples of each modality in a batch of one process, or one number for each modality in order.
         epoch_length: batches in an epoch of one process; by default by the rule above.
-        seed: seed of the run, the same on all processes.
-        num_replicas: number of processes; by default that of the running distributed job, or 1. Processes draw from
-            one order and share nothing but what is repeated.
-        rank: which of them this is.
+        seed: as for :class:`~monai_mmseg.data.EpochRandomSampler`.
+        num_replicas: likewise. Processes draw from one order and share nothing but what is repeated.
+        rank: likewise.
 
     Raises:
         ValueError: if there is no sample or a number is out of range.
@@ -59,12 +79,9 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
-        running = dist.is_available() and dist.is_initialized()
-        self.num_replicas = num_replicas if num_replicas is not None else (dist.get_world_size() if running else 1)
-        self.rank = rank if rank is not None else (dist.get_rank() if running else 0)
-        if not 0 <= self.rank < self.num_replicas:
-            raise ValueError(f"rank must be in [0, {self.num_replicas}), got {self.rank}.")
-        groups = _groups(data_source)
+        super().__init__(seed, num_replicas, rank)
+        numbers = sample_numbers(data_source, "modality")
+        groups = {int(one): np.flatnonzero(numbers == one).tolist() for one in np.unique(numbers)}
         sizes = _sizes(batch_size, max(groups) + 1)
         self.groups = {modality: (places, sizes[modality]) for modality, places in groups.items() if sizes[modality]}
         if not self.groups:
@@ -73,20 +90,13 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
         self.length = max(needed) if epoch_length is None else int(epoch_length)
         if self.length < 1:
             raise ValueError(f"epoch_length must be at least 1, got {epoch_length}.")
-        self.seed = int(seed)
-        self.epoch = self._passes = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next, from 0."""
-        self.epoch, self._passes = int(epoch), 0
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[list[int]]:
-        # An epoch longer than the sampler starts it again; that pass has another order. A generator, since loaders with
-        # workers make an iterator that they never use: a pass counts from its first batch.
-        first, self._passes = self._passes, self._passes + 1
+        # a generator: loaders with workers make an iterator that they never use, so a pass counts from its first batch
+        first = self._next_pass()
         queues = [self._queue(modality, first) for modality in self.groups]
         for _ in range(self.length):
             yield [index for queue in queues for index in next(queue)]
@@ -106,18 +116,6 @@ class BalancedModalityBatchSampler(Sampler[list[int]]):
                 drawn += 1
             shared, waiting = waiting[: size * self.num_replicas], waiting[size * self.num_replicas :]
             yield shared[self.rank :: self.num_replicas]
-
-
-def _groups(data_source: Any) -> dict[int, list[int]]:
-    """Places of the samples of each modality, in order of the modalities."""
-    given = getattr(data_source, "modality_indices", data_source)
-    indices = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
-    if indices.ndim != 1 or not indices.size or indices.dtype.kind not in "iu" or indices.min() < 0:
-        raise ValueError(
-            "data_source must be a data set with modality_indices, or the index of the modality of each sample (one "
-            f"at least), got {type(data_source).__name__} with values of shape {indices.shape} and {indices.dtype}."
-        )
-    return {int(one): np.flatnonzero(indices == one).tolist() for one in np.unique(indices)}
 
 
 def _sizes(batch_size: int | Sequence[int], modalities: int) -> list[int]:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Datalist", "group_by_subject", "load_datalist", "read_datalist"]
+from monai_mmseg.data.annotations import mask_labels
 
 REQUIRED_KEYS = ("image", "modality", "subject")
 OPTIONAL_KEYS = ("label", "fold", "pairs", "meta")
@@ -38,22 +38,97 @@ class Datalist:
     sections: dict[str, list[dict[str, Any]]]
 
     def items(self, section: str) -> list[dict[str, Any]]:
-        """Items of one section.
-
-        Args:
-            section: ``"training"``, ``"validation"`` or ``"test"``.
-
-        Returns:
-            Flat items.
-
-        Raises:
-            KeyError: if the file has no such section.
-        """
+        """All items of ``"training"``, ``"validation"`` or ``"test"``; a KeyError if the file has no such section."""
         if section not in self.sections:
             close = get_close_matches(section, self.sections, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise KeyError(f"{self.path}: no section {section!r}, there are {sorted(self.sections)}.{hint}")
         return self.sections[section]
+
+    def select(
+        self,
+        section: str = "training",
+        *,
+        fold: int | Sequence[int] | None = None,
+        exclude_fold: int | Sequence[int] | None = None,
+        modalities: Sequence[str] | None = None,
+        labelled: str | None = None,
+        with_label: bool = False,
+        fraction_of: str | None = None,
+        fraction: float = 1.0,
+        seed: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Items for one part of a run: of some folds, some modalities, or with a share of the labels.
+
+        Args:
+            section: ``"training"``, ``"validation"`` or ``"test"``.
+            fold: keep items of this fold or these folds.
+            exclude_fold: drop items of this fold or these folds.
+            modalities: keep these modalities only.
+            labelled: keep only subjects in which this modality has a label.
+            with_label: keep only items that have a label themselves, as where they are scored.
+            fraction_of: modality whose labels are dropped for all but `fraction` of the subjects.
+            fraction: share of the subjects that keep their label of `fraction_of`; smaller shares are prefixes of
+                larger.
+            seed: of the draw of those subjects.
+
+        Returns:
+            Flat items.
+
+        Raises:
+            KeyError: if there is no such section.
+            ValueError: if folds are asked for that the items do not have, a modality is not declared, or nothing is
+                left.
+
+        Examples:
+            >>> items = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_l.nii", "modality": m, "subject": s, "fold": f}
+            ...          for f, s in enumerate(["s01", "s02"]) for m in ("cine", "lge")]
+            >>> listed = Datalist(Path("a.json"), "a", ["cine", "lge"], {0: "background"}, {"training": items})
+            >>> kept = listed.select(exclude_fold=0, fraction_of="lge", fraction=0.0)
+            >>> [(item["subject"], item["modality"], "label" in item) for item in kept]
+            [('s02', 'cine', True), ('s02', 'lge', False)]
+        """
+        items = self.items(section)
+        if fold is not None or exclude_fold is not None:
+            items = self._of_folds(items, section, fold, exclude_fold)
+        if fraction_of is not None:
+            items = mask_labels(items, fraction_of, fraction, seed)
+        if labelled is not None:
+            subjects = {item["subject"] for item in items if item["modality"] == labelled and item.get("label")}
+            items = [item for item in items if item["subject"] in subjects]
+        if modalities is not None:
+            # a misspelt one would not be missed: its images would be left out
+            if undeclared := sorted(set(modalities) - set(self.modalities)):
+                raise ValueError(
+                    f"modalities must be among those that {self.path} declares, {self.modalities}; got {undeclared}."
+                )
+            items = [item for item in items if item["modality"] in modalities]
+        if with_label:
+            items = [item for item in items if item.get("label")]
+        if not items:
+            raise ValueError(
+                f"{self.path}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "
+                f"modalities={modalities}, labelled={labelled!r}, with_label={with_label}."
+            )
+        return items
+
+    def _of_folds(
+        self,
+        items: list[dict[str, Any]],
+        section: str,
+        fold: int | Sequence[int] | None,
+        exclude_fold: int | Sequence[int] | None,
+    ) -> list[dict[str, Any]]:
+        if without := [item["image"] for item in items if "fold" not in item]:
+            raise ValueError(
+                f"{self.path}: folds are asked for, but {len(without)} items of {section!r} have no 'fold' (first: "
+                f"{without[0]}); `mmseg data split {self.path}` makes them."
+            )
+        keep, drop = ([value] if isinstance(value, int) else value for value in (fold, exclude_fold))
+        known = sorted({item["fold"] for item in items})
+        if missing := [value for value in [*(keep or []), *(drop or [])] if value not in known]:
+            raise ValueError(f"{self.path}: no item has fold {missing}, there are {known}.")
+        return [item for item in items if (keep is None or item["fold"] in keep) and item["fold"] not in (drop or [])]
 
 
 def _unknown(names: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -83,13 +158,7 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
 
 
 def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Content of a datalist file and everything that is wrong with its form (not with the files it names).
-
-    Args:
-        path: the JSON file.
-
-    Returns:
-        The parsed object and a list of messages, empty if it is sound.
+    """Content of a datalist file and a message for everything that is wrong with its form, not with what it names.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -156,58 +225,23 @@ def read_datalist(path: str | Path) -> Datalist:
 
 
 def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Copy of an item whose paths are absolute.
-
-    Args:
-        item: an item of the file.
-        root: folder of the file.
-
-    Returns:
-        The copy.
-    """
+    """Copy of an item of a file in the folder `root`, with absolute paths."""
     paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
     return {**item, **paths}
 
 
-def load_datalist(
-    path: str | Path,
-    section: str = "training",
-    *,
-    fold: int | Sequence[int] | None = None,
-    exclude_fold: int | Sequence[int] | None = None,
-) -> list[dict[str, Any]]:
-    """Flat items of one section, maybe of some folds only.
+def load_datalist(path: str | Path, section: str = "training", **selection: Any) -> list[dict[str, Any]]:
+    """Flat items of one section of a file, or some of them.
 
     Args:
         path: the datalist.
         section: ``"training"``, ``"validation"`` or ``"test"``.
-        fold: keep items of this fold or these folds.
-        exclude_fold: drop items of this fold or these folds.
+        **selection: which of them, as for :meth:`Datalist.select`.
 
     Returns:
         Items with absolute paths.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        KeyError: if there is no such section.
-        ValueError: if the form is wrong, folds are asked for that the items do not have, or nothing is left.
     """
-    items = read_datalist(path).items(section)
-    if fold is None and exclude_fold is None:
-        return items
-    if without := [item["image"] for item in items if "fold" not in item]:
-        raise ValueError(
-            f"{path}: folds are asked for, but {len(without)} items of {section!r} have no 'fold' (first: "
-            f"{without[0]}); `mmseg data split {path}` makes them."
-        )
-    keep, drop = ([value] if isinstance(value, int) else value for value in (fold, exclude_fold))
-    known = sorted({item["fold"] for item in items})
-    if missing := [value for value in [*(keep or []), *(drop or [])] if value not in known]:
-        raise ValueError(f"{path}: no item has fold {missing}, there are {known}.")
-    chosen = [item for item in items if (keep is None or item["fold"] in keep) and item["fold"] not in (drop or [])]
-    if not chosen:
-        raise ValueError(f"{path}: no item is left for fold={fold}, exclude_fold={exclude_fold}; there are {known}.")
-    return chosen
+    return read_datalist(path).select(section, **selection)
 
 
 def group_by_subject(

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classes of this project's data sets, as integer value to name; readers of public sets and the phantom share them."""
 
-__all__ = ["ABDOMEN_LABELS", "CARDIAC_LABELS", "HEART_LABELS", "TUMOUR_LABELS"]
-
 ABDOMEN_LABELS = {0: "background", 1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"}
 CARDIAC_LABELS = {0: "background", 1: "LV myocardium", 2: "left atrium", 3: "LV blood", 4: "ascending aorta"}
 

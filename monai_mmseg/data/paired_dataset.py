@@ -8,14 +8,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from monai.data import Dataset
-from monai.transforms import Randomizable
 from torch import Tensor
 
 from monai_mmseg.data.datalist import group_by_subject
-from monai_mmseg.data.volume_cache import item_seed, plain_tensor, progress_bar
-
-__all__ = ["PairedSliceDataset"]
+from monai_mmseg.data.volume_dataset import VolumeDataset
+from monai_mmseg.meta_tensors import plain_tensor
 
 
 class _Subject(NamedTuple):
@@ -29,7 +26,7 @@ class _Subject(NamedTuple):
     extra: dict[str, Tensor]  # (C, H, W, D)
 
 
-class PairedSliceDataset(Dataset):
+class PairedSliceDataset(VolumeDataset[_Subject]):
     """Training items of paired methods: one slice with all its modalities.
 
     Use it as ``train#dataset`` of a bundle. The volumes of a subject are read and transformed once, when the dataset is
@@ -99,19 +96,13 @@ class PairedSliceDataset(Dataset):
         self.modalities = [str(name) for name in modalities]
         self.num_slices, self.min_content, self.background = int(num_slices), float(min_content), float(background)
         self.fill, self.extra_keys = float(fill), [str(key) for key in extra_keys]
-        super().__init__(_grouped(data, self.modalities), transform)
+        super().__init__(_grouped(data, self.modalities), transform, slice_transform, cache)
         if not self.data:
             raise ValueError(f"data holds no item with a modality of {self.modalities}.")
-        self.slice_transform, self.keep, self.cache = slice_transform, keep, cache
-        # shared memory: workers that live on through epochs see what set_epoch writes
-        self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
-        self._subjects: dict[int, _Subject] = {}
-        self.index: list[tuple[int, int]] = []
-        for number in progress_bar(range(len(self.data)), progress):
-            subject = self._load(number)
-            self.index += [(number, place) for place in self._kept(subject)]
-            if cache:
-                self._subjects[number] = subject
+        self.keep = keep
+        self.index = [
+            (number, place) for number, one in enumerate(self._read_all(progress)) for place in self._kept(one)
+        ]
         if not self.index:
             limit = f" and min_content={min_content}" if min_content else ""
             raise ValueError(f"no slice of {len(self.data)} subjects is left with keep={keep!r}{limit}.")
@@ -124,53 +115,16 @@ class PairedSliceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.index)
 
-    def set_random_state(self, seed: int | None = None, state: Any = None) -> PairedSliceDataset:
-        """Seed the augmentation; draws then follow the order of access.
-
-        Args:
-            seed: the seed.
-            state: a NumPy random state in place of a seed.
-
-        Returns:
-            The dataset.
-        """
-        if isinstance(self.slice_transform, Randomizable):
-            self.slice_transform.set_random_state(seed, state)
-        return self
-
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """Make the augmentation of every item a function of seed, epoch and item.
-
-        Call it before each epoch: draws then depend neither on the order of loading nor on the number of workers, and
-        a run that is resumed sees what the run that was not interrupted saw.
-
-        Args:
-            seed: seed of the run.
-            epoch: number of the epoch.
-        """
-        self._epoch[0], self._epoch[1] = int(seed), int(epoch)
-
     def subject(self, number: int) -> dict[str, Any]:
-        """All slices of one subject, without augmentation: for validation on whole volumes.
-
-        Args:
-            number: place in ``data``.
-
-        Returns:
-            ``image (M * k, H, W, D)``, ``label``, ``present (M, D)``, ``labelled (M,)``, ``subject``.
-        """
-        one = self._subjects.get(number) or self._load(number)
+        """All slices of the subject at a place of ``data``, without augmentation, shaped as `transform` gives them."""
+        one = self._volume(number)
         names = ("image", "label", "present", "labelled")
         extra = {key: volume.clone() for key, volume in one.extra.items()}
         return {**{name: getattr(one, name).clone() for name in names}, **extra, "subject": one.name}
 
     def _transform(self, index: int) -> dict[Hashable, Any]:
         number, place = self.index[index]
-        subject = self._subjects.get(number)
-        if subject is None:
-            subject = self._load(number)
-            # the last subject stays at hand: loaders without shuffling ask for its next slice
-            self._subjects = {number: subject}
+        subject = self._volume(number)
         present = subject.present[:, place].clone()
         item: dict[Hashable, Any] = {
             "image": self._with_neighbours(subject, place),
@@ -178,10 +132,7 @@ class PairedSliceDataset(Dataset):
             "present": present,
             **{key: volume[..., place].clone() for key, volume in subject.extra.items()},
         }
-        if self.slice_transform is not None:
-            if self._epoch[1] >= 0 and isinstance(self.slice_transform, Randomizable):
-                self.slice_transform.set_random_state(item_seed(*self._epoch.tolist(), index))
-            item = self.slice_transform(item)
+        item = self._augmented(item, index)
         item["image"] = _masked(item["image"], item["present"], self.fill)
         item["labelled"] = subject.labelled & present if subject.labelled.ndim else subject.labelled.clone()
         item["subject"], item["subject_index"], item["slice"] = subject.name, torch.tensor(number), place
@@ -194,13 +145,11 @@ class PairedSliceDataset(Dataset):
             return subject.image[..., place].clone()
         places = torch.arange(place - half, place + half + 1).clamp(0, depth - 1)
         window = subject.image[..., places].unflatten(0, (len(self.modalities), -1))
-        there = subject.present[:, places][:, None, None, None]
-        window = torch.where(there, window, window[..., half : half + 1])
+        present = subject.present[:, places][:, None, None, None]
+        window = torch.where(present, window, window[..., half : half + 1])
         return window.flatten(0, 1).movedim(-1, 1).flatten(0, 1)
 
     def _load(self, number: int) -> _Subject:
-        if self.transform is None:
-            raise ValueError("transform must be given.")
         volumes = self.transform(dict(self.data[number]))
         count = len(self.modalities)
         image, present = (plain_tensor(torch.as_tensor(volumes[key])) for key in ("image", "present"))
@@ -255,7 +204,7 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
     flat = [item for item in data if "modality" in item and not isinstance(item.get("image"), Mapping)]
     if flat and len(flat) != len(data):
         raise ValueError(f"data mixes {len(flat)} flat items with {len(data) - len(flat)} items of another kind.")
-    return group_by_subject(flat, modalities) if flat else [dict(item) for item in data]
+    return group_by_subject(flat, modalities) if flat else list(map(dict, data))
 
 
 def _masked(image: Tensor, present: Tensor, fill: float) -> Tensor:
@@ -267,7 +216,7 @@ def _masked(image: Tensor, present: Tensor, fill: float) -> Tensor:
 
 
 def _fill(image: Tensor, present: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Finite image: absent rows are 0, an absent candidate repeats the paired slice."""
+    """Finite image: absent images are 0, an absent candidate repeats the paired slice."""
     grouped = image.unflatten(0, (count, -1))  # (M, k, H, W, D)
     missing = torch.isnan(grouped).flatten(2, 3).any(2)  # (M, k, D)
     present = present & ~missing[:, 0]

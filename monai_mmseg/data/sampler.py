@@ -5,15 +5,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from typing import Any, TypeVar
 
 import numpy as np
-import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = ["EpochRandomSampler"]
+from monai_mmseg.distributed import rank as process_rank
+from monai_mmseg.distributed import world_size
+
+T = TypeVar("T")
 
 
-class EpochRandomSampler(Sampler[int]):
+class EpochSampler(Sampler[T]):
+    """Base of samplers whose order depends on seed and epoch alone, so a resumed run draws what the first one drew.
+
+    Args:
+        seed: seed of the run, the same on all processes.
+        num_replicas: number of processes; by default that of the running distributed job, or 1.
+        rank: which of them this is.
+
+    Raises:
+        ValueError: if there is no such process.
+    """
+
+    def __init__(self, seed: int, num_replicas: int | None, rank: int | None) -> None:
+        self.seed = int(seed)
+        self.num_replicas = world_size() if num_replicas is None else num_replicas
+        self.rank = process_rank() if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"rank must be in [0, {self.num_replicas}), got {self.rank}.")
+        self.epoch = self._passes = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next, from 0."""
+        self.epoch, self._passes = int(epoch), 0
+
+    def _next_pass(self) -> int:
+        """Number of this pass: an epoch longer than the sampler starts it again, with another order."""
+        self._passes += 1
+        return self._passes - 1
+
+
+class EpochRandomSampler(EpochSampler[int]):
     """Random order that depends on the seed and the epoch alone, for epochs of any length and any number of processes.
 
     When to use: as ``sampler`` of a training ``DataLoader``. Samples are drawn without replacement until the data set
@@ -38,6 +73,8 @@ class EpochRandomSampler(Sampler[int]):
         ([0, 1, 2], [0, 1, 2])
     """
 
+    batch_size = 1
+
     def __init__(
         self,
         data_source: Sized,
@@ -48,32 +85,42 @@ class EpochRandomSampler(Sampler[int]):
         rank: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        running = dist.is_available() and dist.is_initialized()
-        self.size = len(data_source)
-        self.seed, self.shuffle = int(seed), bool(shuffle)
-        self.num_replicas = num_replicas if num_replicas is not None else (dist.get_world_size() if running else 1)
-        self.rank = rank if rank is not None else (dist.get_rank() if running else 0)
-        self.total = self.size if num_samples is None else int(num_samples)
+        super().__init__(seed, num_replicas, rank)
+        self.size, self.shuffle = len(data_source), bool(shuffle)
         if not self.size:
             raise ValueError("data_source must hold at least one sample, got an empty data set.")
-        if self.total < 1:
+        wanted = self.size if num_samples is None else int(num_samples)
+        if wanted < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
-        if not 0 <= self.rank < self.num_replicas:
-            raise ValueError(f"rank must be in [0, {self.num_replicas}), got {self.rank}.")
-        self.epoch = self._passes = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next, from 0."""
-        self.epoch, self._passes = int(epoch), 0
+        self.total = -(-wanted // self.num_replicas) * self.num_replicas
 
     def __len__(self) -> int:
-        return -(-self.total // self.num_replicas)
+        return self.total // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
-        # an epoch longer than the sampler starts it again; that pass has another order
-        generator = np.random.default_rng([self.seed, self.epoch, self._passes])
-        self._passes += 1
+        generator = np.random.default_rng([self.seed, self.epoch, self._next_pass()])
         order: list[int] = []
-        while len(order) < len(self) * self.num_replicas:
-            order += generator.permutation(self.size).tolist() if self.shuffle else range(self.size)
-        return iter(order[self.rank : len(self) * self.num_replicas : self.num_replicas])
+        while len(order) < self.total:
+            order += self._once(generator, order)
+        mine: list[int] = []
+        for first in range(0, self.total, self.batch_size * self.num_replicas):
+            shared = order[first : min(first + self.batch_size * self.num_replicas, self.total)]
+            size = len(shared) // self.num_replicas
+            mine += shared[self.rank * size : (self.rank + 1) * size]
+        return iter(mine)
+
+    def _once(self, generator: np.random.Generator, before: list[int]) -> list[int]:
+        """All samples in an order, after those that were drawn before."""
+        return generator.permutation(self.size).tolist() if self.shuffle else list(range(self.size))
+
+
+def sample_numbers(data_source: Any, kind: str) -> NDArray[np.integer]:
+    """Number of the subject or modality (`kind`) of each sample, from a data set's ``<kind>_indices`` or as given."""
+    given = getattr(data_source, f"{kind}_indices", data_source)
+    numbers = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise ValueError(
+            f"data_source must be a data set with {kind}_indices, or the number of the {kind} of each sample (one at "
+            f"least), got {type(data_source).__name__} with values of shape {numbers.shape} and {numbers.dtype}."
+        )
+    return numbers

@@ -10,8 +10,6 @@ from typing import Any, Literal
 from monai_mmseg.data.unpaired_volumes import UnpairedVolumes, Volume
 from monai_mmseg.transforms.adjacent_slices import pad_slices
 
-__all__ = ["UnpairedSliceDataset", "UnpairedVolumeDataset"]
-
 
 class UnpairedSliceDataset(UnpairedVolumes):
     """Slices of volumes of several modalities of different patients, each with its neighbours as channels.

@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from monai.data import Dataset
-from monai.transforms import Randomizable
 from torch import Tensor
 
-from monai_mmseg.data.volume_cache import item_seed, plain_tensor, progress_bar
-
-__all__ = ["UnpairedVolumes", "Volume"]
+from monai_mmseg.data.volume_dataset import VolumeDataset
+from monai_mmseg.meta_tensors import plain_tensor
 
 
 class Volume(NamedTuple):
@@ -27,20 +24,10 @@ class Volume(NamedTuple):
     extra: dict[Hashable, Any]
 
 
-class UnpairedVolumes(Dataset):
-    """Flat items, each with the modality it belongs to, and their transformed volumes; a base class.
+class UnpairedVolumes(VolumeDataset[Volume]):
+    """Flat items, each with the modality it belongs to, and their transformed volumes; base of the unpaired data sets.
 
-    Args:
-        data: flat items of a datalist, or ``{"image", "label"}`` items, which are of the default modality.
-        transform: volume transforms; must give ``image (C, X, Y, Z)`` and may give ``label (1, X, Y, Z)``.
-        modalities: names in the order of the network; an item of another one is refused.
-        default_modality: modality of items that name none; if there is one modality only, that one.
-        augment: random transform of each access.
-        cache: keep the transformed volumes in memory; off, they are made again on each access.
-        extra_keys: further entries that the transform makes and `augment` needs.
-
-    Raises:
-        ValueError: if there are no items, or a modality is missing or unknown.
+    Arguments are those of :class:`~monai_mmseg.data.UnpairedVolumeDataset`, whose ``patch_transform`` is `augment`.
     """
 
     def __init__(
@@ -54,8 +41,7 @@ class UnpairedVolumes(Dataset):
         cache: bool = True,
         extra_keys: Sequence[str] = (),
     ) -> None:
-        if not callable(transform):
-            raise ValueError(f"transform must be a callable that reads an item, got {transform!r}.")
+        super().__init__(data, transform, augment, cache)
         self.modalities = [str(name) for name in modalities]
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct names, one at least, got {self.modalities}.")
@@ -64,53 +50,20 @@ class UnpairedVolumes(Dataset):
         if default_modality is not None and default_modality not in self.modalities:
             raise ValueError(f"default_modality must be one of {self.modalities}, got {default_modality!r}.")
         self.default_modality = default_modality
-        super().__init__([dict(item) for item in data], transform)
         if not self.data:
             raise ValueError("data must hold one item at least, got none.")
         self.volume_modalities = [self._modality_of(item) for item in self.data]
-        self.augment, self.cache, self.extra_keys = augment, bool(cache), tuple(extra_keys)
-        # shared memory: workers that live on through epochs see what set_epoch writes
-        self._epoch = torch.full((2,), -1, dtype=torch.int64).share_memory_()
-        self._volumes: dict[int, Volume] = {}
-
-    def set_random_state(self, seed: int | None = None, state: Any = None) -> UnpairedVolumes:
-        """Seed the augmentation; draws then follow the order of access.
-
-        Args:
-            seed: the seed.
-            state: a NumPy random state in place of a seed.
-
-        Returns:
-            The data set.
-        """
-        if isinstance(self.augment, Randomizable):
-            self.augment.set_random_state(seed, state)
-        return self
-
-    def set_epoch(self, seed: int, epoch: int) -> None:
-        """Make the augmentation of every item a function of seed, epoch, item and draw.
-
-        Call it before each epoch: draws then depend neither on the order of loading nor on the number of workers, and
-        a run that is resumed sees what the run that was not interrupted saw.
-
-        Args:
-            seed: seed of the run.
-            epoch: number of the epoch.
-        """
-        self._epoch[0], self._epoch[1] = int(seed), int(epoch)
+        self.extra_keys = tuple(extra_keys)
 
     def _finished(self, item: dict[Hashable, Any], index: int, number: int) -> Any:
         """Augmented sample, or a list of them, with everything that a batch carries."""
         labelled = item.get("label") is not None
         if not labelled:
             item["label"] = torch.zeros((1, *item["image"].shape[1:]), dtype=torch.int16)
-        if self.augment is not None:
-            if self._epoch[1] >= 0 and isinstance(self.augment, Randomizable):
-                self.augment.set_random_state(item_seed(*self._epoch.tolist(), int(index), getattr(index, "draw", 0)))
-            item = self.augment(item)
-        samples = item if isinstance(item, list) else [item]
-        finished = [self._sample(one, number, labelled) for one in samples]
-        return finished if isinstance(item, list) else finished[0]
+        made = self._augmented(item, int(index), getattr(index, "draw", 0))
+        if isinstance(made, list):
+            return [self._sample(one, number, labelled) for one in made]
+        return self._sample(made, number, labelled)
 
     def _sample(self, item: Mapping[Hashable, Any], number: int, labelled: bool) -> dict[Hashable, Any]:
         label = plain_tensor(item["label"])
@@ -123,22 +76,6 @@ class UnpairedVolumes(Dataset):
             "subject": item["subject"],
             **({"slice": item["slice"]} if "slice" in item else {}),
         }
-
-    def _read_all(self, progress: bool) -> Iterator[Volume]:
-        """Every volume once, so that broken files show before training starts."""
-        for number in progress_bar(range(len(self.data)), progress):
-            volume = self._load(number)
-            if self.cache:
-                self._volumes[number] = volume
-            yield volume
-
-    def _volume(self, number: int) -> Volume:
-        volume = self._volumes.get(number)
-        if volume is None:
-            volume = self._load(number)
-            # the last volume stays at hand: loaders without shuffling ask for its next slice
-            self._volumes = {number: volume}
-        return volume
 
     def _load(self, number: int) -> Volume:
         item = dict(self.data[number])

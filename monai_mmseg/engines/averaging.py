@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["WeightAveraging"]
-
 
 class WeightAveraging:
     """Stochastic weight averaging, or an exponential moving average, on ``torch.optim.swa_utils.AveragedModel``.
@@ -63,22 +61,14 @@ class WeightAveraging:
         self._swapped = False
 
     def update_epoch(self, epoch: int) -> None:
-        """Take the weights at the end of an epoch into the average.
-
-        Args:
-            epoch: index of the epoch, from 0.
-        """
+        """Take the weights at the end of an epoch, counted from 0, into the average."""
         if epoch < self.start_epoch or (self.decay is None and epoch == self.start_epoch):
             self._copy()
         elif self.decay is None:
             self.averaged.update_parameters(self.network)
 
     def update_iteration(self, epoch: int) -> None:
-        """Take the weights after a step into the moving average; does nothing without ``decay``.
-
-        Args:
-            epoch: index of the epoch, from 0.
-        """
+        """Take the weights after a step of an epoch into the moving average; does nothing without ``decay``."""
         if self.decay is not None and epoch >= self.start_epoch:
             self.averaged.update_parameters(self.network)
 

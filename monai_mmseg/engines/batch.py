@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor
 
-__all__ = ["HOST_KEYS", "prepare_training_batch"]
+from monai_mmseg.meta_tensors import plain_tensor
 
 HOST_KEYS = ("present", "labelled", "modality")
-"""Entries of a batch that stay on the CPU: objectives make row indexes of them without waiting for the GPU."""
+"""Entries of a batch that stay on the CPU: objectives make indexes of samples of them without waiting for the GPU."""
 
 
 def prepare_training_batch(
@@ -51,7 +50,7 @@ def prepare_training_batch(
     def move(key: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        tensor = value.as_tensor() if isinstance(value, MetaTensor) else value
+        tensor = plain_tensor(value)
         if key in HOST_KEYS:
             return tensor.cpu()
         tensor = tensor.to(device=device, non_blocking=non_blocking, **kwargs)

@@ -10,8 +10,6 @@ from typing import Any
 from monai.engines import PrepareBatch, default_prepare_batch
 from torch import Tensor
 
-__all__ = ["PrepareModalityBatch"]
-
 
 class PrepareModalityBatch(PrepareBatch):
     """Image, label and ``modality=`` for networks that serve several modalities.
@@ -27,7 +25,7 @@ class PrepareModalityBatch(PrepareBatch):
 
     Raises:
         ValueError: (in a call) if a batch holds several modalities or one that is not known. Inferers cut a batch into
-            windows of their own order, so rows and modalities would come apart.
+            windows of their own order, so images and modalities would come apart.
 
     Examples:
         >>> import torch
@@ -46,17 +44,7 @@ class PrepareModalityBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, tuple[()], dict[str, str]]:
-        """Prepare one batch.
-
-        Args:
-            batchdata: dictionary from the data loader.
-            device: where tensors go.
-            non_blocking: copy without waiting, see :meth:`torch.Tensor.to`.
-            **kwargs: further arguments of :meth:`torch.Tensor.to`.
-
-        Returns:
-            Image, label (``None`` if there is none), and arguments for the network.
-        """
+        """Image, label (``None`` if there is none) and arguments for the network, as MONAI's evaluators take them."""
         image, label = default_prepare_batch(dict(batchdata), device, non_blocking, **kwargs)
         given = batchdata.get(self.modality_key)
         if given is None:

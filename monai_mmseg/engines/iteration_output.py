@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["IterationOutput"]
-
 
 class IterationOutput(list[dict[str, Any]]):
     """List of samples, as MONAI's handlers expect it, that also answers to the keys of the batch.

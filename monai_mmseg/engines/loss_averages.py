@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["LossAverages"]
+from monai_mmseg.distributed import is_distributed, world_size
 
 
 class LossAverages:
@@ -40,13 +40,7 @@ class LossAverages:
         self._updates: dict[str, int] = {}
 
     def update(self, phase: str, terms: Mapping[str, Tensor], iteration: int) -> None:
-        """Add the terms of one update.
-
-        Args:
-            phase: name of the phase; its terms have the same names each time.
-            terms: scalars by name.
-            iteration: number of the iteration, for :meth:`not_finite`.
-        """
+        """Add the terms of one update of a phase, scalars that have the same names each time."""
         values = torch.stack([term.detach() for term in terms.values()])
         if phase not in self._sums:
             self._names[phase] = list(terms)
@@ -73,9 +67,9 @@ class LossAverages:
         result = {}
         for phase, sums in self._sums.items():
             mean = sums / self._updates[phase]
-            if dist.is_available() and dist.is_initialized():
+            if is_distributed():
                 # the terms of a process are its share of the joined batch, times the number of processes
                 dist.all_reduce(mean)
-                mean /= dist.get_world_size()
+                mean /= world_size()
             result.update({f"{phase}/{name}": v for name, v in zip(self._names[phase], mean.tolist(), strict=True)})
         return result

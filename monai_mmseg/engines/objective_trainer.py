@@ -27,8 +27,6 @@ from monai_mmseg.engines.phase import Phase, make_phases
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
-__all__ = ["ObjectiveTrainer"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +40,7 @@ class ObjectiveTrainer(SupervisedTrainer):
     sum of the terms, one backward; gradients are clipped and its optimiser steps. After an epoch
     ``engine.state.metrics`` holds the mean of every term as ``"<phase>/<term>"`` and of every sum as
     ``"<phase>/total"``, so ``StatsHandler``, ``TensorBoardStatsHandler`` and ``MLFlowHandler`` log them all with their
-    defaults. ``engine.state.output`` is an :class:`~monai_mmseg.engines.IterationOutput` of ``image``, ``label``,
+    defaults. ``engine.state.output`` is an ``IterationOutput`` of ``image``, ``label``,
     ``pred`` (where the objective outputs it), ``loss`` (total of the first phase) and the terms, detached and on the
     device: a list of samples as MONAI's handlers expect, and ``output["loss"]`` works too.
 
@@ -295,7 +293,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         elif isinstance(self.objective, DistributedDataParallel):
             raise RuntimeError(
                 f"the total of phase {phase.name!r} depends on no parameter on process {self.state.rank}; in a "
-                "distributed run terms must stay attached to the networks when the batch has no row for them."
+                "distributed run terms must stay attached to the networks when the batch has no sample for them."
             )
 
     def _gradient_exchange(self, steps: bool) -> contextlib.AbstractContextManager[Any]:

@@ -14,8 +14,6 @@ from torch.optim import Optimizer
 
 from monai_mmseg.objectives.base import Objective
 
-__all__ = ["Phase", "make_phases"]
-
 
 @dataclass
 class Phase:
@@ -57,18 +55,10 @@ def make_phases(
     updates: Mapping[str, int] | None = None,
     clip_norm: float | Mapping[str, float] | None = None,
 ) -> list[Phase]:
-    """Phases of an objective with their optimisers, after checking that they fit together.
+    """Phases of an objective in its order, with their optimisers, after checking that they fit together.
 
-    When to use: in a trainer; :class:`~monai_mmseg.engines.ObjectiveTrainer` calls it once, before the first step.
-
-    Args:
-        objective: names the phases and their parameters. Parameters that need no gradient now are left frozen.
-        optimizers: one for each phase.
-        updates: how often a phase is updated in an iteration; 1 where not given.
-        clip_norm: largest norm of a phase's gradient, for all phases or by name.
-
-    Returns:
-        Phases in the objective's order.
+    Parameters that need no gradient now are left frozen. Arguments as for
+    :class:`~monai_mmseg.engines.ObjectiveTrainer`.
 
     Raises:
         ValueError: if a name is not a phase, a number is not positive, phases share parameters, or an optimiser holds

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["mixed_precision_pays"]
-
 
 def mixed_precision_pays(device: str | torch.device) -> bool:
     """Whether automatic mixed precision makes a device faster.

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from monai.data.utils import set_rnd
 
-__all__ = ["epoch_seed", "seed_data", "seed_random_state"]
-
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """One seed below 2**32 for an epoch and a process, far apart for neighbouring arguments.
@@ -36,9 +34,6 @@ def seed_random_state(seed: int) -> None:
     """Seed the global generators of PyTorch (all devices), NumPy and Python.
 
     When to use: at the start of an epoch; the random state then needs no place in a checkpoint.
-
-    Args:
-        seed: below 2**32.
 
     Examples:
         >>> seed_random_state(3); first = torch.rand(2)

@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from torch import nn
 
-__all__ = ["synchronised"]
-
 Module = TypeVar("Module", bound=nn.Module)
 
 

@@ -10,8 +10,6 @@ from monai.handlers import ValidationHandler
 
 from monai_mmseg.engines.averaging import WeightAveraging
 
-__all__ = ["AveragedValidationHandler"]
-
 
 class AveragedValidationHandler(ValidationHandler):
     """MONAI's ``ValidationHandler``, also after the last epoch, with averaged weights while the validator runs.

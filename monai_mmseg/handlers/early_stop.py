@@ -10,8 +10,6 @@ from ignite.engine import Engine
 from ignite.handlers import EarlyStopping
 from monai.handlers import EarlyStopHandler
 
-__all__ = ["EarlyStop"]
-
 
 class EarlyStop(EarlyStopHandler):
     """MONAI's ``EarlyStopHandler``, without the deprecation warnings that it draws from ignite.
@@ -42,11 +40,7 @@ class EarlyStop(EarlyStopHandler):
     """
 
     def set_trainer(self, trainer: Engine) -> None:
-        """Say which engine is stopped.
-
-        Args:
-            trainer: the engine.
-        """
+        """Say which engine is stopped."""
         deltas = {"threshold": self.min_delta, "cumulative": self.cumulative_delta}
         if "threshold" not in signature(EarlyStopping).parameters:
             deltas = {"min_delta": self.min_delta, "cumulative_delta": self.cumulative_delta}

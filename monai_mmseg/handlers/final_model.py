@@ -14,8 +14,6 @@ from torch import nn
 from monai_mmseg.engines.averaging import WeightAveraging
 from monai_mmseg.files import atomic_save
 
-__all__ = ["FinalModelSaver"]
-
 
 class FinalModelSaver:
     """Writes the plain state of the network, with averaged weights, when training ends.

@@ -11,8 +11,6 @@ from ignite.engine import Engine
 from ignite.handlers import ProgressBar
 from monai.utils import optional_import
 
-__all__ = ["Progress"]
-
 logger = logging.getLogger(__name__)
 
 

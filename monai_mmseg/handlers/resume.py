@@ -17,8 +17,6 @@ from monai.handlers import CheckpointSaver, EarlyStopHandler
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
 from monai_mmseg.files import atomic_save
 
-__all__ = ["ResumeCheckpoint"]
-
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -218,8 +216,8 @@ def _restore_best(engine: Engine, state: Mapping[str, Any]) -> None:
         # ignite keeps the name it would have given the file; MONAI's saver may use a fixed one instead
         if saver._key_metric_checkpoint is not None:
             fixed = saver._key_metric_checkpoint.save_handler.filename
-            there = [item for item in saved if (Path(saver.save_dir) / (fixed or item[1])).exists()]
-            saver.load_state_dict({"_saved": [tuple(item) for item in there]})
+            existing = [item for item in saved if (Path(saver.save_dir) / (fixed or item[1])).exists()]
+            saver.load_state_dict({"_saved": [tuple(item) for item in existing]})
     for handler, early in zip(_handlers(engine, EarlyStopHandler), state["early_stop"], strict=False):
         if handler._handler:
             handler._handler.load_state_dict(early)

@@ -4,12 +4,11 @@
 
 from monai_mmseg.inferers.downstream_inferer import DownstreamInferer
 from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
-from monai_mmseg.inferers.synthesis_inferer import CrossReconstructionInferer, SynthesisInferer, cross_reconstructions
+from monai_mmseg.inferers.synthesis_inferer import CrossReconstructionInferer, SynthesisInferer
 
 __all__ = [
     "CrossReconstructionInferer",
     "DownstreamInferer",
     "ModalitySliceInferer",
     "SynthesisInferer",
-    "cross_reconstructions",
 ]

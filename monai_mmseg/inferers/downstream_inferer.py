@@ -12,8 +12,6 @@ from torch import Tensor
 
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 
-__all__ = ["DownstreamInferer"]
-
 
 class DownstreamInferer(Inferer):
     """Runs a network's ``inputs`` on whole volumes, and its ``task`` by another inferer, in slices or windows.

@@ -11,8 +11,6 @@ from typing import Any
 from monai.inferers import SliceInferer
 from torch import Tensor
 
-__all__ = ["ModalitySliceInferer"]
-
 
 class ModalitySliceInferer(SliceInferer):
     """MONAI's ``SliceInferer`` that hands extra arguments to the network.

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 
-__all__ = ["CrossReconstructionInferer", "SynthesisInferer", "cross_reconstructions"]
-
 
 class SynthesisInferer(SliceInferer):
     """The middle channel of what a two-dimensional network synthesises of each slice, as a volume.

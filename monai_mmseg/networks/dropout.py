@@ -7,8 +7,6 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-__all__ = ["set_dropout"]
-
 
 def set_dropout(network: nn.Module, dropout: float) -> None:
     """Give every dropout layer of a network the same probability.

@@ -10,33 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-__all__ = ["balance_channels_", "glorot_uniform", "he_normal", "he_normal_", "narrow_normal"]
-
 # Standard deviation of a unit normal truncated at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
 
 NARROW_STD = 0.01
-
-
-def he_normal_(weight: Tensor) -> Tensor:
-    """Fill ``weight`` from a normal truncated at two standard deviations, with variance 2 / fan-in.
-
-    Use it for a bare weight; :func:`he_normal` treats a layer.
-
-    Args:
-        weight: kernel, shape ``(out, in, *kernel)``.
-
-    Returns:
-        The same tensor, filled in place.
-
-    Examples:
-        >>> weight = he_normal_(torch.empty(64, 32, 3, 3))
-        >>> bool(weight.abs().max() <= 2 * (2 / (32 * 9)) ** 0.5 / 0.8796)
-        True
-    """
-    fan_in = weight.shape[1] * weight[0, 0].numel()
-    std = math.sqrt(2.0 / fan_in) / TRUNCATED_STD
-    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def _zero_bias(layer: nn.Module) -> None:
@@ -47,9 +24,9 @@ def _zero_bias(layer: nn.Module) -> None:
 
 
 def he_normal(layer: nn.Module) -> None:
-    """Initialise a convolution or dense layer: :func:`he_normal_` weight, zero bias.
+    """Initialise a convolution or dense layer: normal weight of variance 2 / fan-in, cut at two deviations.
 
-    Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
+    The bias becomes zero. Pass it to ``nn.Module.apply``; layers without a kernel are left alone.
 
     Args:
         layer: any module.
@@ -62,7 +39,8 @@ def he_normal(layer: nn.Module) -> None:
     """
     weight = getattr(layer, "weight", None)
     if isinstance(weight, Tensor) and weight.ndim > 1:
-        he_normal_(weight)
+        std = math.sqrt(2.0 / (weight.shape[1] * weight[0, 0].numel())) / TRUNCATED_STD
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
         _zero_bias(layer)
 
 

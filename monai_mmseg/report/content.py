@@ -26,8 +26,8 @@ from monai_mmseg.runs.run_folder import (
     SUBSETS,
     TERMS,
     WARNINGS,
-    read_terms,
 )
+from monai_mmseg.runs.terms import read_terms
 
 WORST_ROWS = 6
 Table = TypeVar("Table", ReconstructionTable, SubsetTable)

@@ -2,15 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run leaves in its folder."""
 
-from monai_mmseg.runs.knowledge import KnowledgeHistory, add_knowledge, read_knowledge
-from monai_mmseg.runs.run_folder import RunRecorder, git_commit, read_terms, software_versions
+from monai_mmseg.runs.knowledge import read_knowledge
+from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.runs.terms import read_terms
 
-__all__ = [
-    "KnowledgeHistory",
-    "RunRecorder",
-    "add_knowledge",
-    "git_commit",
-    "read_knowledge",
-    "read_terms",
-    "software_versions",
-]
+__all__ = ["RunRecorder", "read_knowledge", "read_terms"]

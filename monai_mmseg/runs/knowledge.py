@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KnowledgeHistory", "add_knowledge", "read_knowledge"]
+from monai_mmseg.files import atomic_path
 
 
 class KnowledgeHistory(NamedTuple):
@@ -35,8 +35,8 @@ def add_knowledge(
 ) -> Path:
     """Append an epoch to the file; this epoch and later ones that are there already are replaced.
 
-    When to use: :class:`~monai_mmseg.handlers.ClassConfusionHandler` calls it. A resumed run leaves no double epochs, and a
-    reader never sees half a file.
+    When to use: :class:`~monai_mmseg.handlers.ClassConfusionHandler` calls it. A resumed run leaves no double epochs,
+    and a reader never sees half a file.
 
     Args:
         path: the file, ``.npz``; its folder is made.
@@ -76,12 +76,9 @@ def add_knowledge(
         kept = old.epochs < epoch
         epochs, losses = np.append(old.epochs[kept], epochs), np.append(old.loss[kept], losses)
         history = np.concatenate([old.matrices[kept], history])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        columns: dict[str, Any] = {"epochs": epochs, "matrices": history, "loss": losses}
+    columns: dict[str, Any] = {"epochs": epochs, "matrices": history, "loss": losses}
+    with atomic_path(path) as part, part.open("wb") as file:
         np.savez(file, **columns, modalities=np.array(names[0]), classes=np.array(names[1]))
-    part.replace(path)
     return path
 
 

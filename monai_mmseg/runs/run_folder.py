@@ -18,22 +18,21 @@ Every part may be missing.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import platform
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import monai_mmseg
 from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.files import write_json
+from monai_mmseg.runs.terms import add_terms, drop_terms_from
+from monai_mmseg.runs.versions import git_commit, software_versions
 from monai_mmseg.visualize.figure import save_figure
 
 if TYPE_CHECKING:
@@ -42,14 +41,13 @@ if TYPE_CHECKING:
 RUN, TERMS, METRICS, FIGURES = "run.json", "terms.csv", "metrics", "figures"
 CAPTIONS, DISENTANGLEMENT, WARNINGS = "captions.json", "disentanglement.json", "warnings.txt"
 RECONSTRUCTION, SUBSETS = "reconstruction.json", "subsets.json"
-PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 
 
 class RunRecorder:
     """Writes a run folder, part by part.
 
-    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how long the
-    run took and whether it failed. Nothing is written before :meth:`start`.
+    Use it in scripts; bundles use :class:`monai_mmseg.handlers.RunRecordHandler`. As a context manager it notes how
+    long the run took and whether it failed. Nothing is written before :meth:`start`.
 
     Args:
         run_dir: folder; made by :meth:`start`.
@@ -107,11 +105,7 @@ class RunRecorder:
         self._write_about()
 
     def finish(self, status: str = "completed") -> None:
-        """Write how it ended and how long it took.
-
-        Args:
-            status: ``"completed"``, ``"failed"`` or ``"interrupted"``.
-        """
+        """Write how it ended (``"completed"``, ``"failed"`` or ``"interrupted"``) and how long it took."""
         self.about.update(status=status, duration_s=round(time.monotonic() - self._since, 1))
         self._write_about()
 
@@ -169,56 +163,18 @@ class RunRecorder:
             epoch: counted from 1.
             terms: ``"<phase>/<term>"`` to value; a value that is not finite is kept as it is.
         """
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        path = self.run_dir / TERMS
-        lines: dict[int, dict[str, float | None]] = {}
-        if path.is_file():
-            epochs, columns = read_terms(path)
-            lines = {at: {name: values[row] for name, values in columns.items()} for row, at in enumerate(epochs)}
-        lines.setdefault(int(epoch), {}).update(terms)
-        names = list(dict.fromkeys(name for line in lines.values() for name in line))
-        part = path.with_name(f".{path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["epoch", *names])
-            for at, line in sorted(lines.items()):
-                cells = [line.get(name) for name in names]
-                writer.writerow([at, *("" if value is None else f"{value:.8g}" for value in cells)])
-        part.replace(path)
+        add_terms(self.run_dir / TERMS, epoch, terms)
 
     def drop_terms_from(self, epoch: int) -> None:
-        """Forget the terms of this epoch and all later ones: a resumed run makes them again.
-
-        Args:
-            epoch: first epoch to forget.
-        """
-        path = self.run_dir / TERMS
-        if not path.is_file():
-            return
-        epochs, columns = read_terms(path)
-        path.unlink()
-        for row, at in enumerate(epochs):
-            if at < epoch:
-                known = {name: values[row] for name, values in columns.items()}
-                self.add_terms(at, {name: value for name, value in known.items() if value is not None})
+        """Forget the terms of this epoch and all later ones: a resumed run makes them again."""
+        drop_terms_from(self.run_dir / TERMS, epoch)
 
     def add_disentanglement(self, measures: Mapping[str, Any]) -> Path:
-        """Write the measures of disentanglement.
-
-        Args:
-            measures: from :func:`~monai_mmseg.metrics.disentanglement_report`.
-
-        Returns:
-            The path.
-        """
+        """Write what :func:`~monai_mmseg.metrics.disentanglement_report` returns."""
         return _write_json(self.run_dir / DISENTANGLEMENT, measures)
 
     def warn(self, text: str) -> None:
-        """Append a warning for the reader of the report; the same text is written once.
-
-        Args:
-            text: one sentence.
-        """
+        """Append a warning, one sentence, for the reader of the report; the same text is written once."""
         line = " ".join(text.split())
         if line not in self._warned:
             self._warned.append(line)
@@ -230,84 +186,15 @@ class RunRecorder:
         _write_json(self.run_dir / RUN, self.about)
 
 
-def read_terms(path: str | Path) -> tuple[list[int], dict[str, list[float | None]]]:
-    r"""Epochs and curves of a ``terms.csv``.
-
-    Use it to draw or compare the curves of runs.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Epochs, and for each column its values; ``None`` where the cell is empty.
-
-    Raises:
-        ValueError: the file has no column ``epoch``, or a cell is no number.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "terms.csv"
-        ...     _ = path.write_text("epoch,generator/kl,validation/dice\n1,0.5,\n2,0.25,0.7\n")
-        ...     read_terms(path)
-        ([1, 2], {'generator/kl': [0.5, 0.25], 'validation/dice': [None, 0.7]})
-    """
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        head = next(reader, [])
-        if not head or head[0] != "epoch":
-            raise ValueError(f"{Path(path).name} must start with the column 'epoch', got {head[:1]}.")
-        epochs: list[int] = []
-        columns: dict[str, list[float | None]] = {name: [] for name in head[1:]}
-        for line in reader:
-            try:
-                epochs.append(int(float(line[0])))
-                for name, cell in zip(head[1:], line[1:], strict=True):
-                    columns[name].append(float(cell) if cell else None)
-            except ValueError as error:
-                raise ValueError(f"{Path(path).name} must hold one number a cell, got {line}.") from error
-    return epochs, columns
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of Python, this package and what it stands on."""
-    found = {"python": platform.python_version(), "monai_mmseg": monai_mmseg.__version__}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that this package is imported from; ``+`` marks changes; ``None`` outside of one."""
-    root = Path(monai_mmseg.__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return None
-
-    def git(*arguments: Sequence[str] | str) -> str:
-        command = ["git", "-C", str(root), *map(str, arguments)]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_json(path, {str(key): _plain(value) for key, value in content.items()})
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: such numbers become text."""
+def _plain(value: Any) -> Any:
+    """What JSON knows: numbers that are not finite, and all other things, become text."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(entry) for entry in value]
+    known = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if known else str(value)

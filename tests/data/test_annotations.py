@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from monai_mmseg.data import mask_labels, select_labelled_subjects
+from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
 
 SPLITS = [  # training subjects of the original's CHAOS splits, from the fact sheet
     [5, 3, 1, 15, 19, 2, 20, 37, 32, 38, 8, 39, 21, 33],

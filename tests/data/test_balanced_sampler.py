@@ -10,7 +10,8 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from monai_mmseg.data import BalancedModalityBatchSampler, RepeatedIndex
+from monai_mmseg.data import BalancedModalityBatchSampler
+from monai_mmseg.data.balanced_sampler import RepeatedIndex
 from monai_mmseg.engines import seed_data
 
 # 7 samples of modality 0, 3 of 1, 5 of 2, mixed up
@@ -107,8 +108,8 @@ def test_indices_survive_pickling_and_count_as_numbers():
     ("source", "arguments", "message"),
     [
         ([], {}, "one at least"),
-        ([0.5], {}, "the index of the modality of each sample"),
-        ([0, -1], {}, "the index of the modality"),
+        ([0.5], {}, "the number of the modality of each sample"),
+        ([0, -1], {}, "the number of the modality"),
         (SimpleNamespace(modality_indices=["ct"]), {}, "got SimpleNamespace"),
         ([0, 1], {"batch_size": 0}, "a number from 1, or one from 0 for each of 2 modalities, got 0"),
         ([0, 1], {"batch_size": [2]}, r"for each of 2 modalities, got \[2\]"),

@@ -50,7 +50,7 @@ def test_folds_select(tmp_path):
     ("kwargs", "error", "message"),
     [
         ({"fold": 7}, ValueError, r"no item has fold \[7\], there are \[0, 1\]"),
-        ({"fold": 0, "exclude_fold": 0}, ValueError, "no item is left"),
+        ({"fold": 0, "exclude_fold": 0}, ValueError, "no item of 'training' is left"),
         ({"section": "trianing"}, KeyError, "Did you mean 'training'"),
     ],
 )

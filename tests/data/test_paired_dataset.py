@@ -8,7 +8,8 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import Compose, ResizeWithPadOrCropd
 
-from monai_mmseg.data import PairedSliceDataset, load_datalist, mask_labels
+from monai_mmseg.data import PairedSliceDataset, load_datalist
+from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.preparation import write_stacks
 from monai_mmseg.transforms import (
     LoadImageModalitiesd,
@@ -150,7 +151,7 @@ def test_without_a_cache_items_are_the_same(datalist):
     kept, read = dataset(items), dataset(items, cache=False)
     for place in (0, 19, 2):
         assert torch.equal(kept[place]["image"], read[place]["image"])
-    assert len(read._subjects) == 1  # the last one only
+    assert len(read._volumes) == 1  # the last one only
 
 
 def test_whole_subjects_are_at_hand(datalist):

@@ -19,13 +19,8 @@ from monai.transforms import (
     ScaleIntensityRangePercentilesd,
 )
 
-from monai_mmseg.data import (
-    BalancedModalityBatchSampler,
-    RepeatedIndex,
-    UnpairedSliceDataset,
-    UnpairedVolumeDataset,
-    load_datalist,
-)
+from monai_mmseg.data import BalancedModalityBatchSampler, UnpairedSliceDataset, UnpairedVolumeDataset, load_datalist
+from monai_mmseg.data.balanced_sampler import RepeatedIndex
 from monai_mmseg.engines import seed_data
 from monai_mmseg.transforms import ByModalityd, LoadImageItemd, OrientSlicesd, RandSliceWindowd, SafeSpacingd
 from tests.synthetic_volumes import body, centered_affine, write

@@ -20,7 +20,8 @@ from monai.transforms import (
 )
 
 from monai_mmseg.data import BalancedModalityBatchSampler, UnpairedSliceDataset, UnpairedVolumeDataset
-from monai_mmseg.engines import PrepareModalityBatch, prepare_training_batch, seed_data
+from monai_mmseg.engines import PrepareModalityBatch, seed_data
+from monai_mmseg.engines.batch import prepare_training_batch
 from monai_mmseg.inferers import ModalitySliceInferer
 from monai_mmseg.transforms import (
     AdjacentSlicesd,

@@ -10,8 +10,11 @@ import torch
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import RandGaussianNoised
 
-from monai_mmseg.engines import IterationOutput, LossAverages, epoch_seed, prepare_training_batch, seed_data
-from monai_mmseg.engines.seeding import seed_random_state
+from monai_mmseg.engines import seed_data
+from monai_mmseg.engines.batch import prepare_training_batch
+from monai_mmseg.engines.iteration_output import IterationOutput
+from monai_mmseg.engines.loss_averages import LossAverages
+from monai_mmseg.engines.seeding import epoch_seed, seed_random_state
 
 
 def test_batch_leaves_masks_on_the_host_and_the_callers_dictionary_alone():

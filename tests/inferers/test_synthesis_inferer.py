@@ -6,7 +6,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.inferers import CrossReconstructionInferer, SynthesisInferer, cross_reconstructions
+from monai_mmseg.inferers import CrossReconstructionInferer, SynthesisInferer
+from monai_mmseg.inferers.synthesis_inferer import cross_reconstructions
 from monai_mmseg.networks.nets import DisentangleNet
 
 MODALITIES = ("t1", "t2", "flair")

@@ -7,11 +7,14 @@ import torch
 from scipy.stats import kstest, norm, truncnorm
 from torch import nn
 
-from monai_mmseg.networks import balance_channels_, glorot_uniform, he_normal, he_normal_, narrow_normal
+from monai_mmseg.networks import glorot_uniform, he_normal, narrow_normal
+from monai_mmseg.networks.initialisation import balance_channels_
 
 
 def test_he_normal_is_a_truncated_normal_of_the_right_variance():
-    weight = he_normal_(torch.empty(128, 32, 3, 3)).flatten().numpy()
+    layer = nn.Conv2d(32, 128, 3)
+    he_normal(layer)
+    weight = layer.weight.detach().flatten().numpy()
     std = (2 / (32 * 9)) ** 0.5
     assert weight.std() == pytest.approx(std, rel=0.02)
     # scipy's unit normal, cut at two standard deviations and stretched to unit variance

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from monai_mmseg.runs import add_knowledge, read_knowledge
+from monai_mmseg.runs import read_knowledge
+from monai_mmseg.runs.knowledge import add_knowledge
 
 NAMES = {"modalities": ["ct", "mr"], "classes": ["background", "liver", "spleen"]}
 

@@ -10,7 +10,8 @@ import math
 import pytest
 
 import monai_mmseg
-from monai_mmseg.runs import RunRecorder, git_commit, read_terms, software_versions
+from monai_mmseg.runs import RunRecorder, read_terms
+from monai_mmseg.runs.versions import git_commit, software_versions
 
 
 def about(folder):

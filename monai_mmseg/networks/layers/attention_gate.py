@@ -8,8 +8,6 @@ from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SpatialAttentionGate"]
-
 
 class SpatialAttentionGate(nn.Module):
     r"""Weighs each pixel of a feature map by what a coarser map finds there.

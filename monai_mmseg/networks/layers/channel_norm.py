@@ -10,8 +10,6 @@ from typing import Any
 from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
-__all__ = ["LayerSetting", "channel_norm"]
-
 LayerSetting = tuple[str, dict[str, Any]] | str
 """A layer by MONAI's name for it, or a pair of name and keyword arguments."""
 

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ConditionalConv", "ConditionalConvInit", "Routing"]
-
 Routing = Literal["table", "scalar"]
 ConditionalConvInit = Literal["plain", "xavier"]
 CONVOLUTION = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

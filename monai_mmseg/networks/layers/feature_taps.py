@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.layers.modality_selection import active_selection
 
-__all__ = ["FeatureTaps"]
-
 WRAPPERS = ("network", "shared", "module", "_orig_mod")  # of this package, of parallel training, of a compiled module
 
 
@@ -115,10 +113,10 @@ class FeatureTaps:
         if len(calls) == 1 and len(calls[0][1]) == len(modality):
             return calls[0][1]
         parts: dict[str | None, Tensor] = dict(calls)
-        there = [index for index, known in enumerate(modalities) if known in parts]
-        order = torch.cat([(modality == index).nonzero()[:, 0] for index in there]) if there else modality[:0]
-        joined = [parts[modalities[index]] for index in there]
-        if len(calls) != len(there) or [len(x) for x in joined] != [int((modality == i).sum()) for i in there]:
+        present = [index for index, known in enumerate(modalities) if known in parts]
+        order = torch.cat([(modality == index).nonzero()[:, 0] for index in present]) if present else modality[:0]
+        joined = [parts[modalities[index]] for index in present]
+        if len(calls) != len(present) or [len(x) for x in joined] != [int((modality == i).sum()) for i in present]:
             ran = [(known, len(output)) for known, output in calls]
             raise RuntimeError(
                 f"module {name!r} must run once for all {len(modality)} rows or once for each modality of "

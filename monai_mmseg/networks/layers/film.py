@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform
 
-__all__ = ["FiLM", "FiLMBlock", "film"]
-
 
 def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Feature map with each channel scaled and shifted, ``features * gamma + beta``.

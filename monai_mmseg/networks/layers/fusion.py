@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["fuse_anatomies", "pool_anatomies"]
-
 
 def fuse_anatomies(anatomies: Tensor, present: Tensor | None = None) -> Tensor:
     """Elementwise maximum over the anatomies that are present.
@@ -80,20 +78,22 @@ def pool_anatomies(
     """
     if not pools or any(pool not in ("max", "mean", "min") for pool in pools):
         raise ValueError(f"pools must be of 'max', 'mean' and 'min', got {list(pools)}.")
-    there = torch.ones(anatomies.shape[:2], dtype=torch.bool, device=anatomies.device) if present is None else present
+    is_present = (
+        torch.ones(anatomies.shape[:2], dtype=torch.bool, device=anatomies.device) if present is None else present
+    )
     found = []
     for pool in pools:
         if pool == "mean":
-            mask = there.to(anatomies.device).reshape([*there.shape, *[1] * (anatomies.dim() - 2)])
-            if list(there.shape) != list(anatomies.shape[:2]):
+            mask = is_present.to(anatomies.device).reshape([*is_present.shape, *[1] * (anatomies.dim() - 2)])
+            if list(is_present.shape) != list(anatomies.shape[:2]):
                 raise ValueError(
                     f"present must have the shape {list(anatomies.shape[:2])} of the anatomies, got "
-                    f"{list(there.shape)}."
+                    f"{list(is_present.shape)}."
                 )
             total = torch.where(mask, anatomies, torch.zeros_like(anatomies)).sum(1)
             found.append(total / mask.sum(1).clamp(min=1))
         else:
             # the minimum is the maximum of the negatives
             sign = 1.0 if pool == "max" else -1.0
-            found.append(sign * fuse_anatomies(sign * anatomies, there))
+            found.append(sign * fuse_anatomies(sign * anatomies, is_present))
     return torch.cat(found, 1)

@@ -17,8 +17,6 @@ from torch.nn.parameter import is_lazy
 from monai_mmseg.networks.layers.modality_norm import MixedBatch, ModalityNorm, ModalityNormNetwork
 from monai_mmseg.networks.layers.modality_selection import modality_name
 
-__all__ = ["NORM_TYPES", "add_modality", "convert_modality_norm", "specialize"]
-
 logger = logging.getLogger(__name__)
 
 NORM_TYPES: tuple[type[nn.Module], ...] = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)

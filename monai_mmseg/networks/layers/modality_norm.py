@@ -20,8 +20,6 @@ from monai_mmseg.networks.layers.modality_selection import (
     selection_active,
 )
 
-__all__ = ["MixedBatch", "ModalityNorm", "ModalityNormNetwork"]
-
 MixedBatch = Literal["together", "apart"]
 
 

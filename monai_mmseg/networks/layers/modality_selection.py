@@ -17,8 +17,6 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor
 
-__all__ = ["ModalitySelection", "active_selection", "modality_name", "select_modality", "selection_active"]
-
 _THREAD = threading.local()  # per thread: services run one network in several
 
 

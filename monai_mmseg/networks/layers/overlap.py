@@ -7,13 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["anatomy_overlap"]
-
 
 def anatomy_overlap(a: Tensor, b: Tensor, eps: float = 1e-12) -> Tensor:
     """Soft Dice overlap per sample, pooled over all channels and pixels.
 
-    Use it to see how well two anatomies of a pair fit; :class:`~monai_mmseg.networks.nets.PairBalancer` turns the
+    Use it to see how well two anatomies of a pair fit; ``PairBalancer`` turns the
     overlaps of several candidates into weights.
 
     Args:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform
 
-__all__ = ["SpadeNorm", "SpadeNormKind", "SpadeResBlock", "instance_normalise", "joint_normalise"]
-
 SpadeNormKind = Literal["instance", "joint"]
 
 

@@ -1,12 +1,30 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Check of the image size that a network with a dense layer was built for."""
+"""Checks of the size of an image: against what a network was built for, and whether it can be halved."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-__all__ = ["require_spatial_size"]
+
+def check_divisible(spatial_size: Sequence[int], levels: int, name: str) -> None:
+    """Raise if a size cannot be halved and doubled back ``levels`` times.
+
+    Args:
+        spatial_size: size in pixels, one number a dimension.
+        levels: how often the U-Net halves it.
+        name: what the error calls the offender.
+
+    Raises:
+        ValueError: when a dimension is not divisible by ``2**levels``.
+
+    Examples:
+        >>> check_divisible((192, 192), 4, "spatial_size")
+    """
+    if any(size % 2**levels for size in spatial_size):
+        raise ValueError(f"{name} must be divisible by {2**levels} along every axis, got {tuple(spatial_size)}.")
 
 
 def require_spatial_size(x: Tensor, spatial_size: list[int], name: str) -> None:

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["spectral_penalty"]
-
 
 def spectral_penalty(weight_matrix: Tensor, u: Tensor, iterations: int = 3, weight: float = 10.0) -> Tensor:
     """Mean absolute distance of a weight from itself divided by its spectral norm.

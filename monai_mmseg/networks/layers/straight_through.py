@@ -7,8 +7,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["straight_through_argmax", "straight_through_round"]
-
 
 def straight_through_round(x: Tensor) -> Tensor:
     """Values rounded to the nearest integer, with the gradient of the identity.

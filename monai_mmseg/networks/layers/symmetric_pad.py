@@ -7,8 +7,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SymmetricPad", "symmetric_pad"]
-
 
 def symmetric_pad(image: Tensor, width: int) -> Tensor:
     """Image, mirrored at its borders, the border sample included.

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.jit import is_scripting
 
-__all__ = ["ThinPlateSpline", "polyharmonic_spline", "sample_volume"]
-
 _EPS = 1e-10  # floor of the squared distance under logarithm and root
 
 

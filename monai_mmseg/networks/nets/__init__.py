@@ -1,33 +1,27 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Networks, one file each."""
+"""Networks: a folder a method, shared parts beside."""
 
 from __future__ import annotations
 
 from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import AnatomyUNet, ContractingPath, ExpandingPath
+from monai_mmseg.networks.nets.dafnet.anatomy_unet import AnatomyUNet
 from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
-from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
-from monai_mmseg.networks.nets.dafnet.discriminator import AdversarialDiscriminator, SpectralKind
+from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
+from monai_mmseg.networks.nets.dafnet.discriminator import AdversarialDiscriminator
 from monai_mmseg.networks.nets.dafnet.film_decoder import FiLMDecoder
-from monai_mmseg.networks.nets.dafnet.modality_encoder import ModalityEncoder, StyleOutput
+from monai_mmseg.networks.nets.dafnet.modality_encoder import ModalityEncoder
 from monai_mmseg.networks.nets.dafnet.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.dafnet.spade_decoder import SPADEDecoder
-from monai_mmseg.networks.nets.dafnet.spatial_transformer import SpatialTransformer, SpatialTransformerOutput
+from monai_mmseg.networks.nets.dafnet.spatial_transformer import SpatialTransformer
 from monai_mmseg.networks.nets.disentangle.anatomy_discriminator import AnatomyDiscriminator
 from monai_mmseg.networks.nets.disentangle.attention_gated_unet import AttentionGatedUNet
-from monai_mmseg.networks.nets.disentangle.decoder import DisentangleDecoder, DisentangleSpadeBlock, SpadeMaps
-from monai_mmseg.networks.nets.disentangle.disentangle import DisentangledFactors, DisentangleNet
-from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
-from monai_mmseg.networks.nets.disentangle.encoders import (
-    AppearanceCode,
-    DisentangleAnatomyEncoder,
-    DisentangleAppearanceEncoder,
-    anatomy_softmax,
-)
+from monai_mmseg.networks.nets.disentangle.decoder import DisentangleDecoder, DisentangleSpadeBlock
+from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
+from monai_mmseg.networks.nets.disentangle.encoders import DisentangleAnatomyEncoder, DisentangleAppearanceEncoder
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
-from monai_mmseg.networks.nets.disentangle.nvnet import NVNet, NVNetFactors
+from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
 from monai_mmseg.networks.nets.ummkd.dilated_residual_net import DilatedResidualNet
@@ -41,35 +35,23 @@ __all__ = [
     "AnatomySegmentor",
     "AnatomyUNet",
     "AnisotropicUNet",
-    "AppearanceCode",
     "AttentionGatedUNet",
-    "ContractingPath",
     "DAFNet",
-    "DAFNetFactors",
     "DilatedResidualNet",
     "DisentangleAnatomyEncoder",
     "DisentangleAppearanceEncoder",
     "DisentangleDecoder",
     "DisentangleNet",
     "DisentangleSpadeBlock",
-    "DisentangledFactors",
-    "DownstreamNet",
-    "ExpandingPath",
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
     "ModalityEncoder",
     "ModalityStreams",
     "NVNet",
-    "NVNetFactors",
     "PairBalancer",
     "SPADEDecoder",
     "SelectModality",
-    "SpadeMaps",
     "SpatialTransformer",
-    "SpatialTransformerOutput",
-    "SpectralKind",
-    "StyleOutput",
-    "anatomy_softmax",
     "share_network",
 ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_mmseg.networks.layers import channel_norm
+from monai_mmseg.networks.layers.channel_norm import channel_norm
 
 # kind, epsilon, axes of the mean in the view (batch, groups, channels of a group, space)
 KINDS = [("batch", 1e-3, 32, (0, 2, 3)), ("instance", 1e-6, 32, (2, 3)), ("layer", 1e-6, 1, (2, 3))]

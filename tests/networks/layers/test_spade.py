@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from monai.networks.blocks import SPADE
 
-from monai_mmseg.networks.layers import SpadeNorm, SpadeResBlock, instance_normalise, joint_normalise
+from monai_mmseg.networks.layers import SpadeNorm, SpadeResBlock
+from monai_mmseg.networks.layers.spade import instance_normalise, joint_normalise
 from tests.networks.network_tester import NetworkTester
 from tests.reference_loading import fill, image_of, listed_layers_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_mmseg.networks.layers import require_spatial_size
+from monai_mmseg.networks.layers.spatial_check import require_spatial_size
 
 
 @pytest.mark.parametrize("check", [require_spatial_size, torch.jit.script(require_spatial_size)])

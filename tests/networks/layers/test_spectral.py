@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mmseg.networks.layers import spectral_penalty
+from monai_mmseg.networks.layers.spectral import spectral_penalty
 
 
 @pytest.mark.parametrize("case", [0, 1])

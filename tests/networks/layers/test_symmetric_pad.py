@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_mmseg.networks.layers import SymmetricPad, symmetric_pad
+from monai_mmseg.networks.layers import SymmetricPad
+from monai_mmseg.networks.layers.symmetric_pad import symmetric_pad
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 5), (1, 2, 4, 3, 5)])

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 
-from monai_mmseg.networks.layers import ThinPlateSpline, polyharmonic_spline, sample_volume
+from monai_mmseg.networks.layers import ThinPlateSpline, polyharmonic_spline
+from monai_mmseg.networks.layers.thin_plate_spline import sample_volume
 from tests.networks.network_tester import NetworkTester
 from tests.reference_loading import image_of
 

@@ -12,15 +12,13 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import balance_channels_
 from monai_mmseg.networks.layers import straight_through_argmax, straight_through_round
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.dafnet.anatomy_unet import (
     NORM_EPS,
     NORM_MOMENTUM,
     ContractingPath,
     ExpandingPath,
-    check_divisible,
 )
-
-__all__ = ["AnatomyEncoders", "full_precision"]
 
 
 def full_precision(values: Tensor) -> Tensor:
@@ -53,7 +51,7 @@ class AnatomyEncoders(nn.Module):
         modality_norm: keep the normalisation layers of the shared part per modality (own scale, shift and statistics);
             the convolutions stay shared. Cures the mismatch of running statistics when modalities look different.
         initial_gain: start with kernels of the last convolution that have no mean and are this many times as large, so
-            that all channels are in use from the start (:func:`~monai_mmseg.networks.balance_channels_`). ``None``: as
+            that all channels are in use from the start (``balance_channels_``). ``None``: as
             the original code, where some channels may stay empty for good.
         norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
         norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).

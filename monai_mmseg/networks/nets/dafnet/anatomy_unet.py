@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -13,49 +13,30 @@ from monai.networks.layers.factories import Norm, Pool
 from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
-
-__all__ = ["AnatomyUNet", "ContractingPath", "ExpandingPath", "check_divisible"]
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 # PyTorch counts momentum the other way round: these are Keras' 0.99 and 1e-3.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
 
 
-def check_divisible(spatial_size: Sequence[int], levels: int, name: str) -> None:
-    """Raise if a size cannot be halved and doubled back ``levels`` times.
+# channels -> the normalisation layers of one convolution, one or one for each modality
+MakeNorms = Callable[[int], nn.ModuleList]
 
-    Args:
-        spatial_size: size in pixels, one number a dimension.
-        levels: how often the U-Net halves it.
-        name: what the error calls the offender.
 
-    Raises:
-        ValueError: when a dimension is not divisible by ``2**levels``.
-
-    Examples:
-        >>> check_divisible((192, 192), 4, "spatial_size")
-    """
-    if any(size % 2**levels for size in spatial_size):
-        raise ValueError(f"{name} must be divisible by {2**levels} along every axis, got {tuple(spatial_size)}.")
+def _batch_norms(spatial_dims: int, number: int, eps: float, momentum: float) -> MakeNorms:
+    kind = Norm[Norm.BATCH, spatial_dims]
+    return lambda channels: nn.ModuleList(kind(channels, eps=eps, momentum=momentum) for _ in range(number))
 
 
 class _ConvolutionNorm(nn.Module):
-    """3x3 convolution, normalisation (one of ``num_norms``), and ReLU unless ``act`` is off."""
+    """3x3 convolution, normalisation, and ReLU unless ``act`` is off."""
 
     def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        num_norms: int,
-        act: bool,
-        norm_eps: float,
-        norm_momentum: float,
+        self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms, *, act: bool = True
     ) -> None:
         super().__init__()
         self.conv = Convolution(spatial_dims, in_channels, out_channels, kernel_size=3, conv_only=True)
-        norm = Norm[Norm.BATCH, spatial_dims]
-        self.norms = nn.ModuleList(norm(out_channels, eps=norm_eps, momentum=norm_momentum) for _ in range(num_norms))
+        self.norms = norms(out_channels)
         self.act = nn.ReLU() if act else nn.Identity()
 
     def forward(self, image: Tensor, modality: int = 0) -> Tensor:
@@ -63,7 +44,8 @@ class _ConvolutionNorm(nn.Module):
         if len(self.norms) == 1:
             modality = 0
         out = hidden
-        # TorchScript cannot index a ModuleList with a number that it does not know: it unrolls this loop.
+        # TorchScript cannot index a ModuleList with a number that it does not know: it unrolls this loop. For the same
+        # reason this is not `layers.ModalityNorm`, which learns the modality beside the call.
         for index, norm in enumerate(self.norms):
             if index == modality:
                 out = norm(hidden)
@@ -73,30 +55,10 @@ class _ConvolutionNorm(nn.Module):
 class _DoubleConvolution(nn.Module):
     """Two rounds of convolution, normalisation, ReLU."""
 
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        num_norms: int,
-        norm_eps: float,
-        norm_momentum: float,
-    ) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms) -> None:
         super().__init__()
-        first, second = (
-            _ConvolutionNorm(
-                spatial_dims,
-                channels,
-                out_channels,
-                num_norms=num_norms,
-                act=True,
-                norm_eps=norm_eps,
-                norm_momentum=norm_momentum,
-            )
-            for channels in (in_channels, out_channels)
-        )
-        self.first, self.second = first, second
+        self.first = _ConvolutionNorm(spatial_dims, in_channels, out_channels, norms)
+        self.second = _ConvolutionNorm(spatial_dims, out_channels, out_channels, norms)
 
     def forward(self, image: Tensor, modality: int = 0) -> Tensor:
         return self.second(self.first(image, modality), modality)
@@ -105,35 +67,11 @@ class _DoubleConvolution(nn.Module):
 class _UpBlock(nn.Module):
     """Nearest x2, convolution and normalisation without activation, concatenation with the skip, double convolution."""
 
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        *,
-        num_norms: int,
-        norm_eps: float,
-        norm_momentum: float,
-    ) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms) -> None:
         super().__init__()
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.reduce = _ConvolutionNorm(
-            spatial_dims,
-            in_channels,
-            out_channels,
-            num_norms=num_norms,
-            act=False,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-        )
-        self.convs = _DoubleConvolution(
-            spatial_dims,
-            2 * out_channels,
-            out_channels,
-            num_norms=num_norms,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-        )
+        self.reduce = _ConvolutionNorm(spatial_dims, in_channels, out_channels, norms, act=False)
+        self.convs = _DoubleConvolution(spatial_dims, 2 * out_channels, out_channels, norms)
 
     def forward(self, image: Tensor, skip: Tensor, modality: int = 0) -> Tensor:
         up = self.reduce(self.upsample(image), modality)
@@ -168,10 +106,9 @@ class ContractingPath(nn.Module):
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
         super().__init__()
-        channels = [in_channels, *features]
+        norms = _batch_norms(spatial_dims, 1, norm_eps, norm_momentum)
         self.levels = nn.ModuleList(
-            _DoubleConvolution(spatial_dims, a, b, num_norms=1, norm_eps=norm_eps, norm_momentum=norm_momentum)
-            for a, b in pairwise(channels)
+            _DoubleConvolution(spatial_dims, a, b, norms) for a, b in pairwise([in_channels, *features])
         )
         self.pool = Pool[Pool.MAX, spatial_dims](kernel_size=2)
         self.apply(he_normal)
@@ -225,19 +162,9 @@ class ExpandingPath(nn.Module):
         super().__init__()
         if len(features) < 2:
             raise ValueError(f"features must list two levels or more, got {tuple(features)}.")
-        self.bottleneck = _DoubleConvolution(
-            spatial_dims,
-            features[-2],
-            features[-1],
-            num_norms=num_norms,
-            norm_eps=norm_eps,
-            norm_momentum=norm_momentum,
-        )
-        widths = list(reversed(features))
-        self.levels = nn.ModuleList(
-            _UpBlock(spatial_dims, a, b, num_norms=num_norms, norm_eps=norm_eps, norm_momentum=norm_momentum)
-            for a, b in pairwise(widths)
-        )
+        norms = _batch_norms(spatial_dims, num_norms, norm_eps, norm_momentum)
+        self.bottleneck = _DoubleConvolution(spatial_dims, features[-2], features[-1], norms)
+        self.levels = nn.ModuleList(_UpBlock(spatial_dims, a, b, norms) for a, b in pairwise(reversed(features)))
         self.out = Convolution(spatial_dims, features[0], out_channels, kernel_size=1, conv_only=True)
         self.apply(he_normal)
         self.out.apply(glorot_uniform)

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform
 
-__all__ = ["PairBalancer"]
-
 
 class PairBalancer(nn.Module):
     """Weights of candidate pairs from their overlaps.

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.networks.layers import anatomy_overlap, fuse_anatomies
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders, full_precision
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
 from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
 from monai_mmseg.networks.nets.dafnet.film_decoder import FiLMDecoder
 from monai_mmseg.networks.nets.dafnet.modality_encoder import ModalityEncoder, StyleOutput
 from monai_mmseg.networks.nets.dafnet.segmentor import AnatomySegmentor
 from monai_mmseg.networks.nets.dafnet.spade_decoder import SPADEDecoder
 from monai_mmseg.networks.nets.dafnet.spatial_transformer import SpatialTransformer
-
-__all__ = ["DAFNet", "DAFNetFactors"]
 
 
 class DAFNetFactors(NamedTuple):
@@ -197,19 +195,19 @@ class DAFNet(nn.Module):
         """
         images, seen = self._split(image, present)
         images, seen = images[:, :, :1], seen[:, :, :1]
-        there = seen[:, :, 0]
+        is_present = seen[:, :, 0]
         anatomies = self._anatomies(images, seen)
-        reference = self._reference(there)
+        reference = self._reference(is_present)
         moved, offsets = self._onto_reference(anatomies, seen, reference)
-        mu = self.style(anatomies.flatten(0, 2), images.flatten(0, 2)).mu.unflatten(0, there.shape)
+        mu = self.style(anatomies.flatten(0, 2), images.flatten(0, 2)).mu.unflatten(0, is_present.shape)
         return DAFNetFactors(
             anatomies=anatomies[:, :, 0],
-            style=torch.where(there.unsqueeze(-1), mu, 0.0),
+            style=torch.where(is_present.unsqueeze(-1), mu, 0.0),
             deformed=moved[:, :, 0],
             offsets=offsets[:, :, 0],
-            fused=self.fuse(moved[:, :, 0], there),
+            fused=self.fuse(moved[:, :, 0], is_present),
             reference=reference,
-            present=there,
+            present=is_present,
         )
 
     def forward(self, image: Tensor, present: Tensor | None = None) -> Tensor:
@@ -272,10 +270,10 @@ class DAFNet(nn.Module):
         channels = [self.num_modalities, self.num_candidates, self.in_channels]
         images = image.unflatten(1, channels)
         seen = ~torch.isnan(images).flatten(3).any(dim=3)
-        there = seen[:, :, :1]
+        is_present = seen[:, :, :1]
         if present is not None:
-            there = there & present.to(torch.bool).unsqueeze(2)
-        seen = seen & there
+            is_present = is_present & present.to(torch.bool).unsqueeze(2)
+        seen = seen & is_present
         # Before the first operation: NaN * 0 would be NaN.
         return torch.where(seen[:, :, :, None, None, None], images, 0.0), seen
 

@@ -17,8 +17,6 @@ from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
 from monai_mmseg.networks.layers.spatial_check import require_spatial_size
 from monai_mmseg.networks.layers.spectral import spectral_penalty
 
-__all__ = ["AdversarialDiscriminator", "SpectralKind"]
-
 SpectralKind = Literal["norm", "penalty", "none"]
 
 _STRIDES = (2, 2, 2, 1)

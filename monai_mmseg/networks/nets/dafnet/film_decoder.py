@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from monai_mmseg.networks.initialisation import glorot_uniform
 from monai_mmseg.networks.layers.film import FiLMBlock
 
-__all__ = ["FiLMDecoder"]
-
 
 class FiLMDecoder(nn.Module):
     """Image rendered from an anatomy and a style vector.

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
 
-__all__ = ["ModalityEncoder", "StyleOutput"]
-
 
 class StyleOutput(NamedTuple):
     """Normal distribution of the modality factor of every row."""

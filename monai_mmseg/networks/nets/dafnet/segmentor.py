@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
 from monai_mmseg.networks.nets.dafnet.anatomy_unet import NORM_EPS, NORM_MOMENTUM
 
-__all__ = ["AnatomySegmentor"]
-
 
 class AnatomySegmentor(nn.Module):
     """Class logits from an anatomy map: two 3x3 convolutions with batch normalisation and ReLU, one 1x1.

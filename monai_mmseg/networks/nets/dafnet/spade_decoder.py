@@ -17,8 +17,6 @@ from monai_mmseg.networks.initialisation import glorot_uniform
 from monai_mmseg.networks.layers.spade import SpadeNormKind, SpadeResBlock
 from monai_mmseg.networks.layers.spatial_check import require_spatial_size
 
-__all__ = ["SPADEDecoder"]
-
 _SCALE = 32  # five times twice the size
 
 

@@ -16,8 +16,6 @@ from monai_mmseg.networks.initialisation import glorot_uniform
 from monai_mmseg.networks.layers.spatial_check import require_spatial_size
 from monai_mmseg.networks.layers.thin_plate_spline import ThinPlateSpline
 
-__all__ = ["SpatialTransformer", "SpatialTransformerOutput"]
-
 _SMALLEST = 32  # 32 -> 28 -> 14 -> 10 -> 5 -> 1 through the localisation network
 
 

@@ -11,10 +11,7 @@ from itertools import pairwise
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
-from monai_mmseg.networks.layers.spatial_check import require_spatial_size
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
-
-__all__ = ["AnatomyDiscriminator"]
+from monai_mmseg.networks.layers.spatial_check import check_divisible, require_spatial_size
 
 SLOPE = 0.2
 

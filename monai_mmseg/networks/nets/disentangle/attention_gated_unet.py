@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.attention_gate import SpatialAttentionGate
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.disentangle.encoders import INTERPOLATION, SLOPE, AnatomyActivation
-
-__all__ = ["AttentionGatedUNet"]
 
 
 class AttentionGatedUNet(nn.Module):

@@ -14,10 +14,8 @@ from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConvInit, Routing
 from monai_mmseg.networks.layers.spade import instance_normalise
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 from monai_mmseg.networks.nets.disentangle.encoders import INTERPOLATION, ModalityConv
-
-__all__ = ["DisentangleDecoder", "DisentangleSpadeBlock", "SpadeMaps"]
 
 
 class SpadeMaps(NamedTuple):

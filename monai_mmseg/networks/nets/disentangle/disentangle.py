@@ -22,8 +22,6 @@ from monai_mmseg.networks.nets.disentangle.encoders import (
     anatomy_softmax,
 )
 
-__all__ = ["DisentangleNet", "DisentangledFactors"]
-
 
 class DisentangledFactors(NamedTuple):
     """What :meth:`DisentangleNet.factors` returns; entries of absent modalities are zero."""
@@ -59,7 +57,7 @@ class DisentangleNet(nn.Module):
             not needed to tell the modality.
         background: value of the images where there is nothing; a pixel that has it in all channels of all modalities
             that are there has no anatomy. ``None``: everything is foreground.
-        fifth: the softmax of the released code, see :func:`~monai_mmseg.networks.nets.anatomy_softmax`.
+        fifth: the softmax of the released code, see ``anatomy_softmax``.
         activation: of the anatomy encoder, ``"relu"`` or ``"original"``.
         variational: codes have a variance.
         num_experts: of conditional convolutions.
@@ -230,18 +228,18 @@ class DisentangleNet(nn.Module):
 
         Use it for figures and further networks, in eval mode.
         """
-        images, there = self.split(image, present)
+        images, is_present = self.split(image, present)
         rows, modality = images.flatten(0, 1), list(range(self.num_modalities)) * images.shape[0]
-        mask = self.foreground(images, there)
+        mask = self.foreground(images, is_present)
         if mask is not None:
             mask = mask.repeat_interleave(self.num_modalities, 0)
         anatomy, code = self.encode(rows, modality, mask)
-        shape = list(there.shape)
-        anatomy = torch.where(there.reshape([*shape, *[1] * (images.ndim - 2)]), anatomy.unflatten(0, shape), 0.0)
+        shape = list(is_present.shape)
+        anatomy = torch.where(is_present.reshape([*shape, *[1] * (images.ndim - 2)]), anatomy.unflatten(0, shape), 0.0)
         codes = [
-            None if part is None else torch.where(there[..., None], part.unflatten(0, shape), 0.0) for part in code
+            None if part is None else torch.where(is_present[..., None], part.unflatten(0, shape), 0.0) for part in code
         ]
-        return DisentangledFactors(anatomy, cast(Tensor, codes[0]), codes[1], there)
+        return DisentangledFactors(anatomy, cast(Tensor, codes[0]), codes[1], is_present)
 
     def fuse(self, factors: DisentangledFactors, pools: Sequence[str] = ("max", "mean", "min")) -> Tensor:
         """Anatomies of what is there as a fixed number of channels.
@@ -303,8 +301,8 @@ class DisentangleNet(nn.Module):
                 f"present must have the shape ({image.shape[0]}, {self.num_modalities}), got {tuple(present.shape)}."
             )
         images = image.unflatten(1, (self.num_modalities, self.in_channels))
-        there = ~images.isnan().flatten(2).any(2)
+        is_present = ~images.isnan().flatten(2).any(2)
         if present is not None:
-            there = there & present.to(image.device).bool()
+            is_present = is_present & present.to(image.device).bool()
         # before the first operation: NaN * 0 would be NaN
-        return torch.where(there.reshape([*there.shape, *[1] * (images.ndim - 2)]), images, 0.0), there
+        return torch.where(is_present.reshape([*is_present.shape, *[1] * (images.ndim - 2)]), images, 0.0), is_present

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.dropout import set_dropout
 
-__all__ = ["DownstreamNet", "split_modalities"]
-
 
 class DownstreamNet(nn.Module):
     """Base of the networks that make a fixed number of channels of what is there and hand it to another network.
@@ -86,5 +84,5 @@ def split_modalities(
     if present is not None and tuple(present.shape) != (image.shape[0], count):
         raise ValueError(f"present must have the shape ({image.shape[0]}, {count}), got {tuple(present.shape)}.")
     images = image.unflatten(1, (count, channels))
-    there = ~images.isnan().flatten(2).any(2)
-    return images, there if present is None else there & present.to(image.device).bool()
+    is_present = ~images.isnan().flatten(2).any(2)
+    return images, is_present if present is None else is_present & present.to(image.device).bool()

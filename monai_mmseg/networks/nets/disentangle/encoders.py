@@ -15,16 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConv, ConditionalConvInit, Routing
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
-
-__all__ = [
-    "AnatomyActivation",
-    "AppearanceCode",
-    "DisentangleAnatomyEncoder",
-    "DisentangleAppearanceEncoder",
-    "ModalityConv",
-    "anatomy_softmax",
-]
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 AnatomyActivation = Literal["relu", "original"]
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}

@@ -16,8 +16,6 @@ from monai_mmseg.networks.layers.fusion import pool_anatomies
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet, split_modalities
 
-__all__ = ["FusedAnatomyNet"]
-
 
 class FusedAnatomyNet(DownstreamNet):
     """Encodes each modality that is there, pools the anatomies, and runs a network on them.
@@ -133,9 +131,9 @@ class FusedAnatomyNet(DownstreamNet):
             raise ValueError(
                 f"image must have the shape (B, {len(self.modalities)}, H, W, D), got {tuple(image.shape)}."
             )
-        _, there = split_modalities(image, self.modalities, 1, present)
+        _, is_present = split_modalities(image, self.modalities, 1, present)
         # a modality is there or not as a volume, not slice by slice
-        image = torch.where(there[:, :, None, None, None], image, torch.nan)
+        image = torch.where(is_present[:, :, None, None, None], image, torch.nan)
         depth, slices = image.shape[-1], self.encoder.in_channels
         places = torch.arange(depth, device=image.device)[:, None] + torch.arange(slices, device=image.device)
         places = (places - slices // 2).clamp(0, depth - 1)
@@ -154,11 +152,11 @@ class FusedAnatomyNet(DownstreamNet):
             factors = encoder.factors(image, present)
             return pool_anatomies(factors.anatomy, factors.present, self.pools)
         # what is absent must not reach the statistics of a batch, and needs no time
-        images, there = encoder.split(image, present)
-        rows = (there if present is None else present.bool()).cpu().T.nonzero()
+        images, is_present = encoder.split(image, present)
+        rows = (is_present if present is None else present.bool()).cpu().T.nonzero()
         modality, sample = rows[:, 0], rows[:, 1].to(image.device, non_blocking=True)
         index = modality.to(image.device, non_blocking=True)
-        mask = encoder.foreground(images, there)
+        mask = encoder.foreground(images, is_present)
         own, _ = encoder.encode(images[sample, index], modality.tolist(), None if mask is None else mask[sample])
-        maps = own.new_zeros(*there.shape, *own.shape[1:]).index_put((sample, index), own)
-        return pool_anatomies(maps, there, self.pools)
+        maps = own.new_zeros(*is_present.shape, *own.shape[1:]).index_put((sample, index), own)
+        return pool_anatomies(maps, is_present, self.pools)

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from monai.data import MetaTensor
 from torch import Tensor, nn
 
+from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet, split_modalities
-
-__all__ = ["ImputedModalitiesNet"]
 
 
 class ImputedModalitiesNet(DownstreamNet):
@@ -79,14 +77,14 @@ class ImputedModalitiesNet(DownstreamNet):
         total: Tensor | None = None
         counts = torch.zeros(len(self.modalities), dtype=torch.float64)
         for image in images:
-            plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-            own, there = split_modalities(plain[None].cpu(), self.modalities, self.in_channels)
-            mask = there.reshape(1, -1, *[1] * (own.ndim - 2))
+            plain = plain_tensor(image)
+            own, present = split_modalities(plain[None].cpu(), self.modalities, self.in_channels)
+            mask = present.reshape(1, -1, *[1] * (own.ndim - 2))
             kept = torch.where(mask, own, 0.0)[0].double()
             if total is not None and total.shape != kept.shape:
                 raise ValueError(f"images must be of one size, got {tuple(kept.shape)} after {tuple(total.shape)}.")
             total = kept if total is None else total + kept
-            counts += there[0].double()
+            counts += present[0].double()
         if total is None or (counts == 0).any():
             lacking = [name for name, count in zip(self.modalities, counts.tolist(), strict=True) if not count]
             raise ValueError(f"images must hold every modality at least once, none has {lacking}.")
@@ -105,7 +103,7 @@ class ImputedModalitiesNet(DownstreamNet):
         Raises:
             ValueError: for another shape, or when something is missing and the average images are of another size.
         """
-        images, there = split_modalities(image, self.modalities, self.in_channels, present)
+        images, is_present = split_modalities(image, self.modalities, self.in_channels, present)
         other = image.new_zeros(())
         if self.average is not None:
             if not self.average.numel():
@@ -113,7 +111,7 @@ class ImputedModalitiesNet(DownstreamNet):
             size, own = tuple(self.average.shape[1:]), tuple(image.shape[2:])
             placed = size[:-1] == own and slices is not None
             if size != own and not placed:
-                if there.all():  # filled before it was cut; the one wait for the device, and in this case alone
+                if is_present.all():  # filled before it was cut; the one wait for the device, and in this case alone
                     return image
                 raise ValueError(
                     f"image must have the spatial size {size} of the average images where a modality is missing (or be "
@@ -123,7 +121,7 @@ class ImputedModalitiesNet(DownstreamNet):
             other = self.average.to(image).unflatten(0, (len(self.modalities), self.in_channels))
             if placed:
                 other = other[..., slices].movedim(-1, 0)
-        return torch.where(there.reshape(*there.shape, *[1] * (images.ndim - 2)), images, other).flatten(1, 2)
+        return torch.where(is_present.reshape(*is_present.shape, *[1] * (images.ndim - 2)), images, other).flatten(1, 2)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         stored = state_dict.get(f"{prefix}average")

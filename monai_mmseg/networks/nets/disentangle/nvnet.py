@@ -12,9 +12,7 @@ from monai.networks.nets.segresnet import SegResNetVAE
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
-
-__all__ = ["NVNet", "NVNetFactors"]
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 EPS = 1e-8  # beside the variance
 

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import he_normal
 from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
-
-__all__ = ["AnisotropicUNet"]
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 LEVELS = 4
 THICK_SLICES = ((3, 3, 3), (3, 3, 3), (3, 3, 1), (3, 3, 1))
@@ -109,8 +107,7 @@ class AnisotropicUNet(nn.Module):
         kernel_size: kernel of each of the four levels, odd, a number or one a dimension. A transposed convolution has
             the kernel of the level it comes from. ``None``: 3x3x3 at the first two levels and 3x3x1 below in 3D, 3x3
             in 2D.
-        norm: normalisation, see :func:`~monai_mmseg.networks.layers.channel_norm`; any kind has the same number of
-            weights.
+        norm: normalisation, see ``channel_norm``; any kind has the same number of weights.
         act: activation by name, see :func:`monai.networks.layers.get_act_layer`.
         dropout: probability of dropping a value behind each activation, or MONAI's name and arguments.
         initialise: function that is applied to every layer; :func:`~monai_mmseg.networks.narrow_normal` is the original

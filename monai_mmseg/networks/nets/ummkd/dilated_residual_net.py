@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.initialisation import he_normal
-from monai_mmseg.networks.layers import SymmetricPad, channel_norm
-from monai_mmseg.networks.layers.channel_norm import LayerSetting
-from monai_mmseg.networks.nets.dafnet.anatomy_unet import check_divisible
-
-__all__ = ["DilatedResidualNet"]
+from monai_mmseg.networks.layers import SymmetricPad
+from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
+from monai_mmseg.networks.layers.spatial_check import check_divisible
 
 HALVINGS = 3  # one behind each of the first groups; the sub-pixel shuffle doubles as often
 HEAD_FEATURES = 8  # full-size channels for each class in front of the last convolution
@@ -115,8 +113,7 @@ class DilatedResidualNet(nn.Sequential):
         features: width of each residual group, never shrinking; three or more.
         num_blocks: residual blocks of each group.
         dilations: dilation of each group's convolutions.
-        norm: normalisation, see :func:`~monai_mmseg.networks.layers.channel_norm`; any kind has the same number of
-            weights.
+        norm: normalisation, see ``channel_norm``; any kind has the same number of weights.
         act: activation by name, see :func:`monai.networks.layers.get_act_layer`.
         dropout: probability of dropping a value behind a convolution, or MONAI's name and arguments.
         initialise: function that is applied to every layer; :func:`~monai_mmseg.networks.narrow_normal` is the original

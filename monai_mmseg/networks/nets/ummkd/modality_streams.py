@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from monai_mmseg.networks.layers.modality_selection import ModalitySelection, modality_name, select_modality
 
-__all__ = ["ModalityStreams"]
-
 _Rows = Tensor | dict[str, Tensor]  # all rows in the order of the batch, or those of each modality
 
 

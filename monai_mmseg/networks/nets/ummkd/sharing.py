@@ -13,8 +13,6 @@ from monai_mmseg.networks.dropout import set_dropout
 from monai_mmseg.networks.layers.modality_conversion import convert_modality_norm
 from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
 
-__all__ = ["share_network"]
-
 
 def share_network(
     network: nn.Module,

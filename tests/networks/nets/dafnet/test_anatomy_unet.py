@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from monai_mmseg.networks.nets import AnatomyUNet, ContractingPath, ExpandingPath
+from monai_mmseg.networks.nets import AnatomyUNet
+from monai_mmseg.networks.nets.dafnet.anatomy_unet import ContractingPath, ExpandingPath
 from tests.networks.network_tester import NetworkTester
 from tests.reference_loading import fill, image_of, layers_of, read_vectors, weighted_layers
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_mmseg.networks.nets import ModalityEncoder, StyleOutput
+from monai_mmseg.networks.nets import ModalityEncoder
+from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from tests.networks.network_tester import NetworkTester
 from tests.reference_loading import fill, image_of, listed_layers_of, read_vectors, vector_of, weighted_layers
 

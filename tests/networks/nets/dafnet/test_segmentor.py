@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monai_mmseg.networks.nets import AnatomySegmentor
+from monai_mmseg.networks.nets.dafnet.segmentor import AnatomySegmentor
 from tests.networks.network_tester import NetworkTester
 from tests.reference_loading import classes_of, image_of, listed_layers_of, load_segmentor, read_vectors
 

@@ -11,8 +11,8 @@ from monai_mmseg.networks.nets import (
     DisentangleAppearanceEncoder,
     DisentangleDecoder,
     DisentangleSpadeBlock,
-    anatomy_softmax,
 )
+from monai_mmseg.networks.nets.disentangle.encoders import anatomy_softmax
 from tests.networks.network_tester import num_parameters
 from tests.reference_cases import arrays_of, cases_of
 
