@@ -47,10 +47,11 @@ def _lines(value: Any, indent: int, used: int, width: int, outermost: bool = Fal
     # one character is kept for the comma that may follow
     if not (isinstance(value, dict | list) and value) or (not outermost and used + len(flat) < width):
         return flat
-    inner, keyed = indent + 2, isinstance(value, dict)
-    entries = []
-    for key, one in value.items() if keyed else enumerate(value):
-        head = " " * inner + (f"{json.dumps(key, ensure_ascii=False)}: " if keyed else "")
-        entries.append(head + _lines(one, inner, len(head), width))
-    opened, closed = "{}" if keyed else "[]"
-    return opened + "\n" + ",\n".join(entries) + "\n" + " " * indent + closed
+    inner, (opened, closed) = indent + 2, "{}" if isinstance(value, dict) else "[]"
+    if isinstance(value, dict):
+        entries = [(f"{json.dumps(key, ensure_ascii=False)}: ", one) for key, one in value.items()]
+    else:
+        entries = [("", one) for one in value]
+    heads = [" " * inner + key for key, _ in entries]
+    lines = [head + _lines(one, inner, len(head), width) for head, (_, one) in zip(heads, entries, strict=True)]
+    return opened + "\n" + ",\n".join(lines) + "\n" + " " * indent + closed
