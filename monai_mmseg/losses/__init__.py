@@ -22,6 +22,10 @@ from monai_mmseg.losses.dice import (
     squared_foreground_dice,
 )
 from monai_mmseg.losses.distances import (
+    GaussianKLLoss,
+    LeastSquaresAdversarialLoss,
+    MeanAbsoluteLoss,
+    OffsetPenaltyLoss,
     gaussian_kl,
     least_squares_fake,
     least_squares_real,
@@ -30,7 +34,7 @@ from monai_mmseg.losses.distances import (
     offset_penalty,
     sum_of_squares,
 )
-from monai_mmseg.losses.inputs import PerSampleLoss, onehot_labels
+from monai_mmseg.losses.inputs import PerSampleLoss, ReducedLoss, onehot_labels
 from monai_mmseg.losses.knowledge_distillation import KnowledgeDistillationLoss, knowledge_distillation_loss
 from monai_mmseg.losses.margin import (
     ModalityMarginLoss,
@@ -53,9 +57,14 @@ __all__ = [
     "ClassWeightedSegmentationLoss",
     "ForegroundDiceLoss",
     "FrequencyWeightedCrossEntropyLoss",
+    "GaussianKLLoss",
     "KnowledgeDistillationLoss",
+    "LeastSquaresAdversarialLoss",
+    "MeanAbsoluteLoss",
     "ModalityMarginLoss",
+    "OffsetPenaltyLoss",
     "PerSampleLoss",
+    "ReducedLoss",
     "SegmentationLoss",
     "SquaredDiceLoss",
     "SubjectMarginLoss",

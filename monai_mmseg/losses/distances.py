@@ -3,8 +3,9 @@
 
 """Distances with one value a row: of codes from a distribution, images from images, scores from a mark, and L2.
 
-Reduce them by :func:`monai_mmseg.losses.masked_mean` or :func:`monai_mmseg.losses.group_means`; where some rows must
-not count, call :func:`monai_mmseg.losses.mask_samples` on the arguments first, so that NaN in them reaches no gradient.
+Reduce the functions by :func:`monai_mmseg.losses.masked_mean` or :func:`monai_mmseg.losses.group_means`; where some rows
+must not count, call :func:`monai_mmseg.losses.mask_samples` on the arguments first, so that NaN in them reaches no
+gradient. The classes do both.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
+from monai_mmseg.losses.inputs import ReducedLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.masked import mask_samples
 
 __all__ = [
+    "GaussianKLLoss",
+    "LeastSquaresAdversarialLoss",
+    "MeanAbsoluteLoss",
+    "OffsetPenaltyLoss",
     "gaussian_kl",
     "least_squares_fake",
     "least_squares_real",
@@ -195,6 +201,71 @@ def sum_of_squares(parameters: Iterable[Tensor]) -> Tensor:
     """
     squares = [at_least_float32(parameter).square().sum() for parameter in parameters]
     return torch.stack(squares).sum() if squares else torch.zeros(())
+
+
+class GaussianKLLoss(ReducedLoss):
+    """Module form of :func:`gaussian_kl`: call it with means, log-variances and optionally a bool mask ``(N,)``.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+
+    Examples:
+        >>> GaussianKLLoss()(torch.tensor([[2.0], [9.0]]), torch.zeros(2, 1), torch.tensor([True, False]))
+        tensor(2.)
+    """
+
+    def forward(self, mu: Tensor, logvar: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the reduced loss."""
+        return self.reduce(gaussian_kl(mask_samples(mu, mask), mask_samples(logvar, mask)), mask)
+
+
+class MeanAbsoluteLoss(ReducedLoss):
+    """Module form of :func:`mean_absolute`: call it with two tensors and optionally a bool mask ``(N,)``.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+
+    Examples:
+        >>> MeanAbsoluteLoss(reduction="none")(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
+        tensor([2., 0.])
+    """
+
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the reduced loss."""
+        return self.reduce(mean_absolute(mask_samples(pred, mask), mask_samples(target, mask)), mask)
+
+
+class OffsetPenaltyLoss(ReducedLoss):
+    """Module form of :func:`offset_penalty`: call it with offsets and optionally a bool mask ``(N,)``.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+
+    Examples:
+        >>> OffsetPenaltyLoss()(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
+        tensor(12.5000)
+    """
+
+    def forward(self, offsets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the reduced loss."""
+        return self.reduce(offset_penalty(mask_samples(offsets, mask)), mask)
+
+
+class LeastSquaresAdversarialLoss(ReducedLoss):
+    """Module form of :func:`least_squares_real` and :func:`least_squares_fake`.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row).
+
+    Examples:
+        >>> LeastSquaresAdversarialLoss()(torch.tensor([[1.0], [0.0]]), target_is_real=False)
+        tensor(0.5000)
+    """
+
+    def forward(self, pred: Tensor, target_is_real: bool, mask: Tensor | None = None) -> Tensor:
+        """Returns the reduced distance of the scores ``pred (N, ...)`` from 1 (real) or 0, over the rows of the mask."""
+        distance = least_squares_real if target_is_real else least_squares_fake
+        return self.reduce(distance(mask_samples(pred, mask)), mask)
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.masked import mask_samples, masked_mean
 
-__all__ = ["PerSampleLoss", "at_least_float32", "check_same_shape", "onehot_labels"]
+__all__ = ["PerSampleLoss", "ReducedLoss", "at_least_float32", "check_same_shape", "onehot_labels"]
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -94,7 +94,35 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     return onehot.to(dtype)
 
 
-class PerSampleLoss(_Loss):
+class ReducedLoss(_Loss):
+    """Base of the losses with one value a row: the reduction, over the rows that a mask selects.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row). The mean over rows that a mask selects goes
+            through :func:`monai_mmseg.losses.masked_mean`, so it is right in distributed training too; without a mask
+            it is a plain local mean, as in ``monai.losses``.
+
+    Examples:
+        >>> ReducedLoss(reduction="sum").reduce(torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
+        tensor(1.)
+    """
+
+    def __init__(self, *, reduction: LossReduction | str = LossReduction.MEAN) -> None:
+        super().__init__(reduction=LossReduction(reduction).value)
+
+    def reduce(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the rows ``(N,)`` (zero outside of the mask ``(N,)``), their sum or their mean."""
+        if self.reduction == LossReduction.MEAN.value:
+            return values.mean() if mask is None else masked_mean(values, mask)
+        values = mask_samples(values, mask)
+        return values.sum() if self.reduction == LossReduction.SUM.value else values
+
+    def extra_repr(self) -> str:
+        """Returns the settings for ``print(loss)``."""
+        return f"reduction={self.reduction!r}"
+
+
+class PerSampleLoss(ReducedLoss):
     """Base of the losses between class probabilities and labels, with the arguments of ``monai.losses.DiceLoss``.
 
     Call it with ``pred`` (logits or probabilities ``(N, K, *spatial)``), ``target`` (one-hot labels of the same shape,
@@ -104,9 +132,7 @@ class PerSampleLoss(_Loss):
     Args:
         softmax: the prediction holds logits: apply a softmax.
         to_onehot_y: the target holds class indices.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value a row). The mean over rows that a mask selects goes
-            through :func:`monai_mmseg.losses.masked_mean`, so it is right in distributed training too; without a mask
-            it is a plain local mean, as in ``monai.losses``.
+        reduction: see :class:`ReducedLoss`.
 
     Raises:
         ValueError: in a call, when the target does not fit the prediction.
@@ -127,7 +153,7 @@ class PerSampleLoss(_Loss):
         to_onehot_y: bool = False,
         reduction: LossReduction | str = LossReduction.MEAN,
     ) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
+        super().__init__(reduction=reduction)
         self.softmax, self.to_onehot_y = bool(softmax), bool(to_onehot_y)
 
     def forward(self, pred: Tensor, target: Tensor, labelled: Tensor | None = None) -> Tensor:
@@ -151,16 +177,9 @@ class PerSampleLoss(_Loss):
         check_same_shape("pred", probs, "target", target, min_dims=3)
         return probs, target.to(probs.dtype)
 
-    def reduce(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the rows ``(N,)`` (zero outside of the mask ``(N,)``), their sum or their mean."""
-        if self.reduction == LossReduction.MEAN.value:
-            return values.mean() if mask is None else masked_mean(values, mask)
-        values = mask_samples(values, mask)
-        return values.sum() if self.reduction == LossReduction.SUM.value else values
-
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
-        return f"softmax={self.softmax}, to_onehot_y={self.to_onehot_y}, reduction={self.reduction!r}"
+        return f"softmax={self.softmax}, to_onehot_y={self.to_onehot_y}, {super().extra_repr()}"
 
 
 def _check_class_indices(target: Tensor, probs: Tensor) -> None:

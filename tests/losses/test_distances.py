@@ -8,20 +8,17 @@ from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
 from monai_mmseg.losses import (
+    GaussianKLLoss,
+    LeastSquaresAdversarialLoss,
+    MeanAbsoluteLoss,
+    OffsetPenaltyLoss,
     gaussian_kl,
     least_squares_fake,
     least_squares_real,
-    mask_samples,
-    masked_mean,
     mean_absolute,
     offset_penalty,
     sum_of_squares,
 )
-
-
-def mean_of(loss, *values, mask=None):
-    """As an objective reduces: emptied before the loss, left out behind it."""
-    return masked_mean(loss(*(mask_samples(x, mask) for x in values)), mask)
 
 
 def test_original_of_gaussian_kl(costs):
@@ -32,7 +29,7 @@ def test_equals_torch_distributions():
     mu, logvar = torch.randn(5, 8), torch.randn(5, 8)
     expected = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1)
     torch.testing.assert_close(gaussian_kl(mu, logvar), expected)
-    torch.testing.assert_close(mean_of(gaussian_kl, mu, logvar), expected.mean())
+    torch.testing.assert_close(GaussianKLLoss()(mu, logvar), expected.mean())
 
 
 def test_zero_at_the_prior_and_nowhere_else():
@@ -50,7 +47,7 @@ def test_gradient_of_gaussian_kl():
 def test_rows_left_out_of_gaussian_kl():
     mu = torch.tensor([[2.0], [float("nan")]], requires_grad=True)
     logvar = torch.tensor([[0.0], [float("inf")]], requires_grad=True)
-    loss = mean_of(gaussian_kl, mu, logvar, mask=torch.tensor([True, False]))
+    loss = GaussianKLLoss()(mu, logvar, mask=torch.tensor([True, False]))
     loss.backward()
     assert loss == 2
     torch.testing.assert_close(mu.grad, torch.tensor([[2.0], [0.0]]))
@@ -72,7 +69,7 @@ def test_known_value(axes):
     offsets = torch.zeros(2, 4, axes)
     offsets[0, 1] = 0.5
     torch.testing.assert_close(offset_penalty(offsets), torch.tensor([0.25 * axes / 4, 0.0]))
-    torch.testing.assert_close(mean_of(offset_penalty, offsets), torch.tensor(0.25 * axes / 8))
+    torch.testing.assert_close(OffsetPenaltyLoss()(offsets), torch.tensor(0.25 * axes / 8))
 
 
 def test_gradient_of_offsets():
@@ -82,7 +79,7 @@ def test_gradient_of_offsets():
 def test_rows_left_out_of_offsets():
     offsets = torch.ones(2, 25, 2)
     offsets[1] = float("nan")
-    assert mean_of(offset_penalty, offsets, mask=torch.tensor([True, False])) == 2
+    assert OffsetPenaltyLoss()(offsets, mask=torch.tensor([True, False])) == 2
 
 
 def test_half_precision_is_squared_in_single_of_offsets():
@@ -103,7 +100,7 @@ def test_original_of_mean_absolute(costs):
 @pytest.mark.parametrize("shape", [(3, 8), (3, 1, 4, 4), (3, 1, 2, 3, 4)])
 def test_equals_torch(shape):
     a, b = torch.randn(shape), torch.randn(shape)
-    torch.testing.assert_close(mean_of(mean_absolute, a, b), torch.nn.L1Loss()(a, b))
+    torch.testing.assert_close(MeanAbsoluteLoss()(a, b), torch.nn.L1Loss()(a, b))
 
 
 def test_known_value_per_row():
@@ -118,7 +115,7 @@ def test_gradient_of_mean_absolute():
 
 def test_rows_left_out_of_mean_absolute():
     a = torch.tensor([[1.0, 2.0], [float("nan"), 1.0]], requires_grad=True)
-    loss = mean_of(mean_absolute, a, torch.zeros(2, 2), mask=torch.tensor([True, False]))
+    loss = MeanAbsoluteLoss()(a, torch.zeros(2, 2), mask=torch.tensor([True, False]))
     loss.backward()
     assert loss == 1.5
     torch.testing.assert_close(a.grad, torch.tensor([[0.5, 0.5], [0.0, 0.0]]))
@@ -140,7 +137,7 @@ def test_message_of_mean_absolute():
 def test_equals_monai(shape, real):
     score = torch.randn(shape)
     expected = PatchAdversarialLoss(no_activation_leastsq=True)(score, target_is_real=real, for_discriminator=True)
-    torch.testing.assert_close(mean_of(least_squares_real if real else least_squares_fake, score), expected)
+    torch.testing.assert_close(LeastSquaresAdversarialLoss()(score, real), expected)
 
 
 def test_known_values_per_row():
@@ -157,7 +154,7 @@ def test_gradient_of_least_squares():
 
 def test_rows_left_out_of_least_squares():
     score = torch.tensor([[0.5], [float("nan")]], requires_grad=True)
-    loss = mean_of(least_squares_real, score, mask=torch.tensor([True, False]))
+    loss = LeastSquaresAdversarialLoss()(score, True, mask=torch.tensor([True, False]))
     loss.backward()
     torch.testing.assert_close(loss.detach(), torch.tensor(0.25))
     torch.testing.assert_close(score.grad, torch.tensor([[-1.0], [0.0]]))
@@ -199,3 +196,10 @@ def test_half_of_it_is_weight_decay_of_adam():
 
 def test_half_precision_is_computed_in_single_of_squares():
     assert sum_of_squares([torch.full((300, 300), 2.0, dtype=torch.float16)]) == 360000
+
+
+def test_reductions():
+    score = torch.tensor([[1.0], [3.0]])
+    torch.testing.assert_close(LeastSquaresAdversarialLoss(reduction="sum")(score, False), torch.tensor(10.0))
+    rows = LeastSquaresAdversarialLoss(reduction="none")(score, True, torch.tensor([False, True]))
+    torch.testing.assert_close(rows, torch.tensor([0.0, 4.0]))
