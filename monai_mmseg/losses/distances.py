@@ -3,8 +3,8 @@
 
 """Distances with one value a row: of codes from a distribution, images from images, scores from a mark, and L2.
 
-Reduce the functions by :func:`monai_mmseg.losses.masked_mean` or :func:`monai_mmseg.losses.group_means`; where some rows
-must not count, call :func:`monai_mmseg.losses.mask_samples` on the arguments first, so that NaN in them reaches no
+Reduce the functions by :func:`monai_mmseg.losses.masked_mean` or :func:`monai_mmseg.losses.group_means`; where some
+rows must not count, call :func:`monai_mmseg.losses.mask_samples` on the arguments first, so that NaN in them reaches no
 gradient. The classes do both.
 """
 
@@ -263,7 +263,7 @@ class LeastSquaresAdversarialLoss(ReducedLoss):
     """
 
     def forward(self, pred: Tensor, target_is_real: bool, mask: Tensor | None = None) -> Tensor:
-        """Returns the reduced distance of the scores ``pred (N, ...)`` from 1 (real) or 0, over the rows of the mask."""
+        """Returns the reduced distance of the scores ``pred (N, ...)`` from 1 (real) or 0."""
         distance = least_squares_real if target_is_real else least_squares_fake
         return self.reduce(distance(mask_samples(pred, mask)), mask)
 
