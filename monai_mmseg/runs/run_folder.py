@@ -4,12 +4,12 @@
 
 ======================  ================================================================================
 ``run.json``            name, purpose, method, modality, settings, seed, status, times, versions, commit
-``metrics/*.json``      evaluations (:class:`~monai_mmseg.evaluation.EvaluationTable`), one or several methods each
+``metrics/*.json``      scores (:class:`~monai_mmseg.evaluation.ScoreTable`) of label volumes, one or several methods each
 ``terms.csv``           ``epoch`` and one column for each ``<phase>/<term>``; empty cells are gaps
 ``figures/*.png``       pictures; ``figures/captions.json`` maps file name to caption, in the order of the page
 ``disentanglement.json``  what :func:`~monai_mmseg.metrics.disentanglement_report` returns, or ``silhouettes``
-``reconstruction.json``  a :class:`~monai_mmseg.evaluation.ReconstructionTable`, beside it as CSV and Markdown
-``subsets.json``        a :class:`~monai_mmseg.evaluation.SubsetTable`, beside it as CSV and Markdown
+``reconstruction.json``  such a table of reconstructed images, beside it as CSV and Markdown
+``subsets.json``        such a table of subsets of the modalities, beside it as CSV and Markdown
 ``warnings.txt``        one warning a line
 ======================  ================================================================================
 
@@ -30,10 +30,10 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import monai_mmseg
-from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.files import atomic_path, write_text
 from monai_mmseg.visualize.figure import save_figure
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ RUN, TERMS, METRICS, FIGURES = "run.json", "terms.csv", "metrics", "figures"
 CAPTIONS, DISENTANGLEMENT, WARNINGS = "captions.json", "disentanglement.json", "warnings.txt"
 RECONSTRUCTION, SUBSETS = "reconstruction.json", "subsets.json"
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
+
+
+class _Table(Protocol):
+    def to_json(self) -> str: ...
 
 
 class RunRecorder:
@@ -128,8 +132,8 @@ class RunRecorder:
         self.warn(f"The run ended early: {type(error).__name__}: {error}")
         self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
 
-    def add_table(self, table: EvaluationTable, stem: str = "evaluation") -> Path:
-        """Write an evaluation.
+    def add_table(self, table: _Table, stem: str = "evaluation") -> Path:
+        """Write scores of label volumes.
 
         Args:
             table: one or several methods.
@@ -138,10 +142,7 @@ class RunRecorder:
         Returns:
             The path.
         """
-        path = self.run_dir / METRICS / f"{stem}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_json(path)
-        return path
+        return write_text(self.run_dir / METRICS / f"{stem}.json", table.to_json())
 
     def add_figure(self, figure: Figure, name: str, caption: str) -> Path:
         """Save a figure and its caption.
@@ -169,7 +170,6 @@ class RunRecorder:
             epoch: counted from 1.
             terms: ``"<phase>/<term>"`` to value; a value that is not finite is kept as it is.
         """
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         path = self.run_dir / TERMS
         lines: dict[int, dict[str, float | None]] = {}
         if path.is_file():
@@ -177,14 +177,12 @@ class RunRecorder:
             lines = {at: {name: values[row] for name, values in columns.items()} for row, at in enumerate(epochs)}
         lines.setdefault(int(epoch), {}).update(terms)
         names = list(dict.fromkeys(name for line in lines.values() for name in line))
-        part = path.with_name(f".{path.name}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["epoch", *names])
             for at, line in sorted(lines.items()):
                 cells = [line.get(name) for name in names]
                 writer.writerow([at, *("" if value is None else f"{value:.8g}" for value in cells)])
-        part.replace(path)
 
     def drop_terms_from(self, epoch: int) -> None:
         """Forget the terms of this epoch and all later ones: a resumed run makes them again.
@@ -297,11 +295,7 @@ def git_commit() -> str | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def _finite(value: Any) -> Any:
