@@ -23,7 +23,7 @@ from benchmarks.cells import in_lanes, overrides_of, paired_tests, read_json, ta
 from benchmarks.runs import ROOT, Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
 from monai_mmseg.phantom import make_heart_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "dafnet_phantom"
@@ -54,14 +54,14 @@ def cells(seeds: Sequence[int]) -> list[tuple[str, Run]]:
     return found
 
 
-def scores(table: EvaluationTable) -> dict[str, dict[str, float]]:
+def scores(table: ScoreTable) -> dict[str, dict[str, float]]:
     """Per subject: Dice of each class, their mean over LV and myocardium, mean surface distance, missed organs."""
     found: dict[str, dict[str, float]] = {}
-    for row in table:
-        one = found.setdefault(row.subject, {"missed": 0.0})
-        one[f"dice {row.name}"] = row.dice
-        one[f"assd {row.name}"] = row.surface_distance
-        one["missed"] += float(row.missed)
+    for score in table:
+        one, name = found.setdefault(score.subject, {"missed": 0.0}), score.case["class"]
+        one[f"dice {name}"] = score.values["dice"]
+        one[f"assd {name}"] = score.values["surface_distance"]
+        one["missed"] += float(score.flag == "missed")
     for one in found.values():
         one["dice"] = float(np.mean([one[f"dice {name}"] for name in CLASSES]))
         one["assd"] = float(np.mean([one[f"assd {name}"] for name in CLASSES]))

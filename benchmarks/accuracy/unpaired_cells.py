@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cells import sd_over, write_json
 from benchmarks.runs import ROOT, Run, train_and_evaluate
-from monai_mmseg.evaluation import EvaluationTable
+from monai_mmseg.evaluation import ScoreTable
 from monai_mmseg.runs.knowledge import read_knowledge
 
 MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
@@ -78,15 +78,14 @@ def keep_cell(
     print(f"{name}: {means} ({result.seconds:.0f} s)", flush=True)
 
 
-def scores(table: EvaluationTable) -> dict[str, dict[str, Any]]:
+def scores(table: ScoreTable) -> dict[str, dict[str, Any]]:
     """Per subject: its modality, whether it is an outlier, and the measures of each class."""
     found: dict[str, dict[str, Any]] = {}
-    for row in table:
-        one = found.setdefault(
-            row.subject, {"modality": row.modality, "outlier": "outlier" in row.subject, "classes": {}}
-        )
-        measures = {measure: round(float(getattr(row, measure)), 4) for measure in MEASURES}
-        one["classes"][row.name] = {**measures, "missed": row.missed}
+    for score in table:
+        about = {"modality": score.case["modality"], "outlier": "outlier" in score.subject, "classes": {}}
+        measures = {measure: round(score.values[measure], 4) for measure in MEASURES}
+        one = found.setdefault(score.subject, about)
+        one["classes"][score.case["class"]] = {**measures, "missed": score.flag == "missed"}
     return found
 
 
@@ -106,10 +105,9 @@ def distillation(run_dir: Path) -> dict[str, list[float]]:
     if not path.is_file():
         return {}
     history = read_knowledge(path)
-    there = np.isfinite(history.loss)
-    return (
-        {"epochs": history.epochs[there].tolist(), "loss": history.loss[there].round(5).tolist()} if there.any() else {}
-    )
+    known = np.isfinite(history.loss)
+    found = {"epochs": history.epochs[known].tolist(), "loss": history.loss[known].round(5).tolist()}
+    return found if known.any() else {}
 
 
 def last_terms(run_dir: Path) -> dict[str, float]:

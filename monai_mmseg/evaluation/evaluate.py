@@ -153,14 +153,21 @@ def evaluate_predictions(
         label = read_label_volume(item["label"], labels)
         prediction = read_label_volume(files[subject], labels)
         check_same_grid(prediction, label)
-        about = {"method": method, "modality": modality, "subject": subject}
-        pair = prediction.values, label.values
-        scores += score_volume(*pair, labels=labels, spacing=label.spacing, penalty=penalty, **about)
+        scores += score_volume(
+            prediction.values,
+            label.values,
+            labels=labels,
+            spacing=label.spacing,
+            method=method,
+            modality=modality,
+            subject=subject,
+            penalty=penalty,
+        )
         if paper_dice:
             axis = find_slice_axis(label.affine, label.values.shape)
             values = sorted({0, *labels})
-            ranks = [np.searchsorted(values, volume) for volume in pair]
-            found = dice_of_paper(*ranks, len(values), str(paper_dice), slice_axis=axis)
+            ranks = (np.searchsorted(values, volume.values) for volume in (prediction, label))
+            found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
                 scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}))
     return ScoreTable(scores, {method: MethodInfo(penalty, description)})

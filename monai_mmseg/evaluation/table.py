@@ -229,7 +229,7 @@ class ScoreTable:
         for method in [None] if of == "method" else self.methods:
             part = self if method is None else self.select(method=method)
             values = part.methods if of == "method" else part.cases(of)
-            each = {value: part.per_subject(measure, **{of: value}) for value in values}
+            each = {value: _subject_means(part.select(_one(of, value)), measure) for value in values}
             base = {subject: value for subject, value in each.pop(baseline, {}).items() if math.isfinite(value)}
             found = {}
             for value, scores in each.items():
@@ -319,6 +319,10 @@ class ScoreTable:
         """
         texts = {"json": self.to_json(), "csv": self.to_csv(), "md": self.to_markdown()}
         return {ending: write_text(Path(folder) / f"{stem}.{ending}", text) for ending, text in texts.items()}
+
+
+def _one(key: str, value: str) -> Callable[[Score], bool]:
+    return lambda score: _fits(score, {key: value})
 
 
 def _fits(score: Score, wanted: Mapping[str, str]) -> bool:

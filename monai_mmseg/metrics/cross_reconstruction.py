@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""How well modalities are drawn from each other, as one number to choose a model by."""
+"""How well modalities are reconstructed from each other, as one number to choose a model by."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["NegativeCrossError"]
 
 
 class NegativeCrossError(CumulativeIterationMetric):
-    """Minus the mean absolute error of modalities drawn with the anatomy of another one: larger is better.
+    """Minus the mean absolute error of modalities reconstructed with the anatomy of another one: larger is better.
 
     When to use: as key metric of validation, with :class:`~monai_mmseg.inferers.CrossReconstructionInferer`. Averaged
     over all voxels of a subject, then over the subjects that have both modalities of an ordered pair, then over pairs.
-    A modality drawn from itself counts only where no subject has two.
+    A modality reconstructed from itself counts only where no subject has two.
 
     Args:
         num_modalities: M.
@@ -28,13 +28,13 @@ class NegativeCrossError(CumulativeIterationMetric):
         ValueError: (in a call) if the channels do not fit.
 
     Reference:
-        Ouyang et al., IPMI 2021, arXiv:2102.11456, released code: what its validation monitors.
+        Ouyang et al., IPMI 2021, arXiv:2102.11456, original code: what its validation monitors.
 
     Examples:
         >>> metric = NegativeCrossError(num_modalities=2)
         >>> image = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1)
-        >>> drawn = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
-        >>> _ = metric(drawn, image)
+        >>> made = torch.tensor([0.0, 1.5, 0.25, 1.0]).reshape(1, 4, 1, 1)  # t1, t1 to t2, t2 to t1, t2
+        >>> _ = metric(made, image)
         >>> metric.aggregate()
         tensor(-0.3750)
     """

@@ -1,7 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 
-"""How like a redrawn image is to the true one: PSNR and SSIM of a stack of slices."""
+"""How like a reconstructed image is to the true one: PSNR and SSIM of a stack of slices."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from monai_mmseg.evaluation.summary import mean_sd
+from monai_mmseg.evaluation.score import mean_sd
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 720, 46, 170, 20, 8
 RADIUS = 4.5

@@ -16,12 +16,12 @@ from monai_mmseg.visualize.traversal import traversal_figure
 from monai_mmseg.visualize.volume import DisplayVolume, read_for_display
 
 __all__ = [
-    "SubsetBlock",
     "LABEL_COLORS",
     "AlignmentPair",
     "Case",
     "DisplayVolume",
     "EmbeddingPanel",
+    "SubsetBlock",
     "Thumbnail",
     "affinity_figure",
     "alignment_figure",
