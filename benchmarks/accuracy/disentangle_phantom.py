@@ -7,8 +7,8 @@
 Stages, each a bundle with an overlay on ``demo.json``:
 
 * ``redraw`` (``bundles/disentangle``): the four variants of the paper's table, Conv+NA, Conv+Adv, Conv+Sim and
-  CondConv+Sim. PSNR and SSIM of each sequence reconstructed with the anatomy of each other one, and without its image at
-  all, beside predictors without a network; silhouettes of codes and anatomies.
+  CondConv+Sim. PSNR and SSIM of each sequence reconstructed with the anatomy of each other one, and without its
+  image at all, beside predictors without a network; silhouettes of codes and anatomies.
 * ``tumour`` (``bundles/disentangle_tumour``) and ``pet`` (``bundles/disentangle_pet``): Standard+Zero, Standard+Average
   and Ours, which reads the frozen encoders of CondConv+Sim of the same seed, all trained on subjects that have every
   sequence, as in the paper. Tumours, all parts of them as one label, are scored with all sequences and with each one
