@@ -31,7 +31,6 @@ its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and p
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,12 +43,11 @@ import numpy as np
 from benchmarks.accuracy.disentangle_summary import draw, markdown, summarise
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, baselines
 from benchmarks.accuracy.unpaired_cells import parameters
-from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
-from benchmarks.runs import ROOT, Run, run_bundle
+from benchmarks.cells import finished, in_lanes, overrides_of, read_json, study_parser, write_json, write_summary
+from benchmarks.runs import Run, run_bundle
 from monai_mmseg.evaluation import OTHERS, ScoreTable, is_cross, subset_names
 from monai_mmseg.phantom import make_brain_phantom
 
-RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
 PHANTOM = {"subjects": 26, "test_subjects": 8, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
 MODALITIES = ("t1", "t1gd", "t2", "flair")
@@ -211,23 +209,12 @@ def by_subset(folder: Path) -> dict[str, Any]:
     return {"modalities": list(info.modalities), "rows": rows}
 
 
-def finished(results: Path) -> list[dict[str, Any]]:
-    """What the cells that were run have left, in the order of their names."""
-    return [read_json(path) for path in sorted(results.glob("*_seed*.json"))]
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/disentangle_phantom"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = study_parser(__doc__, "disentangle_phantom", phantom_seed=PHANTOM_SEED)
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=[], help="only these settings")
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--phantom-seed", type=int, default=PHANTOM_SEED)
     parser.add_argument("--phantom", action="append", default=[], metavar="NAME=JSON", help="of the phantom")
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
     arguments = parser.parse_args(words)
     overrides = overrides_of(arguments.set)
     phantom: dict[str, Any] = {**PHANTOM, **overrides_of(arguments.phantom)}
@@ -241,14 +228,10 @@ def main(words: Sequence[str] | None = None) -> None:
     path = arguments.results / "baselines.json"
     if not path.is_file():
         write_json(path, trivial_scores(arguments.work / "phantom"))
-    summary = {
-        "phantom_seed": arguments.phantom_seed,
-        **summarise(finished(arguments.results), read_json(path)),
-    }
-    write_json(arguments.results / "summary.json", summary)
-    (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
-    draw(finished(arguments.results), arguments.results)
-    print(markdown(summary))
+    found = finished(arguments.results)
+    summary = {"phantom_seed": arguments.phantom_seed, **summarise(found, read_json(path))}
+    draw(found, arguments.results)
+    write_summary(arguments.results, summary, markdown(summary))
 
 
 if __name__ == "__main__":

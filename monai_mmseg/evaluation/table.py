@@ -139,7 +139,8 @@ class ScoreTable:
             A new table, possibly empty.
         """
         chosen = [score for score in self if _fits(score, wanted) and (where is None or where(score))]
-        return ScoreTable(chosen, {score.method: self.methods[score.method] for score in chosen})
+        methods = self.methods
+        return ScoreTable(chosen, {name: methods[name] for name in {score.method: None for score in chosen}})
 
     def join(self, *others: ScoreTable) -> ScoreTable:
         """This table followed by others, as a new one: to set methods or subjects side by side.
