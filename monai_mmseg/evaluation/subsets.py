@@ -83,6 +83,7 @@ def evaluate_subsets(
     *,
     method: str = "prediction",
     subsets: Iterable[Sequence[str]] | None = None,
+    penalty: float | None = None,
     image_key: str = "image",
     subject_key: str = "subject",
     labelled_key: str = "labelled",
@@ -102,6 +103,7 @@ def evaluate_subsets(
             :func:`image_scores`.
         method: name in the table.
         subsets: which ones; ``None``: all.
+        penalty: that ``score`` was given, to be stated in the notes.
         image_key: of the image.
         subject_key: of the name.
         labelled_key: of the flag.
@@ -139,12 +141,13 @@ def evaluate_subsets(
                     scores.append(Score(method, subject, {"subset": text, **one.case}, one.values, one.flag))
     if not scores:
         raise ValueError("samples must hold at least one labelled subject with all modalities of a subset, got none.")
-    return ScoreTable(scores, {method: MethodInfo(modalities=tuple(names))}, {method: subjects})
+    return ScoreTable(scores, {method: MethodInfo(penalty, modalities=tuple(names))}, {method: subjects})
 
 
 def label_scores(
     labels: Mapping[int, str] | Mapping[str, str],
     *,
+    modality: str = "",
     spacing: Sequence[float] | None = None,
     label_key: str = "label",
     penalty: float | None = None,
@@ -153,6 +156,7 @@ def label_scores(
 
     Args:
         labels: value to name, background included; text keys are fine.
+        modality: goes into the scores; empty: it is left out.
         spacing: voxel size in mm; ``None`` takes the label's own.
         label_key: class map in the sample, shape ``(1, *spatial)``.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of the image.
@@ -173,6 +177,7 @@ def label_scores(
             torch.as_tensor(label)[0].cpu().numpy().round().astype(np.int64),
             labels=names,
             spacing=[float(edge) for edge in voxel],
+            modality=modality,
             penalty=penalty,
         )
 

@@ -37,7 +37,7 @@ class ScoreTableHandler:
         In ``validate#handlers``::
 
             {"_target_": "monai_mmseg.handlers.ScoreTableHandler", "output_dir": "@output_dir", "method": "@method",
-             "score": {"_target_": "monai_mmseg.evaluation.label_scores", "labels": "@labels"}}
+             "score": {"_target_": "monai_mmseg.evaluation.label_scores", "labels": "@labels", "modality": "lge"}}
     """
 
     def __init__(

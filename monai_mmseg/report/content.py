@@ -87,6 +87,8 @@ def read_run(run_dir: str | Path) -> RunContent:
         name = f"{METRICS}/{path.name}"
         found = _read_table(root, name, content.problems)
         try:
+            if found and not found.cases("modality"):
+                raise ValueError("its scores are of no modality")
             content.table = content.table.join(*([found] if found else []))
         except ValueError as error:
             content.problems.append(f"{name} is left out: {error}")

@@ -9,6 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_mmseg.evaluation import (
+    MethodInfo,
     Score,
     evaluate_subsets,
     hide_modalities,
@@ -70,7 +71,7 @@ def test_predictor_gets_each_subset_and_incomplete_subjects_are_counted():
     )
     assert seen[:15] == modality_subsets(NAMES)
     assert seen[15:] == [subset for subset in modality_subsets(NAMES) if "t2" not in subset]
-    assert table.methods["prediction"].modalities == tuple(NAMES)
+    assert table.methods["prediction"] == MethodInfo(modalities=tuple(NAMES))
     lines = {subset_names(line.case["subset"]): line for line in table.means("subset")}
     assert (lines["t1", "flair"].subjects, lines["t1", "flair"].left_out) == (2, 0)
     assert (lines[tuple(NAMES)].subjects, lines[tuple(NAMES)].left_out) == (1, 1)

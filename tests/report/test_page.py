@@ -231,6 +231,12 @@ def test_the_papers_dice_has_a_column():
     assert shown["rows"][0]["cells"][2]["mean"] == "0.250"
 
 
+def test_tables_of_another_kind_are_named(run):
+    ScoreTable([Score("a", "s0", {"subset": "t1"}, {"dice": 0.5})]).save(run / "metrics", "subsets")
+    _, page = read(write_report(run))
+    assert "metrics/subsets.json is left out: its scores are of no modality" in page.text
+
+
 def test_old_tables_are_named(run):
     (run / "metrics" / "copy.json").write_text('{"format": "monai_mmseg.evaluation/1", "rows": []}')
     _, page = read(write_report(run))
