@@ -12,6 +12,7 @@ from typing import Any
 from monai.utils import optional_import
 
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.files import write_text
 from monai_mmseg.report.charts import line_chart, strip_chart
 from monai_mmseg.report.content import (
     RunContent,
@@ -63,13 +64,12 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """
     content = read_run(run_dir)
     target = Path(out) if out is not None else content.run_dir / "report.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
     if _has_jinja2:
-        target.write_text(render_html(content), encoding="utf-8")
+        write_text(target, render_html(content))
     else:
         named = target.stem if target.suffix in (".html", ".htm") else target.name  # run.1 is a name, not an ending
         target = target.with_name(f"{named}.md")
-        target.write_text(render_markdown(content), encoding="utf-8")
+        write_text(target, render_markdown(content))
         logger.warning(
             "jinja2 is not installed: wrote the plain %s; for the page, pip install 'monai-mmseg[report]'.", target
         )

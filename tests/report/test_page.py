@@ -15,7 +15,7 @@ import pytest
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import MethodInfo, Score, ScoreTable
 from monai_mmseg.report import html, write_report
-from monai_mmseg.report.charts import line_chart, quantile, strip_chart, swarm
+from monai_mmseg.report.charts import line_chart, strip_chart, swarm
 from monai_mmseg.report.content import flat_settings, headline, methods_table, read_run, worst_scores
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
@@ -281,7 +281,10 @@ def test_charts_of_odd_values():
     with pytest.raises(ValueError, match="at least one score"):
         strip_chart({"a": {}})
     assert strip_chart({"a": {"s": 1.0}, "b": {}}).count("<circle") == 1
-    assert quantile([1.0, 2.0, 4.0], 0.25) == 1.5
+    # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 530 pixels
+    box = strip_chart({"a": {str(at): at / 3 for at in range(4)}})
+    assert 'class="box" x="302.5"' in box
+    assert 'width="265.0"' in box
     assert all(abs(offset) <= 12 for offset in swarm([0.0] * 20))
 
 
