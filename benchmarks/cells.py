@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,24 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Se
     """Lines of a Markdown table; columns of numbers are aligned to the right, those of ``texts`` to the left."""
     lines = ["---" if column in texts else "---:" for column in range(len(head))]
     return ["| " + " | ".join(cells) + " |" for cells in (head, lines, *rows)]
+
+
+def table_of_tests(
+    tests: Sequence[Mapping[str, Any]], scope: str, *, names: Mapping[str, str] = MappingProxyType({}), digits: int = 3
+) -> list[str]:
+    """Table of tests with a verdict.
+
+    Args:
+        tests: of :func:`with_holm`.
+        scope: heading of their scopes.
+        names: of methods in the table, where they differ.
+        digits: of the difference.
+    """
+    body = []
+    for t in tests:
+        numbers = [f"{t['difference']:+.{digits}f}", f"{t['p']:.4f}", f"{t['p_holm']:.4f}"]
+        body.append([*(names.get(t[key], t[key]) for key in ("a", "b")), t["scope"], *numbers, t["verdict"]])
+    return table_lines(["a", "b", scope, "a - b", "p", "p (Holm)", "a is"], body, texts=(0, 1, 2, 6))
 
 
 def sd_over(values: ArrayLike) -> float:

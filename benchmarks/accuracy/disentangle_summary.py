@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.unpaired_cells import Cells, verdict
-from benchmarks.cells import paired_tests, sd_over, table_lines, with_holm
+from benchmarks.cells import paired_tests, sd_over, table_lines, table_of_tests, with_holm
 from monai_mmseg.evaluation import MEASURES, MethodInfo, Score, ScoreTable, subset_text
 from monai_mmseg.report import subset_blocks
 from monai_mmseg.visualize import save_figure, subset_figure
@@ -232,7 +232,7 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
     rows += table_lines(["variant", *SILHOUETTES.values(), "parameters", "seconds"], body)
     for measure, title in (("psnr", "PSNR"), ("ssim", "SSIM")):
         rows += ["", f"Paired permutation tests over subjects, {title}, corrected together (Holm):", ""]
-        rows += _tests(study["tests"][measure], {**VARIANTS, TRIVIAL: "no network"}, 3, "from")
+        rows += table_of_tests(study["tests"][measure], "from", names={**VARIANTS, TRIVIAL: "no network"})
     return rows
 
 
@@ -248,28 +248,11 @@ def _downstream_text(study: Mapping[str, Any], measures: Sequence[str]) -> list[
         ]
         rows += [*table_lines(["method", *gone], body), ""]
         rows += [f"Paired permutation tests over subjects, {about.heading}, corrected together (Holm):", ""]
-        rows += [*_tests(study["tests"][measure], SETTINGS, about.digits, "missing"), ""]
+        rows += [*table_of_tests(study["tests"][measure], "missing", names=SETTINGS, digits=about.digits), ""]
     cost = [
         f"{SETTINGS[name]} {line['parameters']:,}, {np.mean(line['seconds']):.0f} s" for name, line in lines.items()
     ]
     return [*rows, f"Trainable parameters and time: {'; '.join(cost)}."]
-
-
-def _tests(tests: Sequence[Mapping[str, Any]], names: Mapping[str, str], digits: int, scope: str) -> list[str]:
-    body = [
-        [
-            names[t["a"]],
-            names[t["b"]],
-            t["scope"],
-            f"{t['difference']:+.{digits}f}",
-            f"{t['p']:.4f}",
-            f"{t['p_holm']:.4f}",
-            t["verdict"],
-        ]
-        for t in tests
-    ]
-    head = ["a", "b", scope, "a - b", "p", "p (Holm)", "a is"]
-    return table_lines(head, body, texts=(0, 1, 2, len(head) - 1))
 
 
 def _pair(found: Mapping[str, Any] | None, prefix: str = "") -> str:

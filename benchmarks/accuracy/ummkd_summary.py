@@ -24,7 +24,7 @@ from benchmarks.accuracy.unpaired_cells import (
     values,
     verdict,
 )
-from benchmarks.cells import paired_tests, table_lines, with_holm
+from benchmarks.cells import paired_tests, table_lines, table_of_tests, with_holm
 from monai_mmseg.metrics import bootstrap_interval
 
 METHODS = ("individual", "joint", "joint_kd", "y_shaped", "x_shaped", "chilopod", "ours", "ours_skip")
@@ -119,11 +119,7 @@ def _tables(study: Mapping[str, Any]) -> list[str]:
     rows += ["", SEEDS_NOTE]
     for measure, name in (("dice", "Dice"), ("hausdorff95", "HD95 [mm]")):
         rows += ["", f"Paired permutation tests over subjects, {name}, all corrected together (Holm):", ""]
-        body = [
-            [t["a"], t["b"], t["scope"], f"{t['difference']:+.3f}", f"{t['p']:.4f}", f"{t['p_holm']:.4f}", t["verdict"]]
-            for t in study["tests"][measure]
-        ]
-        rows += table_lines(["a", "b", "subjects", "a - b", "p", "p (Holm)", "a is"], body, texts=(0, 1, 2, 6))
+        rows += table_of_tests(study["tests"][measure], "subjects")
     if study["gains"]:
         gains = [
             f"{modality.upper()} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
