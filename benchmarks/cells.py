@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from benchmarks.runs import ROOT
+from monai_mmseg.files import write_text
 from monai_mmseg.metrics import holm_correction, paired_permutation_test
 
 
@@ -23,6 +27,42 @@ def in_lanes(call: Callable[..., Any], jobs: Iterable[Sequence[Any]], lanes: int
             job.result()
 
 
+def study_parser(
+    doc: str | None, name: str, *, phantom_seed: int | None = None, settings: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """What the command lines of all studies have in common.
+
+    Args:
+        doc: the module's.
+        name: of the folders of runs and of results.
+        phantom_seed: usual one; ``None``: it is not an option.
+        settings: to choose from; none: it is not an option.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs") / name)
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / name)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
+    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
+    if phantom_seed is not None:
+        parser.add_argument("--phantom-seed", type=int, default=phantom_seed)
+    if settings:
+        parser.add_argument("--only", nargs="+", choices=settings, default=settings, help="only these settings")
+    return parser
+
+
+def finished(results: Path) -> list[dict[str, Any]]:
+    """What the cells that were run have left, in the order of their names."""
+    return [read_json(path) for path in sorted(results.glob("*_seed*.json"))]
+
+
+def write_summary(results: Path, summary: Any, text: str) -> None:
+    """``summary.json`` and ``summary.md`` of a study, which is printed too."""
+    write_json(results / "summary.json", summary)
+    (results / "summary.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
 def read_json(path: Path) -> Any:
     """Content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -30,8 +70,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, and the folder that it goes to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def rounded(content: Any, digits: int = 5) -> Any:
@@ -80,6 +119,24 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Se
     """Lines of a Markdown table; columns of numbers are aligned to the right, those of ``texts`` to the left."""
     lines = ["---" if column in texts else "---:" for column in range(len(head))]
     return ["| " + " | ".join(cells) + " |" for cells in (head, lines, *rows)]
+
+
+def table_of_tests(
+    tests: Sequence[Mapping[str, Any]], scope: str, *, names: Mapping[str, str] = MappingProxyType({}), digits: int = 3
+) -> list[str]:
+    """Table of tests with a verdict.
+
+    Args:
+        tests: of :func:`with_holm`.
+        scope: heading of their scopes.
+        names: of methods in the table, where they differ.
+        digits: of the difference.
+    """
+    body = []
+    for t in tests:
+        numbers = [f"{t['difference']:+.{digits}f}", f"{t['p']:.4f}", f"{t['p_holm']:.4f}"]
+        body.append([*(names.get(t[key], t[key]) for key in ("a", "b")), t["scope"], *numbers, t["verdict"]])
+    return table_lines(["a", "b", scope, "a - b", "p", "p (Holm)", "a is"], body, texts=(0, 1, 2, 6))
 
 
 def sd_over(values: ArrayLike) -> float:

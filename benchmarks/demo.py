@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.runs import Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
 from monai_mmseg.phantom import make_heart_phantom
 from monai_mmseg.report import write_report
 
@@ -73,7 +73,7 @@ def main() -> None:
         table.save(out / "metrics", next(iter(table.methods)))
     page = write_report(out)
     say("Done. Dice on the LGE of the test subjects:\n")
-    print(EvaluationTable().concatenate(*tables, trained.table).to_markdown())
+    print(ScoreTable().join(*tables, trained.table).to_markdown())
     for method, text in MEANING.items():
         print(f"  {method}: {text}")
     print(f"\nOpen {page} in a browser.")
@@ -84,7 +84,7 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def copied_masks(datalist: Path, out: Path) -> EvaluationTable:
+def copied_masks(datalist: Path, out: Path) -> ScoreTable:
     """Scores of the copied cine masks."""
     items = load_datalist(datalist, "test")
     found = copy_baseline(items, "cine", "lge", out)

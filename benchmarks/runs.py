@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monai_mmseg.evaluation import EvaluationTable
+from monai_mmseg.evaluation import ScoreTable
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,7 @@ class Result(NamedTuple):
     """What a run left behind."""
 
     folder: Path
-    table: EvaluationTable
+    table: ScoreTable
     seconds: float  # of training and evaluation
 
 
@@ -127,7 +127,7 @@ def train_and_evaluate(
     scores = f"metrics/{run.name}.json"
     given = {"bundle": bundle, "overrides": overrides, "threads": threads, "echo": echo}
     seconds = run_bundle(run, folder, dataset_dir, done=scores, **given)
-    return Result(folder, EvaluationTable.from_json(folder / scores), seconds)
+    return Result(folder, ScoreTable.from_json(folder / scores), seconds)
 
 
 def quoted(word: str) -> str:

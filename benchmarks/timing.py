@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import platform
 import resource
 import subprocess
@@ -12,13 +14,38 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.cells import write_json
 from benchmarks.runs import ROOT
 from monai_mmseg.engines import ObjectiveTrainer
 from monai_mmseg.objectives import Objective
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def speed_parser(doc: str | None, steps: int = 3) -> argparse.ArgumentParser:
+    """What the command lines of all measurements have in common; denormal numbers are zero from here on."""
+    torch.set_flush_denormal(True)
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
+    about = "count the seconds that the process was at work, which other processes disturb less"
+    parser.add_argument("--cpu-time", action="store_true", help=about)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file")
+    return parser
+
+
+def write_report(arguments: argparse.Namespace, name: str, report: Mapping[str, Any], *, say: bool = True) -> None:
+    """Write a report with the machine and the clock in front, and print it."""
+    clock = "CPU time of the process" if arguments.cpu_time else "wall"
+    content = {**machine(arguments.device), "clock": clock, **report}
+    write_json(ROOT / arguments.results / f"{name}.json", content)
+    if say:
+        print(json.dumps(content, indent=1))
 
 
 class PlainLoop:

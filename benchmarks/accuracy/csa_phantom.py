@@ -21,18 +21,16 @@ last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a pic
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.accuracy.csa_summary import draw, markdown, summarise
 from benchmarks.accuracy.unpaired_cells import keep_cell
-from benchmarks.cells import in_lanes, overrides_of, read_json, rounded, write_json
-from benchmarks.runs import ROOT, Run
+from benchmarks.cells import finished, in_lanes, overrides_of, rounded, study_parser, write_summary
+from benchmarks.runs import Run
 from monai_mmseg.phantom import make_cmr_phantom
 
-RESULTS = ROOT / "benchmarks" / "results" / "csa_phantom"
 PHANTOM_SEED, SIZE, FOLDS = 41, 128, 10
 SUBJECTS, TEST_SUBJECTS = {"lge": 32, "bssfp": 32}, {"lge": 12, "bssfp": 12}
 SETTINGS = (
@@ -74,31 +72,16 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     keep_cell(cell.name, {**cell._asdict(), "overlays": overlays}, run, bundle="csa", overrides=overrides, **folders)
 
 
-def finished(results: Path) -> list[dict[str, Any]]:
-    """What the cells that were run have left, in the order of their names."""
-    return [read_json(path) for path in sorted(results.glob("*_seed*.json"))]
-
-
 def main() -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/csa_phantom"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=SETTINGS, help="only these settings")
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--phantom-seed", type=int, default=PHANTOM_SEED)
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
-    arguments = parser.parse_args()
-    overrides = overrides_of(arguments.set)
-    prepare(arguments.work, arguments.phantom_seed)
-    chosen = cells(arguments.seeds, arguments.only)
-    in_lanes(run_cell, [(cell, arguments.work, arguments.results, overrides) for cell in chosen], arguments.lanes)
-    summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(arguments.results))}
-    write_json(arguments.results / "summary.json", rounded(summary))
-    (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
-    draw(summary, arguments.results / "summary.png")
-    print(markdown(summary))
+    arguments = study_parser(__doc__, "csa_phantom", phantom_seed=PHANTOM_SEED, settings=SETTINGS).parse_args()
+    work, results, overrides = arguments.work, arguments.results, overrides_of(arguments.set)
+    prepare(work, arguments.phantom_seed)
+    jobs = [(cell, work, results, overrides) for cell in cells(arguments.seeds, arguments.only)]
+    in_lanes(run_cell, jobs, arguments.lanes)
+    summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(results))}
+    draw(summary, results / "summary.png")
+    write_summary(results, rounded(summary), markdown(summary))
 
 
 if __name__ == "__main__":

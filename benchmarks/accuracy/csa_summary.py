@@ -15,13 +15,13 @@ from scipy.stats import wilcoxon
 from benchmarks.accuracy.unpaired_cells import (
     SEEDS_NOTE,
     Cells,
+    by_scope,
     class_tables,
     draw_dice,
     join_methods,
-    mean_of,
-    part,
+    line_of,
+    overview,
     subjects_of,
-    values,
     verdict,
 )
 from benchmarks.cells import paired_tests, table_lines, with_holm
@@ -33,18 +33,13 @@ METHODS = (
 )
 CLAIMS = (("csa", "ummkd"), ("csa", "affinity"), ("csa", "msbn"), ("csa", "joint"), ("csa", "single"))
 SIZES = (("size_none", "csa"), ("size_fraction", "csa"), ("size_input", "csa"), ("size_none", "msbn"))
-MODALITIES, BOTH = ("lge", "bssfp"), "lge and bssfp"
+MODALITIES = ("lge", "bssfp")
 TESTED = {"dice": "Dice", "hausdorff95": "HD95 [mm]", "hausdorff": "HD [mm]"}
-
-
-def by_method(cells: Cells) -> dict[str, list[dict[str, Any]]]:
-    """Method to one entry a seed: the two networks of ``single`` are one method, and count where both are there."""
-    return join_methods(cells, METHODS, "single", [f"single_{modality}" for modality in MODALITIES])
 
 
 def summarise(cells: Cells) -> dict[str, Any]:
     """Means over seeds and patients, and paired tests over patients."""
-    methods = by_method(cells)
+    methods = join_methods(cells, METHODS, "single", MODALITIES)
     some = next(iter(methods.values()))[0] if methods else {"scores": {}}
     return {
         "seeds": sorted({cell["seed"] for cell in cells}),
@@ -55,24 +50,15 @@ def summarise(cells: Cells) -> dict[str, Any]:
 
 
 def _line(found: Cells) -> dict[str, Any]:
-    """One method: both modalities, their mean, and what the affinities added to the loss at the end."""
-    line: dict[str, Any] = {key: found[0][key] for key in ("parameters", "parameters_at_paper_size")}
-    line["seconds"] = [one["seconds"] for one in found]
-    line["affinity"] = [one["terms"]["affinity"] for one in found if one["terms"].get("affinity")]
-    for modality in MODALITIES:
-        line[modality] = part(found, subjects_of(found[0], modality))
-    line["mean"] = mean_of(line, MODALITIES)
-    return line
+    """One method, and what the affinities added to the loss at the end."""
+    affinity = [one["terms"]["affinity"] for one in found if one["terms"].get("affinity")]
+    return {**line_of(found, MODALITIES), "affinity": affinity}
 
 
 def _tests(methods: Mapping[str, Cells], measure: str) -> list[dict[str, Any]]:
     """All comparisons by one measure (mean of the classes and seeds, a number a patient), corrected together."""
     tests: list[dict[str, Any]] = []
-    for scope in (*MODALITIES, BOTH):
-        compared = {
-            name: values(found, subjects_of(found[0], None if scope == BOTH else scope), measure).mean(0)
-            for name, found in methods.items()
-        }
+    for scope, compared in by_scope(methods, MODALITIES, measure).items():
         for test in paired_tests(compared, (*CLAIMS, *SIZES), scope=scope):
             tests.append({**test, "p_wilcoxon": signed_rank(compared[test["a"]], compared[test["b"]])})
     numbered = {str(number): test["p_wilcoxon"] for number, test in enumerate(tests)}
@@ -98,8 +84,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
         return "\n".join([*rows, "No method is complete yet.", ""])
     about = f"{count['lge']} LGE and {count['bssfp']} bSSFP test patients: mean ± sd over training seeds."
     rows += [f"{about} Distances in mm; a structure that was missed gets the diagonal of its image.", ""]
-    head = ["method", "parameters", "Dice LGE", "Dice bSSFP", "mean", "HD95 LGE", "HD95 bSSFP", "HD LGE", "HD bSSFP"]
-    rows += table_lines([*head, "missed", "seconds", "affinity term"], [_overview(*line) for line in lines.items()])
+    terms = {name: f"{np.mean(x):.2g}" if (x := line["affinity"]) else "–" for name, line in lines.items()}
+    rows += overview(lines, MODALITIES, "affinity term", terms)
     rows += [
         "",
         "Affinity term: in the last epoch, before its weight of 0.5; each size normalisation has a scale of its",
@@ -117,15 +103,6 @@ def markdown(summary: Mapping[str, Any]) -> str:
         heads = ["a", "b", "patients", "a - b", "p", "p (Holm)", "p Wilcoxon", "p Wilcoxon (Holm)", "a is"]
         rows += table_lines(heads, [_tested(test) for test in summary["tests"][measure]], texts=(0, 1, 2, 8))
     return "\n".join(rows) + "\n"
-
-
-def _overview(name: str, line: Mapping[str, Any]) -> list[str]:
-    parts = [line[modality] for modality in MODALITIES]
-    dice = [f"{one['dice']:.3f} ± {one['sd_over_seeds']:.3f}" for one in (*parts, line["mean"])]
-    distances = [f"{one[key]:.1f}" for key in ("hausdorff95", "hausdorff") for one in parts]
-    missed = f"{sum(one['missed'] for one in parts)} of {sum(one['organs'] for one in parts)}"
-    term = f"{np.mean(line['affinity']):.2g}" if line["affinity"] else "–"
-    return [name, f"{line['parameters']:,}", *dice, *distances, missed, f"{np.mean(line['seconds']):.0f}", term]
 
 
 def _tested(test: Mapping[str, Any]) -> Sequence[str]:

@@ -12,21 +12,31 @@ goes on at its last epoch. Results: one JSON a cell, ``summary.json``, ``summary
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import in_lanes, overrides_of, paired_tests, read_json, table_lines, with_holm, write_json
-from benchmarks.runs import ROOT, Run, train_and_evaluate
+from benchmarks.accuracy.unpaired_cells import draw_dice
+from benchmarks.cells import (
+    in_lanes,
+    overrides_of,
+    paired_tests,
+    read_json,
+    sd_over,
+    study_parser,
+    table_lines,
+    with_holm,
+    write_json,
+    write_summary,
+)
+from benchmarks.runs import Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
 from monai_mmseg.phantom import make_heart_phantom
 
-RESULTS = ROOT / "benchmarks" / "results" / "dafnet_phantom"
 PHANTOM_SEED, SUBJECTS, TEST_SUBJECTS = 1, 24, 8  # demo.json was chosen on validation subjects of phantom seed 0
 FRACTIONS = {"0": "settings/target_0", "100": "settings/target_100"}
 VARIANTS = {
@@ -54,23 +64,23 @@ def cells(seeds: Sequence[int]) -> list[tuple[str, Run]]:
     return found
 
 
-def scores(table: EvaluationTable) -> dict[str, dict[str, float]]:
+def scores(table: ScoreTable) -> dict[str, dict[str, float]]:
     """Per subject: Dice of each class, their mean over LV and myocardium, mean surface distance, missed organs."""
     found: dict[str, dict[str, float]] = {}
-    for row in table:
-        one = found.setdefault(row.subject, {"missed": 0.0})
-        one[f"dice {row.name}"] = row.dice
-        one[f"assd {row.name}"] = row.surface_distance
-        one["missed"] += float(row.missed)
+    for score in table:
+        one, name = found.setdefault(score.subject, {"missed": 0.0}), score.case["class"]
+        one[f"dice {name}"] = score.values["dice"]
+        one[f"assd {name}"] = score.values["surface_distance"]
+        one["missed"] += float(score.flag == "missed")
     for one in found.values():
         one["dice"] = float(np.mean([one[f"dice {name}"] for name in CLASSES]))
         one["assd"] = float(np.mean([one[f"assd {name}"] for name in CLASSES]))
     return found
 
 
-def run_cell(name: str, run: Run, work: Path, data: Path, overrides: Mapping[str, Any]) -> None:
+def run_cell(name: str, run: Run, work: Path, data: Path, results: Path, overrides: Mapping[str, Any]) -> None:
     """Train and evaluate one cell, and write its JSON."""
-    target = RESULTS / f"{name}.json"
+    target = results / f"{name}.json"
     if target.is_file():
         return
     result = train_and_evaluate(run, work / name, data, overrides=overrides)
@@ -89,11 +99,11 @@ def keep(measures: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, **({"registration": measures["registration"]} if "registration" in measures else {})}
 
 
-def summarise(seeds: Sequence[int], copied: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def summarise(seeds: Sequence[int], copied: Mapping[str, Mapping[str, float]], results: Path) -> dict[str, Any]:
     """Means over seeds and subjects, and paired tests over subjects."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for name, _ in cells(seeds):
-        path = RESULTS / f"{name}.json"
+        path = results / f"{name}.json"
         if path.is_file():
             groups.setdefault(name.rsplit("_seed", 1)[0], []).append(read_json(path))
     subjects = sorted(copied)
@@ -123,8 +133,8 @@ def line(found: Sequence[Mapping[str, Mapping[str, float]]], subjects: Sequence[
     assd = np.array([[one[s]["assd"] for s in subjects] for one in found])
     return {
         "dice": float(dice.mean()),
-        "sd_over_seeds": float(dice.mean(1).std(ddof=1)) if len(dice) > 1 else 0.0,
-        "sd_over_subjects": float(dice.mean(0).std(ddof=1)),
+        "sd_over_seeds": sd_over(dice.mean(1)),
+        "sd_over_subjects": sd_over(dice.mean(0)),
         "dice_per_seed": [round(float(x), 4) for x in dice.mean(1)],
         "assd_mm": float(assd.mean()),
         "missed": int(sum(one[s]["missed"] for one in found for s in subjects)),
@@ -148,48 +158,20 @@ def markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def draw(summary: Mapping[str, Any], path: Path) -> None:
-    """Dice of every cell, one dot a seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = list(summary["lines"])
-    figure, axes = plt.subplots(figsize=(8, 0.42 * len(names) + 1.2), layout="constrained")
-    for y, name in enumerate(names):
-        one = summary["lines"][name]
-        axes.barh(y, one["dice"], color="#9bb8d3", height=0.62)
-        axes.plot(one["dice_per_seed"], [y] * len(one["dice_per_seed"]), "o", color="#1f3b57", markersize=4)
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("Dice on LGE, LV and myocardium (bar: mean; dots: training seeds)")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/dafnet_phantom"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
+    parser = study_parser(__doc__, "dafnet_phantom")
     arguments = parser.parse_args()
-    overrides = overrides_of(arguments.set)
-    data = arguments.work / "data"
+    work, results, overrides = arguments.work, arguments.results, overrides_of(arguments.set)
+    data = work / "data"
     datalist = make_heart_phantom(data, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=PHANTOM_SEED)
-    found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", arguments.work / "copy")
+    found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", work / "copy")
     copied = scores(evaluate_predictions(datalist, found, modality="lge", section="test", method="copy"))
-    jobs = [(name, run, arguments.work, data, overrides) for name, run in cells(arguments.seeds)]
+    jobs = [(name, run, work, data, results, overrides) for name, run in cells(arguments.seeds)]
     in_lanes(run_cell, jobs, arguments.lanes)
-    summary = summarise(arguments.seeds, copied)
-    write_json(RESULTS / "summary.json", summary)
-    (RESULTS / "summary.md").write_text(markdown(summary), encoding="utf-8")
-    draw(summary, RESULTS / "summary.png")
-    print(markdown(summary))
+    summary = summarise(arguments.seeds, copied, results)
+    draw_dice([{"LGE, LV and myocardium": summary["lines"]}], results / "summary.png", ours="full_0")
+    write_summary(results, summary, markdown(summary))
 
 
 if __name__ == "__main__":

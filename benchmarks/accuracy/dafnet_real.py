@@ -33,7 +33,7 @@ from benchmarks.cells import read_json, write_json
 from benchmarks.runs import ROOT, Run, command, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
-from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions
+from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.visualize import read_for_display
 
@@ -164,7 +164,7 @@ def overrides_of(study: Study) -> dict[str, Any]:
     }
 
 
-def evaluate_single(study: Study, trained: Path, datalist: Path) -> EvaluationTable:
+def evaluate_single(study: Study, trained: Path, datalist: Path) -> ScoreTable:
     """Scores of a trained DAFNet that reads the target image alone."""
     folder = trained.with_name("dafnet_single")
     scores = folder / "metrics" / "dafnet_single.json"
@@ -181,7 +181,7 @@ def evaluate_single(study: Study, trained: Path, datalist: Path) -> EvaluationTa
         environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore", PYTHONPATH=str(ROOT))
         with (folder / "evaluating.log").open("w") as log:
             subprocess.run(line, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
-    return EvaluationTable.from_json(scores)
+    return ScoreTable.from_json(scores)
 
 
 def run_study(study: Study, work: Path) -> dict[str, Any]:
@@ -213,13 +213,9 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
     }
 
 
-def dice(study: Study, table: EvaluationTable) -> dict[str, float]:
+def dice(study: Study, table: ScoreTable) -> dict[str, float]:
     """Mean Dice of every class over the held-out slabs, and their mean."""
-    found = {
-        name: float(np.mean([row.dice for row in table if row.name == name]))
-        for value, name in study.labels.items()
-        if value != "0"
-    }
+    found = {line.case["class"]: line.measures["dice"].mean for line in table.means("class")}
     return {**found, "mean": float(np.mean(list(found.values())))}
 
 

@@ -19,20 +19,11 @@ import numpy as np
 from benchmarks.cells import in_lanes, read_json, table_lines, write_json
 from benchmarks.demo import DAFNET, FOLDS, SUBJECTS, TEST_SUBJECTS, UNETS, copied_masks
 from benchmarks.runs import ROOT, train_and_evaluate
-from monai_mmseg.evaluation import EvaluationTable
 from monai_mmseg.metrics import paired_permutation_test
 from monai_mmseg.phantom import make_heart_phantom
 
 RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
 RUNS = (DAFNET, UNETS[1])
-
-
-def subject_dice(table: EvaluationTable) -> dict[str, float]:
-    """Mean Dice over the classes of each subject."""
-    found: dict[str, list[float]] = {}
-    for row in table:
-        found.setdefault(row.subject, []).append(row.dice)
-    return {subject: float(np.mean(values)) for subject, values in found.items()}
 
 
 def main() -> None:
@@ -53,7 +44,7 @@ def main() -> None:
         result = train_and_evaluate(
             run, folder, arguments.work / f"data{phantom_seed}", overrides={**run.overrides, "seed": seed}
         )
-        cells[name] = subject_dice(result.table)
+        cells[name] = result.table.per_subject("dice")
         print(f"{name}: {np.mean(list(cells[name].values())):.3f}", flush=True)
         write(cells)
 
@@ -64,7 +55,7 @@ def main() -> None:
         )
         if f"copy phantom {phantom_seed}" not in cells:
             table = copied_masks(Path(datalist), arguments.work / f"copy{phantom_seed}")
-            cells[f"copy phantom {phantom_seed}"] = subject_dice(table)
+            cells[f"copy phantom {phantom_seed}"] = table.per_subject("dice")
     jobs = [(ps, seed, run) for seed in arguments.seeds for ps in arguments.phantom_seeds for run in RUNS]
     in_lanes(cell, jobs, arguments.lanes)
     write(cells)

@@ -7,8 +7,8 @@
 Stages, each a bundle with an overlay on ``demo.json``:
 
 * ``redraw`` (``bundles/disentangle``): the four variants of the paper's table, Conv+NA, Conv+Adv, Conv+Sim and
-  CondConv+Sim. PSNR and SSIM of each sequence drawn with the anatomy of each other one, and without its image at all,
-  beside predictors without a network; silhouettes of codes and anatomies.
+  CondConv+Sim. PSNR and SSIM of each sequence reconstructed with the anatomy of each other one, and without its
+  image at all, beside predictors without a network; silhouettes of codes and anatomies.
 * ``tumour`` (``bundles/disentangle_tumour``) and ``pet`` (``bundles/disentangle_pet``): Standard+Zero, Standard+Average
   and Ours, which reads the frozen encoders of CondConv+Sim of the same seed, all trained on subjects that have every
   sequence, as in the paper. Tumours, all parts of them as one label, are scored with all sequences and with each one
@@ -31,7 +31,6 @@ its last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and p
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,12 +43,11 @@ import numpy as np
 from benchmarks.accuracy.disentangle_summary import draw, markdown, summarise
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, baselines
 from benchmarks.accuracy.unpaired_cells import parameters
-from benchmarks.cells import in_lanes, overrides_of, read_json, write_json
-from benchmarks.runs import ROOT, Run, run_bundle
-from monai_mmseg.evaluation import OTHERS, ReconstructionTable, SubsetTable
+from benchmarks.cells import finished, in_lanes, overrides_of, read_json, study_parser, write_json, write_summary
+from benchmarks.runs import Run, run_bundle
+from monai_mmseg.evaluation import OTHERS, ScoreTable, is_cross, subset_names
 from monai_mmseg.phantom import make_brain_phantom
 
-RESULTS = ROOT / "benchmarks" / "results" / "disentangle_phantom"
 PHANTOM_SEED = 51
 PHANTOM = {"subjects": 26, "test_subjects": 8, "folds": 6, "missing": 0.2, "size": 54, "pet": True}
 MODALITIES = ("t1", "t1gd", "t2", "flair")
@@ -140,7 +138,7 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
         overrides=overrides,
         evaluating=stage.evaluating,
     )
-    found = redrawn(folder) if cell.stage == "redraw" else by_subset(folder)
+    found = reconstructed(folder) if cell.stage == "redraw" else by_subset(folder)
     about = {
         "overrides": {**own, **read, **overrides},
         "seconds": seconds,
@@ -167,9 +165,9 @@ def write_whole(data: Path, folder: Path) -> None:
     write_json(folder / "datalist.json", {**content, "labels": {"0": "background", "1": "tumour"}})
 
 
-def redrawn(folder: Path) -> dict[str, Any]:
-    """Per target and subject PSNR and SSIM, drawn from each other sequence and from all others; silhouettes."""
-    table = ReconstructionTable.from_json(folder / "reconstruction.json")
+def reconstructed(folder: Path) -> dict[str, Any]:
+    """Per target and subject PSNR and SSIM, made from each other sequence and from all others; silhouettes."""
+    table = ScoreTable.from_json(folder / "reconstruction.json")
     (method,) = table.methods
     latent = folder / "disentanglement.json"
     silhouettes = read_json(latent).get("silhouettes", {}) if latent.is_file() else {}
@@ -181,42 +179,42 @@ def trivial_scores(data: Path) -> dict[str, Any]:
     return by_target(baselines(data, ("demo",), {}), COPY, MEAN)
 
 
-def by_target(table: ReconstructionTable, cross: str, others: str) -> dict[str, Any]:
-    """Per target, measure and subject: the mean over sources of one method, and what another draws from all others."""
-    drawn: dict[str, dict[str, dict[str, float]]] = {}
-    for row in table:
-        if (row.method, row.source) == (others, OTHERS):
-            for measure in ("psnr", "ssim"):
-                drawn.setdefault(row.target, {}).setdefault(measure, {})[row.subject] = getattr(row, measure)
+def by_target(table: ScoreTable, cross: str, others: str) -> dict[str, Any]:
+    """Per target, measure and subject: the mean over sources of one method, and what another makes of all others."""
+    without = {}
+    targets = table.cases("target")
+    for target in targets:
+        part = table.select(method=others, source=OTHERS, target=target)
+        if len(part):
+            without[target] = {measure: part.per_subject(measure) for measure in ("psnr", "ssim")}
     measures = ("psnr", "ssim", "original_psnr", "original_ssim")
-    means = {t: {measure: table.subject_means(cross, t, measure) for measure in measures} for t in table.targets}
-    return {"cross": means, "others": drawn}
+    part = table.select(is_cross, method=cross)
+    means = {target: {measure: part.per_subject(measure, target=target) for measure in measures} for target in targets}
+    return {"cross": means, "others": without}
 
 
 def by_subset(folder: Path) -> dict[str, Any]:
     """Scores of every subset and subject."""
-    table = SubsetTable.from_json(folder / "subsets.json")
-    rows = [{"subset": list(row.subset), "subject": row.subject, "measures": row.measures} for row in table]
-    return {"modalities": list(table.modalities), "rows": rows}
-
-
-def finished(results: Path) -> list[dict[str, Any]]:
-    """What the cells that were run have left, in the order of their names."""
-    return [read_json(path) for path in sorted(results.glob("*_seed*.json"))]
+    table = ScoreTable.from_json(folder / "subsets.json")
+    (info,) = table.methods.values()
+    rows = []
+    for subset, subject in dict.fromkeys((score.case["subset"], score.subject) for score in table):
+        part = table.select(subset=subset, subject=subject)
+        measures = {
+            m: part.per_subject(m)[subject] for m in part.measures if m in ("dice", "hausdorff95", "psnr", "ssim")
+        }
+        if len(classes := part.cases("class")) > 1:
+            measures |= {f"dice/{name}": part.per_subject("dice", **{"class": name})[subject] for name in classes}
+        rows.append({"subset": list(subset_names(subset)), "subject": subject, "measures": measures})
+    return {"modalities": list(info.modalities), "rows": rows}
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/disentangle_phantom"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = study_parser(__doc__, "disentangle_phantom", phantom_seed=PHANTOM_SEED)
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=[], help="only these settings")
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--phantom-seed", type=int, default=PHANTOM_SEED)
     parser.add_argument("--phantom", action="append", default=[], metavar="NAME=JSON", help="of the phantom")
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
     arguments = parser.parse_args(words)
     overrides = overrides_of(arguments.set)
     phantom: dict[str, Any] = {**PHANTOM, **overrides_of(arguments.phantom)}
@@ -230,14 +228,10 @@ def main(words: Sequence[str] | None = None) -> None:
     path = arguments.results / "baselines.json"
     if not path.is_file():
         write_json(path, trivial_scores(arguments.work / "phantom"))
-    summary = {
-        "phantom_seed": arguments.phantom_seed,
-        **summarise(finished(arguments.results), read_json(path)),
-    }
-    write_json(arguments.results / "summary.json", summary)
-    (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
-    draw(finished(arguments.results), arguments.results)
-    print(markdown(summary))
+    found = finished(arguments.results)
+    summary = {"phantom_seed": arguments.phantom_seed, **summarise(found, read_json(path))}
+    draw(found, arguments.results)
+    write_summary(arguments.results, summary, markdown(summary))
 
 
 if __name__ == "__main__":

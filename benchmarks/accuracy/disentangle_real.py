@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Real MR sequences redrawn from each other in a person that training did not see, beside trivial predictors.
+"""Real MR sequences reconstructed from each other in a person that training did not see, beside trivial predictors.
 
     python -m benchmarks.accuracy.disentangle_real --work runs/disentangle_real
 
@@ -32,7 +32,7 @@ from benchmarks.accuracy.dafnet_real import real_data
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, read_stacks, trivial
 from benchmarks.cells import overrides_of, table_lines, write_json
 from benchmarks.runs import ROOT, Run, run_bundle
-from monai_mmseg.evaluation import OTHERS, ReconstructionTable
+from monai_mmseg.evaluation import OTHERS, Score, ScoreTable, is_cross
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ("t1", "t1gd", "t2", "flair")
@@ -90,29 +90,38 @@ def write_data(folder: Path, people: Mapping[str, Person] = PEOPLE) -> Path:
     return folder
 
 
-def compare(ours: ReconstructionTable, other: ReconstructionTable) -> dict[str, Any]:
+def compare(ours: ScoreTable, other: ScoreTable) -> dict[str, Any]:
     """Each target: PSNR and SSIM of ours (from each other sequence, from all others) and of the trivial predictors."""
     found: dict[str, Any] = {}
-    for target in ours.targets:
-        rows = [row for row in ours if row.target == target]
-        cross = [row for row in rows if row.source not in (target, OTHERS)]
-        copies = [row for row in other if row.target == target and row.method == COPY]
-        best = max(copies, key=lambda row: row.psnr)
+    for target in ours.cases("target"):
+        cross, copies, means = (
+            ours.select(is_cross, target=target),
+            other.select(method=COPY),
+            other.select(method=MEAN),
+        )
         chosen = {
-            "all others": next((row for row in rows if row.source == OTHERS), None),
-            "best pair": max(cross, key=lambda row: row.psnr),
-            "mean image": next(row for row in other if (row.method, row.target) == (MEAN, target)),
-            "best other": best,
+            "all others": next(iter(ours.select(source=OTHERS, target=target)), None),
+            "best pair": max(cross, key=_psnr),
+            "mean image": next(iter(means.select(target=target))),
+            "best other": max(copies.select(target=target), key=_psnr),
         }
         found[target] = {
-            name: None if row is None else {"psnr": row.psnr, "ssim": row.ssim, "source": row.source}
-            for name, row in chosen.items()
+            name: None if one is None else {**_numbers(one), "source": one.case["source"]}
+            for name, one in chosen.items()
         }
-        found[target]["each pair"] = {row.source: {"psnr": row.psnr, "ssim": row.ssim} for row in cross}
-        for measure in ("psnr", "ssim"):
-            values = [getattr(row, measure) for row in cross]
-            found[target].setdefault("mean of pairs", {})[measure] = float(np.mean(values))
+        found[target]["each pair"] = {one.case["source"]: _numbers(one) for one in cross}
+        found[target]["mean of pairs"] = {
+            measure: float(np.mean([one.values[measure] for one in cross])) for measure in ("psnr", "ssim")
+        }
     return found
+
+
+def _psnr(score: Score) -> float:
+    return score.values["psnr"]
+
+
+def _numbers(score: Score) -> dict[str, float]:
+    return {measure: score.values[measure] for measure in ("psnr", "ssim")}
 
 
 COLUMNS = {
@@ -136,7 +145,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             source = f" ({one['source']})" if one and name in ("best pair", "best other") else ""
             cells.append("–" if one is None else f"{one['psnr']:.2f} / {one['ssim']:.3f}{source}")
         body.append(cells)
-    return "\n".join([*rows, *table_lines(["drawn", *COLUMNS.values()], body), ""])
+    return "\n".join([*rows, *table_lines(["reconstructed", *COLUMNS.values()], body), ""])
 
 
 def picture(run_dir: Path, path: Path) -> None:
@@ -168,7 +177,7 @@ def main(words: Sequence[str] | None = None) -> None:
         threads=arguments.threads,
         echo=True,
     )
-    ours = ReconstructionTable.from_json(folder / "reconstruction.json")
+    ours = ScoreTable.from_json(folder / "reconstruction.json")
     people = read_stacks(data, "training", OVERLAYS, overrides)
     # the first person again, and one whose box is that of a head
     people = {name: one for name, one in people.items() if PEOPLE[name].fold and not PEOPLE[name].air}

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.unpaired_cells import Cells, verdict
-from benchmarks.cells import paired_tests, sd_over, table_lines, with_holm
-from monai_mmseg.evaluation import SubsetRow, SubsetTable, measure_of
+from benchmarks.cells import paired_tests, sd_over, table_lines, table_of_tests, with_holm
+from monai_mmseg.evaluation import MEASURES, MethodInfo, Score, ScoreTable, subset_text
+from monai_mmseg.report import subset_blocks
 from monai_mmseg.visualize import save_figure, subset_figure
 
 VARIANTS = {
@@ -23,7 +24,7 @@ VARIANTS = {
     "condconv_sim": "CondConv+Sim",
 }
 SETTINGS = {"standard_zero": "Standard+Zero", "standard_average": "Standard+Average", "ours": "Ours"}
-TRIVIAL = "trivial"  # of the redrawn images: what needs no network
+TRIVIAL = "trivial"  # of the reconstructed images: what needs no network
 TRIVIAL_NAMES = {"cross": "that sequence itself, histogram matched", "others": "mean image of the training subjects"}
 CLAIMS_REDRAW = {  # first is expected to be better
     "cross": [
@@ -58,7 +59,7 @@ NONE = "none"
 
 
 def summarise(cells: Cells, baselines: Mapping[str, Any]) -> dict[str, Any]:
-    """Means over seeds and subjects, and tests, of all stages that have cells; redrawn images beside the baselines."""
+    """Means over seeds and subjects, and tests, of all stages that have cells; images beside the baselines."""
     stages: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for cell in cells:
         stages.setdefault(cell["stage"], {}).setdefault(cell["setting"], []).append(cell)
@@ -71,7 +72,7 @@ def summarise(cells: Cells, baselines: Mapping[str, Any]) -> dict[str, Any]:
     return summary
 
 
-# -- redrawn images -----------------------------------------------------------------------------------------------
+# -- reconstructed images ---------------------------------------------------------------------------------------------
 
 
 def _redraw(settings: Mapping[str, Cells], baselines: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def _downstream(settings: Mapping[str, Cells], measures: Sequence[str]) -> dict[
             if len(common) > 1:
                 scores = {name: [values[s] for s in sorted(common)] for name, values in each.items()}
                 all_of_them += paired_tests(scores, CLAIMS_DOWNSTREAM, scope=gone)
-        higher = measure_of(measure).higher
+        higher = MEASURES[measure].higher
         tests[measure] = [{**test, "verdict": verdict(test, higher=higher)} for test in with_holm(all_of_them)]
     return {"modalities": list(modalities), "lines": lines, "tests": tests}
 
@@ -191,7 +192,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The summary as tables, a chapter a stage."""
     rows = [f"Phantom seed {summary['phantom_seed']}, training seeds {summary['seeds']}.", ""]
     if "redraw" in summary:
-        rows += ["## Redrawn images", "", *_redraw_text(summary["redraw"]), ""]
+        rows += ["## Reconstructed images", "", *_redraw_text(summary["redraw"]), ""]
     for stage, title in TITLES.items():
         if stage in summary:
             rows += [f"## {title}", "", *_downstream_text(summary[stage], DOWNSTREAM[stage]), ""]
@@ -203,8 +204,8 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
     targets = list(next(iter(lines.values()))["cross"])
     rows = []
     for part, about in (
-        ("cross", "Each sequence drawn with the anatomy of each other one and its own code"),
-        ("others", "Each sequence drawn from all others with its mean code, without anything of its image"),
+        ("cross", "Each sequence reconstructed with the anatomy of each other one and its own code"),
+        ("others", "Each sequence reconstructed from all others with its mean code, without anything of its image"),
     ):
         rows += [f"{about}: PSNR [dB] / SSIM, {study['subjects']} test subjects, mean ± sd over seeds.", ""]
         body = [
@@ -213,9 +214,9 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
         plain = [study["trivial"][part].get(target) for target in targets]
         body.append([TRIVIAL_NAMES[part], *("–" if x is None else f"{x['psnr']:.2f} / {x['ssim']:.3f}" for x in plain)])
         rows += [*table_lines(["variant", *targets], body), ""]
-    rows += ["As the released code measures it (whole image, background 0 here, so not those of the paper):", ""]
+    rows += ["As the original code measures it (whole image, background 0 here, so not those of the paper):", ""]
     body = [
-        [VARIANTS[name], *(_pair(line["cross"].get(target), "released_") for target in targets)]
+        [VARIANTS[name], *(_pair(line["cross"].get(target), "original_") for target in targets)]
         for name, line in lines.items()
     ]
     rows += [*table_lines(["variant", *targets], body), "", "Silhouettes, mean ± sd over seeds:", ""]
@@ -231,7 +232,7 @@ def _redraw_text(study: Mapping[str, Any]) -> list[str]:
     rows += table_lines(["variant", *SILHOUETTES.values(), "parameters", "seconds"], body)
     for measure, title in (("psnr", "PSNR"), ("ssim", "SSIM")):
         rows += ["", f"Paired permutation tests over subjects, {title}, corrected together (Holm):", ""]
-        rows += _tests(study["tests"][measure], {**VARIANTS, TRIVIAL: "no network"}, 3, "from")
+        rows += table_of_tests(study["tests"][measure], "from", names={**VARIANTS, TRIVIAL: "no network"})
     return rows
 
 
@@ -239,36 +240,19 @@ def _downstream_text(study: Mapping[str, Any], measures: Sequence[str]) -> list[
     lines = study["lines"]
     rows = []
     for measure in measures:
-        about = measure_of(measure)
-        rows += [f"{about.heading}{f' [{about.unit}]' if about.unit else ''}, mean ± sd over seeds; missing:", ""]
+        about = MEASURES[measure]
+        rows += [f"{about.title}, mean ± sd over seeds; missing:", ""]
         gone = [NONE, *study["modalities"]]
         body = [
             [SETTINGS[name], *(_text(line[measure][one], about.digits) for one in gone)] for name, line in lines.items()
         ]
         rows += [*table_lines(["method", *gone], body), ""]
         rows += [f"Paired permutation tests over subjects, {about.heading}, corrected together (Holm):", ""]
-        rows += [*_tests(study["tests"][measure], SETTINGS, about.digits, "missing"), ""]
+        rows += [*table_of_tests(study["tests"][measure], "missing", names=SETTINGS, digits=about.digits), ""]
     cost = [
         f"{SETTINGS[name]} {line['parameters']:,}, {np.mean(line['seconds']):.0f} s" for name, line in lines.items()
     ]
     return [*rows, f"Trainable parameters and time: {'; '.join(cost)}."]
-
-
-def _tests(tests: Sequence[Mapping[str, Any]], names: Mapping[str, str], digits: int, scope: str) -> list[str]:
-    body = [
-        [
-            names[t["a"]],
-            names[t["b"]],
-            t["scope"],
-            f"{t['difference']:+.{digits}f}",
-            f"{t['p']:.4f}",
-            f"{t['p_holm']:.4f}",
-            t["verdict"],
-        ]
-        for t in tests
-    ]
-    head = ["a", "b", scope, "a - b", "p", "p (Holm)", "a is"]
-    return table_lines(head, body, texts=(0, 1, 2, len(head) - 1))
 
 
 def _pair(found: Mapping[str, Any] | None, prefix: str = "") -> str:
@@ -294,21 +278,21 @@ def draw(cells: Cells, folder: Path) -> list[Path]:
         found = [cell for cell in cells if cell["stage"] == stage]
         if found:
             table = joined(found, measures)
-            paths.append(save_figure(subset_figure(table), folder / f"{stage}_subsets.png", dpi=80))
+            figure = subset_figure(found[0]["modalities"], subset_blocks(table, measures))
+            paths.append(save_figure(figure, folder / f"{stage}_subsets.png", dpi=80))
     return paths
 
 
-def joined(cells: Cells, measures: Sequence[str]) -> SubsetTable:
+def joined(cells: Cells, measures: Sequence[str]) -> ScoreTable:
     """One table of all settings, each subject's scores averaged over the seeds."""
-    table = SubsetTable(cells[0]["modalities"])
-    for setting, name in SETTINGS.items():
-        values: dict[tuple[tuple[str, ...], str], list[NDArray[np.float64]]] = {}
+    names, scores = cells[0]["modalities"], []
+    for setting, method in SETTINGS.items():
+        values: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
         for cell in cells:
-            if cell["setting"] == setting:
-                for row in cell["rows"]:
-                    one = np.array([row["measures"][measure] for measure in measures])
-                    values.setdefault((tuple(row["subset"]), row["subject"]), []).append(one)
+            for row in cell["rows"] if cell["setting"] == setting else ():
+                one = np.array([row["measures"][measure] for measure in measures])
+                values.setdefault((subset_text(row["subset"], names), row["subject"]), []).append(one)
         for (subset, subject), each in values.items():
-            means = np.mean(each, axis=0).tolist()
-            table.add(SubsetRow(name, subset, subject, dict(zip(measures, means, strict=True))))
-    return table
+            means = dict(zip(measures, np.mean(each, axis=0).tolist(), strict=True))
+            scores.append(Score(method, subject, {"subset": subset}, means))
+    return ScoreTable(scores, {score.method: MethodInfo(modalities=tuple(names)) for score in scores})

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Predictors that need no network, beside which redrawn images are judged.
+"""Predictors that need no network, beside which reconstructed images are judged.
 
 The mean image of a sequence over the people that were trained on, and each other sequence of the same person with the
 histogram of the target, which it would not have.
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from benchmarks.runs import ROOT
 from monai_mmseg.data import group_by_subject, load_datalist
-from monai_mmseg.evaluation import OTHERS, ReconstructionTable, reconstruction_rows
+from monai_mmseg.evaluation import OTHERS, ScoreTable, reconstruction_scores
 
 MEAN, COPY = "mean image", "other sequence"
 
@@ -50,8 +50,8 @@ def read_stacks(data: Path, section: str, overlays: Sequence[str], overrides: Ma
 
 def stack_of(image: Tensor, modalities: Sequence[str], background: float) -> Stack:
     """Modalities that are there and the mask, of ``(D, M, H, W)`` with NaN where absent."""
-    there = {name: image[:, m] for m, name in enumerate(modalities) if not bool(image[:, m].isnan().any())}
-    return Stack(there, torch.stack([values != background for values in there.values()]).any(0))
+    present = {name: image[:, m] for m, name in enumerate(modalities) if not bool(image[:, m].isnan().any())}
+    return Stack(present, torch.stack([values != background for values in present.values()]).any(0))
 
 
 def mean_image(people: Sequence[Stack], target: str, test: Stack) -> Tensor:
@@ -65,36 +65,36 @@ def mean_image(people: Sequence[Stack], target: str, test: Stack) -> Tensor:
     ]
     if not parts:
         raise ValueError(f"nobody that was trained on has {target!r}.")
-    drawn = torch.zeros_like(test.images[target])
-    drawn[box] = torch.cat(parts).mean((0, 1))
-    return torch.where(test.mask, drawn, 0.0)
+    made = torch.zeros_like(test.images[target])
+    made[box] = torch.cat(parts).mean((0, 1))
+    return torch.where(test.mask, made, 0.0)
 
 
 def matched(source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """The source with the histogram of the target inside of the mask: the n-th smallest value for the n-th smallest."""
-    drawn = torch.zeros_like(target)
+    made = torch.zeros_like(target)
     values = target[mask].sort().values
-    drawn[mask] = torch.empty_like(values).scatter(0, source[mask].argsort(stable=True), values)
-    return drawn
+    made[mask] = torch.empty_like(values).scatter(0, source[mask].argsort(stable=True), values)
+    return made
 
 
-def trivial(test: Stack, people: Sequence[Stack], subject: str) -> ReconstructionTable:
-    """Rows of the predictors that need no network."""
-    table = ReconstructionTable()
+def trivial(test: Stack, people: Sequence[Stack], subject: str) -> ScoreTable:
+    """Scores of the predictors that need no network."""
     names = list(test.images)
     means = {(OTHERS, name): mean_image(people, name, test) for name in names}
     copies = {(a, b): matched(test.images[a], test.images[b], test.mask) for a, b in permutations(names, 2)}
-    for method, drawings in ((MEAN, means), (COPY, copies)):
-        rows = reconstruction_rows(test.images, drawings, subject=subject, method=method, mask=test.mask)
-        table.add_subject(method, subject, rows)
-    return table
+    about = {"subject": subject, "mask": test.mask}
+    made = ((MEAN, means), (COPY, copies))
+    return ScoreTable(
+        s for method, each in made for s in reconstruction_scores(test.images, each, method=method, **about)
+    )
 
 
-def baselines(data: Path, overlays: Sequence[str], overrides: Mapping[str, Any]) -> ReconstructionTable:
-    """Rows of the test subjects of a data set, with means over its training subjects."""
+def baselines(data: Path, overlays: Sequence[str], overrides: Mapping[str, Any]) -> ScoreTable:
+    """Scores of the test subjects of a data set, with means over its training subjects."""
     people = list(read_stacks(data, "training", overlays, overrides).values())
     tests = read_stacks(data, "test", overlays, overrides)
-    return ReconstructionTable().concatenate(*(trivial(test, people, name) for name, test in tests.items()))
+    return ScoreTable().join(*(trivial(test, people, name) for name, test in tests.items()))
 
 
 def _box(mask: Tensor) -> tuple[slice, slice, slice]:

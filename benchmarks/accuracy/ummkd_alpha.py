@@ -12,7 +12,6 @@ one JSON a cell, ``summary.md`` and a picture for each sweep.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,9 @@ import numpy as np
 from benchmarks.accuracy.ummkd_phantom import PHANTOM_SEED, RESULTS, STUDIES, Cell, cells, prepare, run_cell
 from benchmarks.accuracy.ummkd_summary import MODALITIES, by_method
 from benchmarks.accuracy.unpaired_cells import subjects_of, values
-from benchmarks.cells import in_lanes, overrides_of, read_json, sd_over, table_lines, write_json
-from benchmarks.runs import ROOT
+from benchmarks.cells import in_lanes, overrides_of, read_json, sd_over, study_parser, table_lines, write_summary
 from monai_mmseg.visualize import save_figure, weight_boxes_figure
 
-SWEPT = ROOT / "benchmarks" / "results" / "ummkd_alpha"
 ALPHAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 TEMPERATURES = (1, 2, 4, 10)
 SWEEPS = {"alpha": (ALPHAS, 0.5, "weight of the distillation"), "temperature": (TEMPERATURES, 2, "temperature")}
@@ -107,15 +104,10 @@ def draw(summary: Mapping[str, Any], folder: Path) -> None:
 
 def main() -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/ummkd_phantom"))
-    parser.add_argument("--results", type=Path, default=SWEPT)
+    parser = study_parser(__doc__, "ummkd_alpha", phantom_seed=PHANTOM_SEED)
+    parser.set_defaults(work=Path("runs/ummkd_phantom"), seeds=[0])
     parser.add_argument("--references", type=Path, default=RESULTS, help="results of ummkd_phantom")
     parser.add_argument("--dims", type=int, choices=list(STUDIES), default=2)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--phantom-seed", type=int, default=PHANTOM_SEED)
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
     arguments = parser.parse_args()
     overrides = overrides_of(arguments.set)
     prepare(arguments.work, arguments.dims, arguments.phantom_seed)
@@ -127,10 +119,8 @@ def main() -> None:
     places = [arguments.references / f"{cell.name}.json" for cell in known]
     places += [arguments.results / f"{cell.name}.json" for cell in new]
     summary = {"phantom_seed": arguments.phantom_seed, **summarise([read_json(path) for path in places])}
-    write_json(arguments.results / "summary.json", summary)
-    (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
     draw(summary, arguments.results)
-    print(markdown(summary))
+    write_summary(arguments.results, summary, markdown(summary))
 
 
 if __name__ == "__main__":

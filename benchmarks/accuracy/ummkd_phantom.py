@@ -24,14 +24,22 @@ last epoch. Results: one JSON a cell, ``summary.json``, ``summary.md`` and a pic
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.accuracy.ummkd_summary import draw, markdown, summarise
+from benchmarks.accuracy.ummkd_summary import METHODS, draw, markdown, summarise
 from benchmarks.accuracy.unpaired_cells import keep_cell
-from benchmarks.cells import in_lanes, overrides_of, read_json, rounded, write_json
+from benchmarks.cells import (
+    finished,
+    in_lanes,
+    overrides_of,
+    read_json,
+    rounded,
+    study_parser,
+    write_json,
+    write_summary,
+)
 from benchmarks.runs import ROOT, Run
 from monai_mmseg.phantom import OUTLIERS, make_abdomen_phantom, make_cardiac_phantom
 
@@ -39,20 +47,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "ummkd_phantom"
 PHANTOM_SEED = 41
 SUBJECTS, TEST_SUBJECTS, FOLDS = {"ct": 32, "mr": 21}, {"ct": 12, "mr": 12}, 9
 OUTLIER_CASES = {"ct": 3, "mr": 3}
-SETTINGS = (
-    "individual_ct",
-    "individual_mr",
-    "joint",
-    "joint_kd",
-    "y_shaped",
-    "x_shaped",
-    "chilopod",
-    "ours",
-    "ours_skip",
-)
-
-PARTS = {"ours_skip": ("ours", "absent_skip")}
-"""Overlays of the settings that are more than one."""
+SETTINGS = ("individual_ct", "individual_mr", *METHODS[1:])
+PARTS = {"ours_skip": ("ours", "absent_skip")}  # overlays of the settings that are more than one
 
 
 class Study(NamedTuple):
@@ -96,15 +92,8 @@ def cells(dims: Sequence[int], seeds: Sequence[int], only: Sequence[str] = SETTI
 def prepare(work: Path, dims: int, phantom_seed: int) -> Path:
     """Make the phantom, and a datalist whose test section holds the outliers too: the folder of the data."""
     phantom, folder = work / f"{dims}d" / "phantom", work / f"{dims}d" / "data"
-    STUDIES[dims].make(
-        phantom,
-        subjects=SUBJECTS,
-        test_subjects=TEST_SUBJECTS,
-        folds=FOLDS,
-        size=64,
-        seed=phantom_seed,
-        outliers=OUTLIER_CASES,
-    )
+    numbers = {"subjects": SUBJECTS, "test_subjects": TEST_SUBJECTS, "outliers": OUTLIER_CASES, "folds": FOLDS}
+    STUDIES[dims].make(phantom, **numbers, size=64, seed=phantom_seed)
     listed = read_json(phantom / "datalist.json")
     listed["test"] += read_json(phantom / OUTLIERS)["test"]
     for item in [*listed["training"], *listed["test"]]:
@@ -117,46 +106,23 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
     """Train and evaluate one cell, and write its JSON."""
     study = STUDIES[cell.dims]
     run = Run(cell.setting, cell.overlays, {"seed": cell.seed, **study.overrides})
-    data = work / f"{cell.dims}d" / "data"
-    keep_cell(
-        cell.name,
-        cell._asdict(),
-        run,
-        bundle=study.bundle,
-        data=data,
-        work=work,
-        results=results,
-        overrides=overrides,
-    )
-
-
-def finished(results: Path) -> list[dict[str, Any]]:
-    """What the cells that were run have left, in the order of their names."""
-    return [read_json(path) for path in sorted(results.glob("?d_*_seed*.json"))]
+    folders = {"data": work / f"{cell.dims}d" / "data", "work": work, "results": results}
+    keep_cell(cell.name, cell._asdict(), run, bundle=study.bundle, overrides=overrides, **folders)
 
 
 def main() -> None:
     """Run what is missing and write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/ummkd_phantom"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = study_parser(__doc__, "ummkd_phantom", phantom_seed=PHANTOM_SEED, settings=SETTINGS)
     parser.add_argument("--dims", type=int, nargs="+", choices=list(STUDIES), default=list(STUDIES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=SETTINGS, help="only these settings")
-    parser.add_argument("--lanes", type=int, default=2, help="cells that run at a time")
-    parser.add_argument("--phantom-seed", type=int, default=PHANTOM_SEED)
-    parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override for every cell")
     arguments = parser.parse_args()
-    overrides = overrides_of(arguments.set)
+    work, results, overrides = arguments.work, arguments.results, overrides_of(arguments.set)
     for dims in arguments.dims:
-        prepare(arguments.work, dims, arguments.phantom_seed)
-    chosen = cells(arguments.dims, arguments.seeds, arguments.only)
-    in_lanes(run_cell, [(cell, arguments.work, arguments.results, overrides) for cell in chosen], arguments.lanes)
-    summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(arguments.results))}
-    write_json(arguments.results / "summary.json", rounded(summary))
-    (arguments.results / "summary.md").write_text(markdown(summary), encoding="utf-8")
-    draw(summary, arguments.results / "summary.png")
-    print(markdown(summary))
+        prepare(work, dims, arguments.phantom_seed)
+    jobs = [(cell, work, results, overrides) for cell in cells(arguments.dims, arguments.seeds, arguments.only)]
+    in_lanes(run_cell, jobs, arguments.lanes)
+    summary = {"phantom_seed": arguments.phantom_seed, **summarise(finished(results))}
+    draw(summary, results / "summary.png")
+    write_summary(results, rounded(summary), markdown(summary))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ again. Results: ``benchmarks/results/ummkd_real.json``, ``.md`` and one picture 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.dafnet_real import real_data
 from benchmarks.cells import read_json, table_lines, write_json
 from benchmarks.runs import ROOT, Run, train_and_evaluate
-from monai_mmseg.evaluation import EvaluationTable
-from monai_mmseg.evaluation.evaluate import score_rows
+from monai_mmseg.evaluation import Score, ScoreTable, score_volume
 from monai_mmseg.transforms import OrientSlices, read_volume
 from monai_mmseg.visualize import Case, overlay_figure
 
@@ -167,10 +166,14 @@ def dice(study: Study, work: Path, name: str = "ours") -> dict[str, dict[str, fl
         prediction, label = (
             held_out(path, volume.held_out).round().astype(int) for path in files(work, modality, name)[1:]
         )
-        about = {"method": name, "modality": modality, "subject": modality, "spacing": (1.0, 1.0, 1.0)}
-        rows = score_rows(prediction, label, labels=study.labels, **about)
-        found[modality] = {row.name: row.dice for row in rows if not row.empty}
+        scores = score_volume(prediction, label, labels=study.labels, spacing=(1.0, 1.0, 1.0))
+        found[modality] = of_classes(score for score in scores if score.flag != "empty")
     return found
+
+
+def of_classes(scores: Iterable[Score]) -> dict[str, float]:
+    """Class to Dice, of one volume."""
+    return {score.case["class"]: score.values["dice"] for score in scores}
 
 
 def files(work: Path, modality: str, name: str = "ours") -> tuple[Path, Path, Path]:
@@ -198,9 +201,9 @@ def run_study(study: Study, work: Path, run: Run, bundle: str) -> dict[str, Any]
     }
 
 
-def whole(table: EvaluationTable) -> dict[str, dict[str, float]]:
+def whole(table: ScoreTable) -> dict[str, dict[str, float]]:
     """Dice of each class on the whole volumes, slices that were trained on among them."""
-    return {m: {row.name: row.dice for row in table.select(modality=m)} for m in table.modalities}
+    return {m: of_classes(table.select(modality=m)) for m in table.cases("modality")}
 
 
 def markdown(results: Mapping[str, Any]) -> str:

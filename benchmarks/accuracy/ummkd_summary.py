@@ -13,22 +13,24 @@ import numpy as np
 from benchmarks.accuracy.unpaired_cells import (
     SEEDS_NOTE,
     Cells,
+    by_scope,
     class_tables,
     draw_dice,
     join_methods,
-    mean_of,
+    line_of,
+    overview,
     part,
     subjects_of,
     values,
     verdict,
 )
-from benchmarks.cells import paired_tests, table_lines, with_holm
+from benchmarks.cells import paired_tests, table_lines, table_of_tests, with_holm
 from monai_mmseg.metrics import bootstrap_interval
 
 METHODS = ("individual", "joint", "joint_kd", "y_shaped", "x_shaped", "chilopod", "ours", "ours_skip")
 CLAIMS = (("ours", "chilopod"), ("chilopod", "joint"), ("ours", "individual"))  # the first is not the worse one
 OTHERS = (("ours", "joint"), ("ours", "joint_kd"), ("ours", "y_shaped"), ("ours", "x_shaped"), ("ours_skip", "ours"))
-MODALITIES, BOTH = ("ct", "mr"), "ct and mr"
+MODALITIES = ("ct", "mr")
 
 
 def summarise(cells: Cells) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def summarise(cells: Cells) -> dict[str, Any]:
 
 def by_method(cells: Cells) -> dict[str, list[dict[str, Any]]]:
     """Method to one entry a seed: the two individual networks are one method, and count where both are there."""
-    return join_methods(cells, METHODS, "individual", [f"individual_{modality}" for modality in MODALITIES])
+    return join_methods(cells, METHODS, "individual", MODALITIES)
 
 
 def _study(cells: Cells) -> dict[str, Any]:
@@ -58,33 +60,21 @@ def _study(cells: Cells) -> dict[str, Any]:
 
 
 def _line(found: Cells) -> dict[str, Any]:
-    """One method: both modalities, their mean, and what it costs."""
-    line: dict[str, Any] = {key: found[0][key] for key in ("parameters", "parameters_at_paper_size")}
-    line["seconds"] = [one["seconds"] for one in found]
-    line["distillation"] = _distillation(found)
+    """One method, its outliers, and the distillation loss on validation subjects at the end, a number a seed."""
+    line = line_of(found, MODALITIES)
+    line["distillation"] = [cell["distillation"]["loss"][-1] for cell in found if cell["distillation"]]
     for modality in MODALITIES:
         usual, odd = subjects_of(found[0], modality), subjects_of(found[0], modality, outlier=True)
-        line[modality] = part(found, usual)
         line[f"{modality} outliers"] = part(found, odd)
         line[f"{modality} with outliers"] = {"dice": part(found, usual + odd)["dice"]}
-    line["mean"] = mean_of(line, MODALITIES)
     return line
-
-
-def _distillation(found: Cells) -> list[float]:
-    """Loss on validation subjects at the end, a number a seed."""
-    return [cell["distillation"]["loss"][-1] for cell in found if cell["distillation"]]
 
 
 def _tests(methods: Mapping[str, Cells], measure: str) -> list[dict[str, Any]]:
     """All claims on a measure, corrected together."""
     tests = []
-    for scope in (*MODALITIES, BOTH):
-        compared = {
-            name: values(found, subjects_of(found[0], None if scope == BOTH else scope), measure).mean(0)
-            for name, found in methods.items()
-        }
-        tests += paired_tests(compared, (*CLAIMS, *OTHERS) if scope == BOTH else CLAIMS, scope=scope)
+    for scope, compared in by_scope(methods, MODALITIES, measure).items():
+        tests += paired_tests(compared, CLAIMS if scope in MODALITIES else (*CLAIMS, *OTHERS), scope=scope)
     return [{**test, "verdict": verdict(test, higher=measure == "dice")} for test in with_holm(tests)]
 
 
@@ -115,9 +105,9 @@ def _tables(study: Mapping[str, Any]) -> list[str]:
         return ["No method is complete yet."]
     about = f"{count['ct']} CT and {count['mr']} MR test subjects: mean ± sd over training seeds."
     rows = [f"{about} Distances in mm; an organ that was missed gets the diagonal of its image.", ""]
-    head = ["method", "parameters", "Dice CT", "Dice MR", "mean", "HD95 CT", "HD95 MR", "HD CT", "HD MR", "missed"]
     lines = study["lines"]
-    rows += table_lines([*head, "seconds", "KD, validation"], [_overview(name, line) for name, line in lines.items()])
+    losses = {name: f"{np.mean(x):.4f}" if (x := line["distillation"]) else "–" for name, line in lines.items()}
+    rows += overview(lines, MODALITIES, "KD, validation", losses)
     for modality in MODALITIES:
         heads, body = class_tables(lines, modality)
         rows += ["", f"Each class of {modality.upper()}:", "", *table_lines(heads, body)]
@@ -129,11 +119,7 @@ def _tables(study: Mapping[str, Any]) -> list[str]:
     rows += ["", SEEDS_NOTE]
     for measure, name in (("dice", "Dice"), ("hausdorff95", "HD95 [mm]")):
         rows += ["", f"Paired permutation tests over subjects, {name}, all corrected together (Holm):", ""]
-        body = [
-            [t["a"], t["b"], t["scope"], f"{t['difference']:+.3f}", f"{t['p']:.4f}", f"{t['p_holm']:.4f}", t["verdict"]]
-            for t in study["tests"][measure]
-        ]
-        rows += table_lines(["a", "b", "subjects", "a - b", "p", "p (Holm)", "a is"], body, texts=(0, 1, 2, 6))
+        rows += table_of_tests(study["tests"][measure], "subjects")
     if study["gains"]:
         gains = [
             f"{modality.upper()} {gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
@@ -141,15 +127,6 @@ def _tables(study: Mapping[str, Any]) -> list[str]:
         ]
         rows += ["", f"Dice of ours over individual, 95 % interval over subjects: {', '.join(gains)}."]
     return rows
-
-
-def _overview(name: str, line: Mapping[str, Any]) -> list[str]:
-    ct, mr, mean = line["ct"], line["mr"], line["mean"]
-    dice = [f"{part['dice']:.3f} ± {part['sd_over_seeds']:.3f}" for part in (ct, mr, mean)]
-    distances = [f"{part[key]:.1f}" for key in ("hausdorff95", "hausdorff") for part in (ct, mr)]
-    kd = f"{np.mean(line['distillation']):.4f}" if line["distillation"] else "–"
-    missed = f"{ct['missed'] + mr['missed']} of {ct['organs'] + mr['organs']}"
-    return [name, f"{line['parameters']:,}", *dice, *distances, missed, f"{np.mean(line['seconds']):.0f}", kd]
 
 
 def _outlier(line: Mapping[str, Any], modality: str) -> list[str]:

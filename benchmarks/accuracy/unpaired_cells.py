@@ -15,13 +15,14 @@ import torch
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from benchmarks.cells import sd_over, write_json
+from benchmarks.cells import sd_over, table_lines, write_json
 from benchmarks.runs import ROOT, Run, train_and_evaluate
-from monai_mmseg.evaluation import EvaluationTable
+from monai_mmseg.evaluation import ScoreTable
 from monai_mmseg.runs.knowledge import read_knowledge
 
 MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
 LEVEL = 0.05
+NAMES = {"bssfp": "bSSFP"}  # in tables; else in capitals
 SEEDS_NOTE = (
     "The tests are over subjects, each with its mean over the training seeds: they speak of these trainings. Where a "
     "difference is smaller than the sd over seeds, other seeds may turn it."
@@ -78,15 +79,14 @@ def keep_cell(
     print(f"{name}: {means} ({result.seconds:.0f} s)", flush=True)
 
 
-def scores(table: EvaluationTable) -> dict[str, dict[str, Any]]:
+def scores(table: ScoreTable) -> dict[str, dict[str, Any]]:
     """Per subject: its modality, whether it is an outlier, and the measures of each class."""
     found: dict[str, dict[str, Any]] = {}
-    for row in table:
-        one = found.setdefault(
-            row.subject, {"modality": row.modality, "outlier": "outlier" in row.subject, "classes": {}}
-        )
-        measures = {measure: round(float(getattr(row, measure)), 4) for measure in MEASURES}
-        one["classes"][row.name] = {**measures, "missed": row.missed}
+    for score in table:
+        about = {"modality": score.case["modality"], "outlier": "outlier" in score.subject, "classes": {}}
+        measures = {measure: round(score.values[measure], 4) for measure in MEASURES}
+        one = found.setdefault(score.subject, about)
+        one["classes"][score.case["class"]] = {**measures, "missed": score.flag == "missed"}
     return found
 
 
@@ -106,10 +106,9 @@ def distillation(run_dir: Path) -> dict[str, list[float]]:
     if not path.is_file():
         return {}
     history = read_knowledge(path)
-    there = np.isfinite(history.loss)
-    return (
-        {"epochs": history.epochs[there].tolist(), "loss": history.loss[there].round(5).tolist()} if there.any() else {}
-    )
+    known = np.isfinite(history.loss)
+    found = {"epochs": history.epochs[known].tolist(), "loss": history.loss[known].round(5).tolist()}
+    return found if known.any() else {}
 
 
 def last_terms(run_dir: Path) -> dict[str, float]:
@@ -120,20 +119,20 @@ def last_terms(run_dir: Path) -> dict[str, float]:
 
 
 def join_methods(
-    cells: Cells, methods: Sequence[str], alone: str, parts: Sequence[str]
+    cells: Cells, methods: Sequence[str], alone: str, modalities: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """Method to one entry a seed, in the order of the methods, without those that have no cell.
 
     Args:
         cells: what was run.
         methods: names; all but ``alone`` are settings of a cell.
-        alone: method that is one network for each modality, and counts where all of these are there.
-        parts: settings of these networks.
+        alone: method that is one network for each modality (``<alone>_<modality>``), and counts where all are there.
+        modalities: names.
     """
     settings: dict[str, dict[int, Mapping[str, Any]]] = {}
     for cell in cells:
         settings.setdefault(cell["setting"], {})[cell["seed"]] = cell
-    each = [settings.get(part, {}) for part in parts]
+    each = [settings.get(f"{alone}_{modality}", {}) for modality in modalities]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for seed in sorted(set.intersection(*(set(one) for one in each))):
         same = [one[seed] for one in each]
@@ -144,6 +143,47 @@ def join_methods(
         if name != alone:
             found[name] = [dict(settings[name][seed]) for seed in sorted(settings.get(name, {}))]
     return {name: entries for name, entries in found.items() if entries}
+
+
+def line_of(found: Cells, modalities: Sequence[str]) -> dict[str, Any]:
+    """One method: what it costs, its modalities, and their mean."""
+    line: dict[str, Any] = {key: found[0][key] for key in ("parameters", "parameters_at_paper_size")}
+    line["seconds"] = [one["seconds"] for one in found]
+    line |= {modality: part(found, subjects_of(found[0], modality)) for modality in modalities}
+    return {**line, "mean": mean_of(line, modalities)}
+
+
+def by_scope(methods: Mapping[str, Cells], modalities: Sequence[str], measure: str) -> dict[str, dict[str, Any]]:
+    """Each modality and all of them: method to a number a subject, the mean over classes and seeds."""
+    return {
+        scope: {
+            name: values(found, subjects_of(found[0], modality), measure).mean(0) for name, found in methods.items()
+        }
+        for scope, modality in [*zip(modalities, modalities, strict=True), (" and ".join(modalities), None)]
+    }
+
+
+def overview(lines: Mapping[str, Any], modalities: Sequence[str], last: str, cells: Mapping[str, str]) -> list[str]:
+    """Table of all methods.
+
+    Args:
+        lines: method to its :func:`line_of`.
+        modalities: names.
+        last: heading of a further column.
+        cells: its text, by method.
+    """
+    names = [NAMES.get(modality, modality.upper()) for modality in modalities]
+    head = [f"{what} {name}" for what in ("HD95", "HD") for name in names]
+    head = ["method", "parameters", *(f"Dice {name}" for name in names), "mean", *head, "missed", "seconds", last]
+    body = []
+    for name, line in lines.items():
+        parts = [line[modality] for modality in modalities]
+        dice = [f"{one['dice']:.3f} ± {one['sd_over_seeds']:.3f}" for one in (*parts, line["mean"])]
+        distances = [f"{one[key]:.1f}" for key in ("hausdorff95", "hausdorff") for one in parts]
+        missed = f"{sum(one['missed'] for one in parts)} of {sum(one['organs'] for one in parts)}"
+        seconds = f"{np.mean(line['seconds']):.0f}"
+        body.append([name, f"{line['parameters']:,}", *dice, *distances, missed, seconds, cells[name]])
+    return table_lines(head, body)
 
 
 def values(

@@ -20,7 +20,6 @@ process of its own for each, ``features`` one that only holds the features. Writ
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,14 +27,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
-from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
+from benchmarks.timing import (
+    PlainLoop,
+    interleaved,
+    peak_memory,
+    peak_memory_of,
+    ratios,
+    speed_parser,
+    timer,
+    write_report,
+)
 from monai_mmseg.losses import AffinityConsistencyLoss
 from monai_mmseg.networks.nets import DilatedResidualNet, share_network
 from monai_mmseg.objectives import AffinityTerm, UnpairedSegmentationObjective
 
-RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES, CLASSES = ["lge", "bssfp"], 4
 PAIRS = [("group_4", "group_5"), ("group_5", "group_6")]
 SIZES = {False: {"size": 224, "width": 16, "each": 8}, True: {"size": 64, "width": 4, "each": 2}}  # by --small
@@ -164,37 +169,26 @@ def compare(setup: Setup, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = speed_parser(__doc__)
     parser.add_argument("--small", action="store_true", help="64 x 64, a quarter of the width, two slices of each")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count the seconds that the process was at work, which other processes disturb less",
-    )
     parser.add_argument("--memory-of", choices=VARIANTS, help="only print the peak memory of one call in MB")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    torch.set_flush_denormal(True)
+    device = arguments.device
     if arguments.memory_of:
         Setup(**SIZES[arguments.small], device=device).call(arguments.memory_of)()
         print(peak_memory(device))
         return
-    words = ["--device", arguments.device, *(["--small"] if arguments.small else [])]
+    words = ["--device", str(device), *(["--small"] if arguments.small else [])]
     # first, while this process is small: the peak that the system reports of a new process starts at that of its parent
     memory = {name: peak_memory_of("benchmarks.speed.csa_loss", "--memory-of", name, *words) for name in VARIANTS}
     report = {
-        **machine(device),
-        "clock": "CPU time of the process" if arguments.cpu_time else "wall",
         **SIZES[arguments.small],
         "limit": LIMIT,
         **compare(Setup(**SIZES[arguments.small], device=device), arguments),
         "peak_memory_mb": memory,
         "memory_of_loss_mb": {name: memory[name] - memory["features"] for name in ("loss", "loop")},
     }
-    write_json(RESULTS / f"csa_loss_{device.type}{'_small' if arguments.small else ''}.json", report)
-    print(json.dumps(report, indent=1))
+    write_report(arguments, f"csa_loss_{device.type}{'_small' if arguments.small else ''}", report)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ of the engine is a plain PyTorch loop over the same objective, batch and optimis
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +19,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.runs import ROOT
-from benchmarks.timing import PlainLoop, engine_step, interleaved, machine, peak_memory, ratios, timer
+from benchmarks.timing import (
+    PlainLoop,
+    engine_step,
+    interleaved,
+    peak_memory,
+    ratios,
+    speed_parser,
+    timer,
+    write_report,
+)
 from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
 from monai_mmseg.objectives import DAFNetObjective
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def make_objective(size: int, width: int, device: torch.device, *, channels_last: bool) -> DAFNetObjective:
@@ -57,49 +62,35 @@ def make_batch(batch: int, size: int, device: torch.device) -> dict[str, torch.T
     }
 
 
-def compare_engine(size: int, width: int, batch: dict[str, Any], steps: int, *, cpu_time: bool) -> None:
+def compare_engine(arguments: argparse.Namespace, batch: dict[str, Any]) -> None:
     """Ratio of the engine to the plain loop alone, and its JSON."""
-    device = batch["image"].device
-    plain = PlainLoop(make_objective(size, width, device, channels_last=True), batch)
-    step = engine_step(make_objective(size, width, device, channels_last=True), batch)
-    found = interleaved({"plain loop": plain, "engine": step}, steps, timer(device, cpu_time=cpu_time))
-    engine_over_plain = ratios(found["engine"], found["plain loop"])
-    report = {
-        "threads": torch.get_num_threads(),
-        "clock": "CPU time of the process" if cpu_time else "wall",
-        "seconds": found,
-        "ratio": engine_over_plain,
-        "median": statistics.median(engine_over_plain),
-    }
-    (RESULTS / f"dafnet_engine_{device.type}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+    about = (arguments.size, arguments.width, arguments.device)
+    plain = PlainLoop(make_objective(*about, channels_last=True), batch)
+    step = engine_step(make_objective(*about, channels_last=True), batch)
+    clock = timer(arguments.device, cpu_time=arguments.cpu_time)
+    found = interleaved({"plain loop": plain, "engine": step}, arguments.steps, clock)
+    ratio = ratios(found["engine"], found["plain loop"])
+    report = {"seconds": found, "ratio": ratio, "median": statistics.median(ratio)}
+    write_report(arguments, f"dafnet_engine_{arguments.device.type}", report)
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = speed_parser(__doc__)
     parser.add_argument("--size", type=int, default=192)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=None, help="6 on a GPU, 1 on a CPU")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile of the networks too")
     parser.add_argument(
         "--engine-only", action="store_true", help="only the engine beside the plain loop, channels-last"
     )
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="with --engine-only: count the seconds that the process was at work, which other processes disturb less",
-    )
     arguments = parser.parse_args()
-    device, size, width = torch.device(arguments.device), arguments.size, arguments.width
+    device, size, width = arguments.device, arguments.size, arguments.width
     batch = make_batch(arguments.batch or (6 if device.type == "cuda" else 1), size, device)
-    torch.set_flush_denormal(True)
     if arguments.engine_only:
-        compare_engine(size, width, batch, arguments.steps, cpu_time=arguments.cpu_time)
+        compare_engine(arguments, batch)
         return
-    wall = timer(device)
+    wall = timer(device, cpu_time=arguments.cpu_time)
 
     plain = PlainLoop(make_objective(size, width, device, channels_last=False), batch)
     step = engine_step(make_objective(size, width, device, channels_last=False), batch)
@@ -128,7 +119,6 @@ def main() -> None:
 
     engine_over_plain = ratios(found["engine"], found["plain loop"])
     report = {
-        **machine(device),
         "batch": len(batch["image"]),
         "size": size,
         "width": width,
@@ -141,10 +131,8 @@ def main() -> None:
             name: statistics.median(ratios(values, options["fp32"])) for name, values in options.items()
         },
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
     name = f"dafnet_step_{device.type}" + ("" if (size, width) == (192, 64) else f"_{size}_{width}")
-    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+    write_report(arguments, name, report)
 
 
 if __name__ == "__main__":

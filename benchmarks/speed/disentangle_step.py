@@ -32,15 +32,21 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
-from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
+from benchmarks.timing import (
+    PlainLoop,
+    interleaved,
+    peak_memory,
+    peak_memory_of,
+    ratios,
+    speed_parser,
+    timer,
+    write_report,
+)
 from monai_mmseg.networks.layers import ConditionalConv
 from monai_mmseg.networks.nets import DisentangleNet
 from monai_mmseg.objectives import DisentangleObjective
 from monai_mmseg.objectives.disentangle import _Plan
 
-RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 VARIANTS = ("ours", "kernels a sample", "maps a drawing", "neither")
 PAPER: dict[str, Any] = {"spatial_size": (160, 192)}
@@ -135,13 +141,13 @@ def count(*, small: bool, batch: int) -> dict[str, Any]:
 def memory_of(variant: str, arguments: argparse.Namespace) -> float:
     """Peak memory in MB of a process that makes two steps of a variant."""
     words = ["--memory-of", variant, "--batch", str(arguments.batch), "--threads", str(arguments.threads)]
-    words += ["--device", arguments.device, *(["--small"] if arguments.small else [])]
+    words += ["--device", str(arguments.device), *(["--small"] if arguments.small else [])]
     return peak_memory_of("benchmarks.speed.disentangle_step", *words)
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Times, ratios and operations of all variants."""
-    device = torch.device(arguments.device)
+    device = arguments.device
     loops = {name: make_loop(name, small=arguments.small, batch=arguments.batch, device=device) for name in VARIANTS}
     found = interleaved(loops, arguments.steps, timer(device, cpu_time=arguments.cpu_time))
     each = {name: ratios(found[name], found["ours"]) for name in VARIANTS[1:]}
@@ -160,24 +166,15 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = speed_parser(__doc__, steps=2)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count the seconds that the process was at work, which other processes disturb less",
-    )
     parser.add_argument("--count", action="store_true", help="only count operations, and print them")
     parser.add_argument("--memory-of", choices=VARIANTS, help="only print the peak memory of two steps in MB")
-    parser.add_argument("--results", default=str(RESULTS), help="folder of the JSON file")
     arguments = parser.parse_args(words)
-    device = torch.device(arguments.device)
+    device = arguments.device
     torch.set_num_threads(arguments.threads)
-    torch.set_flush_denormal(True)
     if arguments.count:
         print(json.dumps(count(small=arguments.small, batch=arguments.batch), indent=1))
         return
@@ -190,15 +187,11 @@ def main(words: Sequence[str] | None = None) -> None:
     # first, while this process is small: the peak that the system reports of a new process starts at that of its parent
     memory = {name: round(memory_of(name, arguments)) for name in VARIANTS}
     report = {
-        **machine(device),
-        "clock": "CPU time of the process" if arguments.cpu_time else "wall",
         "batch": arguments.batch,
         **compare(arguments),
         "peak_memory_mb": memory,
     }
-    name = f"disentangle_step_{device.type}{'_small' if arguments.small else ''}.json"
-    write_json(ROOT / arguments.results / name, report)
-    print(json.dumps(report, indent=1))
+    write_report(arguments, f"disentangle_step_{device.type}{'_small' if arguments.small else ''}", report)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ spends on it. Peak memory is that of a process of its own for each. Writes
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -27,14 +26,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
-from benchmarks.timing import PlainLoop, interleaved, machine, peak_memory, peak_memory_of, ratios, timer
+from benchmarks.timing import (
+    PlainLoop,
+    interleaved,
+    peak_memory,
+    peak_memory_of,
+    ratios,
+    speed_parser,
+    timer,
+    write_report,
+)
 from monai_mmseg.losses import KnowledgeDistillationLoss
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet, share_network
 from monai_mmseg.objectives import KnowledgeDistillationTerm, L2Term, UnpairedSegmentationObjective
 
-RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES, CLASSES, EACH = ["ct", "mr"], 5, 2
 SIZES, WIDTH = {2: 256, 3: 128}, 16
 VARIANTS = ("ours", "chilopod", "plain norm", "individual")
@@ -105,12 +110,12 @@ def make_distillation(dims: int, size: int, device: torch.device) -> Callable[[]
 def memory_of(variant: str, arguments: argparse.Namespace, dims: int, size: int) -> float:
     """Peak memory in MB of a process that makes two steps of a variant."""
     words = ["--memory-of", variant, "--dims", str(dims), "--size", str(size), "--width", str(arguments.width)]
-    return peak_memory_of("benchmarks.speed.ummkd_step", *words, "--device", arguments.device)
+    return peak_memory_of("benchmarks.speed.ummkd_step", *words, "--device", str(arguments.device))
 
 
 def compare(dims: int, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Times, ratios and memory at one size."""
-    device = torch.device(arguments.device)
+    device = arguments.device
     steps = {name: make_step(name, dims, size, arguments.width, device) for name in VARIANTS}
     clock = timer(device, cpu_time=arguments.cpu_time)
     found = interleaved({**steps, "distillation": make_distillation(dims, size, device)}, arguments.steps, clock)
@@ -136,21 +141,13 @@ def _parameters(step: Any) -> int:
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = speed_parser(__doc__)
     parser.add_argument("--dims", type=int, nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--size", type=int, help="of a side; 256 in 2D and 128 in 3D")
     parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count the seconds that the process was at work, which other processes disturb less",
-    )
     parser.add_argument("--memory-of", choices=VARIANTS, help="only print the peak memory of two steps in MB")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    torch.set_flush_denormal(True)
+    device = arguments.device
     if arguments.memory_of:
         (dims,) = arguments.dims
         step = make_step(arguments.memory_of, dims, arguments.size or SIZES[dims], arguments.width, device)
@@ -158,21 +155,15 @@ def main() -> None:
         step()
         print(peak_memory(device))
         return
-    report: dict[str, Any] = {
-        **machine(device),
-        "clock": "CPU time of the process" if arguments.cpu_time else "wall",
-        "width": arguments.width,
-    }
+    report: dict[str, Any] = {"width": arguments.width}
     small = arguments.size is not None or arguments.width != WIDTH
     name = f"ummkd_step_{device.type}" + (f"_{arguments.size}_{arguments.width}" if small else "")
-    path = RESULTS / f"{name}.json"
     sizes = {dims: arguments.size or SIZES[dims] for dims in arguments.dims}
     # first, while this process is small: the peak that the system reports of a new process starts at that of its parent
     memory = {d: {name: memory_of(name, arguments, d, size) for name in VARIANTS} for d, size in sizes.items()}
     for dims, size in sizes.items():
         report[f"{dims}d"] = {**compare(dims, size, arguments), "peak_memory_mb": memory[dims]}
-        write_json(path, report)
-    print(json.dumps(report, indent=1))
+        write_report(arguments, name, report, say=len(report) > len(sizes))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.files import write_nifti
 from monai_mmseg.transforms.geometry import find_slice_axis
 from monai_mmseg.transforms.pair_slices import pair_slices
 
@@ -126,11 +127,7 @@ def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, 
         shape = (*image.shape, 1)[:3]
         copied = _slices_last(values, label.affine, shape, image.affine)
         path = Path(out_dir) / subject / f"{image_stem(images[subject])}_seg.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result = nib.Nifti1Image(copied.reshape(image.shape[:3]), image.affine)
-        result.header.set_xyzt_units("mm")
-        nib.save(result, path)
-        written[subject] = path
+        written[subject] = write_nifti(path, copied.reshape(image.shape[:3]), image.affine)
     return written
 
 

@@ -1,14 +1,12 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation: one evaluator, one table, and measures of disentanglement."""
+"""Evaluation: one evaluator, one table."""
 
-from monai_mmseg.evaluation.evaluate import evaluate_predictions, score_rows
+from monai_mmseg.evaluation.evaluate import evaluate_predictions, score_volume
 from monai_mmseg.evaluation.files import find_prediction
-from monai_mmseg.evaluation.reconstruction import IMAGE_MEASURES, OTHERS, ReconstructionRow, reconstruction_rows
-from monai_mmseg.evaluation.reconstruction_table import ReconstructionLine, ReconstructionTable
-from monai_mmseg.evaluation.rows import ScoreRow
-from monai_mmseg.evaluation.subset_rows import Measure, SubsetLine, SubsetRow, SubsetTest, measure_of
-from monai_mmseg.evaluation.subset_table import SubsetTable
+from monai_mmseg.evaluation.layout import Sheet, is_cross, subset_names, subset_text
+from monai_mmseg.evaluation.reconstruction import reconstruction_scores
+from monai_mmseg.evaluation.score import MEASURES, OTHERS, Comparison, Line, MeanSd, Measure, MethodInfo, Score, mean_sd
 from monai_mmseg.evaluation.subsets import (
     evaluate_subsets,
     hide_modalities,
@@ -16,36 +14,30 @@ from monai_mmseg.evaluation.subsets import (
     label_scores,
     modality_subsets,
 )
-from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
-from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
+from monai_mmseg.evaluation.table import ScoreTable
 
 __all__ = [
-    "FOREGROUND",
-    "IMAGE_MEASURES",
+    "MEASURES",
     "OTHERS",
-    "EvaluationTable",
+    "Comparison",
+    "Line",
     "MeanSd",
     "Measure",
     "MethodInfo",
-    "ReconstructionLine",
-    "ReconstructionRow",
-    "ReconstructionTable",
-    "ScoreRow",
-    "SubsetLine",
-    "SubsetRow",
-    "SubsetTable",
-    "SubsetTest",
-    "SummaryRow",
+    "Score",
+    "ScoreTable",
+    "Sheet",
     "evaluate_predictions",
     "evaluate_subsets",
     "find_prediction",
     "hide_modalities",
     "image_scores",
+    "is_cross",
     "label_scores",
     "mean_sd",
-    "measure_of",
     "modality_subsets",
-    "reconstruction_rows",
-    "score_rows",
-    "subject_means",
+    "reconstruction_scores",
+    "score_volume",
+    "subset_names",
+    "subset_text",
 ]

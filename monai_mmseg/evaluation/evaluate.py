@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,40 +15,44 @@ from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
-from monai_mmseg.evaluation.rows import ScoreRow
-from monai_mmseg.evaluation.table import EvaluationTable, MethodInfo
+from monai_mmseg.evaluation.score import MethodInfo, Score
+from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.metrics.paper_dice import paper_dice as dice_of_paper
 from monai_mmseg.metrics.segmentation import segmentation_scores
+from monai_mmseg.transforms.geometry import find_slice_axis
 
 logger = logging.getLogger(__name__)
 
+LABEL_MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
 
-def score_rows(
+
+def score_volume(
     prediction: NDArray[np.integer[Any]],
     label: NDArray[np.integer[Any]],
     *,
     labels: Mapping[int, str],
     spacing: Sequence[float],
-    method: str,
-    modality: str,
-    subject: str,
+    method: str = "",
+    modality: str = "",
+    subject: str = "",
     penalty: float | None = None,
-) -> list[ScoreRow]:
-    """Rows of one subject, one for each foreground class.
+) -> list[Score]:
+    """Scores of one subject, one for each foreground class.
 
     Use it where volumes are in memory; :func:`evaluate_predictions` reads files.
 
     Args:
         prediction: integer class map, shape ``(X, Y, Z)``.
         label: integer class map, same shape.
-        labels: value to name; background 0 is left out of the rows.
+        labels: value to name; background 0 is left out.
         spacing: voxel size in mm.
-        method: goes into the rows.
-        modality: goes into the rows.
-        subject: goes into the rows.
+        method: goes into the scores, as the two below; an empty modality is left out of the case.
+        modality: see there.
+        subject: see there.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of this volume.
 
     Returns:
-        One row per foreground class, sorted by value.
+        One score per foreground class, sorted by value.
 
     Raises:
         ValueError: the shapes differ or ``labels`` has no foreground class.
@@ -57,32 +62,20 @@ def score_rows(
         >>> label[1:3, 1:3] = 1
         >>> half = label.copy()
         >>> half[:, 2] = 0
-        >>> (row,) = score_rows(
-        ...     half, label, labels={1: "LV"}, spacing=(2, 2, 8), method="mine", modality="lge", subject="s01")
-        >>> row.name, round(row.dice, 3), row.hausdorff
+        >>> (score,) = score_volume(half, label, labels={1: "LV"}, spacing=(2, 2, 8))
+        >>> score.case["class"], round(score.values["dice"], 3), score.values["hausdorff"]
         ('LV', 0.667, 2.0)
     """
     foreground = {value: labels[value] for value in sorted(labels) if value != 0}
     if not foreground:
         raise ValueError(f"labels must name at least one foreground class, got {dict(labels)}.")
-    scores = segmentation_scores(prediction, label, foreground, spacing, penalty=penalty)
-    return [
-        ScoreRow(
-            method,
-            modality,
-            subject,
-            int(score.label),
-            score.name,
-            float(score.dice),
-            float(score.hausdorff),
-            float(score.hausdorff95),
-            float(score.surface_distance),
-            bool(score.missed),
-            bool(score.empty),
-            bool(score.spurious),
-        )
-        for score in scores
-    ]
+    scores = []
+    for found in segmentation_scores(prediction, label, foreground, spacing, penalty=penalty):
+        values = {name: float(getattr(found, name)) for name in LABEL_MEASURES}
+        flag = next((name for name in ("missed", "spurious", "empty") if getattr(found, name)), "")
+        case = {**({"modality": modality} if modality else {}), "class": found.name}
+        scores.append(Score(method, subject, case, values, flag))
+    return scores
 
 
 def evaluate_predictions(
@@ -96,7 +89,8 @@ def evaluate_predictions(
     subjects: Collection[str] | None = None,
     penalty: float | None = None,
     description: str = "",
-) -> EvaluationTable:
+    paper_dice: str | bool = False,
+) -> ScoreTable:
     """Table of predicted label volumes against the labels of a datalist.
 
     Use it for every number that is reported: networks, baselines and other people's files are scored by the same code.
@@ -113,9 +107,10 @@ def evaluate_predictions(
         subjects: only these; ``None`` means all of the list.
         penalty: distance in mm for a missed or spurious organ; ``None`` means each image's diagonal.
         description: one line about the method for the table's notes.
+        paper_dice: also Dice by the rule of a paper, one of :data:`~monai_mmseg.metrics.PAPER_DICE`.
 
     Returns:
-        One row per subject and foreground class.
+        One score per subject and foreground class, and one a subject by the paper's rule.
 
     Raises:
         ValueError: nothing to evaluate, a prediction is missing or lies on another grid, a file is broken, or two
@@ -131,7 +126,7 @@ def evaluate_predictions(
         ...         nib.save(nib.Nifti1Image(values, np.eye(4)), f"{folder}/{name}.nii.gz")
         ...     item = {"image": "lge.nii.gz", "label": f"{folder}/label.nii.gz", "modality": "lge", "subject": "s01"}
         ...     table = evaluate_predictions([item], {"s01": f"{folder}/out.nii.gz"}, modality="lge", labels={1: "LV"})
-        >>> [(row.subject, row.name, row.dice) for row in table]
+        >>> [(score.subject, score.case["class"], score.values["dice"]) for score in table]
         [('s01', 'LV', 1.0)]
     """
     items, labels = _read(datalist, section, labels)
@@ -152,13 +147,13 @@ def evaluate_predictions(
         raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
 
     files = _files(labelled, predictions)
-    rows: list[ScoreRow] = []
+    scores: list[Score] = []
     for item in labelled:
         subject = str(item["subject"])
         label = read_label_volume(item["label"], labels)
         prediction = read_label_volume(files[subject], labels)
         check_same_grid(prediction, label)
-        rows += score_rows(
+        scores += score_volume(
             prediction.values,
             label.values,
             labels=labels,
@@ -168,7 +163,14 @@ def evaluate_predictions(
             subject=subject,
             penalty=penalty,
         )
-    return EvaluationTable(rows, {method: MethodInfo(penalty, description)})
+        if paper_dice:
+            axis = find_slice_axis(label.affine, label.values.shape)
+            values = sorted({0, *labels})
+            ranks = (np.searchsorted(values, volume.values) for volume in (prediction, label))
+            found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
+            if not math.isnan(found):
+                scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}))
+    return ScoreTable(scores, {method: MethodInfo(penalty, description)})
 
 
 def _read(

@@ -185,8 +185,8 @@ def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
         )
     size = np.array(label.values.shape) - 1
     corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])])
-    here, there = (nib.affines.apply_affine(volume.affine, corners) for volume in (prediction, label))
-    shift = float(np.abs(here - there).max())
+    first, second = (nib.affines.apply_affine(volume.affine, corners) for volume in (prediction, label))
+    shift = float(np.abs(first - second).max())
     if not shift <= GRID_TOLERANCE * min(label.spacing):
         raise ValueError(
             f"{pair} must lie in one place, got corners {shift:.3g} mm apart (affines "

@@ -13,14 +13,16 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from monai_mmseg.evaluation.evaluate import score_rows
-from monai_mmseg.evaluation.subset_rows import SubsetRow, measures_of
-from monai_mmseg.evaluation.subset_table import SubsetTable
-from monai_mmseg.metrics.image_similarity import image_similarity
+from monai_mmseg.evaluation.evaluate import score_volume
+from monai_mmseg.evaluation.layout import subset_text
+from monai_mmseg.evaluation.reconstruction import reconstruction_scores
+from monai_mmseg.evaluation.score import OTHERS, MethodInfo, Score
+from monai_mmseg.evaluation.table import ScoreTable
 
-__all__ = ["evaluate_subsets", "hide_modalities", "image_scores", "label_scores", "modality_subsets"]
+__all__ = ["Scorer", "evaluate_subsets", "hide_modalities", "image_scores", "label_scores", "modality_subsets"]
 
-Score = Callable[[Tensor, Mapping[str, Any]], Mapping[str, float]]
+#: From a prediction without batch axis and its sample to scores; method and subject are filled in later.
+Scorer = Callable[[Tensor, Mapping[str, Any]], Iterable[Score]]
 
 
 def modality_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
@@ -77,35 +79,37 @@ def evaluate_subsets(
     predict: Callable[[Tensor], Tensor],
     samples: Iterable[Mapping[str, Any]],
     modalities: Sequence[str],
-    score: Score,
+    score: Scorer,
     *,
     method: str = "prediction",
     subsets: Iterable[Sequence[str]] | None = None,
+    penalty: float | None = None,
     image_key: str = "image",
     subject_key: str = "subject",
     labelled_key: str = "labelled",
-) -> SubsetTable:
+) -> ScoreTable:
     """Scores of one predictor with each subset of the modalities.
 
     Use it to see what a missing sequence costs: with a network behind an inferer, ``lambda x: inferer(x, network)``. A
-    subject that lacks a modality of a subset has no row for it, for it would be one of a smaller subset; tables say how
-    many these are.
+    subject that lacks a modality of a subset has no score for it, for it would be one of a smaller subset; tables say
+    how many these are.
 
     Args:
-        predict: image ``(1, M * S, *spatial)`` with NaN where absent, to a prediction with one row.
+        predict: image ``(1, M * S, *spatial)`` with NaN where absent, to a prediction of one image.
         samples: preprocessed subjects: ``image (M * S, *spatial)``, NaN where the subject lacks a modality, the
             subject's name, and what ``score`` reads. Those whose ``labelled`` is false are left out.
         modalities: M names in the order of the channels.
-        score: prediction without its first axis and sample, to numbers by name; see :func:`label_scores` and
+        score: prediction without its first axis and sample, to scores; see :func:`label_scores` and
             :func:`image_scores`.
         method: name in the table.
         subsets: which ones; ``None``: all.
+        penalty: that ``score`` was given, to be stated in the notes.
         image_key: of the image.
         subject_key: of the name.
         labelled_key: of the flag.
 
     Returns:
-        A row a subject and subset.
+        A score a subject, subset and case of ``score``.
 
     Raises:
         ValueError: a subset with an unknown modality, or no subject.
@@ -113,69 +117,69 @@ def evaluate_subsets(
     Examples:
         >>> samples = [{"image": torch.tensor([[1.0], [3.0]]), "subject": "s01"}]
         >>> mean = lambda image: image.nanmean(1)
-        >>> table = evaluate_subsets(mean, samples, ["t1", "t2"], lambda found, sample: {"dice": found.item() / 4})
-        >>> [(row.subset, row.measures["dice"]) for row in table]
-        [(('t1', 't2'), 0.5), (('t1',), 0.25), (('t2',), 0.75)]
+        >>> score = lambda found, sample: [Score("", "", {}, {"dice": found.item() / 4})]
+        >>> table = evaluate_subsets(mean, samples, ["t1", "t2"], score)
+        >>> [(one.case["subset"], one.values["dice"]) for one in table]
+        [('t1 + t2', 0.5), ('t1', 0.25), ('t2', 0.75)]
     """
     names = list(modalities)
-    chosen = modality_subsets(names) if subsets is None else [tuple(subset) for subset in subsets]
-    table = SubsetTable(names)
+    chosen = {subset_text(list(subset), names): list(subset) for subset in subsets or modality_subsets(names)}
+    scores: list[Score] = []
+    subjects: list[str] = []
     for sample in samples:
         if not bool(torch.as_tensor(sample.get(labelled_key, True)).all()):
             continue
         image, subject = torch.as_tensor(sample[image_key]), str(sample[subject_key])
         image = image.as_tensor() if isinstance(image, MetaTensor) else image
-        table.add_subject(method, subject)
+        subjects.append(subject)
         absent = image.unflatten(0, (len(names), -1)).isnan().flatten(1).any(1).tolist()
         lacking = {name for name, gone in zip(names, absent, strict=True) if gone}
-        for subset in chosen:
+        for text, subset in chosen.items():
             if lacking.isdisjoint(subset):
-                found = predict(hide_modalities(image, names, subset).unsqueeze(0))
-                measures = {name: float(value) for name, value in score(found[0], sample).items()}
-                table.add(SubsetRow(method, tuple(subset), subject, measures))
-    if not len(table):
+                made = predict(hide_modalities(image, names, subset).unsqueeze(0))
+                for one in score(made[0], sample):
+                    scores.append(Score(method, subject, {"subset": text, **one.case}, one.values, one.flag))
+    if not scores:
         raise ValueError("samples must hold at least one labelled subject with all modalities of a subset, got none.")
-    return table
+    return ScoreTable(scores, {method: MethodInfo(penalty, modalities=tuple(names))}, {method: subjects})
 
 
 def label_scores(
     labels: Mapping[int, str] | Mapping[str, str],
     *,
+    modality: str = "",
     spacing: Sequence[float] | None = None,
     label_key: str = "label",
     penalty: float | None = None,
-) -> Score:
-    """Dice and HD95 of label volumes by the project's evaluator, for :func:`evaluate_subsets`.
+) -> Scorer:
+    """Scores of label volumes by the project's evaluator, for :func:`evaluate_subsets` and handlers.
 
     Args:
         labels: value to name, background included; text keys are fine.
+        modality: goes into the scores; empty: it is left out.
         spacing: voxel size in mm; ``None`` takes the label's own.
         label_key: class map in the sample, shape ``(1, *spatial)``.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of the image.
 
     Returns:
-        Takes logits ``(K, X, Y, Z)`` (or a class map ``(1, X, Y, Z)``); gives ``dice`` and ``hausdorff95``, means over
-        the classes, and ``dice/<name>`` of each class.
+        Takes logits ``(K, X, Y, Z)`` (or a class map ``(1, X, Y, Z)``); gives a score a class.
     """
     names = {int(value): str(name) for value, name in labels.items()}
 
-    def score(prediction: Tensor, sample: Mapping[str, Any]) -> Mapping[str, float]:
+    def score(prediction: Tensor, sample: Mapping[str, Any]) -> list[Score]:
         classes = prediction.argmax(0) if prediction.shape[0] > 1 else prediction[0].round()
         label = sample[label_key]
         voxel = spacing if spacing is not None else getattr(label, "pixdim", None)
         if voxel is None:
             raise ValueError("spacing must be given where labels are plain tensors, got None.")
-        rows = score_rows(
+        return score_volume(
             classes.cpu().numpy().astype(np.int64),
             torch.as_tensor(label)[0].cpu().numpy().round().astype(np.int64),
             labels=names,
             spacing=[float(edge) for edge in voxel],
-            method="",
-            modality="",
-            subject=str(sample.get("subject", "")),
+            modality=modality,
             penalty=penalty,
         )
-        return measures_of(rows)
 
     return score
 
@@ -185,30 +189,38 @@ def image_scores(
     value_range: tuple[float, float] | None = None,
     target_key: str = "target",
     background: float | None = None,
-) -> Score:
-    """PSNR and SSIM of an image, for :func:`evaluate_subsets`.
+    case: Mapping[str, str] | None = None,
+    original: bool = False,
+) -> Scorer:
+    """PSNR and SSIM of an image, for :func:`evaluate_subsets` and handlers.
 
     Args:
         value_range: lowest and highest value; ``None``: those of each subject's target, where it counts.
-        target_key: true image in the sample, shape ``(1, H, W)`` or ``(1, H, W, D)``.
+        target_key: true image in the sample, shape ``(1, H, W)`` or ``(1, H, W, D)``; NaN: not there.
         background: value of the target where there is nothing; such pixels do not count. ``None``: all count.
+        case: of the scores, such as ``{"source": "mr", "target": "pet"}``.
+        original: also measure as the original code of the disentanglement does.
 
     Returns:
-        Takes an image of the same shape and gives ``psnr`` and ``ssim``, over the slices along the last axis.
+        Takes an image of the same shape; gives a score over the slices along the last axis, none without a target.
     """
 
-    def score(prediction: Tensor, sample: Mapping[str, Any]) -> Mapping[str, float]:
+    def score(prediction: Tensor, sample: Mapping[str, Any]) -> list[Score]:
         target = torch.as_tensor(sample[target_key]).to(prediction.device)
-        if prediction.shape != target.shape or target.shape[0] != 1:
+        if prediction.shape != target.shape or target.shape[0] != 1 or target.ndim not in (3, 4):
             raise ValueError(
                 f"prediction and {target_key!r} must have one shape (1, H, W[, D]), got {tuple(prediction.shape)} and "
                 f"{tuple(target.shape)}."
             )
-        slices = [x if x.ndim == 3 else x[0].movedim(-1, 0) for x in (prediction.detach(), target)]
-        drawn, truth = (image.as_tensor() if isinstance(image, MetaTensor) else image for image in slices)
-        mask = None if background is None else truth != background
-        counted = truth if mask is None else truth[mask]
-        limits = (float(counted.min()), float(counted.max())) if value_range is None else value_range
-        return image_similarity(drawn, truth, limits, mask)._asdict()
+        slices = [x.as_subclass(Tensor).float() for x in (prediction.detach(), target)]
+        made, truth = (x if x.ndim == 3 else x[0].movedim(-1, 0) for x in slices)
+        found = reconstruction_scores(
+            {"target": truth, "source": torch.zeros_like(truth)},
+            {(OTHERS, "target"): made},
+            ranges=None if value_range is None else {"target": (float(value_range[0]), float(value_range[1]))},
+            mask=None if background is None else truth != background,
+            original=original,
+        )
+        return [one._replace(case=dict(case or {})) for one in found]
 
     return score

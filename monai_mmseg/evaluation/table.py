@@ -1,285 +1,314 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""The table of an evaluation: rows in, means and files out."""
+"""The one table of scores: of label volumes, of subsets of modalities, of reconstructed images."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.evaluation.rows import MEASURES, ScoreRow
-from monai_mmseg.evaluation.summary import SummaryRow, summarise
+from monai_mmseg.evaluation.layout import Sheet, notes, sheets
+from monai_mmseg.evaluation.score import MEASURES, Comparison, Line, MethodInfo, Score, mean_sd
+from monai_mmseg.files import write_text
+from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
 
-FORMAT = "monai_mmseg.evaluation/1"
+__all__ = ["ScoreTable"]
 
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What a table says about a method besides its rows.
-
-    Args:
-        penalty: distance in mm that a missed or spurious organ is given; ``None`` means the image's diagonal.
-        description: one line for the reader, for example which labels the method saw.
-    """
-
-    penalty: float | None = None
-    description: str = ""
-
-    def penalty_text(self) -> str:
-        """The penalty in words.
-
-        Examples:
-            >>> MethodInfo().penalty_text(), MethodInfo(50.0).penalty_text()
-            ("the image's diagonal", '50 mm')
-        """
-        return "the image's diagonal" if self.penalty is None else f"{self.penalty:g} mm"
+FORMAT = "monai_mmseg.scores/2"
 
 
-class EvaluationTable:
-    """Scores of one or several methods, per subject and class.
+class ScoreTable:
+    """Scores of one or several methods, to collect, compare, print and keep.
 
-    Use it to collect, compare, print and keep results; every evaluation of this project ends in one.
+    Means go first over all that is not asked for within a subject, then over subjects, so that a subject with many
+    classes or slices counts as much as any other.
 
     Args:
-        rows: the scores; each (method, modality, subject, label) at most once.
-        methods: penalty and description per method; methods that are not named get the defaults.
+        scores: each (method, subject, case) at most once.
+        methods: about methods; those that are not named get the defaults.
+        subjects: method to subjects that were looked at, also those without a score.
 
     Raises:
-        ValueError: a row stands twice, or ``methods`` names a method without rows.
+        ValueError: an impossible or second score, or ``methods`` names one without scores and subjects.
 
     Examples:
-        >>> row = ScoreRow("copy", "lge", "s01", 1, "myocardium", 0.5, 8.0, 6.0, 2.0)
-        >>> better = ScoreRow("dafnet", "lge", "s01", 1, "myocardium", 0.75, 4.0, 3.0, 1.0)
-        >>> table = EvaluationTable([row]).concatenate(EvaluationTable([better]))
-        >>> [(line.method, line.name, line.dice.mean) for line in table.summary()][-1]
-        ('dafnet', 'foreground mean', 0.75)
+        >>> table = ScoreTable(Score("ours", s, {"source": a, "target": "t2"}, {"psnr": p})
+        ...                    for s, a, p in [("s01", "t1", 20.0), ("s01", "flair", 22.0), ("s02", "t1", 25.0)])
+        >>> [(line.case["source"], line.measures["psnr"].mean, line.left_out) for line in table.means("source")]
+        [('t1', 22.5, 0), ('flair', 22.0, 1)]
+        >>> table.means("target")[0].measures["psnr"].mean  # of (20 + 22) / 2 and 25
+        23.0
     """
 
-    def __init__(self, rows: Iterable[ScoreRow] = (), methods: Mapping[str, MethodInfo] | None = None) -> None:
-        self._rows: dict[tuple[str, str, str, int], ScoreRow] = {}
-        self._methods: dict[str, MethodInfo] = {}
-        given = dict(methods or {})
-        for row in rows:
-            self._methods.setdefault(row.method, given.get(row.method, MethodInfo()))
-            self.add(row)
-        if unknown := given.keys() - self._methods.keys():
-            raise ValueError(f"methods must name methods that have rows, got {sorted(unknown)}.")
+    def __init__(
+        self,
+        scores: Iterable[Score] = (),
+        methods: Mapping[str, MethodInfo] | None = None,
+        subjects: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        self._scores: dict[Any, Score] = {}
+        self._subjects = {name: dict.fromkeys(known) for name, known in (subjects or {}).items()}
+        self._methods: dict[str, MethodInfo] = dict(methods or {})
+        for score in scores:
+            self.add(score)
+        if unknown := sorted(self._methods.keys() - self._subjects.keys()):
+            raise ValueError(f"methods must name methods that have scores, got {unknown}.")
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._scores)
 
-    def __iter__(self) -> Iterator[ScoreRow]:
-        return iter(self._rows.values())
+    def __iter__(self) -> Iterator[Score]:
+        return iter(self._scores.values())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EvaluationTable) and (self._rows, self._methods) == (other._rows, other._methods)
+        if not isinstance(other, ScoreTable):
+            return NotImplemented
+        return (self._scores, self._subjects, self.methods) == (other._scores, other._subjects, other.methods)
 
     __hash__ = None  # type: ignore[assignment]  # a table grows
 
     @property
     def methods(self) -> dict[str, MethodInfo]:
-        """Methods in order of appearance, with penalty and description."""
-        return dict(self._methods)
+        """Methods in order of appearance."""
+        return {name: self._methods.get(name, MethodInfo()) for name in self._subjects}
 
     @property
-    def modalities(self) -> list[str]:
-        """Modalities in order of appearance."""
-        return list(dict.fromkeys(row.modality for row in self))
+    def keys(self) -> list[str]:
+        """Keys of all cases, in order of appearance."""
+        return list(dict.fromkeys(key for score in self for key in score.case))
 
     @property
-    def labels(self) -> dict[int, str]:
-        """Foreground classes, value to name, sorted by value."""
-        return dict(sorted({row.label: row.name for row in self}.items()))
+    def measures(self) -> list[str]:
+        """Measures that there are, in the order of :data:`MEASURES`."""
+        found = {name for score in self for name in score.values}
+        return [name for name in MEASURES if name in found]
 
-    def subjects(self, method: str | None = None) -> list[str]:
-        """Subjects in order of appearance, of one method or of all.
+    def cases(self, key: str) -> list[str]:
+        """Values of a key of the cases, such as all modalities.
 
         Args:
-            method: name of a method; ``None`` means any.
+            key: of the cases.
+
+        Returns:
+            Values in order of appearance.
+        """
+        return list(dict.fromkeys(score.case[key] for score in self if key in score.case))
+
+    def subjects(self, method: str | None = None) -> list[str]:
+        """Subjects in order of appearance, also those without a score.
+
+        Args:
+            method: whose; ``None``: of all methods.
 
         Returns:
             Their names.
         """
-        return list(dict.fromkeys(row.subject for row in self if method in (None, row.method)))
+        return list(dict.fromkeys(s for name, found in self._subjects.items() if method in (None, name) for s in found))
 
-    def select(self, *, method: str | None = None, modality: str | None = None) -> EvaluationTable:
-        """The part of the table that belongs to one method, one modality, or both.
+    def add(self, score: Score) -> None:
+        """Append one score.
 
         Args:
-            method: name of a method; ``None`` keeps all.
-            modality: name of a modality; ``None`` keeps all.
+            score: of a subject in a case.
+
+        Raises:
+            ValueError: it is impossible, or the table has one of that method, subject and case.
+        """
+        score.check()
+        if score.key in self._scores:
+            raise ValueError(
+                f"score must be new, got a second one of {score.place}; give the two evaluations different method "
+                "names."
+            )
+        self._scores[score.key] = score
+        self._subjects.setdefault(score.method, {})[score.subject] = None
+
+    def select(self, where: Callable[[Score], bool] | None = None, **wanted: str) -> ScoreTable:
+        """The part of the table that fits, without subjects that have no score in it.
+
+        Args:
+            where: which scores; ``None``: all.
+            **wanted: ``method``, ``subject`` or a key of the cases, and its value.
 
         Returns:
             A new table, possibly empty.
         """
-        rows = [row for row in self if method in (None, row.method) and modality in (None, row.modality)]
-        return EvaluationTable(rows, {row.method: self._methods[row.method] for row in rows})
+        chosen = [score for score in self if _fits(score, wanted) and (where is None or where(score))]
+        methods = self.methods
+        return ScoreTable(chosen, {name: methods[name] for name in {score.method: None for score in chosen}})
 
-    def add(self, row: ScoreRow) -> None:
-        """Append one row.
-
-        Args:
-            row: the scores of one class in one subject.
-
-        Raises:
-            ValueError: the table has scores for that method, modality, subject and label already.
-        """
-        if row.key in self._rows:
-            method, modality, subject, label = row.key
-            raise ValueError(
-                f"row must be new, got a second one of method {method!r}, modality {modality!r}, subject {subject!r}, "
-                f"label {label}; give the two evaluations different method names."
-            )
-        self._rows[row.key] = row
-        self._methods.setdefault(row.method, MethodInfo())
-
-    def concatenate(self, *others: EvaluationTable) -> EvaluationTable:
-        """This table followed by others, as a new table.
-
-        Use it to set methods side by side.
+    def join(self, *others: ScoreTable) -> ScoreTable:
+        """This table followed by others, as a new one: to set methods or subjects side by side.
 
         Args:
-            others: tables; a method may go on in another table if penalty and description agree.
+            others: tables; a method may go on in another one if its penalty and modalities agree.
 
         Returns:
             The joined table.
 
         Raises:
-            ValueError: a row stands in two tables, or a method was scored with two different penalties.
+            ValueError: a score stands in two tables, or a method was scored in two ways.
         """
-        rows, methods = list(self), self.methods
+        methods, subjects = self.methods, {name: list(found) for name, found in self._subjects.items()}
         for other in others:
             for name, info in other.methods.items():
                 known = methods.setdefault(name, info)
                 if known.penalty != info.penalty:
-                    raise ValueError(
-                        f"method {name!r} must be scored with one penalty, got {known.penalty_text()} and "
-                        f"{info.penalty_text()}."
-                    )
-            rows += list(other)
-        return EvaluationTable(rows, methods)
+                    pair = f"{known.penalty_text()} and {info.penalty_text()}"
+                    raise ValueError(f"method {name!r} must be scored with one penalty, got {pair}.")
+                if known.modalities != info.modalities:
+                    pair = f"{list(known.modalities)} and {list(info.modalities)}"
+                    raise ValueError(f"method {name!r} must be of the same modalities, got {pair}.")
+                subjects.setdefault(name, []).extend(other.subjects(name))
+        return ScoreTable((score for table in (self, *others) for score in table), methods, subjects)
 
-    def summary(self) -> list[SummaryRow]:
-        """Mean ± sd over subjects per method, modality and class, then the foreground mean.
+    def means(self, *by: str, where: Callable[[Score], bool] | None = None) -> list[Line]:
+        """Mean ± sd over subjects of each method and case.
+
+        Args:
+            by: keys of the cases that are told apart; scores without one of them do not count.
+            where: which scores; ``None``: all.
 
         Returns:
-            One line each; see :class:`SummaryRow`.
+            A line each, in order of appearance.
         """
-        return summarise(list(self))
+        groups: dict[tuple[str, ...], list[Score]] = {}
+        for score in self:
+            if all(key in score.case for key in by) and (where is None or where(score)):
+                groups.setdefault((score.method, *(score.case[key] for key in by)), []).append(score)
+        return [self._line(method, dict(zip(by, case, strict=True)), g) for (method, *case), g in groups.items()]
+
+    def _line(self, method: str, case: dict[str, str], scores: list[Score]) -> Line:
+        means = {name: list(_subject_means(scores, name).values()) for name in MEASURES}
+        organs = [score.flag for score in scores if "class" in score.case]
+        missed, spurious, empty = (organs.count(flag) for flag in ("missed", "spurious", "empty"))
+        count = len({score.subject for score in scores})
+        measures = {name: mean_sd(found) for name, found in means.items() if found}
+        left_out = len(self._subjects[method]) - count
+        return Line(method, case, count, left_out, measures, len(organs) - spurious - empty, missed, spurious, empty)
+
+    def per_subject(
+        self, measure: str, where: Callable[[Score], bool] | None = None, **wanted: str
+    ) -> dict[str, float]:
+        """One number a subject, the mean of its scores: for charts.
+
+        Args:
+            measure: one of :data:`MEASURES`.
+            where: as in :meth:`select`.
+            **wanted: as there; give a method where there are several.
+
+        Returns:
+            Subject to mean, without subjects that have no such score.
+
+        Raises:
+            ValueError: the measure is unknown.
+        """
+        if measure not in MEASURES:
+            raise ValueError(f"measure must be one of {list(MEASURES)}, got {measure!r}.")
+        return _subject_means(self.select(where, **wanted), measure)
+
+    def tests(self, measure: str, of: str, baseline: str) -> list[Comparison]:
+        """Paired permutation tests over subjects against a baseline, corrected by Holm's method.
+
+        Use it for each subset against all modalities of a method, ``tests("dice", "subset", "t1 + t2")``, and for each
+        method against another, ``tests("dice", "method", "unet")``. The rest of the cases is averaged within a subject.
+
+        Args:
+            measure: one of :data:`MEASURES`.
+            of: key of the cases whose values are compared in each method, or ``"method"``.
+            baseline: the value that the others are compared with.
+
+        Returns:
+            One comparison each; those with fewer than two common subjects are left out.
+        """
+        out = []
+        for method in [None] if of == "method" else self.methods:
+            part = self if method is None else self.select(method=method)
+            values = part.methods if of == "method" else part.cases(of)
+            each = {value: _subject_means(part.select(_one(of, value)), measure) for value in values}
+            base = {subject: value for subject, value in each.pop(baseline, {}).items() if math.isfinite(value)}
+            found = {}
+            for value, scores in each.items():
+                common = [subject for subject in base if math.isfinite(scores.get(subject, math.inf))]
+                if len(common) > 1:
+                    found[value] = paired_permutation_test([scores[s] for s in common], [base[s] for s in common])
+            holm = holm_correction({value: test.p_value for value, test in found.items()})
+            for value, test in found.items():
+                about = (method or value, value, test.subjects, test.difference, test.p_value, holm[value])
+                out.append(Comparison(*about))
+        return out
 
     # -- files ----------------------------------------------------------------------------------------------------
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The table as JSON, complete: :meth:`from_json` gives an equal table back.
-
-        Args:
-            path: also write it here; ``None`` only returns the text.
-
-        Returns:
-            The JSON text.
-        """
+    def to_json(self) -> str:
+        """The table as JSON, complete: :meth:`from_json` gives an equal table back."""
+        by = [key for key in self.keys if key != "class"]
+        summary = [*(self.means(*by, "class") if "class" in self.keys else []), *self.means(*by)]
         data = {
             "format": FORMAT,
-            "methods": {name: vars(info) for name, info in self._methods.items()},
-            "rows": [row.as_dict() for row in self],
-            "summary": [line.as_dict() for line in self.summary()],  # for other readers; not read back
+            "methods": {name: info._asdict() for name, info in self.methods.items()},
+            "subjects": {name: list(found) for name, found in self._subjects.items()},
+            "scores": [score._asdict() for score in self],
+            "summary": [line.as_dict() for line in summary],  # for other readers; not read back
         }
-        return _write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+        return json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, source: str | Path) -> EvaluationTable:
-        """Table from a file that :meth:`to_json` wrote.
+    def from_json(cls, path: str | Path) -> ScoreTable:
+        """Table from a file of :meth:`to_json`.
 
         Args:
-            source: path of the file.
+            path: of the file.
 
         Returns:
             The table.
 
         Raises:
-            ValueError: the file is not JSON of this format.
+            ValueError: the file is not JSON of this format, or broken.
         """
         try:
-            data = json.loads(Path(source).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"source must be JSON, got {source}: {error}.") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise ValueError(f"source must be an evaluation with format {FORMAT!r}, got {found!r} in {source}.")
-        methods = {name: MethodInfo(**info) for name, info in data["methods"].items()}
-        return cls([ScoreRow.from_dict(row) for row in data["rows"]], methods)
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} must be JSON, got {error}.") from error
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        if found != FORMAT:
+            raise ValueError(f"{path} must be a table of format {FORMAT!r}, got {found!r}: evaluate again.")
+        try:
+            known = {name: tuple(about["modalities"]) for name, about in data["methods"].items()}
+            methods = {m: MethodInfo(**{**data["methods"][m], "modalities": names}) for m, names in known.items()}
+            scores = [Score(**{**s, "values": {m: float(v) for m, v in s["values"].items()}}) for s in data["scores"]]
+            return cls(scores, methods, data["subjects"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is a broken table: {type(error).__name__} {error}.") from error
 
-    def to_csv(self, path: str | Path | None = None) -> str:
-        """The rows as comma-separated text with a header line.
+    def to_csv(self) -> str:
+        """The scores as comma-separated text with a header line."""
+        out, keys, measures = io.StringIO(), self.keys, self.measures
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["method", *keys, "subject", *measures, "flag"])
+        for score in self:
+            cells = [score.case.get(key, "") for key in keys], [score.values.get(name, "") for name in measures]
+            writer.writerow([score.method, *cells[0], score.subject, *cells[1], score.flag])
+        return out.getvalue()
 
-        Args:
-            path: also write it here; ``None`` only returns the text.
-
-        Returns:
-            The text.
-        """
-        out = io.StringIO()
-        writer = csv.DictWriter(out, fieldnames=list(ScoreRow.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        for row in self:
-            writer.writerow(
-                {key: int(value) if isinstance(value, bool) else value for key, value in row.as_dict().items()}
-            )
-        return _write(out.getvalue(), path)
-
-    def to_markdown(self, path: str | Path | None = None) -> str:
-        """One Markdown table of all methods, ``mean ± sd`` over subjects, with what the numbers mean below it.
-
-        Args:
-            path: also write it here; ``None`` only returns the text.
-
-        Returns:
-            The text.
-        """
-        names = list(self.labels.values())
-        head = ["method", "modality", "subjects", *(f"Dice {name}" for name in names), "Dice mean"]
-        head += ["HD95 [mm]", "HD [mm]", "ASSD [mm]", "missed", "spurious", "empty"]
-        lines = ["| " + " | ".join(map(_cell, head)) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
-        groups: dict[tuple[str, str], list[SummaryRow]] = {}
-        for line in self.summary():
-            groups.setdefault((line.method, line.modality), []).append(line)
-        for (method, modality), found in groups.items():
-            dice = {line.name: line.dice.text(MEASURES["dice"][3]) for line in found}
-            mean = found[-1]
-            cells = [method, modality, str(mean.subjects), *(dice.get(name, "–") for name in names)]
-            cells.append(mean.dice.text(MEASURES["dice"][3]))
-            cells += [
-                getattr(mean, key).text(MEASURES[key][3]) for key in ("hausdorff95", "hausdorff", "surface_distance")
-            ]
-            cells += [f"{mean.missed} of {mean.present}", str(mean.spurious), str(mean.empty)]
-            lines.append("| " + " | ".join(map(_cell, cells)) + " |")
-        return _write("\n".join([*lines, "", *self.notes(), ""]), path)
+    def sheets(self) -> list[Sheet]:
+        """The means as tables of texts, ready to be printed."""
+        return sheets(self)
 
     def notes(self) -> list[str]:
-        """What a reader has to know to read the numbers, one sentence a line.
+        """What a reader has to know to read the numbers, one sentence a line."""
+        return notes(self)
 
-        Returns:
-            The sentences.
-        """
-        penalties = {name: info.penalty_text() for name, info in self._methods.items()}
-        if len(set(penalties.values())) <= 1:
-            stated = next(iter(penalties.values()), MethodInfo().penalty_text())
-        else:
-            stated = "; ".join(f"{name}: {text}" for name, text in penalties.items())
-        notes = [
-            "Mean ± standard deviation (n − 1) over subjects; distances are means over the classes.",
-            f"A missed or spurious organ has Dice 0 and a distance penalty of {stated}.",
-            "An organ in neither label nor prediction counts as Dice 1 and distance 0, in the column “empty”.",
-        ]
-        notes += [f"{name}: {info.description}" for name, info in self._methods.items() if info.description]
-        return notes
+    def to_markdown(self) -> str:
+        """The sheets as Markdown, and the notes below."""
+        return "\n".join([*(line for sheet in self.sheets() for line in sheet.markdown()), *self.notes(), ""])
 
-    def save(self, folder: str | Path, stem: str = "evaluation") -> dict[str, Path]:
+    def save(self, folder: str | Path, stem: str) -> dict[str, Path]:
         """Write JSON, CSV and Markdown beside each other.
 
         Args:
@@ -289,20 +318,33 @@ class EvaluationTable:
         Returns:
             ``{"json": path, "csv": path, "md": path}``.
         """
-        base = Path(folder)
-        base.mkdir(parents=True, exist_ok=True)
-        paths = {ending: base / f"{stem}.{ending}" for ending in ("json", "csv", "md")}
-        self.to_json(paths["json"])
-        self.to_csv(paths["csv"])
-        self.to_markdown(paths["md"])
-        return paths
+        texts = {"json": self.to_json(), "csv": self.to_csv(), "md": self.to_markdown()}
+        return {ending: write_text(Path(folder) / f"{stem}.{ending}", text) for ending, text in texts.items()}
 
 
-def _cell(text: Any) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+def _one(key: str, value: str) -> Callable[[Score], bool]:
+    return lambda score: _fits(score, {key: value})
 
 
-def _write(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
-    return text
+def _fits(score: Score, wanted: Mapping[str, str]) -> bool:
+    about = {"method": score.method, "subject": score.subject, **score.case}
+    return all(about.get(key) == value for key, value in wanted.items())
+
+
+def _subject_means(scores: Iterable[Score], measure: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if measure in score.values:
+            found.setdefault(score.subject, []).append(score.values[measure])
+    return {subject: math.fsum(values) / len(values) for subject, values in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: infinite numbers as text, an undefined deviation as null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

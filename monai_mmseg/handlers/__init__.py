@@ -5,21 +5,19 @@
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
 from monai_mmseg.handlers.class_confusion import ClassConfusionHandler
 from monai_mmseg.handlers.early_stop import EarlyStop
-from monai_mmseg.handlers.evaluation import SubjectTableHandler
 from monai_mmseg.handlers.final_model import FinalModelSaver
-from monai_mmseg.handlers.image_table import ImageTableHandler
 from monai_mmseg.handlers.progress import Progress
 from monai_mmseg.handlers.resume import ResumeCheckpoint
 from monai_mmseg.handlers.run_record import RunRecordHandler
+from monai_mmseg.handlers.score_table import ScoreTableHandler
 
 __all__ = [
     "AveragedValidationHandler",
     "ClassConfusionHandler",
     "EarlyStop",
     "FinalModelSaver",
-    "ImageTableHandler",
     "Progress",
     "ResumeCheckpoint",
     "RunRecordHandler",
-    "SubjectTableHandler",
+    "ScoreTableHandler",
 ]

@@ -21,7 +21,8 @@ from monai_mmseg.metrics.image_similarity import (
     image_similarity,
     original_image_similarity,
 )
-from monai_mmseg.metrics.original_overlap import original_dice, original_iou
+from monai_mmseg.metrics.original_overlap import original_dice
+from monai_mmseg.metrics.paper_dice import PAPER_DICE, paper_dice
 from monai_mmseg.metrics.pooled_dice import pooled_dice
 from monai_mmseg.metrics.segmentation import (
     ClassScore,
@@ -41,6 +42,7 @@ from monai_mmseg.metrics.silhouettes import Silhouettes, embed, silhouettes
 from monai_mmseg.metrics.subject_distance import SubjectDistance
 
 __all__ = [
+    "PAPER_DICE",
     "ClassScore",
     "ImageSimilarity",
     "Interval",
@@ -65,8 +67,8 @@ __all__ = [
     "modality_classification",
     "original_dice",
     "original_image_similarity",
-    "original_iou",
     "paired_permutation_test",
+    "paper_dice",
     "pooled_dice",
     "posterior_variance",
     "segmentation_scores",

@@ -28,7 +28,7 @@ class NegativeCrossError(CumulativeIterationMetric):
         ValueError: (in a call) if the channels do not fit.
 
     Reference:
-        Ouyang et al., IPMI 2021, arXiv:2102.11456, released code: what its validation monitors.
+        Ouyang et al., IPMI 2021, arXiv:2102.11456, original code: what its validation monitors.
 
     Examples:
         >>> metric = NegativeCrossError(num_modalities=2)

@@ -1,7 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 
-"""Dice and Jaccard index as the released code of the representation disentanglement counts them."""
+"""Dice as the original code of the representation disentanglement counts it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 
-__all__ = ["original_dice", "original_iou"]
+__all__ = ["original_dice"]
 
 
 def original_dice(probs: Tensor, labels: Tensor, threshold: float = 0.5) -> Tensor:
     """Mean Dice score of the foreground classes of each row, with one pixel added to both sides of the ratio.
 
-    When to use: to compare with published numbers of the released code. Else use
+    When to use: to compare with published numbers of the original code. Else use
     :func:`monai_mmseg.metrics.segmentation_scores`, in which the size of the image does not change the score.
 
     Args:
@@ -38,36 +38,6 @@ def original_dice(probs: Tensor, labels: Tensor, threshold: float = 0.5) -> Tens
         >>> original_dice(torch.tensor([[[0.9, 0.9, 0.1]]]), torch.tensor([[[1, 0, 0]]]))  # (2 * 1 + 1) / (2 + 1 + 1)
         tensor([0.7500])
     """
-    both, pred, true = _areas(probs, labels, threshold)
-    return ((2 * both + 1) / (pred + true + 1)).mean(1)
-
-
-def original_iou(probs: Tensor, labels: Tensor, threshold: float = 0.5) -> Tensor:
-    """Mean Jaccard index of the foreground classes of each row, with one pixel added to both sides of the ratio.
-
-    When to use: as :func:`original_dice`.
-
-    Args:
-        probs: as in :func:`original_dice`.
-        labels: as there.
-        threshold: as there.
-
-    Returns:
-        Scores of shape ``(N,)``: 1 where prediction and label are empty.
-
-    Raises:
-        ValueError: when the shapes do not fit.
-
-    Examples:
-        >>> original_iou(torch.tensor([[[0.9, 0.9, 0.1]]]), torch.tensor([[[1, 0, 0]]]))  # (1 + 1) / (2 + 1)
-        tensor([0.6667])
-    """
-    both, pred, true = _areas(probs, labels, threshold)
-    return ((both + 1) / (pred + true - both + 1)).mean(1)
-
-
-def _areas(probs: Tensor, labels: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels in both, in the prediction and in the label, each ``(N, K - 1)``."""
     if (
         labels.ndim != probs.ndim
         or labels.shape[1] != 1
@@ -80,5 +50,5 @@ def _areas(probs: Tensor, labels: Tensor, threshold: float) -> tuple[Tensor, Ten
         )
     pred = (at_least_float32(probs) > threshold).flatten(2)
     true = onehot_labels(labels, probs.shape[1] + 1, torch.bool)[:, 1:].flatten(2)
-    areas = [mask.sum(2).to(torch.float32) for mask in (pred & true, pred, true)]
-    return areas[0], areas[1], areas[2]
+    both, areas = (pred & true).sum(2), pred.sum(2) + true.sum(2)
+    return ((2 * both + 1) / (areas + 1)).mean(1)

@@ -8,6 +8,7 @@ from monai_mmseg.report.dafnet import describe_dafnet
 from monai_mmseg.report.disentangle import describe_disentangle, describe_subsets
 from monai_mmseg.report.downstream import describe_synthesis, score_subsets
 from monai_mmseg.report.html import write_report
+from monai_mmseg.report.sections import subset_blocks
 from monai_mmseg.report.unpaired import describe_unpaired, evaluate_modalities
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "describe_unpaired",
     "evaluate_modalities",
     "score_subsets",
+    "subset_blocks",
     "write_report",
 ]

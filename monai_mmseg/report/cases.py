@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.evaluation.files import find_prediction
-from monai_mmseg.evaluation.summary import subject_means
-from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
 
@@ -22,7 +21,7 @@ __all__ = ["add_cases"]
 def add_cases(
     recorder: RunRecorder,
     items: Iterable[Mapping[str, Any]],
-    table: EvaluationTable,
+    table: ScoreTable,
     predictions: str | Path,
     labels: Mapping[int, str],
     modality: str,
@@ -41,7 +40,7 @@ def add_cases(
         name: file name of the figure, without ending.
     """
     by_subject = {str(item["subject"]): item for item in items}
-    scores = {s: v for s, v in subject_means(list(table)).items() if s in by_subject}
+    scores = {s: v for s, v in table.per_subject("dice").items() if s in by_subject}
     cases = []
     for rank, subject in best_median_worst(scores).items():
         item = by_subject[subject]

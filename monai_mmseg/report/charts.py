@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from monai_mmseg.evaluation.summary import mean_sd
+import numpy as np
+
+from monai_mmseg.evaluation.score import mean_sd
 
 WIDTH, ROW, LEFT, RIGHT, TOP = 720, 46, 170, 20, 8
 RADIUS = 4.5
@@ -63,7 +65,7 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
             continue
         ordered = sorted(found.values())
         if len(ordered) >= 4:
-            first, third = quantile(ordered, 0.25), quantile(ordered, 0.75)
+            first, third = (float(value) for value in np.quantile(ordered, [0.25, 0.75]))
             width = max(x(third) - x(first), 1)
             parts.append(
                 f'<rect class="box" x="{x(first):.1f}" y="{middle - 15}" width="{width:.1f}" height="30" rx="3"/>'
@@ -80,19 +82,6 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
                 f"<title>{escape(method)}, {escape(subject)}: {value:.3f}</title></circle>"
             )
     return "".join([*parts, "</svg>"])
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """Quantile of sorted numbers by linear interpolation.
-
-    Examples:
-        >>> quantile([0.0, 1.0, 2.0, 3.0], 0.5)
-        1.5
-    """
-    at = share * (len(ordered) - 1)
-    below = math.floor(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
 
 
 def swarm(positions: Sequence[float]) -> list[float]:

@@ -5,17 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from monai_mmseg.evaluation.reconstruction_table import ReconstructionTable
-from monai_mmseg.evaluation.rows import MEASURES, ScoreRow
-from monai_mmseg.evaluation.subset_table import SubsetTable
-from monai_mmseg.evaluation.summary import FOREGROUND, MeanSd, SummaryRow, mean_sd, subject_means
-from monai_mmseg.evaluation.table import EvaluationTable
-from monai_mmseg.metrics.significance import paired_permutation_test
+from monai_mmseg.evaluation.score import MEASURES, MeanSd, Score, mean_sd
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import (
     CAPTIONS,
     DISENTANGLEMENT,
@@ -29,8 +25,7 @@ from monai_mmseg.runs.run_folder import (
 )
 from monai_mmseg.runs.terms import read_terms
 
-WORST_ROWS = 6
-Table = TypeVar("Table", ReconstructionTable, SubsetTable)
+WORST_SCORES = 6
 
 
 @dataclass
@@ -45,7 +40,7 @@ class RunContent:
         epochs: of the curves.
         terms: curves.
         disentanglement: measures.
-        reconstruction: redrawn images, or ``None``.
+        reconstruction: scores of reconstructed images, or ``None``.
         subsets: scores with each subset of the modalities, or ``None``.
         warnings: lines of ``warnings.txt``.
         problems: parts that are there and cannot be used, one sentence each.
@@ -53,13 +48,13 @@ class RunContent:
 
     run_dir: Path
     about: dict[str, Any] = field(default_factory=dict)
-    table: EvaluationTable = field(default_factory=EvaluationTable)
+    table: ScoreTable = field(default_factory=ScoreTable)
     figures: list[tuple[Path, str]] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     terms: dict[str, list[float | None]] = field(default_factory=dict)
     disentanglement: dict[str, Any] = field(default_factory=dict)
-    reconstruction: ReconstructionTable | None = None
-    subsets: SubsetTable | None = None
+    reconstruction: ScoreTable | None = None
+    subsets: ScoreTable | None = None
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -86,13 +81,17 @@ def read_run(run_dir: str | Path) -> RunContent:
     content = RunContent(root)
     content.about = _read_json(root / RUN, content.problems)
     content.disentanglement = _read_json(root / DISENTANGLEMENT, content.problems)
-    content.reconstruction = _read_table(ReconstructionTable.from_json, root / RECONSTRUCTION, content.problems)
-    content.subsets = _read_table(SubsetTable.from_json, root / SUBSETS, content.problems)
+    content.reconstruction = _read_table(root, RECONSTRUCTION, content.problems)
+    content.subsets = _read_table(root, SUBSETS, content.problems)
     for path in sorted((root / METRICS).glob("*.json")):
+        name = f"{METRICS}/{path.name}"
+        found = _read_table(root, name, content.problems)
         try:
-            content.table = content.table.concatenate(EvaluationTable.from_json(path))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            content.problems.append(f"{METRICS}/{path.name} is left out: {error}")
+            if found and not found.cases("modality"):
+                raise ValueError("its scores are of no modality")
+            content.table = content.table.join(*([found] if found else []))
+        except ValueError as error:
+            content.problems.append(f"{name} is left out: {error}")
     if (root / TERMS).is_file():
         try:
             content.epochs, content.terms = read_terms(root / TERMS)
@@ -119,33 +118,33 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any]:
     return data
 
 
-def _read_table(read: Callable[[Path], Table], path: Path, problems: list[str]) -> Table | None:
-    """A table with rows, if there is one."""
-    if not path.is_file():
+def _read_table(root: Path, name: str, problems: list[str]) -> ScoreTable | None:
+    """A table with scores, if there is one."""
+    if not (root / name).is_file():
         return None
     try:
-        table = read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problems.append(f"{path.name} is left out: {error}")
+        table = ScoreTable.from_json(root / name)
+    except (OSError, ValueError) as error:
+        problems.append(f"{name} is left out: {error}")
         return None
     return table if len(table) else None
 
 
 def _read_figures(folder: Path, content: RunContent) -> None:
     captions = _read_json(folder / CAPTIONS, content.problems)
-    there = {path.name: path for path in sorted(folder.glob("*.png"))}
+    present = {path.name: path for path in sorted(folder.glob("*.png"))}
     for name in captions:
-        if name not in there:
+        if name not in present:
             content.problems.append(f"{FIGURES}/{name} has a caption but is not there.")
-    ordered = [name for name in captions if name in there] + [name for name in there if name not in captions]
+    ordered = [name for name in captions if name in present] + [name for name in present if name not in captions]
     for name in ordered:
-        if there[name].read_bytes()[:8] != b"\x89PNG\r\n\x1a\n":
+        if present[name].read_bytes()[:8] != b"\x89PNG\r\n\x1a\n":
             content.problems.append(f"{FIGURES}/{name} is left out: it is no PNG file.")
         else:
-            content.figures.append((there[name], str(captions.get(name, ""))))
+            content.figures.append((present[name], str(captions.get(name, ""))))
 
 
-def methods_table(table: EvaluationTable, modality: str) -> dict[str, Any]:
+def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
     """One modality's comparison of methods, with the best value of each column marked only where it is the best.
 
     A mark needs two methods scored on the same subjects and a difference that the printed digits show.
@@ -159,44 +158,42 @@ def methods_table(table: EvaluationTable, modality: str) -> dict[str, Any]:
         ``sd``, ``best``) and counts; ``comparable``: whether all methods were scored on the same subjects.
     """
     part = table.select(modality=modality)
-    lines: dict[str, dict[str, SummaryRow]] = {}
-    for line in part.summary():
-        lines.setdefault(line.method, {})[line.name] = line
-    names = list(part.labels.values())
-    columns = [("dice", name, name) for name in names] + [("dice", FOREGROUND, "mean")]
-    columns += [(key, FOREGROUND, MEASURES[key][0]) for key in ("hausdorff95", "surface_distance")]
+    lines = {line.method: line for line in part.means("modality")}
+    of_class = {(line.method, line.case["class"]): line for line in part.means("class")}
+    columns = [("dice", name, name) for name in part.cases("class")] + [("dice", "", "mean")]
+    columns += [("paper_dice", "", "as in the paper")] if "paper_dice" in part.measures else []
+    dice_columns = len(columns)
+    columns += [(key, "", MEASURES[key].heading) for key in ("hausdorff95", "surface_distance")]
     comparable = len({frozenset(part.subjects(method)) for method in lines}) == 1
     cells: dict[str, list[dict[str, Any]]] = {method: [] for method in lines}
     for key, name, _ in columns:
-        _, _, higher, digits = MEASURES[key]
-        shown: dict[str, MeanSd | None] = {
-            method: getattr(found[name], key) if name in found else None for method, found in lines.items()
-        }
-        rounded = {method: round(value.mean, digits) for method, value in shown.items() if value is not None}
-        best = (max if higher else min)(rounded.values())
+        about = MEASURES[key]
+        shown: dict[str, MeanSd] = {}
+        for method, line in lines.items():
+            found = of_class.get((method, name)) if name else line
+            if found is not None and key in found.measures:
+                shown[method] = found.measures[key]
+        rounded = {method: round(value.mean, about.digits) for method, value in shown.items()}
+        best = (max if about.higher else min)(rounded.values())
         winners = [method for method, value in rounded.items() if value == best]
-        for method, value in shown.items():
+        for method, into in cells.items():
             is_best = comparable and len(rounded) > 1 and winners == [method]
-            mean, _, sd = ("–", "", "") if value is None else value.text(digits).partition(" ± ")
-            cells[method].append({"mean": mean, "sd": sd, "best": is_best})
+            text = shown[method].text(about.digits) if method in shown else "–"
+            mean, _, sd = text.partition(" ± ")
+            into.append({"mean": mean, "sd": sd, "best": is_best})
     rows = [
         {
             "method": method,
-            "subjects": found[FOREGROUND].subjects,
+            "subjects": line.subjects,
             "cells": cells[method],
-            "missed": f"{found[FOREGROUND].missed} of {found[FOREGROUND].present}",
-            "spurious": found[FOREGROUND].spurious,
-            "empty": found[FOREGROUND].empty,
+            "missed": f"{line.missed} of {line.present}",
+            "spurious": line.spurious,
+            "empty": line.empty,
         }
-        for method, found in lines.items()
+        for method, line in lines.items()
     ]
-    return {
-        "modality": modality,
-        "head": [title for *_, title in columns],
-        "dice_columns": len(names) + 1,
-        "rows": rows,
-        "comparable": comparable,
-    }
+    head = [title for *_, title in columns]
+    return {"modality": modality, "head": head, "dice_columns": dice_columns, "rows": rows, "comparable": comparable}
 
 
 def headline(content: RunContent) -> dict[str, Any] | None:
@@ -212,63 +209,51 @@ def headline(content: RunContent) -> dict[str, Any] | None:
     table = content.table
     if not len(table):
         return None
-    wanted, methods = content.about.get("modality"), list(table.methods)
-    modality = wanted if wanted in table.modalities else table.modalities[0]
+    wanted, methods, known = content.about.get("modality"), list(table.methods), table.cases("modality")
+    modality = wanted if wanted in known else known[0]
     part = table.select(modality=modality)
     named = content.about.get("method")
     method = named if named in part.methods else next(iter(part.methods))
     if named and named != method:
         content.problems.append(f"{RUN} names the method {named!r}, which no evaluation of {modality} has: {methods}.")
-    line = next(row for row in part.summary() if row.method == method and row.label is None)
+    (line,) = part.select(method=method).means("modality")
+    classes, dice = len(part.cases("class")), line.measures["dice"]
     tiles = [
         {
-            "label": f"Dice, mean of {len(part.labels)} classes" if len(part.labels) > 1 else "Dice",
-            "value": f"{line.dice.mean:.3f}",
-            "note": f"± {line.dice.sd:.3f} over {line.subjects} subjects" if line.subjects > 1 else "1 subject",
-        },
-        {"label": "HD95", "value": f"{line.hausdorff95.mean:.1f} mm", "note": _sd(line.hausdorff95, 1)},
-        {
-            "label": "Average surface distance",
-            "value": f"{line.surface_distance.mean:.2f} mm",
-            "note": _sd(line.surface_distance, 2),
-        },
-        {
-            "label": "Organs missed",
-            "value": f"{line.missed} of {line.present}",
-            "note": f"miss rate {100 * line.miss_rate:.0f} %",
-        },
+            "label": f"Dice, mean of {classes} classes" if classes > 1 else "Dice",
+            "value": f"{dice.mean:.3f}",
+            "note": f"± {dice.sd:.3f} over {line.subjects} subjects" if line.subjects > 1 else "1 subject",
+        }
     ]
+    for name, label in (("hausdorff95", "HD95"), ("surface_distance", "Average surface distance")):
+        mean, plus_minus, sd = line.text(name).partition("± ")
+        tiles.append({"label": label, "value": f"{mean.strip()} mm", "note": plus_minus + sd})
+    share = f"miss rate {100 * line.miss_rate:.0f} %"
+    tiles.append({"label": "Organs missed", "value": f"{line.missed} of {line.present}", "note": share})
     return {"method": method, "modality": modality, "tiles": tiles, "comparison": _comparison(part, method)}
 
 
-def _sd(value: MeanSd, digits: int) -> str:
-    return f"± {value.sd:.{digits}f}" if value.sd == value.sd else ""
-
-
-def _comparison(table: EvaluationTable, method: str) -> str | None:
+def _comparison(table: ScoreTable, method: str) -> str | None:
     """Difference to the best other method on the subjects that both have."""
-    own = subject_means(list(table.select(method=method)))
-    others = {name: subject_means(list(table.select(method=name))) for name in table.methods if name != method}
-    others = {name: found for name, found in others.items() if found.keys() & own.keys()}
+    each = {name: table.per_subject("dice", method=name) for name in table.methods}
+    own = each.pop(method)
+    others = {name: found for name, found in each.items() if found.keys() & own.keys()}
     if not others:
         return None
     rival = max(others, key=lambda name: mean_sd([others[name][s] for s in others[name] if s in own]).mean)
-    common = [subject for subject in own if subject in others[rival]]
-    differences = [own[subject] - others[rival][subject] for subject in common]
-    mean = mean_sd(differences).mean
-    better = sum(difference > 0 for difference in differences)
-    text = f"{mean:+.3f} Dice against {rival}, the best other method: better in {better} of {len(common)} subjects"
-    if len(common) > 1:
-        text += f" (paired permutation test, p = {_p_value(own, others[rival], common)})"
+    differences = [own[subject] - others[rival][subject] for subject in own if subject in others[rival]]
+    better, count = sum(difference > 0 for difference in differences), len(differences)
+    text = (
+        f"{mean_sd(differences).mean:+.3f} Dice against {rival}, the best other method: better in {better} of {count}"
+    )
+    text += " subjects"
+    for test in table.select(lambda score: score.method in (method, rival)).tests("dice", "method", rival):
+        p = f"{test.p:.3f}" if test.p >= 0.001 else f"{test.p:.1g}"
+        text += f" (paired permutation test, p = {p})"
     return text + "."
 
 
-def _p_value(own: Mapping[str, float], other: Mapping[str, float], subjects: list[str]) -> str:
-    test = paired_permutation_test([own[name] for name in subjects], [other[name] for name in subjects])
-    return f"{test.p_value:.3f}" if test.p_value >= 0.001 else f"{test.p_value:.1g}"
-
-
-def worst_rows(table: EvaluationTable, method: str, modality: str) -> list[ScoreRow]:
+def worst_scores(table: ScoreTable, method: str, modality: str) -> list[Score]:
     """The lowest Dice values of a method, worst first; ties by the larger distance.
 
     Args:
@@ -277,10 +262,10 @@ def worst_rows(table: EvaluationTable, method: str, modality: str) -> list[Score
         modality: of which images.
 
     Returns:
-        A few rows.
+        A few scores.
     """
-    rows = list(table.select(method=method, modality=modality))
-    return sorted(rows, key=lambda row: (row.dice, -row.hausdorff95))[:WORST_ROWS]
+    found = table.select(lambda score: "dice" in score.values, method=method, modality=modality)
+    return sorted(found, key=lambda score: (score.values["dice"], -score.values["hausdorff95"]))[:WORST_SCORES]
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

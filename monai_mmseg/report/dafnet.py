@@ -14,7 +14,7 @@ from monai.metrics import compute_dice
 from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
-from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.metrics.disentanglement import disentanglement_report, latent_traversal
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.report.cases import add_cases
@@ -41,14 +41,14 @@ class _Studied(NamedTuple):
 
 
 def describe_dafnet(
+    recorder: RunRecorder,
     network: nn.Module,
     data: Sequence[Mapping[str, Any]],
     transform: Callable[[Any], Any],
-    recorder: RunRecorder,
     labels: Mapping[int | str, str],
     *,
     target: str,
-    table: EvaluationTable | None = None,
+    table: ScoreTable | None = None,
     predictions: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def describe_dafnet(
     source mask on the target before and after the predicted deformation, which says whether the transformer registers.
 
     Args:
+        recorder: of the run folder.
         network: trained; it is put into eval mode. One without anatomy factors (a baseline) gets the overlay only.
         data: subjects, ``{"subject", "image": {modality: path}, "label": {modality: path}}``.
         transform: volume transforms up to the intensities; they give ``image (M * k, H, W, D)``, ``label``
             ``(M, H, W, D)`` and ``labelled (M,)``.
-        recorder: of the run folder.
         labels: value to name, background included.
         target: modality that is segmented.
         table: scores of the predictions, to choose the cases that are shown; without it there is no overlay.

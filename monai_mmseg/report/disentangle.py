@@ -12,15 +12,15 @@ from monai.data import MetaTensor
 from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
-from monai_mmseg.evaluation.reconstruction import OTHERS, ReconstructionRow, reconstruction_rows
-from monai_mmseg.evaluation.reconstruction_table import ReconstructionTable
-from monai_mmseg.evaluation.subset_table import SubsetTable
+from monai_mmseg.evaluation.reconstruction import reconstruction_scores
+from monai_mmseg.evaluation.score import OTHERS, Score
 from monai_mmseg.evaluation.subsets import hide_modalities
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.inferers.synthesis_inferer import cross_reconstructions
 from monai_mmseg.losses.margin import anatomy_signature
 from monai_mmseg.metrics.silhouettes import embed, silhouettes
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
-from monai_mmseg.report.sections import WANTED
+from monai_mmseg.report.sections import WANTED, subset_blocks
 from monai_mmseg.runs.run_folder import RECONSTRUCTION, SUBSETS, RunRecorder
 from monai_mmseg.visualize import (
     EmbeddingPanel,
@@ -36,9 +36,9 @@ SUBJECTS_SHOWN = 8  # as many as there are colours
 
 
 class _Studied(NamedTuple):
-    """One subject: what is kept of it after its images are redrawn. N: images of some slices that are there."""
+    """One subject: what is kept of it after its images are reconstructed. N: images of some slices that are there."""
 
-    rows: list[ReconstructionRow]
+    scores: list[Score]
     code: Tensor  # (N, Z)
     signature: Tensor  # (N, F)
     modality: list[int]  # (N,)
@@ -51,7 +51,7 @@ class _Slice(NamedTuple):
 
     images: dict[str, Tensor]  # modality to (H, W)
     anatomies: dict[str, Tensor]  # modality to (C, H, W)
-    drawings: dict[tuple[str, str], Tensor]  # (source, target) to (H, W)
+    reconstructions: dict[tuple[str, str], Tensor]  # (source, target) to (H, W)
 
 
 @torch.no_grad()
@@ -68,8 +68,8 @@ def describe_disentangle(
     chunk: int = 4,
     perplexity: float = 30.0,
     seed: int = 0,
-) -> ReconstructionTable:
-    """Redraw the images of subjects that training did not see; write tables, silhouettes and pictures.
+) -> ScoreTable:
+    """Reconstruct the images of subjects that training did not see; write tables, silhouettes and pictures.
 
     PSNR and SSIM count pixels of the brain where the network knows the value of the background. Silhouettes and t-SNE
     (they need scikit-learn; without it a warning takes their place) are those of a few neighbouring slices in the
@@ -82,10 +82,10 @@ def describe_disentangle(
             and ``subject``.
         method: name in the tables.
         device: where the network is; ``None``: there.
-        ranges: modality to its lowest and highest value; see :func:`~monai_mmseg.evaluation.reconstruction_rows`.
+        ranges: modality to its lowest and highest value; see :func:`~monai_mmseg.evaluation.reconstruction_scores`.
         pool: edge of the blocks by which anatomies are compared, as in training.
         per_subject: slices of each subject for the silhouettes.
-        chunk: slices that are drawn at a time.
+        chunk: slices that are reconstructed at a time.
         perplexity: of t-SNE.
         seed: of t-SNE.
 
@@ -100,16 +100,16 @@ def describe_disentangle(
     place = next(network.parameters()).device if device is None else torch.device(device)
     training = network.training
     network.eval()
-    table, studied = ReconstructionTable(), {}
+    studied = {}
     for sample in samples:
         name, image = str(sample["subject"]), torch.as_tensor(sample["image"])
         stack = (image.as_tensor() if isinstance(image, MetaTensor) else image).movedim(-1, 0).float()
-        found = _study(network, stack, place, name, method, ranges, (pool, per_subject, chunk))
-        table.add_subject(method, name, found.rows)
-        studied[name] = found
+        studied[name] = _study(network, stack, place, name, method, ranges, (pool, per_subject, chunk))
     network.train(training)
     if not studied:
         raise ValueError("samples must hold at least one subject, got none.")
+    scores = [score for one in studied.values() for score in one.scores]
+    table = ScoreTable(scores, subjects={method: studied})
     table.save(recorder.run_dir, RECONSTRUCTION.removesuffix(".json"))
     most = max(one.present for one in studied.values())
     shown = [name for name, one in studied.items() if one.present == most]
@@ -121,7 +121,7 @@ def describe_disentangle(
     return table
 
 
-def describe_subsets(recorder: RunRecorder, table: SubsetTable) -> None:
+def describe_subsets(recorder: RunRecorder, table: ScoreTable) -> None:
     """Write scores with every subset of the modalities, and their picture, into a run folder.
 
     Args:
@@ -129,8 +129,9 @@ def describe_subsets(recorder: RunRecorder, table: SubsetTable) -> None:
         table: of :func:`~monai_mmseg.evaluation.evaluate_subsets`.
     """
     table.save(recorder.run_dir, SUBSETS.removesuffix(".json"))
+    modalities = next(iter(table.methods.values())).modalities
     recorder.add_figure(
-        subset_figure(table, title="Missing modalities"),
+        subset_figure(modalities, subset_blocks(table), title="Missing modalities"),
         "subsets",
         "Mean scores with every subset of the modalities (light dots: there). Light is better; a measure has a scale "
         "of its own.",
@@ -149,25 +150,25 @@ def _study(
     """Everything of one subject, slices first."""
     pool, per_subject, chunk = settings
     names, middle = network.modalities, network.in_channels // 2
-    parts = [_redraw(network, part.to(device)) for part in stack.split(chunk)]
+    parts = [_reconstruct(network, part.to(device)) for part in stack.split(chunk)]
     crossed, others = (torch.cat([part[n] for part in parts]) for n in (0, 1))  # (D, M, M, S, ...), (D, M, S, ...)
     images = stack.unflatten(1, (len(names), -1))  # (D, M, S, H, W)
-    there = ~images.flatten(2).isnan().any(2)
+    present = ~images.flatten(2).isnan().any(2)
     mask = None
     if network.background is not None:
-        mask = ((images[:, :, middle] != network.background) & there[..., None, None]).any(1)
-    drawings = {(a, b): crossed[:, i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
-    drawings |= {(OTHERS, name): others[:, m] for m, name in enumerate(names)}
-    # what could not be drawn is NaN, and so are its images: no row reads it
-    rows = reconstruction_rows(
+        mask = ((images[:, :, middle] != network.background) & present[..., None, None]).any(1)
+    reconstructions = {(a, b): crossed[:, i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+    reconstructions |= {(OTHERS, name): others[:, m] for m, name in enumerate(names)}
+    # what could not be made is NaN, and so are its images: no score reads it
+    scores = reconstruction_scores(
         {name: images[:, m] for m, name in enumerate(names)},
-        drawings,
+        reconstructions,
         subject=subject,
         method=method,
         ranges=ranges,
         mask=mask,
     )
-    counts = there.sum(1)
+    counts = present.sum(1)
     area = torch.ones(len(stack)) if mask is None else mask.flatten(1).sum(1)
     at = int((area * (counts == counts.max())).argmax())
     few = _middle_slices(area, per_subject)
@@ -177,26 +178,28 @@ def _study(
     shown = network.factors(stack[at : at + 1].to(device)).anatomy[0].cpu()
     outside = torch.zeros(stack.shape[-2:], dtype=torch.bool) if mask is None else ~mask[at]
     picture = _Slice(
-        {name: images[at, m, middle].masked_fill(outside, torch.nan) for m, name in enumerate(names) if there[at, m]},
-        {name: shown[m] for m, name in enumerate(names) if there[at, m]},
+        {name: images[at, m, middle].masked_fill(outside, torch.nan) for m, name in enumerate(names) if present[at, m]},
+        {name: shown[m] for m, name in enumerate(names) if present[at, m]},
         {
-            pair: drawn[at, middle].masked_fill(outside, torch.nan)
-            for pair, drawn in drawings.items()
-            if not bool(drawn[at].isnan().any())
+            pair: made[at, middle].masked_fill(outside, torch.nan)
+            for pair, made in reconstructions.items()
+            if not bool(made[at].isnan().any())
         },
     )
     modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
-    return _Studied(rows, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(there.any(0).sum()))
+    return _Studied(
+        scores, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(present.any(0).sum())
+    )
 
 
-def _redraw(network: DisentangleNet, part: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs, and each modality from all others: NaN where nothing could be drawn."""
+def _reconstruct(network: DisentangleNet, part: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs, and each modality from all others: NaN where nothing could be made."""
     names, others = network.modalities, []
-    there = ~part.unflatten(1, (len(names), -1)).flatten(2).isnan().any(2)
+    present = ~part.unflatten(1, (len(names), -1)).flatten(2).isnan().any(2)
     for m, target in enumerate(names):
         rest = [name for name in names if name != target]
         kept = hide_modalities(part.movedim(1, 0), names, rest).movedim(0, 1)
-        nothing = ~(there.sum(1) > there[:, m].int())
+        nothing = ~(present.sum(1) > present[:, m].int())
         others.append(network(kept, target=target).masked_fill(nothing.reshape(-1, 1, 1, 1), torch.nan).cpu())
     return cross_reconstructions(network, part).cpu(), torch.stack(others, 1)
 
@@ -210,20 +213,23 @@ def _middle_slices(area: Tensor, count: int) -> list[int]:
 
 def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: DisentangleNet) -> None:
     notes = {
-        (row.source, row.target): f"{row.psnr:.1f} / {row.ssim:.2f}"
-        for row in one.rows
-        if (row.source, row.target) in one.shown.drawings
+        (score.case["source"], score.case["target"]): f"{score.values['psnr']:.1f} / {score.values['ssim']:.2f}"
+        for score in one.scores
     }
-    if one.shown.drawings:
+    notes = {pair: text for pair, text in notes.items() if pair in one.shown.reconstructions}
+    if one.shown.reconstructions:
         recorder.add_figure(
             cross_reconstruction_figure(
-                one.shown.images, one.shown.drawings, notes=notes, title=f"Redrawn images, {subject} (PSNR / SSIM)"
+                one.shown.images,
+                one.shown.reconstructions,
+                notes=notes,
+                title=f"Reconstructed images, {subject} (PSNR / SSIM)",
             ),
             "cross_reconstruction",
-            "A slice in every modality, and below it the same slice drawn with the anatomy of one modality (row) as "
-            "another (column). The last row is drawn as at inference: from all other modalities, with the mean code of "
-            "the one that is drawn. Numbers: PSNR in dB and SSIM over the slices of this subject. What is outside of "
-            "the brain, where that is known, is not shown and does not count.",
+            "A slice in every modality, and below it the same slice reconstructed with the anatomy of one modality "
+            "(row) as another (column). The last row is made as at inference: from all other modalities, with the mean "
+            "code of the one that is made. Numbers: PSNR in dB and SSIM over the slices of this subject. What is "
+            "outside of the brain, where that is known, is not shown and does not count.",
         )
     if one.shown.anatomies:
         recorder.add_figure(

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.evaluation.subset_table import SubsetTable
-from monai_mmseg.evaluation.subsets import Score, evaluate_subsets, hide_modalities
+from monai_mmseg.evaluation.layout import subset_text
+from monai_mmseg.evaluation.score import Score
+from monai_mmseg.evaluation.subsets import Scorer, evaluate_subsets, hide_modalities
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import cross_reconstruction_figure
 
@@ -25,12 +27,12 @@ def score_subsets(
     inferer: Callable[..., Any],
     samples: Iterable[Mapping[str, Any]],
     modalities: Sequence[str],
-    score: Score,
+    score: Scorer,
     *,
     device: torch.device | str = "cpu",
     method: str = "prediction",
     subsets: Iterable[Sequence[str]] | None = None,
-) -> SubsetTable:
+) -> ScoreTable:
     """Scores of a network with each subset of the modalities, in one call that fits a config.
 
     Args:
@@ -44,7 +46,7 @@ def score_subsets(
         subsets: which ones; ``None``: all.
 
     Returns:
-        A row a subject and subset, see :func:`~monai_mmseg.evaluation.evaluate_subsets`.
+        Scores of each subject and subset, see :func:`~monai_mmseg.evaluation.evaluate_subsets`.
     """
     network.eval()
 
@@ -62,7 +64,7 @@ def describe_synthesis(
     inferer: Callable[..., Any],
     samples: Iterable[Mapping[str, Any]],
     modalities: Sequence[str],
-    table: SubsetTable | None = None,
+    table: ScoreTable | None = None,
     *,
     target_key: str = "label",
     background: float | None = None,
@@ -89,7 +91,7 @@ def describe_synthesis(
 
     Examples:
         >>> from tempfile import TemporaryDirectory
-        >>> from monai_mmseg.report import RunRecorder
+        >>> from monai_mmseg.runs import RunRecorder
         >>> sample = {"image": torch.rand(2, 16, 16, 4), "label": torch.rand(1, 16, 16, 4), "subject": "s01"}
         >>> with TemporaryDirectory() as folder:
         ...     recorder = RunRecorder(folder, name="mean", method="mean", modality="t1")
@@ -101,15 +103,15 @@ def describe_synthesis(
     network.eval()
     shown: list[tuple[int, Mapping[str, Any]]] = []
     for sample in samples:
-        there = ~torch.as_tensor(sample["image"]).unflatten(0, (len(modalities), -1)).flatten(1).isnan().any(1)
-        shown.append((int(there.sum()), sample))
+        present = ~torch.as_tensor(sample["image"]).unflatten(0, (len(modalities), -1)).flatten(1).isnan().any(1)
+        shown.append((int(present.sum()), sample))
     if not shown:
         raise ValueError("samples must hold at least one subject, got none.")
     most = max(count for count, _ in shown)
     subsets = {"all": list(modalities)}
     if len(modalities) > 1:
         subsets |= {f"all but {gone}": [name for name in modalities if name != gone] for gone in modalities}
-    images, drawings, notes = {}, {}, {}
+    images, reconstructions, notes = {}, {}, {}
     for sample in [one for count, one in shown if count == most][:SUBJECTS_SHOWN]:
         name = str(sample["subject"])
         image, truth = (torch.as_tensor(sample[key]).as_subclass(Tensor) for key in ("image", target_key))
@@ -124,22 +126,19 @@ def describe_synthesis(
             hidden = hide_modalities(image, modalities, kept)
             if bool(hidden.unflatten(0, (len(modalities), -1)).flatten(1).isnan().any(1).all()):
                 continue  # nothing is left
-            drawings[about, name] = cut(inferer(hidden[None].to(device), network)[0].float().cpu())
-            score = _score_of(table, kept, name)
-            if score:
-                notes[about, name] = score
+            reconstructions[about, name] = cut(inferer(hidden[None].to(device), network)[0].float().cpu())
+            text = subset_text(kept, modalities)
+            for score in () if table is None else table.select(_is_image, subject=name, subset=text):
+                notes[about, name] = f"{score.values['psnr']:.1f} / {score.values['ssim']:.2f}"
     recorder.add_figure(
-        cross_reconstruction_figure(images, drawings, notes=notes, title=f"{target}, made with a modality missing"),
+        cross_reconstruction_figure(
+            images, reconstructions, notes=notes, title=f"{target}, made with a modality missing"
+        ),
         "synthesis",
         "A slice of each subject: the true image, and below it what the network makes of all modalities or of all but "
         "one. Numbers: PSNR in dB and SSIM of the whole subject.",
     )
 
 
-def _score_of(table: SubsetTable | None, kept: Sequence[str], subject: str) -> str:
-    if table is None:
-        return ""
-    for row in table:
-        if row.subject == subject and set(row.subset) == set(kept) and {"psnr", "ssim"} <= set(row.measures):
-            return f"{row.measures['psnr']:.1f} / {row.measures['ssim']:.2f}"
-    return ""
+def _is_image(score: Score) -> bool:
+    return {"psnr", "ssim"} <= score.values.keys()

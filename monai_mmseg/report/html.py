@@ -11,7 +11,8 @@ from typing import Any
 
 from monai.utils import optional_import
 
-from monai_mmseg.evaluation.summary import subject_means
+from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.files import write_text
 from monai_mmseg.report.charts import line_chart, strip_chart
 from monai_mmseg.report.content import (
     RunContent,
@@ -19,9 +20,9 @@ from monai_mmseg.report.content import (
     headline,
     methods_table,
     read_run,
-    worst_rows,
+    worst_scores,
 )
-from monai_mmseg.report.sections import reconstruction_section, silhouette_rows, subset_section
+from monai_mmseg.report.sections import silhouette_rows, table_section
 
 _Environment, _has_jinja2 = optional_import("jinja2", name="Environment")
 _StrictUndefined, _ = optional_import("jinja2", name="StrictUndefined")
@@ -53,7 +54,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
 
     Examples:
         >>> import tempfile
-        >>> from monai_mmseg.report import RunRecorder
+        >>> from monai_mmseg.runs import RunRecorder
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with RunRecorder(folder, "trial") as recorder:
         ...         recorder.add_terms(1, {"generator/kl": 0.5})
@@ -63,13 +64,12 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """
     content = read_run(run_dir)
     target = Path(out) if out is not None else content.run_dir / "report.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
     if _has_jinja2:
-        target.write_text(render_html(content), encoding="utf-8")
+        write_text(target, render_html(content))
     else:
         named = target.stem if target.suffix in (".html", ".htm") else target.name  # run.1 is a name, not an ending
         target = target.with_name(f"{named}.md")
-        target.write_text(render_markdown(content), encoding="utf-8")
+        write_text(target, render_markdown(content))
         logger.warning(
             "jinja2 is not installed: wrote the plain %s; for the page, pip install 'monai-mmseg[report]'.", target
         )
@@ -101,11 +101,11 @@ def page_values(content: RunContent) -> dict[str, Any]:
     """
     top = headline(content)
     table, about = content.table, content.about
-    order = sorted(table.modalities, key=lambda name: top is None or name != top["modality"])
+    order = sorted(table.cases("modality"), key=lambda name: top is None or name != top["modality"])
     strips = []
     for modality in order:
         part = table.select(modality=modality)
-        scores = {method: subject_means(list(part.select(method=method))) for method in part.methods}
+        scores = {method: part.per_subject("dice", method=method) for method in part.methods}
         chart = strip_chart(
             scores, highlight=top["method"] if top else None, unit=f"Dice on {modality}, mean of the classes"
         )
@@ -128,14 +128,14 @@ def page_values(content: RunContent) -> dict[str, Any]:
         "tables": list(zip([methods_table(table, modality) for modality in order], strips, strict=True)),
         "several": len(table.methods) > 1,
         "notes": table.notes() if len(table) else [],
-        "worst": worst_rows(table, top["method"], top["modality"]) if top else [],
+        "worst": worst_scores(table, top["method"], top["modality"]) if top else [],
         "figures": [
             {"name": path.name, "caption": caption, "data": base64.b64encode(path.read_bytes()).decode("ascii")}
             for path, caption in content.figures
         ],
         "disentanglement": _disentanglement(content),
         "silhouettes": _silhouettes(content),
-        "sections": _sections(content),
+        "sections": [table_section(*one) for one in _sections(content)],
         "phases": phases,
         "terms_off": off,
         "settings": flat_settings(about.get("settings") or {}),
@@ -176,13 +176,9 @@ def _silhouettes(content: RunContent) -> dict[str, Any] | None:
         return None
 
 
-def _sections(content: RunContent) -> list[dict[str, Any]]:
-    found = []
-    if content.reconstruction is not None:
-        found.append(reconstruction_section(content.reconstruction))
-    if content.subsets is not None:
-        found.append(subset_section(content.subsets))
-    return found
+def _sections(content: RunContent) -> list[tuple[str, ScoreTable]]:
+    found = {"Reconstructed images": content.reconstruction, "Missing modalities": content.subsets}
+    return [(title, table) for title, table in found.items() if table is not None]
 
 
 def _duration(seconds: Any) -> str:
@@ -209,10 +205,10 @@ def render_markdown(content: RunContent) -> str:
         lines += [f"- {tile['label']}: {tile['value']} {tile['note']}".rstrip() for tile in top["tiles"]]
         lines += [f"- {top['comparison']}"] if top["comparison"] else []
         lines += ["", content.table.to_markdown()]
-    elif content.reconstruction is None and content.subsets is None:
+    elif not _sections(content):
         lines += ["", "No evaluation: the folder has no usable metrics/*.json."]
-    for title, table in (("Redrawn images", content.reconstruction), ("Missing modalities", content.subsets)):
-        lines += [] if table is None else ["", f"## {title}", "", table.to_markdown()]
+    for title, table in _sections(content):
+        lines += ["", f"## {title}", "", table.to_markdown()]
     if silhouettes := _silhouettes(content):
         lines += ["", "## Silhouettes", "", *(f"- {name}: {v} (wanted: {w})" for name, v, w in silhouettes["values"])]
     for path, caption in content.figures:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.evaluation.evaluate import evaluate_predictions
-from monai_mmseg.evaluation.table import EvaluationTable
+from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.runs.knowledge import read_knowledge
 from monai_mmseg.runs.run_folder import RunRecorder
@@ -21,8 +21,8 @@ __all__ = ["describe_unpaired", "evaluate_modalities"]
 
 
 def evaluate_modalities(
-    datalist: str | Path, predictions: str | Path, *, modalities: Sequence[str], section: str, method: str
-) -> EvaluationTable:
+    datalist: str | Path, predictions: str | Path, *, modalities: Sequence[str], **settings: Any
+) -> ScoreTable:
     """Scores of every modality in one table.
 
     Use it where one network has segmented images of several modalities into one folder.
@@ -31,26 +31,22 @@ def evaluate_modalities(
         datalist: path of the datalist.
         predictions: folder with the predicted label volumes.
         modalities: which ones.
-        section: list of the datalist.
-        method: name in the table.
+        **settings: of :func:`~monai_mmseg.evaluation.evaluate_predictions`.
 
     Returns:
-        One row per subject and foreground class.
+        One score per subject and foreground class.
 
     Raises:
         ValueError: see :func:`~monai_mmseg.evaluation.evaluate_predictions`.
     """
-    tables = [
-        evaluate_predictions(datalist, predictions, modality=name, section=section, method=method)
-        for name in modalities
-    ]
-    return tables[0].concatenate(*tables[1:])
+    tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in modalities]
+    return tables[0].join(*tables[1:])
 
 
 def describe_unpaired(
     recorder: RunRecorder,
     data: Sequence[Mapping[str, Any]],
-    table: EvaluationTable,
+    table: ScoreTable,
     predictions: str | Path,
     labels: Mapping[int | str, str],
     *,
@@ -71,7 +67,7 @@ def describe_unpaired(
             if it is not given. It is left out if there is none.
     """
     names = {int(value): name for value, name in labels.items()}
-    for modality in table.modalities:
+    for modality in table.cases("modality"):
         items = [item for item in data if item["modality"] == modality]
         chosen = table.select(modality=modality)
         add_cases(recorder, items, chosen, predictions, names, modality, name=f"overlay_{modality}")

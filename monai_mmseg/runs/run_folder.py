@@ -4,12 +4,12 @@
 
 ======================  ================================================================================
 ``run.json``            name, purpose, method, modality, settings, seed, status, times, versions, commit
-``metrics/*.json``      evaluations (:class:`~monai_mmseg.evaluation.EvaluationTable`), one or several methods each
+``metrics/*.json``      scores (:class:`~monai_mmseg.evaluation.ScoreTable`) of label volumes, one or several methods each
 ``terms.csv``           ``epoch`` and one column for each ``<phase>/<term>``; empty cells are gaps
 ``figures/*.png``       pictures; ``figures/captions.json`` maps file name to caption, in the order of the page
 ``disentanglement.json``  what :func:`~monai_mmseg.metrics.disentanglement_report` returns, or ``silhouettes``
-``reconstruction.json``  a :class:`~monai_mmseg.evaluation.ReconstructionTable`, beside it as CSV and Markdown
-``subsets.json``        a :class:`~monai_mmseg.evaluation.SubsetTable`, beside it as CSV and Markdown
+``reconstruction.json``  such a table of reconstructed images, beside it as CSV and Markdown
+``subsets.json``        such a table of subsets of the modalities, beside it as CSV and Markdown
 ``warnings.txt``        one warning a line
 ======================  ================================================================================
 
@@ -27,10 +27,9 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from monai_mmseg.evaluation.table import EvaluationTable
-from monai_mmseg.files import write_json
+from monai_mmseg.files import write_json, write_text
 from monai_mmseg.runs.terms import add_terms, drop_terms_from
 from monai_mmseg.runs.versions import git_commit, software_versions
 from monai_mmseg.visualize.figure import save_figure
@@ -41,6 +40,10 @@ if TYPE_CHECKING:
 RUN, TERMS, METRICS, FIGURES = "run.json", "terms.csv", "metrics", "figures"
 CAPTIONS, DISENTANGLEMENT, WARNINGS = "captions.json", "disentanglement.json", "warnings.txt"
 RECONSTRUCTION, SUBSETS = "reconstruction.json", "subsets.json"
+
+
+class _Table(Protocol):
+    def to_json(self) -> str: ...
 
 
 class RunRecorder:
@@ -122,8 +125,8 @@ class RunRecorder:
         self.warn(f"The run ended early: {type(error).__name__}: {error}")
         self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
 
-    def add_table(self, table: EvaluationTable, stem: str = "evaluation") -> Path:
-        """Write an evaluation.
+    def add_table(self, table: _Table, stem: str = "evaluation") -> Path:
+        """Write scores of label volumes.
 
         Args:
             table: one or several methods.
@@ -132,10 +135,7 @@ class RunRecorder:
         Returns:
             The path.
         """
-        path = self.run_dir / METRICS / f"{stem}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_json(path)
-        return path
+        return write_text(self.run_dir / METRICS / f"{stem}.json", table.to_json())
 
     def add_figure(self, figure: Figure, name: str, caption: str) -> Path:
         """Save a figure and its caption.

@@ -5,14 +5,13 @@
 from monai_mmseg.visualize.affinity import affinity_figure, class_feature_figure
 from monai_mmseg.visualize.alignment import AlignmentPair, alignment_figure
 from monai_mmseg.visualize.anatomy import anatomy_figure
-from monai_mmseg.visualize.curves import curves_figure
 from monai_mmseg.visualize.embedding import EmbeddingPanel, embedding_figure
 from monai_mmseg.visualize.figure import LABEL_COLORS, label_color, save_figure
 from monai_mmseg.visualize.knowledge import distillation_curve_figure, knowledge_figure, weight_boxes_figure
 from monai_mmseg.visualize.overlay import Case, best_median_worst, overlay_figure
 from monai_mmseg.visualize.reconstruction import cross_reconstruction_figure
 from monai_mmseg.visualize.sheet import Thumbnail, contact_sheet
-from monai_mmseg.visualize.subsets import subset_figure
+from monai_mmseg.visualize.subsets import SubsetBlock, subset_figure
 from monai_mmseg.visualize.traversal import traversal_figure
 from monai_mmseg.visualize.volume import DisplayVolume, read_for_display
 
@@ -22,6 +21,7 @@ __all__ = [
     "Case",
     "DisplayVolume",
     "EmbeddingPanel",
+    "SubsetBlock",
     "Thumbnail",
     "affinity_figure",
     "alignment_figure",
@@ -30,7 +30,6 @@ __all__ = [
     "class_feature_figure",
     "contact_sheet",
     "cross_reconstruction_figure",
-    "curves_figure",
     "distillation_curve_figure",
     "embedding_figure",
     "knowledge_figure",

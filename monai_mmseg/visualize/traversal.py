@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_mmseg.metrics.disentanglement import LatentTraversal
 from monai_mmseg.visualize.figure import INK, QUIET, caption, display_window, heading, new_figure, panel, side_caption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from monai_mmseg.metrics.disentanglement import LatentTraversal
 
 
 def traversal_figure(traversal: LatentTraversal, *, title: str = "") -> Figure:

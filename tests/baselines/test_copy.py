@@ -103,7 +103,7 @@ def test_files_are_predictions_on_the_targets_grid(data, caplog):
     np.testing.assert_allclose(image.affine, nib.load(items[1]["image"]).affine)
     labels = {0: "background", 1: "a", 2: "b", 3: "c"}
     table = evaluate_predictions(items, root / "out", modality="lge", labels=labels, method="copy")
-    assert [row.dice for row in table] == [1.0, 1.0, 1.0]
+    assert [score.values["dice"] for score in table] == [1.0, 1.0, 1.0]
 
 
 def test_the_targets_labels_are_not_opened(data):
@@ -144,7 +144,7 @@ def test_dots_in_the_names_of_subjects(tmp_path):
         assert (nib.load(written[subject]).get_fdata() == value).all()
     table = evaluate_predictions(items, tmp_path / "out", modality="lge", labels={1: "a", 2: "b"}, method="copy.v1")
     assert table.subjects() == subjects
-    assert all(row.dice == 1 for row in table)
+    assert all(score.values["dice"] == 1 for score in table)
     assert sorted(path.name for path in table.save(tmp_path / "table", "copy.v1").values()) == [
         *("copy.v1.csv", "copy.v1.json", "copy.v1.md"),
     ]

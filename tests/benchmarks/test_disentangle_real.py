@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.accuracy.disentangle_real import compare, markdown
 from benchmarks.accuracy.redraw_baselines import Stack, matched, mean_image, stack_of, trivial
-from monai_mmseg.evaluation import OTHERS, ReconstructionRow, ReconstructionTable
+from monai_mmseg.evaluation import OTHERS, Score, ScoreTable
 
 
 def person(seed, shift=0, absent=()):
@@ -37,10 +37,10 @@ def test_matching_keeps_the_order_and_takes_the_histogram():
 
 def test_mean_image_is_stretched_to_the_test():
     test, first, second = person(0), person(1, shift=4), person(2)
-    drawn = mean_image([first, second, person(3, absent=[3])], "flair", test)
+    made = mean_image([first, second, person(3, absent=[3])], "flair", test)
     boxes = [one.images["flair"][1:7, 6 + s : 24 + s, 8:28] for one, s in ((first, 4), (second, 0))]
-    torch.testing.assert_close(drawn[1:7, 6:24, 8:28], (boxes[0] + boxes[1]) / 2)
-    assert not drawn[~test.mask].any()
+    torch.testing.assert_close(made[1:7, 6:24, 8:28], (boxes[0] + boxes[1]) / 2)
+    assert not made[~test.mask].any()
     with pytest.raises(ValueError, match="nobody that was trained on has 't1gd'"):
         mean_image([person(3, absent=[1])], "t1gd", test)
 
@@ -51,11 +51,11 @@ def test_trivial_predictors_and_comparison():
     copied = Stack({**test.images, "t2": same.images["t1"]}, test.mask)  # T2 is T1 after matching
     table = trivial(copied, [person(1), person(2)], "s01")
     assert len(table) == 4 + 12
-    rows = [
-        ReconstructionRow("ours", "s01", source, "t2", 6, psnr, 0.5)
+    scores = [
+        Score("ours", "s01", {"source": source, "target": "t2"}, {"psnr": psnr, "ssim": 0.5})
         for source, psnr in (("t1", 20.0), ("flair", 23.0), ("t2", 40.0), (OTHERS, 21.0))
     ]
-    found = compare(ReconstructionTable(rows), table)["t2"]
+    found = compare(ScoreTable(scores), table)["t2"]
     assert found["mean of pairs"] == {"psnr": 21.5, "ssim": 0.5}
     assert (found["best pair"]["source"], found["best pair"]["psnr"]) == ("flair", 23.0)
     assert found["all others"]["psnr"] == 21.0

@@ -6,17 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.disentangle_phantom import STAGES, by_subset, cells, redrawn, run_cell, write_whole
+from benchmarks.accuracy.disentangle_phantom import STAGES, by_subset, cells, reconstructed, run_cell, write_whole
 from benchmarks.accuracy.disentangle_summary import draw, joined, markdown, summarise
 from benchmarks.cells import read_json, write_json
-from monai_mmseg.evaluation import (
-    OTHERS,
-    ReconstructionRow,
-    ReconstructionTable,
-    SubsetRow,
-    SubsetTable,
-    modality_subsets,
-)
+from monai_mmseg.evaluation import OTHERS, MethodInfo, Score, ScoreTable, modality_subsets
 
 NAMES, SUBJECTS = ["t1", "t2"], [f"s{number}" for number in range(6)]
 LEVELS = {"conv_na": 24.0, "conv_adv": 25.0, "conv_sim": 25.5, "condconv_sim": 26.0}
@@ -60,7 +53,7 @@ def finished():
     return found + [tumour(name, seed) for name in DROPS for seed in (0, 1)]
 
 
-def test_redrawn_means_and_tests(finished):
+def test_reconstructed_means_and_tests(finished):
     study = summarise(finished, TRIVIAL)["redraw"]
     psnr = study["lines"]["conv_sim"]["cross"]["t1"]["psnr"]
     assert psnr["mean"] == pytest.approx(25.5 + 0.05 + 0.025)
@@ -101,8 +94,8 @@ def test_tables_and_pictures(finished, tmp_path):
 
 def test_seeds_are_averaged_before_pictures(finished):
     table = joined([cell for cell in finished if cell["stage"] == "tumour"], ["dice"])
-    assert table.methods == ["Standard+Zero", "Standard+Average", "Ours"]
-    assert table.values("Ours", NAMES, "dice")["s0"] == pytest.approx(0.81)
+    assert list(table.methods) == ["Standard+Zero", "Standard+Average", "Ours"]
+    assert table.per_subject("dice", method="Ours", subset="t1 + t2")["s0"] == pytest.approx(0.81)
 
 
 def test_one_stage_and_one_setting_alone(finished):
@@ -126,17 +119,29 @@ def test_ours_needs_encoders(tmp_path):
 
 
 def test_what_a_run_leaves(tmp_path):
-    rows = [
-        ReconstructionRow("a", "s0", "t1", "t2", 3, 20.0, 0.5),
-        ReconstructionRow("a", "s0", OTHERS, "t2", 3, 18.0, 0.4),
+    scores = [
+        Score("a", "s0", {"source": source, "target": "t2"}, {"psnr": psnr, "ssim": ssim})
+        for source, psnr, ssim in (("t1", 20.0, 0.5), (OTHERS, 18.0, 0.4))
     ]
-    ReconstructionTable(rows).save(tmp_path)
-    found = redrawn(tmp_path)
+    ScoreTable(scores).save(tmp_path, "reconstruction")
+    found = reconstructed(tmp_path)
     assert found["cross"]["t2"]["psnr"] == {"s0": 20.0}
     assert found["others"] == {"t2": {"psnr": {"s0": 18.0}, "ssim": {"s0": 0.4}}}
     assert found["silhouettes"] == {}
-    SubsetTable(NAMES, [SubsetRow("a", ("t2",), "s0", {"psnr": 1.0})]).save(tmp_path)
-    assert by_subset(tmp_path)["rows"] == [{"subset": ["t2"], "subject": "s0", "measures": {"psnr": 1.0}}]
+    info = {"a": MethodInfo(modalities=tuple(NAMES))}
+    ScoreTable([Score("a", "s0", {"subset": "t2"}, {"psnr": 1.0})], info).save(tmp_path, "subsets")
+    rows = [{"subset": ["t2"], "subject": "s0", "measures": {"psnr": 1.0}}]
+    assert by_subset(tmp_path) == {"modalities": NAMES, "rows": rows}
+
+
+def test_scores_of_classes_stand_beside_their_mean(tmp_path):
+    scores = [
+        Score("a", "s0", {"subset": "t2", "class": name}, {"dice": dice, "hausdorff": 9.0, "hausdorff95": 4 * dice})
+        for name, dice in (("core", 0.25), ("oedema", 0.75))
+    ]
+    ScoreTable(scores).save(tmp_path, "subsets")
+    (row,) = by_subset(tmp_path)["rows"]
+    assert row["measures"] == {"dice": 0.5, "hausdorff95": 2.0, "dice/core": 0.25, "dice/oedema": 0.75}
 
 
 def test_tumours_as_one_label(tmp_path):

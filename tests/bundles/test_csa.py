@@ -180,13 +180,13 @@ def test_a_run_leaves_weights_and_terms(lattice, trained):
 def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, trained, data, tmp_path):
     names = ("train", "demo", *NAMES[lattice][0], "evaluate")
     check_overrides(CSA.files(*names), {})
-    run(CSA.load(names, "train", tmp_path, data, **weights_of(trained, lattice), amp=False))
+    run(CSA.load(names, "train", tmp_path, data, **weights_of(trained, lattice), amp=False, paper_dice=True))
     result = tmp_path / "eval"
     for subject in ("lge03", "bssfp03"):
         image = nib.load(data / "images" / f"{subject}.nii.gz")
         same_place(nib.load(result / "predictions" / f"{subject}_seg.nii.gz"), image, classes=4)
     rows = (result / "metrics" / "csa.csv").read_text(encoding="utf-8").splitlines()
-    assert Counter(row.split(",")[1] for row in rows[1:]) == {"lge": 3, "bssfp": 3}  # classes
+    assert Counter(row.split(",")[1] for row in rows[1:]) == {"lge": 4, "bssfp": 4}  # classes, and the paper's Dice
     figures = {"affinity_0.png", "affinity_1.png", "class_features.png", "overlay_lge.png", "overlay_bssfp.png"}
     assert figures <= {path.name for path in (result / "figures").iterdir()}
     report = (result / "report.html").read_text(encoding="utf-8")

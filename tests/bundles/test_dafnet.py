@@ -319,10 +319,16 @@ def test_evaluation_scores_pictures_and_page(trained, heart, tmp_path):
 def test_evaluation_of_a_baseline(trained, heart, tmp_path):
     out, _ = trained("unet_source")
     names = ("train", "demo", "unet_source", "evaluate")
-    workflow = load(names, "train", tmp_path, heart, **{**TINY, "ckpt_dir": str(out / "models"), "method": "unet"})
+    workflow = load(
+        names,
+        "train",
+        tmp_path,
+        heart,
+        **{**TINY, "ckpt_dir": str(out / "models"), "method": "unet", "paper_dice": True},
+    )
     workflow.initialize()
     workflow.run()
-    assert (tmp_path / "eval" / "metrics" / "unet.json").is_file()
+    assert "| Dice as in the paper |" in (tmp_path / "eval" / "metrics" / "unet.md").read_text(encoding="utf-8")
     assert [p.name for p in (tmp_path / "eval" / "figures").glob("*.png")] == ["overlay.png"]
 
 

@@ -255,8 +255,8 @@ def test_evaluation_scores_every_pair(trained, data, tmp_path):
     run(BRAIN.load(names, "train", tmp_path, data, ckpt_dir=str(out / "models"), amp=False))
     result = tmp_path / "eval"
     rows = json.loads(next(result.glob("reconstruction*.json")).read_text("utf-8"))
-    rows = rows["rows"] if isinstance(rows, dict) else rows
-    pairs = Counter((row["source"], row["target"]) for row in rows)
+    rows = rows["scores"]
+    pairs = Counter((row["case"]["source"], row["case"]["target"]) for row in rows)
     assert {(i, j) for i in MODALITIES for j in MODALITIES} <= set(pairs)
     assert {row["subject"] for row in rows} == {"s05"}
     assert "data:image/" in (result / "report.html").read_text(encoding="utf-8")

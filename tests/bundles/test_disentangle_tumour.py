@@ -64,11 +64,12 @@ def test_training_leaves_the_encoder_alone_and_keeps_it(run):
 
 def test_evaluation(run, brain):
     out = run[0]
-    folder = TUMOUR.evaluate(out, brain, tested_subsets=SUBSETS)
+    folder = TUMOUR.evaluate(out, brain, tested_subsets=SUBSETS, paper_dice=True)
     rows = json.loads((folder / "subsets.json").read_text(encoding="utf-8"))
     assert "oedema" in json.dumps(rows)
     assert (folder / "report.html").is_file()
-    assert (folder / "metrics").is_dir()
+    (table,) = (folder / "metrics").glob("*.md")
+    assert "| Dice as in the paper |" in table.read_text(encoding="utf-8")
     prediction = nib.load(folder / "predictions" / "s04_t1_seg.nii.gz")
     label = nib.load(brain / "labels" / "s04_t1.nii.gz")
     assert prediction.shape == label.shape

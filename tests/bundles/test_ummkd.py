@@ -193,7 +193,7 @@ def test_evaluation_scores_both_modalities(bundle, trained, data, tmp_path):
     out, _ = trained(bundle)
     names = ("train", "demo", "evaluate")
     check_overrides(bundle.files(*names), {})
-    run(bundle.load(names, "train", tmp_path, data(bundle), ckpt_dir=str(out / "models"), amp=False))
+    run(bundle.load(names, "train", tmp_path, data(bundle), ckpt_dir=str(out / "models"), amp=False, paper_dice=True))
     result = tmp_path / "eval"
     for subject in ("ct03", "mr03"):
         same_place(
@@ -201,7 +201,7 @@ def test_evaluation_scores_both_modalities(bundle, trained, data, tmp_path):
             nib.load(data(bundle) / "images" / f"{subject}.nii.gz"),
         )
     rows = (result / "metrics" / f"{bundle.name}.csv").read_text(encoding="utf-8").splitlines()
-    assert Counter(row.split(",")[1] for row in rows[1:]) == {"ct": 4, "mr": 4}  # classes
+    assert Counter(row.split(",")[1] for row in rows[1:]) == {"ct": 5, "mr": 5}  # classes, and the paper's Dice
     assert {"overlay_ct.png", "overlay_mr.png"} <= {path.name for path in (result / "figures").iterdir()}
     assert "data:image/" in (result / "report.html").read_text(encoding="utf-8")
 

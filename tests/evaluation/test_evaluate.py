@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_mmseg.cli.main import main
-from monai_mmseg.evaluation import EvaluationTable, evaluate_predictions, find_prediction, score_rows
+from monai_mmseg.evaluation import ScoreTable, evaluate_predictions, find_prediction, score_volume
 
 SPACING = (1.0, 2.0, 8.0)
 LABELS = {0: "background", 1: "organ", 2: "tumour"}
@@ -54,21 +54,54 @@ def test_scores_by_hand(data):
     table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net")
     organ, tumour, missed, _ = table
     # 4 x 4 voxels shifted by one of 2 mm: 2 * 12 / 32; border columns differ by one step
-    assert (organ.subject, organ.name, organ.dice) == ("s1", "organ", 0.75)
-    assert organ.hausdorff == pytest.approx(2.0)
-    assert tumour.empty
-    assert (tumour.dice, tumour.hausdorff95) == (1.0, 0.0)
-    assert missed.missed
-    assert missed.dice == 0.0
+    assert (organ.subject, organ.case, organ.values["dice"]) == ("s1", {"modality": "lge", "class": "organ"}, 0.75)
+    assert organ.values["hausdorff"] == pytest.approx(2.0)
+    assert tumour.flag == "empty"
+    assert (tumour.values["dice"], tumour.values["hausdorff95"]) == (1.0, 0.0)
+    assert missed.flag == "missed"
+    assert missed.values["dice"] == 0.0
     # the diagonal of the image: 10 x 1, 10 x 2, 3 x 8 mm
-    assert missed.surface_distance == pytest.approx(math.sqrt(10**2 + 20**2 + 24**2))
+    assert missed.values["surface_distance"] == pytest.approx(math.sqrt(10**2 + 20**2 + 24**2))
 
 
 def test_penalty_is_taken_and_stated(data):
     items, root = data
     table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net", penalty=50.0)
-    assert [row.hausdorff for row in table if row.missed] == [50.0]
+    assert [score.values["hausdorff"] for score in table if score.flag == "missed"] == [50.0]
     assert table.methods["net"].penalty == 50.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "second"),
+    [
+        # slices of s1: both empty, 2 * 12 / 32, both empty; of s2: the middle one is missed
+        ("dafnet", 2.75 / 3, 2 / 3),
+        ("ummkd", 0.75, 0.0),  # of the organ: there is no tumour
+        ("csa", 0.75, 0.0),
+        # organ (24 + 1) / (32 + 1) or 1 / (16 + 1), tumour 1 / 1
+        ("disentangle", (25 / 33 + 1) / 2, (1 / 17 + 1) / 2),
+    ],
+)
+def test_dice_of_the_papers(data, rule, first, second):
+    items, root = data
+    ours = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, paper_dice=rule)
+    assert table.per_subject("paper_dice") == pytest.approx({"s1": first, "s2": second}, rel=1e-6)
+    assert list(table.select(lambda score: "paper_dice" not in score.values)) == list(ours)
+    # the values of the classes do not matter
+    names = {0: "background", 1: "organ", 600: "tumour"}
+    again = evaluate_predictions(items, root / "out", modality="lge", labels=names, paper_dice=rule)
+    assert again.per_subject("paper_dice") == table.per_subject("paper_dice")
+
+
+def test_paper_dice_of_nothing(data):
+    items, root = data
+    for path in (root / "labels" / "s2_lge.nii.gz", root / "out" / "s2_lge_seg.nii.gz"):
+        write(path, np.zeros((10, 10, 3), dtype=np.uint8))
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, paper_dice="ummkd")
+    assert table.per_subject("paper_dice") == {"s1": 0.75}  # 0 / 0 has no score
+    with pytest.raises(ValueError, match=r"rule must be one of \['dafnet', .*got 'unet'"):
+        evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, paper_dice="unet")
 
 
 def test_mapping_gives_the_same_as_a_folder(data):
@@ -144,7 +177,7 @@ def test_wrong_use(data):
     with pytest.raises(ValueError, match="labels must be given with a list of items"):
         evaluate_predictions(items, root / "out", modality="lge")
     with pytest.raises(ValueError, match="at least one foreground class"):
-        score_rows(box(0), box(0), labels={0: "b"}, spacing=SPACING, method="a", modality="b", subject="c")
+        score_volume(box(0), box(0), labels={0: "b"}, spacing=SPACING)
     with pytest.raises(ValueError, match="one image of a modality per subject"):
         evaluate_predictions([*items, items[0]], root / "out", modality="lge", labels=LABELS)
     same = root / "out" / "s1_lge_seg.nii.gz"
@@ -199,7 +232,7 @@ def test_command(data, capsys):
     words = ["evaluate", str(root / "datalist.json"), str(root / "out"), "--modality", "lge"]
     assert main([*words, "--out", str(root / "scores"), "--method", "my net", "--penalty", "30"]) == 0
     assert "0.375 ± 0.530" in capsys.readouterr().out  # 0.75 and 0
-    table = EvaluationTable.from_json(root / "scores" / "my_net.json")
+    table = ScoreTable.from_json(root / "scores" / "my_net.json")
     assert table.methods["my net"].penalty == 30
     assert main([*words, "--out", str(root / "scores"), "--sektion", "test"]) == 2
     assert "--section" in capsys.readouterr().err

@@ -38,9 +38,9 @@ def volume(shift=0, modalities=2, present=None, labelled=None):
     label[:, 16:32, 16:32] = 1
     label[0] = label[0].roll(shift, 1)
     image = label.float() * 1.5 - 1 + 0.1 * torch.rand(label.shape)
-    there = torch.ones(modalities, dtype=torch.bool) if present is None else torch.tensor(present)
-    image[~there] = float("nan")
-    known = there if labelled is None else torch.tensor(labelled)
+    seen = torch.ones(modalities, dtype=torch.bool) if present is None else torch.tensor(present)
+    image[~seen] = float("nan")
+    known = seen if labelled is None else torch.tensor(labelled)
     return {"image": MetaTensor(image), "label": MetaTensor(label), "labelled": known}
 
 
@@ -50,7 +50,7 @@ def subjects(number):
 
 def describe(folder, net, transform, number=3, **more):
     with RunRecorder(folder, "trial") as recorder:
-        return describe_dafnet(net, subjects(number), transform, recorder, LABELS, target="lge", **more)
+        return describe_dafnet(recorder, net, subjects(number), transform, LABELS, target="lge", **more)
 
 
 def figures(folder):

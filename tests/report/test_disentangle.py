@@ -9,11 +9,13 @@ import torch
 
 from monai_mmseg.evaluation import (
     OTHERS,
-    ReconstructionTable,
-    SubsetRow,
-    SubsetTable,
+    MethodInfo,
+    Score,
+    ScoreTable,
+    is_cross,
     modality_subsets,
-    reconstruction_rows,
+    reconstruction_scores,
+    subset_text,
 )
 from monai_mmseg.networks.nets import DisentangleNet
 from monai_mmseg.report import describe_disentangle, describe_subsets, write_report
@@ -56,10 +58,10 @@ def run(tmp_path_factory):
     return folder, net.eval(), table
 
 
-def test_rows_are_those_of_the_network(run):
+def test_scores_are_those_of_the_network(run):
     folder, net, table = run
-    assert ReconstructionTable.from_json(folder / "reconstruction.json") == table
-    pairs = {(row.subject, row.source, row.target) for row in table}
+    assert ScoreTable.from_json(folder / "reconstruction.json") == table
+    pairs = {(score.subject, score.case["source"], score.case["target"]) for score in table}
     assert len(pairs) == 2 * (9 + 3) + 4 + 2
     assert not {("s02", a, b) for _, a, b in pairs if "t2" in (a, b)} & pairs
     stack = SAMPLES[0]["image"].movedim(-1, 0)
@@ -68,19 +70,20 @@ def test_rows_are_those_of_the_network(run):
         crossed = net.decode(factors.anatomy[:, 0], factors.code[:, 2])
         alone = stack.clone()
         alone[:, 6:] = float("nan")
-        redrawn = net(alone, target="flair")
+        reconstructed = net(alone, target="flair")
     images = {name: stack[:, 3 * m : 3 * m + 3] for m, name in enumerate(MODALITIES)}
     mask = (stack[:, 1::3] != 0).any(1)
-    drawn = {("t1", "flair"): crossed, (OTHERS, "flair"): redrawn}
-    for expected in reconstruction_rows(images, drawn, subject="s01", method="ours", mask=mask):
-        found = next(row for row in table if row.key == expected.key)
-        assert (found.psnr, found.ssim) == pytest.approx((expected.psnr, expected.ssim), rel=1e-4)
-        assert found.slices == 6
+    made = {("t1", "flair"): crossed, (OTHERS, "flair"): reconstructed}
+    for expected in reconstruction_scores(images, made, subject="s01", method="ours", mask=mask):
+        found = next(score for score in table if score.key == expected.key)
+        for measure in ("psnr", "ssim"):
+            assert found.values[measure] == pytest.approx(expected.values[measure], rel=1e-4)
+        assert found.values["slices"] == 6
 
 
 def test_incomplete_subjects_are_counted(run):
     _, _, table = run
-    lines = {line.target: line for line in table.by_target()}
+    lines = {line.case["target"]: line for line in table.means("target", where=is_cross)}
     assert (lines["t2"].subjects, lines["t2"].left_out) == (2, 1)
     assert (lines["t1"].subjects, lines["t1"].left_out) == (3, 0)
 
@@ -98,16 +101,17 @@ def test_silhouettes_and_pictures(run):
 def test_page_shows_tables_and_silhouettes(run, monkeypatch, tmp_path, jinja):
     folder, _, table = run
     monkeypatch.setattr(page_module, "_has_jinja2", jinja)
-    rows = [SubsetRow("ours", s, "s01", {"psnr": 20.0, "ssim": 0.5}) for s in modality_subsets(MODALITIES)]
+    cases = [{"subset": subset_text(subset, MODALITIES)} for subset in modality_subsets(MODALITIES)]
+    scores = [Score("ours", "s01", case, {"psnr": 20.0, "ssim": 0.5}) for case in cases]
     with RunRecorder(folder, "trial") as recorder:
-        describe_subsets(recorder, SubsetTable(MODALITIES, rows))
+        describe_subsets(recorder, ScoreTable(scores, {"ours": MethodInfo(modalities=MODALITIES)}))
     text = write_report(folder, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Redrawn images" in text
+    assert "Reconstructed images" in text
     assert "Missing modalities" in text
     assert "codes z, by modality" in text
     assert "No evaluation" not in text
     assert "Not measured" not in text
-    assert table.by_target()[0].measures["psnr"].text(2) in text
+    assert table.means("target", where=is_cross)[0].text("psnr") in text
 
 
 def test_broken_tables_are_named(tmp_path):
@@ -125,10 +129,10 @@ def test_one_modality_alone_and_no_background(tmp_path):
     with RunRecorder(tmp_path, "trial") as recorder:
         one = {"image": SAMPLES[0]["image"][:3], "subject": "s01"}
         table = describe_disentangle(recorder, net, [one], per_subject=2)
-    assert {(row.source, row.target) for row in table} == {("t1", "t1")}
-    assert table.by_target() == []
+    assert {(score.case["source"], score.case["target"]) for score in table} == {("t1", "t1")}
+    assert table.means("target", where=is_cross) == []
     assert (tmp_path / "reconstruction.md").is_file()
-    assert "Redrawn images" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Reconstructed images" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_errors(tmp_path):

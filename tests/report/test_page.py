@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from monai_mmseg.cli.main import main
-from monai_mmseg.evaluation import EvaluationTable, MethodInfo, ScoreRow
+from monai_mmseg.evaluation import MethodInfo, Score, ScoreTable
 from monai_mmseg.report import html, write_report
-from monai_mmseg.report.charts import line_chart, quantile, strip_chart, swarm
-from monai_mmseg.report.content import flat_settings, headline, methods_table, read_run, worst_rows
+from monai_mmseg.report.charts import line_chart, strip_chart, swarm
+from monai_mmseg.report.content import flat_settings, headline, methods_table, read_run, worst_scores
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 
@@ -49,14 +49,13 @@ class Page(HTMLParser):
             self.text += data
 
 
-def rows(method, dice, modality="lge", **flags):
-    return [
-        ScoreRow(method, modality, f"s{at}", 1, "LV", value, 20.0, 10.0, 2.0, **flags) for at, value in enumerate(dice)
-    ]
+def score(method, subject, dice, *, hd95=10.0, modality="lge", name="LV"):
+    values = {"dice": dice, "hausdorff95": hd95, "hausdorff": 20.0, "surface_distance": 2.0}
+    return Score(method, subject, {"modality": modality, "class": name}, values)
 
 
-def table(method, dice, **settings):
-    return EvaluationTable(rows(method, dice, **settings), {method: MethodInfo(None, "")})
+def table(method, dice):
+    return ScoreTable(score(method, f"s{at}", value) for at, value in enumerate(dice))
 
 
 @pytest.fixture
@@ -136,8 +135,8 @@ def test_page_is_self_contained(run):
 def test_any_text_is_escaped(tmp_path):
     with RunRecorder(tmp_path, NASTY, what=NASTY, method=NASTY, settings={NASTY: NASTY}) as recorder:
         recorder.warn(NASTY)
-        scores = [ScoreRow(NASTY, NASTY, NASTY, 1, NASTY, 0.5, 1.0, 1.0, 1.0)]
-        recorder.add_table(EvaluationTable(scores, {NASTY: MethodInfo(None, NASTY)}))
+        scores = [score(NASTY, NASTY, 0.5, modality=NASTY, name=NASTY)]
+        recorder.add_table(ScoreTable(scores, {NASTY: MethodInfo(None, NASTY)}))
         recorder.add_terms(1, {NASTY: 0.5})
         recorder.add_figure(contact_sheet([Thumbnail(NASTY, np.eye(8))], {1: NASTY}, title=NASTY), "a", NASTY)
     text, page = read(write_report(tmp_path))
@@ -172,8 +171,8 @@ def test_broken_parts_are_named(run):
     (run / "disentanglement.json").write_text('{"distance_correlation": 1}')
     _, page = read(write_report(run))
     for sentence in (
-        "metrics/copy.json is left out: source must be JSON",
-        "metrics/double.json is left out: row must be new",
+        "copy.json must be JSON",
+        "metrics/double.json is left out: score must be new",
         "terms.csv is left out: terms.csv must start with the column 'epoch'",
         "figures/aa.png is left out: it is no PNG file",
         "figures/zz.png has a caption but is not there",
@@ -185,28 +184,27 @@ def test_broken_parts_are_named(run):
 
 def test_best_is_marked_only_where_it_is_the_best():
     def marks(*tables):
-        found = methods_table(EvaluationTable().concatenate(*tables), "lge")
+        found = methods_table(ScoreTable().join(*tables), "lge")
         return {row["method"]: [cell["best"] for cell in row["cells"]] for row in found["rows"]}
 
     # columns: LV, mean, HD95, ASSD; distances are equal, so nobody is best there
     assert marks(table("a", [0.9]), table("b", [0.8])) == {"a": [True, True, False, False], "b": [False] * 4}
     assert marks(table("a", [0.9])) == {"a": [False] * 4}  # the only one is not the best
     assert marks(table("a", [0.9001]), table("b", [0.9004])) == {"a": [False] * 4, "b": [False] * 4}  # same digits
-    other = methods_table(table("a", [0.9, 0.1]).concatenate(table("b", [0.8])), "lge")
+    other = methods_table(table("a", [0.9, 0.1]).join(table("b", [0.8])), "lge")
     assert not other["comparable"]
     assert not any(cell["best"] for row in other["rows"] for cell in row["cells"])
 
 
 def test_shorter_distances_are_better():
-    near = EvaluationTable([ScoreRow("near", "lge", "s", 1, "LV", 0.5, 9.0, 1.0, 9.0)])
-    far = EvaluationTable([ScoreRow("far", "lge", "s", 1, "LV", 0.5, 9.0, 2.0, 9.0)])
-    found = {row["method"]: row["cells"][2] for row in methods_table(near.concatenate(far), "lge")["rows"]}
+    near, far = (ScoreTable([score(name, "s", 0.5, hd95=hd95)]) for name, hd95 in (("near", 1.0), ("far", 2.0)))
+    found = {row["method"]: row["cells"][2] for row in methods_table(near.join(far), "lge")["rows"]}
     assert (found["near"]["best"], found["far"]["best"]) == (True, False)
 
 
 def test_headline_says_when_the_method_loses(run):
     (run / "metrics" / "dafnet.json").unlink()
-    table("dafnet", [0.6, 0.4, 0.5, 0.49]).to_json(run / "metrics" / "dafnet.json")
+    table("dafnet", [0.6, 0.4, 0.5, 0.49]).save(run / "metrics", "dafnet")
     comparison = headline(read_run(run))["comparison"]
     assert comparison.startswith("-0.190 Dice against copy")
     assert "better in 0 of 4 subjects" in comparison
@@ -219,9 +217,30 @@ def test_headline_of_an_unknown_method(run):
     assert "run.json names the method 'ghost', which no evaluation of lge has: ['copy', 'dafnet']." in page.text
 
 
-def test_worst_rows_come_first():
-    scores = rows("a", [0.9, 0.0, 0.5])
-    assert [row.subject for row in worst_rows(EvaluationTable(scores), "a", "lge")] == ["s1", "s2", "s0"]
+def test_worst_scores_come_first():
+    found = table("a", [0.9, 0.0, 0.5])
+    found.add(Score("a", "s0", {"modality": "lge"}, {"paper_dice": 0.0}))  # of no class
+    assert [one.subject for one in worst_scores(found, "a", "lge")] == ["s1", "s2", "s0"]
+
+
+def test_the_papers_dice_has_a_column():
+    found = table("a", [0.9])
+    found.add(Score("a", "s0", {"modality": "lge"}, {"paper_dice": 0.25}))
+    shown = methods_table(found, "lge")
+    assert (shown["head"], shown["dice_columns"]) == (["LV", "mean", "as in the paper", "HD95", "ASSD"], 3)
+    assert shown["rows"][0]["cells"][2]["mean"] == "0.250"
+
+
+def test_tables_of_another_kind_are_named(run):
+    ScoreTable([Score("a", "s0", {"subset": "t1"}, {"dice": 0.5})]).save(run / "metrics", "subsets")
+    _, page = read(write_report(run))
+    assert "metrics/subsets.json is left out: its scores are of no modality" in page.text
+
+
+def test_old_tables_are_named(run):
+    (run / "metrics" / "copy.json").write_text('{"format": "monai_mmseg.evaluation/1", "rows": []}')
+    _, page = read(write_report(run))
+    assert "copy.json must be a table of format 'monai_mmseg.scores/2', got 'monai_mmseg.evaluation/1'" in page.text
 
 
 def test_without_jinja2_there_is_markdown(run, monkeypatch, caplog):
@@ -262,7 +281,10 @@ def test_charts_of_odd_values():
     with pytest.raises(ValueError, match="at least one score"):
         strip_chart({"a": {}})
     assert strip_chart({"a": {"s": 1.0}, "b": {}}).count("<circle") == 1
-    assert quantile([1.0, 2.0, 4.0], 0.25) == 1.5
+    # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 530 pixels
+    box = strip_chart({"a": {str(at): at / 3 for at in range(4)}})
+    assert 'class="box" x="302.5"' in box
+    assert 'width="265.0"' in box
     assert all(abs(offset) <= 12 for offset in swarm([0.0] * 20))
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Redrawn images, embeddings and subsets of modalities: what the panels hold, files that are not blank."""
+"""Reconstructed images, embeddings and subsets of modalities: what the panels hold, files that are not blank."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from monai_mmseg.evaluation import SubsetRow, SubsetTable, modality_subsets
+from monai_mmseg.evaluation import modality_subsets
 from monai_mmseg.visualize import (
     EmbeddingPanel,
+    SubsetBlock,
     cross_reconstruction_figure,
     embedding_figure,
     save_figure,
@@ -92,17 +93,16 @@ def test_groups_must_fit_the_points():
         embedding_figure([])
 
 
-def table(methods=("ours",)):
-    found = SubsetTable(NAMES)
-    for at, method in enumerate(methods):
-        for number, subset in enumerate(modality_subsets(NAMES)):
-            if not (at and number == 6):
-                found.add(SubsetRow(method, subset, "s01", {"dice": 0.9 - 0.1 * number, "hausdorff95": 2.0 + number}))
-    return found
+def columns(start, step, count=7):
+    return {subset: start + step * at for at, subset in enumerate(modality_subsets(NAMES)[:count])}
 
 
 def test_heat_map_is_light_where_it_is_better(tmp_path):
-    figure = subset_figure(table(), title="Subsets")
+    blocks = [
+        SubsetBlock("Dice", {"mean": columns(0.9, -0.1)}, least=0.1),
+        SubsetBlock("HD95 [mm]", {"mean": columns(2.0, 1.0)}, higher=False, digits=1),
+    ]
+    figure = subset_figure(NAMES, blocks, title="Subsets")
     dots, dice, distance = figure.axes
     # three, three times two, three times one, out of seven rows of three
     assert [len(found.get_offsets()) for found in dots.collections] == [12, 9]
@@ -115,21 +115,20 @@ def test_heat_map_is_light_where_it_is_better(tmp_path):
 
 
 def test_what_hardly_differs_looks_alike():
-    rows = [SubsetRow("ours", subset, "s01", {"psnr": 27.0 + 0.01 * at}) for at, subset in enumerate([("a",), ("b",)])]
-    shade = np.asarray(subset_figure(SubsetTable(["a", "b"], rows)).axes[1].images[0].get_array())
+    block = SubsetBlock("PSNR", {"": {("a",): 27.0, ("b",): 27.01}})
+    shade = np.asarray(subset_figure(["a", "b"], [block]).axes[1].images[0].get_array())
     np.testing.assert_allclose(shade[:, 0], [0.495, 0.505], atol=1e-9)
 
 
 def test_what_was_not_run_stays_empty():
-    figure = subset_figure(table(("ours", "zero")), measures=["dice"])
+    block = SubsetBlock("Dice", {"ours": columns(0.9, -0.1), "zero": columns(0.9, -0.1, 6)})
+    figure = subset_figure(NAMES, [block])
     shade = np.asarray(figure.axes[1].images[0].get_array())
     assert np.isnan(shade).sum() == 1
     assert np.isnan(shade[6, 1])
     assert len(figure.axes[1].texts) == 13
 
 
-def test_unknown_measures():
-    with pytest.raises(ValueError, match=r"got \['psnr'\]"):
-        subset_figure(table(), measures=["psnr"])
-    with pytest.raises(ValueError, match="measures must be of the table's"):
-        subset_figure(SubsetTable(NAMES))
+def test_nothing_to_show():
+    with pytest.raises(ValueError, match="at least one value, got none"):
+        subset_figure(NAMES, [])

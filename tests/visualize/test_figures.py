@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -23,7 +22,6 @@ from monai_mmseg.visualize import (
     anatomy_figure,
     best_median_worst,
     contact_sheet,
-    curves_figure,
     label_color,
     overlay_figure,
     read_for_display,
@@ -143,20 +141,6 @@ def test_traversal(tmp_path):
     volume = found._replace(images=found.images[..., None])
     with pytest.raises(ValueError, match=r"shape \(D, S, H, W\)"):
         traversal_figure(volume)
-
-
-def test_curves(tmp_path):
-    terms = {"generator/kl": [1.0, 0.5, None], "generator/a$b$": [1.0, math.nan, 2.0], "fake": [1e9, 1.0, 0.0]}
-    figure = curves_figure([1, 2, 3], terms, columns=2)
-    assert len(figure.axes) == 4
-    assert len(drawn(figure)) == 3
-    colors = [axes.lines[0].get_color() for axes in drawn(figure)]
-    assert colors[0] == colors[1] != colors[2]  # one colour a phase
-    assert saved(figure, tmp_path)[0] > 0.03
-    with pytest.raises(ValueError, match=r"one value an epoch \(2\), got others for \['a'\]"):
-        curves_figure([1, 2], {"a": [1.0]})
-    with pytest.raises(ValueError, match="at least one term"):
-        curves_figure([], {})
 
 
 def test_contact_sheet(tmp_path):
