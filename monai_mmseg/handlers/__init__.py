@@ -3,6 +3,8 @@
 """Event handlers for the trainer and the evaluators, beside those of MONAI."""
 
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.best_model import BestModelSaver
+from monai_mmseg.handlers.board import TensorBoardRecord
 from monai_mmseg.handlers.class_confusion import ClassConfusionHandler
 from monai_mmseg.handlers.early_stop import EarlyStop
 from monai_mmseg.handlers.evaluation import SubjectTableHandler
@@ -14,6 +16,7 @@ from monai_mmseg.handlers.run_record import RunRecordHandler
 
 __all__ = [
     "AveragedValidationHandler",
+    "BestModelSaver",
     "ClassConfusionHandler",
     "EarlyStop",
     "FinalModelSaver",
@@ -22,4 +25,5 @@ __all__ = [
     "ResumeCheckpoint",
     "RunRecordHandler",
     "SubjectTableHandler",
+    "TensorBoardRecord",
 ]
