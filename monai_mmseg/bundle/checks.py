@@ -177,6 +177,8 @@ def _place(config: Any, name: str) -> str | None:
         if step not in node:
             if "_target_" in node:
                 return _argument_error(node["_target_"], step)
+            if steps[:depth] == ["phantom"]:  # arguments of the function that makes it
+                return _argument_error(f"monai_mmseg.phantom.make_{node.get('kind', 'heart')}_phantom", step)
             if inside and last:
                 return None
             others = [_join([*steps[:depth], str(key)]) for key in node if key != "_meta_"]

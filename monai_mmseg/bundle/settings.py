@@ -26,7 +26,7 @@ def run_settings() -> dict[str, Any]:
 
     Examples:
         >>> config = ConfigParser({
-        ...     "imports": ["$import monai_mmseg.bundle"],
+        ...     "imports": ["$import monai_mmseg"],
         ...     "sizes": [8, 16],
         ...     "depth": "$len(@sizes)",
         ...     "net": {"_target_": "torch.nn.Linear", "in_features": "@depth", "out_features": 1},
