@@ -13,7 +13,7 @@ import torch
 
 from monai_mmseg.bundle import ConfigError, check_overrides
 from monai_mmseg.bundle.json_text import json_text
-from tests.bundles.runs import ALL, BUNDLES, CSA, DAFNET, EACH_OVERLAY, HEART, Bundle, shapes
+from tests.bundles.runs import ALL, BRAIN, BUNDLES, CSA, DAFNET, EACH_OVERLAY, HEART, PET, TUMOUR, Bundle, shapes
 
 each_bundle = pytest.mark.parametrize("bundle", ALL, ids=lambda bundle: bundle.name)
 UNETS = ("unet_both", "unet_copied_masks", "unet_source", "unet_target")
@@ -71,6 +71,17 @@ def test_metadata_say_what_the_configs_say(bundle: Bundle):
         assert shapes(config.get_parsed_content("network_def")) == shapes(
             bundle.parser("inference").get_parsed_content("network_def")
         )
+
+
+@pytest.mark.parametrize("bundle", [TUMOUR, PET], ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize("names", [("train",), ("train", "demo")])
+def test_the_encoder_is_that_of_the_first_stage(bundle: Bundle, names: tuple[str, ...]):
+    """At full size and in the demo, so that its weights fit."""
+    with torch.device("meta"):
+        own = bundle.parser(*names).get_parsed_content("encoder_def")
+        first = BRAIN.parser(*names).get_parsed_content("network_def")
+    assert shapes(own) == shapes(first)
+    assert (own.background, own.fifth, own.modalities) == (first.background, first.fifth, first.modalities)
 
 
 # ---- what is misspelt
