@@ -8,7 +8,7 @@ import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from monai.transforms import InvertibleTransform, Invertd, SaveImaged
+from monai.transforms import Invertd, InvertibleTransform, SaveImaged
 
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter

@@ -13,7 +13,7 @@ __all__ = ["BestModelSaver"]
 
 
 class BestModelSaver(CheckpointSaver):
-    """MONAI's ``CheckpointSaver`` that writes the plain state of the network whenever the key metric is the best so far.
+    """MONAI's ``CheckpointSaver`` of the network's plain state, whenever the key metric is the best so far.
 
     When to use: in ``validate#handlers``. The file loads with ``weights_only=True`` and its keys are those of the
     network, as MONAI's ``ckpt_export`` and :meth:`monai.bundle.load` want it.
@@ -30,6 +30,4 @@ class BestModelSaver(CheckpointSaver):
     """
 
     def __init__(self, save_dir: str | os.PathLike[str], network: nn.Module, filename: str = "model.pt") -> None:
-        super().__init__(
-            os.fspath(save_dir), {"model": network}, save_key_metric=True, key_metric_filename=filename
-        )
+        super().__init__(os.fspath(save_dir), {"model": network}, save_key_metric=True, key_metric_filename=filename)
