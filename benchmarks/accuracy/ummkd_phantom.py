@@ -76,7 +76,7 @@ class Cell(NamedTuple):
     setting: str
     seed: int
     overlays: tuple[str, ...]
-    knobs: dict[str, Any] = {}  # further values of this setting
+    knobs: Mapping[str, Any] = {}  # further values of this setting
 
     @property
     def name(self) -> str:

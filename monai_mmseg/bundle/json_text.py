@@ -49,7 +49,7 @@ def _lines(value: Any, indent: int, used: int, width: int, outermost: bool = Fal
         return flat
     inner, keyed = indent + 2, isinstance(value, dict)
     entries = []
-    for key, one in value.items() if keyed else enumerate(value):
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value):
         head = " " * inner + (f"{json.dumps(key, ensure_ascii=False)}: " if keyed else "")
         entries.append(head + _lines(one, inner, len(head), width))
     opened, closed = "{}" if keyed else "[]"

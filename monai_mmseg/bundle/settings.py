@@ -15,7 +15,7 @@ __all__ = ["run_settings"]
 
 
 def run_settings() -> dict[str, Any]:
-    """Top-level ids of the config that is being resolved, where they are plain values: numbers, text, lists and the like.
+    """Plain values at the top of the config that is being resolved: numbers, text, lists and the like.
 
     When to use: in a config, for the record of a run. Overlays and overrides are in it, wherever they come from: the
     command line, MONAI Label, ``MonaiAlgo`` or a script. Nothing is built for it: of expressions, those are resolved

@@ -57,9 +57,11 @@ class RunRecordHandler:
         seed: int | None = None,
         validator: Engine | None = None,
     ) -> None:
-        settings = settings or {}
-        about = {"method": method or name, "modality": modality, "seed": settings.get("seed") if seed is None else seed}
-        self.recorder = RunRecorder(run_dir, name, what=what, settings=settings, **about)
+        if seed is None and settings:
+            seed = settings.get("seed")
+        self.recorder = RunRecorder(
+            run_dir, name, what=what, method=method or name, modality=modality, settings=settings, seed=seed
+        )
         self.validator = validator
         self._trainer: Engine | None = None
         self._resumed = False

@@ -53,14 +53,13 @@ class ToSliceGridd(MapTransform, InvertibleTransform):
         MapTransform.__init__(self, keys, allow_missing_keys=True)
         nearest = ["nearest" if key == label_key else "bilinear" for key in self.keys]
         border = ["constant" if key == label_key else "edge" for key in self.keys]
-        optional = {"allow_missing_keys": True}
-        steps: list[Any] = [OrientSlicesd(self.keys, slice_axis, **optional)]
+        steps: list[Any] = [OrientSlicesd(self.keys, slice_axis, allow_missing_keys=True)]
         if pixdim is not None:
             spacing = SafeSpacingd if len(pixdim) == 3 else SpacingInPlaned
-            steps.append(spacing(self.keys, pixdim, mode=nearest, **optional))
-        steps.append(ResizeWithPadOrCropd(self.keys, [*spatial_size[:2], -1], mode=border, **optional))
+            steps.append(spacing(self.keys, pixdim, mode=nearest, allow_missing_keys=True))
+        steps.append(ResizeWithPadOrCropd(self.keys, [*spatial_size[:2], -1], mode=border, allow_missing_keys=True))
         if len(spatial_size) == 3:
-            steps.append(SpatialPadd(self.keys, [-1, -1, spatial_size[2]], mode="edge", **optional))
+            steps.append(SpatialPadd(self.keys, [-1, -1, spatial_size[2]], mode="edge", allow_missing_keys=True))
         self.steps = steps
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
