@@ -150,10 +150,10 @@ def _is_placeholder(value: Any) -> bool:
 def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
     """Set a value where MONAI would set it; an id without a place has been noted as an error."""
     try:
-        old = parser.get(name)
-        if extend and isinstance(old, list) and isinstance(value, list):
+        old = parser.get(name) if extend else None  # MONAI spends long on a message about an id that is not there
+        if isinstance(old, list) and isinstance(value, list):
             parser[name] = old + copy.deepcopy(value)
-        elif extend and isinstance(old, dict) and isinstance(value, dict):
+        elif isinstance(old, dict) and isinstance(value, dict):
             parser[name] = {**old, **copy.deepcopy(value)}
         else:
             parser[name] = copy.deepcopy(value)

@@ -24,6 +24,7 @@ CONFIG = {
     "net": {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1},
     "nets": "$[@net]",
     "items": "$monai_mmseg.no_such_function(@names)",
+    "trainer": {"_desc_": "holds a place"},
     "part": {"width": "$@net.in_features"},
     "lost": "@nowhere",
     "train": {"trainer": {"_target_": "dict", "max_epochs": 1}, "handlers": [{"_target_": "dict", "rate": "@rate"}]},

@@ -91,7 +91,8 @@ def test_training_of_the_paper():
     assert {k: group[k] for k in ("lr", "weight_decay", "amsgrad")} == {
         **{"lr": 2e-4, "weight_decay": 1e-5, "amsgrad": True}
     }
-    assert [config[k] for k in ("batch_size", "max_epochs", "clip_norm", "margin", "pool", "num_slices")] == [
+    paper = BRAIN.content("train")
+    assert [paper[k] for k in ("batch_size", "max_epochs", "clip_norm", "margin", "pool", "num_slices")] == [
         *(8, 50, 1.0, 0.1, 16, 3)
     ]
     assert config["train#trainer#clip_norm"] == "@clip_norm"

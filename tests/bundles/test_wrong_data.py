@@ -100,7 +100,7 @@ def test_bad_settings_are_named(bundle, overrides, message, data, tmp_path):
     with pytest.raises((RuntimeError, ValueError)) as error:
         bundle.train(tmp_path, data(bundle), **overrides)
     assert message in causes(error.value)
-    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "models" / "model.pt").exists()
 
 
 @pytest.mark.parametrize("bundle", ALL, ids=lambda bundle: bundle.name)
