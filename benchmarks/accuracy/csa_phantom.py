@@ -33,6 +33,8 @@ from monai_mmseg.phantom import make_cmr_phantom
 
 PHANTOM_SEED, SIZE, FOLDS = 41, 128, 10
 SUBJECTS, TEST_SUBJECTS = {"lge": 32, "bssfp": 32}, {"lge": 12, "bssfp": 12}
+KNOBS: dict[str, dict[str, Any]] = {"csa": {}, **{f"size_{n}": {"size_norm": n} for n in ("none", "fraction", "input")}}
+"""Settings that are no overlay, but these values over ``train.json``."""
 SETTINGS = (
     *("single_lge", "single_bssfp", "ummkd", "joint", "msbn", "affinity", "csa"),
     *("size_none", "size_fraction", "size_input"),
@@ -66,8 +68,8 @@ def prepare(work: Path, phantom_seed: int) -> Path:
 
 def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]) -> None:
     """Train and evaluate one cell, and write its JSON."""
-    overlays = (f"settings/{cell.setting}", "demo")
-    run = Run(cell.setting, overlays, {"seed": cell.seed})
+    overlays = ("demo",) if cell.setting in KNOBS else (f"settings/{cell.setting}", "demo")
+    run = Run(cell.setting, overlays, {"seed": cell.seed, **KNOBS.get(cell.setting, {})})
     folders = {"data": work / "data", "work": work, "results": results}
     keep_cell(cell.name, {**cell._asdict(), "overlays": overlays}, run, bundle="csa", overrides=overrides, **folders)
 

@@ -20,6 +20,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy.csa_phantom import KNOBS
 from benchmarks.accuracy.ummkd_real import RESULTS, STUDIES, draw, markdown, run_study
 from benchmarks.cells import overrides_of, read_json, write_json
 from benchmarks.runs import Run
@@ -47,7 +48,8 @@ def main() -> None:
     results = read_json(path) if path.is_file() else {}
     study = STUDY._replace(overrides={**STUDY.overrides, **overrides_of(arguments.set)})
     for name in arguments.settings:
-        run = Run(name, ("demo", "settings/volumes", "settings/ct_mr", f"settings/{name}"), BUNDLE)
+        own = () if name in KNOBS else (f"settings/{name}",)
+        run = Run(name, ("demo", "settings/volumes", "settings/ct_mr", *own), {**BUNDLE, **KNOBS.get(name, {})})
         results[name] = run_study(study, arguments.work, run, "csa")
         write_json(path, results)
         path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")

@@ -127,7 +127,7 @@ def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]
                 raise FileNotFoundError(f"{cell.name} needs the encoders of {ENCODER}: {encoder} is not there.")
             own["stage_one"] = str(encoder.resolve())
             read = {"stage_one": encoder.parent.parent.name}  # by its cell, in the JSON
-    overlays = ("demo",) if cell.setting == OURS else ("demo", f"settings/{cell.setting}")
+    overlays = ("demo",) if cell.setting in (OURS, ENCODER) else ("demo", f"settings/{cell.setting}")
     run = Run(cell.setting, overlays, own)
     seconds = run_bundle(
         run,

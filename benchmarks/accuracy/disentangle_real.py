@@ -37,7 +37,7 @@ from monai_mmseg.evaluation import OTHERS, Score, ScoreTable, is_cross
 RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 FILES = {"t1": "t1", "t1gd": "t1ce", "t2": "t2", "flair": "flair"}
-OVERLAYS = ("demo", "settings/condconv_sim")
+OVERLAYS = ("demo",)
 SETTINGS: dict[str, Any] = {
     "modalities": list(MODALITIES),
     "pixdim": [2.0, 2.0, 2.0],

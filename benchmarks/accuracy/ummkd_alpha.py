@@ -26,6 +26,7 @@ from monai_mmseg.visualize import save_figure, weight_boxes_figure
 
 ALPHAS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 TEMPERATURES = (1, 2, 4, 10)
+KNOBS = {"alpha": "kd_weight", "temperature": "temperature"}
 SWEEPS = {"alpha": (ALPHAS, 0.5, "weight of the distillation"), "temperature": (TEMPERATURES, 2, "temperature")}
 REFERENCES = ("ours", "individual_ct", "individual_mr")
 
@@ -35,8 +36,8 @@ def swept(dims: int, seeds: Sequence[int]) -> list[Cell]:
     found = []
     for seed in seeds:
         for sweep, (settings, usual, _) in SWEEPS.items():
-            names = [f"{sweep}_{setting:g}" for setting in settings if setting != usual]
-            found += [Cell(dims, name, seed, ("settings/ours", "demo", f"settings/{name}")) for name in names]
+            others = [setting for setting in settings if setting != usual]
+            found += [Cell(dims, f"{sweep}_{one:g}", seed, ("demo",), {KNOBS[sweep]: one}) for one in others]
     return found
 
 

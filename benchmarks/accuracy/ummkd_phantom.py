@@ -48,7 +48,9 @@ PHANTOM_SEED = 41
 SUBJECTS, TEST_SUBJECTS, FOLDS = {"ct": 32, "mr": 21}, {"ct": 12, "mr": 12}, 9
 OUTLIER_CASES = {"ct": 3, "mr": 3}
 SETTINGS = ("individual_ct", "individual_mr", *METHODS[1:])
-PARTS = {"ours_skip": ("ours", "absent_skip")}  # overlays of the settings that are more than one
+
+KNOBS: dict[str, dict[str, Any]] = {"ours": {}, "ours_skip": {"absent": "skip"}}
+"""Settings that are no overlay, but these values over ``train.json``."""
 
 
 class Study(NamedTuple):
@@ -72,6 +74,7 @@ class Cell(NamedTuple):
     setting: str
     seed: int
     overlays: tuple[str, ...]
+    knobs: Mapping[str, Any] = {}  # further values of this setting
 
     @property
     def name(self) -> str:
@@ -82,7 +85,7 @@ class Cell(NamedTuple):
 def cells(dims: Sequence[int], seeds: Sequence[int], only: Sequence[str] = SETTINGS) -> list[Cell]:
     """All cells, seed by seed so that a cut leaves whole seeds."""
     return [
-        Cell(d, name, seed, (*(f"settings/{part}" for part in PARTS.get(name, (name,))), "demo"))
+        Cell(d, name, seed, (*(() if name in KNOBS else (f"settings/{name}",)), "demo"), KNOBS.get(name, {}))
         for seed in seeds
         for d in dims
         for name in only
@@ -105,7 +108,7 @@ def prepare(work: Path, dims: int, phantom_seed: int) -> Path:
 def run_cell(cell: Cell, work: Path, results: Path, overrides: Mapping[str, Any]) -> None:
     """Train and evaluate one cell, and write its JSON."""
     study = STUDIES[cell.dims]
-    run = Run(cell.setting, cell.overlays, {"seed": cell.seed, **study.overrides})
+    run = Run(cell.setting, cell.overlays, {"seed": cell.seed, **study.overrides, **cell.knobs})
     folders = {"data": work / f"{cell.dims}d" / "data", "work": work, "results": results}
     keep_cell(cell.name, cell._asdict(), run, bundle=study.bundle, overrides=overrides, **folders)
 

@@ -250,7 +250,7 @@ def main() -> None:
     results = read_json(path) if path.is_file() else {}
     for name in arguments.studies:
         work = arguments.work / name
-        run = Run("ours", ("settings/ours", "demo"), {"ct_window": list(STUDIES[name].window)})
+        run = Run("ours", ("demo",), {"ct_window": list(STUDIES[name].window)})
         results[name] = run_study(STUDIES[name], work, run, "ummkd_3d")
         draw(STUDIES[name], work, RESULTS / f"ummkd_real_{name}.jpg")
         write_json(path, results)

@@ -4,16 +4,17 @@
 
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
-from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
+from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
-from monai_mmseg.bundle.volume_writer import VolumeWriter
+from monai_mmseg.bundle.settings import run_settings
 from monai_mmseg.bundle.weights import check_weights
 
 __all__ = [
     "ConfigError",
-    "VolumeWriter",
+    "InvertPredictiond",
+    "SaveImagePredictiond",
     "check_config",
     "check_overrides",
     "check_package",
@@ -22,7 +23,7 @@ __all__ = [
     "inference_items",
     "load_pretrained_encoder",
     "pack_bundle",
-    "prediction_name",
     "read_items",
+    "run_settings",
     "volume_items",
 ]

@@ -23,7 +23,7 @@ from monai_mmseg.bundle.command_line import RunCommand, parse_run_command, run_a
 from monai_mmseg.bundle.suggestions import close_ids
 from monai_mmseg.bundle.targets import accepted_arguments, find_target
 
-__all__ = ["ConfigError", "check_config", "check_overrides"]
+__all__ = ["ConfigError", "check_config", "check_overrides", "config_references"]
 
 ALWAYS_KNOWN = frozenset(
     {"_meta_", "imports", "initialize", "run", "finalize", "training", "evaluating", "displayable_configs", "run_name"}
@@ -83,6 +83,8 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
 
     An id that no file had before is right if its place is an argument that the component takes, or anywhere inside such
     an argument, or if something in the merged config refers to it; top-level ids that tools read are right as well.
+    Overlays over ``inference.json`` may also set what the ``train.json`` beside it has, so that those of the training
+    serve for inference.
 
     Args:
         config_files: the base config and its overlays, in the order of merging.
@@ -118,16 +120,27 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
                 new.append((source, name, _place(parser.get(), name)))
             _merge(parser, name, value, extend=key.startswith("+"))
     config = parser.get()
-    used = _references(config)
+    used = config_references(config)
     known = {*allow, *ALWAYS_KNOWN}
+    training = _ids_of_training(config_files[0]) - set(sources[0][1])
     errors = []
     for source, name, problem in new:
         top = _SEPARATOR.split(name)[0]
+        if source and top in training:
+            continue
         if problem is not None and top not in known and _normal(name) not in used:
             errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
     if errors:
         raise ConfigError("Errors in the config:\n  " + "\n  ".join(errors))
+
+
+def _ids_of_training(base: str) -> set[str]:
+    """Top-level ids of the ``train.json`` beside another base config."""
+    path = os.path.join(os.path.dirname(base), "train.json")
+    if os.path.basename(base) == "train.json" or not os.path.isfile(path):
+        return set()
+    return set(ConfigParser.load_config_file(path))
 
 
 def _is_placeholder(value: Any) -> bool:
@@ -137,10 +150,10 @@ def _is_placeholder(value: Any) -> bool:
 def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
     """Set a value where MONAI would set it; an id without a place has been noted as an error."""
     try:
-        old = parser.get(name)
-        if extend and isinstance(old, list) and isinstance(value, list):
+        old = parser.get(name) if extend else None  # MONAI spends long on a message about an id that is not there
+        if isinstance(old, list) and isinstance(value, list):
             parser[name] = old + copy.deepcopy(value)
-        elif extend and isinstance(old, dict) and isinstance(value, dict):
+        elif isinstance(old, dict) and isinstance(value, dict):
             parser[name] = {**old, **copy.deepcopy(value)}
         else:
             parser[name] = copy.deepcopy(value)
@@ -164,6 +177,8 @@ def _place(config: Any, name: str) -> str | None:
         if step not in node:
             if "_target_" in node:
                 return _argument_error(node["_target_"], step)
+            if steps[:depth] == ["phantom"]:  # arguments of the function that makes it
+                return _argument_error(f"monai_mmseg.phantom.make_{node.get('kind', 'heart')}_phantom", step)
             if inside and last:
                 return None
             others = [_join([*steps[:depth], str(key)]) for key in node if key != "_meta_"]
@@ -209,12 +224,23 @@ def _argument_error(target: Any, key: str) -> str | None:
     return f"{target} has no argument {key!r}{_meant(difflib.get_close_matches(key, accepted, n=3), otherwise)}"
 
 
-def _references(config: Any) -> set[str]:
-    """Normalised ids that some value refers to, and their parents."""
+def config_references(config: Any) -> set[str]:
+    """Normalised ids that some value of a config refers to, and their parents.
+
+    Args:
+        config: a config, a part of it or a single value.
+
+    Returns:
+        The ids.
+
+    Examples:
+        >>> sorted(config_references(["$2 * @train#size", "@seed"]))
+        ['seed', 'train', 'train#size']
+    """
     if isinstance(config, dict):
-        return set().union(*(_references(value) for value in config.values()))
+        return set().union(*(config_references(value) for value in config.values()))
     if isinstance(config, list):
-        return set().union(*(_references(value) for value in config))
+        return set().union(*(config_references(value) for value in config))
     if not isinstance(config, str) or config[:1] not in {"@", "$", "%"}:
         return set()
     found = set()

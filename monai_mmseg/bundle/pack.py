@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from monai_mmseg.bundle.checks import check_overrides
+from monai_mmseg.bundle.json_text import json_text
 from monai_mmseg.networks.layers import specialize
 
 __all__ = ["pack_bundle"]
@@ -105,8 +106,7 @@ def pack_bundle(
         elif (source / name).is_file():
             shutil.copyfile(source / name, target / name)
     for name, content in (("train", train), ("inference", inference), ("metadata", metadata)):
-        text = json.dumps(content, indent=2) + "\n"
-        (target / "configs" / f"{name}.json").write_text(text, encoding="utf-8")
+        (target / "configs" / f"{name}.json").write_text(json_text(content), encoding="utf-8")
     if weights is not None:
         torch.save(weights, target / "models" / "model.pt")
     elif model is not None:
@@ -165,7 +165,7 @@ def _merged(path: Path, changes: Mapping[str, Any], *, known_only: bool = False)
     parser = ConfigParser()
     parser.read_config(str(path))
     for key, value in changes.items():
-        if known_only and key not in parser:
+        if known_only and key not in parser and not isinstance(parser.get(key.rpartition("#")[0] or "-"), dict):
             continue
         parser[key] = value
     merged: dict[str, Any] = parser.get()

@@ -3,6 +3,8 @@
 """Event handlers for the trainer and the evaluators, beside those of MONAI."""
 
 from monai_mmseg.handlers.averaged_validation import AveragedValidationHandler
+from monai_mmseg.handlers.best_model import BestModelSaver
+from monai_mmseg.handlers.board import TensorBoardRecord
 from monai_mmseg.handlers.class_confusion import ClassConfusionHandler
 from monai_mmseg.handlers.early_stop import EarlyStop
 from monai_mmseg.handlers.final_model import FinalModelSaver
@@ -13,6 +15,7 @@ from monai_mmseg.handlers.score_table import ScoreTableHandler
 
 __all__ = [
     "AveragedValidationHandler",
+    "BestModelSaver",
     "ClassConfusionHandler",
     "EarlyStop",
     "FinalModelSaver",
@@ -20,4 +23,5 @@ __all__ = [
     "ResumeCheckpoint",
     "RunRecordHandler",
     "ScoreTableHandler",
+    "TensorBoardRecord",
 ]

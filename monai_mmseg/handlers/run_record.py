@@ -27,10 +27,10 @@ class RunRecordHandler:
         run_dir: the folder.
         name: short name of the run.
         what: one sentence on what is trained.
-        method: name of the method in the evaluations.
+        method: name of the method in the evaluations; `name` by default.
         modality: the modality that matters.
-        settings: what somebody needs to repeat the run.
-        seed: of the run.
+        settings: what somebody needs to repeat the run; a bundle takes :func:`monai_mmseg.bundle.run_settings`.
+        seed: of the run; that of the settings by default.
         validator: an evaluator whose metrics go into the columns ``validation/<name>``.
 
     Examples:
@@ -57,8 +57,10 @@ class RunRecordHandler:
         seed: int | None = None,
         validator: Engine | None = None,
     ) -> None:
+        if seed is None and settings:
+            seed = settings.get("seed")
         self.recorder = RunRecorder(
-            run_dir, name, what=what, method=method, modality=modality, settings=settings, seed=seed
+            run_dir, name, what=what, method=method or name, modality=modality, settings=settings, seed=seed
         )
         self.validator = validator
         self._trainer: Engine | None = None

@@ -24,6 +24,7 @@ from monai_mmseg.transforms.pair_slices import (
 from monai_mmseg.transforms.read_volume import VolumeError, read_volume
 from monai_mmseg.transforms.resample_modalities import ResampleModalitiesd
 from monai_mmseg.transforms.scale_shift_foreground import RandScaleShiftForegroundd
+from monai_mmseg.transforms.slice_grid import ToSliceGridd
 from monai_mmseg.transforms.slice_window import RandSliceWindow, RandSliceWindowd
 from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
 from monai_mmseg.transforms.split_modality import SplitModalityd
@@ -56,6 +57,7 @@ __all__ = [
     "SpacingInPlaned",
     "SplitModalityd",
     "StackModalitiesd",
+    "ToSliceGridd",
     "VolumeError",
     "affine_slices",
     "candidate_slices",

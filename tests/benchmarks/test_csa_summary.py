@@ -92,7 +92,7 @@ def test_cells_are_whole_seeds():
 
 
 def test_affinities_add_no_parameters():
-    assert parameters("csa", ("settings/csa",)) == parameters("csa", ("settings/msbn",)) == 36_979_408
+    assert parameters("csa", ()) == parameters("csa", ("settings/msbn",)) == 36_979_408
 
 
 def test_terms_of_the_last_epoch(tmp_path):

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import SaveImaged
 
-from monai_mmseg.bundle import prediction_name
+from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.transforms import LoadImageModalitiesd
 

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
-from monai_mmseg.bundle import VolumeWriter
+from monai_mmseg.bundle.volume_writer import VolumeWriter
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 1), (1, 5, 1), (6, 1, 1)])

@@ -4,63 +4,39 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
-from monai_mmseg.bundle import ConfigError, check_overrides, pack_bundle
+from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.networks.nets import AnisotropicUNet, DilatedResidualNet
 from monai_mmseg.objectives import AffinityTerm, UnpairedSegmentationObjective
-from tests.bundles.ummkd_runs import TRAINING, Bundle, causes, make_data, run, same_place, shapes, shell
+from tests.bundles.runs import CSA, Bundle, run, same_place, saved_shapes, shapes
 
-SLICES = {"spatial_size": [32, 32], "pixdim": [5.0, 5.0], "features": [4] * 8, "dropout": 0.0}
-VOLUMES = {"spatial_size": [32, 32, 8], "pixdim": [5.0, 5.0, 8.0], "features": [4, 4, 8, 8]}
 MODALITIES = ("lge", "bssfp")
 NAMES = {"plane": ((), ()), "volumes": (("volumes",), ("volumes_inference",))}  # overlays of training and inference
 
-pytestmark = pytest.mark.usefixtures("on_the_cpu")
 each_lattice = pytest.mark.parametrize("lattice", list(NAMES))
 
 
-class Hearts(Bundle):
-    """The network of volumes is small in its own way."""
-
-    def small(self, *names):
-        return VOLUMES if {"volumes", "volumes_inference"} & set(names) else super().small(*names)
+@pytest.fixture
+def data(unpaired):
+    return unpaired(CSA)
 
 
-CSA = Hearts("csa", "cmr", SLICES)
+@pytest.fixture
+def run_of(trained, data):
+    """One run in 2D and one in 3D, long enough to give several classes and affinities that can be seen."""
+    more = {"epoch_length": 12, "ce_weighted": True, "keep_slices": "foreground", "size_norm": "none"}
+    return lambda lattice: trained(CSA, data, *NAMES[lattice][0], **more)
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    return make_data(CSA, tmp_path_factory.mktemp("cmr") / "data", MODALITIES)
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    """One run in 2D and one in 3D, kept for all tests of this file."""
-    runs = {}
-
-    def get(lattice):
-        if lattice not in runs:
-            out = tmp_path_factory.mktemp(lattice)
-            # so that a short run gives several classes, and affinities that are large enough to see
-            more = {"epoch_length": 12, "ce_weighted": True, "keep_slices": "foreground", "size_norm": "none"}
-            runs[lattice] = out, CSA.train(out, data, *NAMES[lattice][0], **more)
-        return runs[lattice]
-
-    return get
-
-
-def weights_of(trained, lattice):
-    return {"ckpt_dir": str(trained(lattice)[0] / "models")}
+def weights_of(run_of, lattice):
+    return {"ckpt_dir": str(run_of(lattice)[0] / "models")}
 
 
 # ---- settings
@@ -69,15 +45,14 @@ def weights_of(trained, lattice):
 @pytest.mark.parametrize("setting", CSA.settings)
 def test_every_setting_builds_network_and_objective(setting):
     """One batch of all of its modalities gives finite terms, and a gradient to every weight."""
-    check_overrides(CSA.files("train", "demo", setting), {})
     torch.manual_seed(0)
-    config = CSA.parser("train", "demo", setting, **CSA.small(setting))
+    config = CSA.parser("train", "demo", setting, small=True)
     objective = config.get_parsed_content("objective_def")
     names, size = config.get_parsed_content("modalities"), config.get_parsed_content("spatial_size")
     rows = 2 * len(names)
     batch = {
         "image": torch.randn(rows, 1, *size),
-        "label": torch.randint(4, (rows, 1, *size)),
+        "label": torch.randint(len(config["labels"]), (rows, 1, *size)),
         "modality": torch.arange(len(names)).repeat_interleave(2),
         "labelled": torch.ones(rows, dtype=torch.bool),
     }
@@ -93,34 +68,19 @@ def test_every_setting_builds_network_and_objective(setting):
     assert (weights["affinity"], weights["knowledge_distillation"]) == (config["csa_weight"], config["kd_weight"] / 2)
     if several and config["csa_weight"]:
         assert len(config["layer_pairs"]) == len([name for name in outputs if name.startswith("affinity_")])
-        classes = 4 if config["class_specific"] else 1
+        classes = len(config["labels"]) if config["class_specific"] else 1
         assert outputs["affinity_0"].shape[:2] == (2, classes)
-
-
-@pytest.mark.parametrize(
-    ("setting", "inference"),
-    [(name, name) for name in ("single_bssfp", "joint", "msbn", "dynunet", "segresnet")]
-    + [("volumes", "volumes_inference")],
-)
-def test_inference_builds_the_network_that_was_trained(setting, inference):
-    check_overrides(CSA.files("inference", "demo_inference", inference), {})
-    networks = [
-        CSA.parser(*names, **CSA.small(*names)).get_parsed_content("network_def")
-        for names in (("train", "demo", setting), ("inference", "demo_inference", inference))
-    ]
-    assert shapes(networks[0]) == shapes(networks[1])
-    assert networks[0].default_modality == networks[1].default_modality
 
 
 def test_volumes_at_training_and_at_inference_agree():
     """The file for inference holds what the network and its input are, in the same words."""
-    training, inference = (ConfigParser.load_config_file(CSA.files(*names)[0]) for names in NAMES["volumes"])
+    training, inference = CSA.content("settings/volumes"), CSA.content("volumes_inference")
     del training["_desc_"], inference["_desc_"]
     assert inference == {key: training[key] for key in inference}
 
 
 # counts from the description of the network: 36,941,072 kernels and 19,168 of each normalisation; affinities add none
-COUNTS = {36_941_072 + 19_168: ["joint", "single_lge"], 36_941_072 + 2 * 19_168: ["msbn", "affinity", "csa", "ummkd"]}
+COUNTS = {36_941_072 + 19_168: ["joint", "single_lge"], 36_941_072 + 2 * 19_168: ["msbn", "affinity", "ummkd"]}
 
 
 def test_sizes_of_the_paper():
@@ -129,14 +89,11 @@ def test_sizes_of_the_paper():
             with torch.device("meta"):
                 network = CSA.parser("train", setting).get_parsed_content("network_def")
             assert sum(p.numel() for p in network.parameters() if p.requires_grad) == count, setting
-    formats = json.loads((CSA.configs / "metadata.json").read_text("utf-8"))["network_data_format"]
-    assert formats["outputs"]["pred"]["channel_def"] == CSA.parser("train").get_parsed_content("labels")
-    assert formats["inputs"]["image"]["spatial_shape"] == CSA.parser("train")["spatial_size"]
 
 
 def test_objective_of_the_paper():
     """Eq. 5, with lambda 0.5, and no distillation, L2 term or weighting of classes beside it."""
-    config = CSA.parser("train", **SLICES)
+    config = CSA.parser("train", small=True)
     objective = config.get_parsed_content("objective_def")
     assert isinstance(objective, UnpairedSegmentationObjective)
     assert objective.weights["segmentation"] == {
@@ -146,42 +103,37 @@ def test_objective_of_the_paper():
     assert affinity.layer_pairs == [("group_4", "group_5"), ("group_5", "group_6")]
     rate = {"batch_size": 8, "learning_rate": 1e-4, "lr_decay": 0.95, "lr_decay_steps": 1000}
     assert {name: config[name] for name in rate} == rate
-    assert [CSA.parser("train", f"lambda_{value}")["csa_weight"] for value in ("0.1", "1", "10")] == [0.1, 1.0, 10.0]
-    assert [CSA.parser("train", f"size_{name}")["size_norm"] for name in ("none", "fraction", "input")] == [
-        "none", "fraction", "input",
-    ]  # fmt: skip
+    other = CSA.parser("train", small=True, csa_weight=10.0).get_parsed_content("objective_def")
+    assert other.weights["segmentation"]["affinity"] == 10.0
 
 
 # ---- a run and what it leaves
 
 
 @each_lattice
-def test_a_run_leaves_weights_and_terms(lattice, trained):
-    out, workflow = trained(lattice)
+def test_a_run_leaves_weights_and_terms(lattice, run_of):
+    out, workflow = run_of(lattice)
     kind = DilatedResidualNet if lattice == "plane" else AnisotropicUNet
     assert type(specialize(workflow.network_def, "lge")) is kind
     assert (workflow.trainer.state.epoch, workflow.trainer.state.iteration) == (1, 12)
     assert 0 <= workflow.evaluator.state.metrics["val_mean_dice"] <= 1
     assert sorted(path.name for path in (out / "models").iterdir()) == ["best.pt", "model.pt", "resume.pt"]
-    state = torch.load(out / "models" / "model.pt", weights_only=True)
-    assert {key: tuple(value.shape) for key, value in state.items()} == shapes(workflow.network_def)
+    assert saved_shapes(out / "models" / "model.pt") == shapes(workflow.network_def)
     head, line = ((row.split(",")) for row in (out / "eval" / "terms.csv").read_text("utf-8").splitlines())
     assert float(line[head.index("segmentation/affinity")]) > 0
     # each batch is balanced, and validation sees the other fold of both modalities
     dataset, sampler = (workflow.parser.get_parsed_content(f"train#{name}") for name in ("dataset", "sampler"))
     for batch in sampler:
         assert Counter(int(dataset[index]["modality"]) for index in batch) == {0: 2, 1: 2}
-    assert tuple(dataset[0]["image"].shape) == (1, *(SLICES if lattice == "plane" else VOLUMES)["spatial_size"])
+    assert tuple(dataset[0]["image"].shape) == (1, *CSA.small("train", *NAMES[lattice][0])["spatial_size"])
     validated = {item["subject"] for item in workflow.parser.get_parsed_content("validate#dataset#data")}
     assert validated == {"lge01", "bssfp01"}
 
 
 @each_lattice
-def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, trained, data, tmp_path):
-    names = ("train", "demo", *NAMES[lattice][0], "evaluate")
-    check_overrides(CSA.files(*names), {})
-    run(CSA.load(names, "train", tmp_path, data, **weights_of(trained, lattice), amp=False, paper_dice=True))
-    result = tmp_path / "eval"
+def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, run_of, data, tmp_path):
+    overlays = NAMES[lattice][0]
+    result = CSA.evaluate(tmp_path, data, *overlays, **weights_of(run_of, lattice), paper_dice=True)
     for subject in ("lge03", "bssfp03"):
         image = nib.load(data / "images" / f"{subject}.nii.gz")
         same_place(nib.load(result / "predictions" / f"{subject}_seg.nii.gz"), image, classes=4)
@@ -190,14 +142,14 @@ def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, trained
     figures = {"affinity_0.png", "affinity_1.png", "class_features.png", "overlay_lge.png", "overlay_bssfp.png"}
     assert figures <= {path.name for path in (result / "figures").iterdir()}
     report = (result / "report.html").read_text(encoding="utf-8")
-    for first, second in CSA.parser(*names)["layer_pairs"]:
+    for first, second in CSA.parser("train", *overlays)["layer_pairs"]:
         assert f"Cosine similarity between the channels of {first} (rows) and {second} (columns)" in report
 
 
 @each_lattice
-def test_the_modality_of_an_image_counts(lattice, trained, data, tmp_path):
+def test_the_modality_of_an_image_counts(lattice, run_of, data, tmp_path):
     """An image of the datalist is of its modality; the same voxels as the other one give another mask."""
-    weights = {**weights_of(trained, lattice), "amp": False}
+    weights = {**weights_of(run_of, lattice), "amp": False}
     overlays = NAMES[lattice][1]
     listed = CSA.infer(tmp_path / "listed", data, *overlays, **weights)
     assert list(listed) == ["bssfp03_seg.nii.gz", "lge03_seg.nii.gz"]
@@ -216,11 +168,11 @@ def test_the_modality_of_an_image_counts(lattice, trained, data, tmp_path):
 
 def test_affinities_reach_the_weights(data, tmp_path):
     """With lambda 0 a run is that of the setting msbn, to the last bit; with lambda 10 it is not."""
-    settings = {"msbn": {}, "csa": {"csa_weight": 0.0}, "lambda_10": {"size_norm": "none"}}
+    runs = [(["msbn"], {}), ([], {"csa_weight": 0.0}), ([], {"csa_weight": 10.0, "size_norm": "none"})]
     states = []
-    for setting, overrides in settings.items():
-        CSA.train(tmp_path / setting, data, setting, **overrides)
-        states.append(torch.load(tmp_path / setting / "models" / "model.pt", weights_only=True))
+    for number, (overlays, overrides) in enumerate(runs):
+        CSA.train(tmp_path / str(number), data, *overlays, **overrides)
+        states.append(torch.load(tmp_path / str(number) / "models" / "model.pt", weights_only=True))
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
 
@@ -237,100 +189,26 @@ def test_training_goes_on_where_it_was(lattice, data, tmp_path):
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
 
 
-# ---- what is wrong is said
-
-
-def test_a_misspelt_layer_stops_before_training(data, tmp_path):
-    with pytest.raises((RuntimeError, ValueError)) as error:
-        CSA.train(tmp_path, data, layer_pairs=[["group_4", "gruop_5"]])
-    assert "the network has no module 'gruop_5': did you mean 'group_5'" in causes(error.value)
-    assert not (tmp_path / "models").exists()
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"layer_pairs": ["group_4", "group_5"]}, "layer_pairs must list pairs of module names"),
-        ({"size_norm": "pixels"}, "size_norm must be one of"),
-        ({"affinity_reduction": "mean"}, "reduction must be one of"),
-        ({"modalities": ["lge", "bSSFP"]}, "declares, ['lge', 'bssfp']; got ['bSSFP']"),
-        ({"pixdim": [1.0]}, "pixdim must be two positive spacings"),
-    ],
-)
-def test_bad_settings_are_named(overrides, message, data, tmp_path):
-    with pytest.raises((RuntimeError, ValueError)) as error:
-        CSA.train(tmp_path, data, **overrides)
-    assert message in causes(error.value)
-    assert not (tmp_path / "models").exists()
-
-
-@pytest.mark.parametrize(
-    ("key", "meant"),
-    [
-        ("csa_wieght", "'csa_weight'"),
-        ("layer_pair", "'layer_pairs'"),
-        ("size_nrom", "'size_norm'"),
-        ("objective_def#ce_wieghted", "'ce_weighted'"),
-        ("objective_def#terms#2#loss#class_specfic", "'class_specific'"),
-        ("train#trainer#max_epoch", "'max_epochs'"),
-        ("trainer#max_epoch", "'train#trainer#max_epochs'"),
-    ],
-)
-def test_misspelt_names_name_what_is_close(key, meant, tmp_path):
-    path = tmp_path / "mine.json"
-    path.write_text(json.dumps({key: 1}))
-    with pytest.raises(ConfigError, match=f"mine.json: {key}: .*did you mean {meant}"):
-        check_overrides([*CSA.files("train", "demo"), str(path)], {})
-
-
-@pytest.mark.slow
-def test_a_misspelt_layer_is_all_that_a_user_sees(data, tmp_path):
-    words = ["-m", "monai.bundle", "run", "training", "--config_file", str(CSA.files("train", "demo"))]
-    paths = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "dataset_dir": data}
-    values = {"bundle_root": CSA.root, **SLICES, **TRAINING, **paths, "layer_pairs": [["group_4", "group_55"]]}
-    code, text = shell(*words, *(str(w) for key, value in values.items() for w in (f"--{key}", value)), cwd=tmp_path)
-    assert code != 0
-    assert "did you mean 'group_5'" in text
-    assert "Epoch" not in text
-    assert not (tmp_path / "models").exists()
-
-
-@pytest.mark.slow
-@each_lattice
-def test_two_processes_end_with_one_model(lattice, data, tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle"]
-    names = ("train", "demo", *NAMES[lattice][0])
-    paths = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "dataset_dir": data}
-    values = {"bundle_root": CSA.root, **CSA.small(*names), **TRAINING, **paths}
-    words = ["run", "training", "--config_file", str(CSA.files(*names, "multi_gpu_train"))]
-    words += [str(word) for key, value in values.items() for word in (f"--{key}", value)]
-    code, text = shell(*torchrun, *words, cwd=tmp_path)
-    assert code == 0, text
-    state = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
-    network = CSA.parser(*names, **CSA.small(*names)).get_parsed_content("network_def")
-    assert {key: tuple(value.shape) for key, value in state.items()} == shapes(network)
-
-
 # ---- what is deployed
 
 
 @each_lattice
-def test_a_packed_network_of_one_modality(lattice, trained, data, tmp_path):
+def test_a_packed_network_of_one_modality(lattice, run_of, data, tmp_path):
     """The original class, and masks that are those of the network for both."""
-    out, workflow = trained(lattice)
+    out, workflow = run_of(lattice)
     training, inference = NAMES[lattice]
     packed = pack_bundle(
         CSA.root,
         tmp_path / "packed",
         overlays=["demo", *(f"settings/{name}" for name in training)],
-        overrides={**CSA.small(*training), "amp": False},
+        overrides={**CSA.small("train", *training), "amp": False},
         model=out / "models" / "model.pt",
         modality="bssfp",
     )
-    served = Bundle("packed", "cmr", {}, tmp_path)
+    served = Bundle("packed", folder=tmp_path)
     network = served.parser("inference").get_parsed_content("network_def")
     assert type(network) is type(specialize(workflow.network_def, "bssfp"))
-    run(served.load(("inference",), "infer", tmp_path / "mine", data, ckpt_dir=str(packed / "models")))
+    run(served.load(("inference",), tmp_path / "mine", data, ckpt_dir=str(packed / "models")))
     (found,) = (tmp_path / "mine" / "eval").iterdir()
-    expected = CSA.infer(tmp_path / "both", data, *inference, **weights_of(trained, lattice), amp=False)[found.name]
+    expected = CSA.infer(tmp_path / "both", data, *inference, **weights_of(run_of, lattice), amp=False)[found.name]
     np.testing.assert_array_equal(nib.load(found).get_fdata(), expected.get_fdata())

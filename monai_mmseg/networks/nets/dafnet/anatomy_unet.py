@@ -213,9 +213,9 @@ class AnatomyUNet(nn.Module):
 
     def __init__(
         self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 2,
         *,
         features: Sequence[int] = (64, 128, 256, 512, 1024),
         norm_eps: float = NORM_EPS,

@@ -1,0 +1,79 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of predictions: back on the image's own grid, and into a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from monai.transforms import Invertd, InvertibleTransform, SaveImaged
+
+from monai_mmseg.bundle.naming import prediction_name
+from monai_mmseg.bundle.volume_writer import VolumeWriter
+
+__all__ = ["InvertPredictiond", "SaveImagePredictiond"]
+
+
+class InvertPredictiond(Invertd):
+    """MONAI's ``Invertd`` for probabilities or intensities: interpolated, by the transforms of the image.
+
+    Args:
+        keys: of the predictions.
+        transform: the preprocessing to undo.
+        orig_keys: whose transforms are undone.
+        nearest_interp: take the nearest value, as for labels.
+        **kwargs: for MONAI's transform.
+
+    Examples:
+        In ``postprocessing``::
+
+            {"_target_": "monai_mmseg.bundle.InvertPredictiond", "keys": "pred", "transform": "@preprocessing"}
+    """
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        transform: InvertibleTransform,
+        orig_keys: Hashable | Sequence[Hashable] = "image",
+        nearest_interp: bool | Sequence[bool] = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(keys, transform, orig_keys, nearest_interp=nearest_interp, **kwargs)
+
+
+class SaveImagePredictiond(SaveImaged):
+    """MONAI's ``SaveImaged`` as all bundles use it: one folder, a name of its own for each subject, volumes kept.
+
+    Args:
+        keys: of the predictions, on the image's grid.
+        output_dir: folder of the files.
+        output_postfix: end of the name.
+        output_dtype: of the voxels.
+        **kwargs: for MONAI's transform, in place of :func:`prediction_name`, :class:`VolumeWriter` and the rest.
+
+    Examples:
+        >>> import tempfile
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> pred = MetaTensor(torch.zeros(1, 4, 4, 1), meta={"filename_or_obj": "s01/lge.nii.gz", "subject": "s01"})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = SaveImagePredictiond("pred", folder)({"pred": pred})
+        ...     os.listdir(folder)
+        ['s01_lge_seg.nii.gz']
+    """
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        output_dir: str | os.PathLike[str],
+        output_postfix: str = "seg",
+        output_dtype: str = "uint8",
+        **kwargs: Any,
+    ) -> None:
+        usual = {"resample": False, "separate_folder": False, "print_log": False}
+        own = {"output_name_formatter": prediction_name, "writer": VolumeWriter, **usual}
+        super().__init__(
+            keys, output_dir=output_dir, output_postfix=output_postfix, output_dtype=output_dtype, **{**own, **kwargs}
+        )
