@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_mmseg.evaluation.evaluate import score_volume
@@ -18,6 +17,7 @@ from monai_mmseg.evaluation.layout import subset_text
 from monai_mmseg.evaluation.reconstruction import reconstruction_scores
 from monai_mmseg.evaluation.score import OTHERS, MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.meta_tensors import plain_tensor
 
 __all__ = ["Scorer", "evaluate_subsets", "hide_modalities", "image_scores", "label_scores", "modality_subsets"]
 
@@ -130,7 +130,7 @@ def evaluate_subsets(
         if not bool(torch.as_tensor(sample.get(labelled_key, True)).all()):
             continue
         image, subject = torch.as_tensor(sample[image_key]), str(sample[subject_key])
-        image = image.as_tensor() if isinstance(image, MetaTensor) else image
+        image = plain_tensor(image)
         subjects.append(subject)
         absent = image.unflatten(0, (len(names), -1)).isnan().flatten(1).any(1).tolist()
         lacking = {name for name, gone in zip(names, absent, strict=True) if gone}

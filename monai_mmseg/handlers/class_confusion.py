@@ -15,6 +15,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys
 from torch import Tensor
 
+from monai_mmseg.distributed import is_distributed, rank
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowledge_matrices, pool_class_logits
 from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDistillationLoss
 from monai_mmseg.runs.knowledge import add_knowledge
@@ -126,22 +127,18 @@ class ClassConfusionHandler:
         count = len(self.classes)
         sums = torch.cat([torch.zeros(0, count, count + 1, dtype=torch.float64), *self._sums])
         modality = torch.cat([torch.zeros(0, dtype=torch.long), *self._modality])
-        if _distributed() and dist.get_backend() == "nccl":
+        if is_distributed() and dist.get_backend() == "nccl":
             sums, modality = sums.to(engine.state.device), modality.to(engine.state.device)
         classes = pool_class_logits(sums, modality, len(self.modalities), differentiable=False)
         classes = ClassLogits(*(values.cpu() for values in classes))
-        given, there = self.settings, classes.pixels > 0
-        matrices = knowledge_matrices(classes, given.temperature).masked_fill(~there[..., None], float("nan"))
+        given, present = self.settings, classes.pixels > 0
+        matrices = knowledge_matrices(classes, given.temperature).masked_fill(~present[..., None], float("nan"))
         loss = float("nan")
         engine.state.metrics.pop("knowledge_distillation", None)
         if int((classes.rows > 0).sum()) > 1:
             loss = float(given.compare(classes))
             engine.state.metrics["knowledge_distillation"] = loss
-        if not _distributed() or dist.get_rank() == 0:
+        if rank() == 0:
             add_knowledge(
                 self.path, engine.state.epoch, matrices, loss, modalities=self.modalities, classes=self.classes
             )
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()

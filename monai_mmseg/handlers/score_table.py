@@ -7,9 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 
+from monai_mmseg.distributed import gather_mapping, rank
 from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.subsets import Scorer
 from monai_mmseg.evaluation.table import ScoreTable
@@ -80,17 +80,12 @@ class ScoreTableHandler:
             self._scores[subject] = [one._replace(method=self.method, subject=subject) for one in found]
 
     def _write(self, engine: Engine) -> None:
-        scores = dict(self._scores)
-        several = dist.is_available() and dist.is_initialized()
-        if several:
-            parts: list[dict[str, list[Score]] | None] = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, scores)
-            scores = {subject: found for part in parts for subject, found in (part or {}).items()}
+        scores = gather_mapping(self._scores)
         if not scores:
             raise ValueError("ScoreTableHandler saw no subject: the evaluator ran over no data.")
         each = [score for subject in sorted(scores) for score in scores[subject]]
         self.table = ScoreTable(each, {self.method: self.info}, {self.method: sorted(scores)})
         for line in self.table.means():
             engine.state.metrics.update({name: value.mean for name, value in line.measures.items()})
-        if not several or dist.get_rank() == 0:
+        if rank() == 0:
             self.table.save(self.output_dir, self.stem)

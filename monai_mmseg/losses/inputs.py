@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from monai.data import MetaTensor
 from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.masked import mask_samples, masked_mean
+from monai_mmseg.meta_tensors import plain_tensor
 
 __all__ = ["PerSampleLoss", "ReducedLoss", "at_least_float32", "check_same_shape", "onehot_labels"]
 
@@ -33,7 +33,7 @@ def at_least_float32(values: Tensor) -> Tensor:
         >>> at_least_float32(torch.zeros(1, dtype=torch.float16)).dtype
         torch.float32
     """
-    plain: Tensor = values.as_tensor() if isinstance(values, MetaTensor) else values
+    plain: Tensor = plain_tensor(values)
     return plain.to(torch.promote_types(plain.dtype, torch.float32))
 
 
@@ -88,7 +88,7 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     """
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must hold class indices of shape (N, 1, *spatial), got shape {tuple(labels.shape)}.")
-    plain = labels.as_tensor() if isinstance(labels, MetaTensor) else labels
+    plain = plain_tensor(labels)
     classes = torch.arange(num_classes, device=plain.device).view(1, -1, *[1] * (plain.ndim - 2))
     onehot: Tensor = plain == classes
     return onehot.to(dtype)

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from monai_mmseg.distributed import is_distributed, world_size
+
 __all__ = [
     "class_counts",
     "global_count",
@@ -69,7 +71,7 @@ def global_count(count: Tensor) -> Tensor:
         tensor(2)
     """
     count = count.detach()
-    if not _distributed():
+    if not is_distributed():
         return count
     total = count.clone()
     dist.all_reduce(total)
@@ -102,7 +104,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
         raise ValueError(f"values must have shape (N,), got {tuple(values.shape)}.")
     kept = mask_samples(values, mask)
     rows = torch.ones(kept.shape, device=kept.device) if mask is None else mask.float()
-    return _world_size() * kept.sum() / global_count(rows.sum()).clamp(min=1)
+    return world_size() * kept.sum() / global_count(rows.sum()).clamp(min=1)
 
 
 def group_means(values: Tensor, group: Tensor, num_groups: int, mask: Tensor | None = None) -> Tensor:
@@ -131,7 +133,7 @@ def group_means(values: Tensor, group: Tensor, num_groups: int, mask: Tensor | N
     members = _members(group, num_groups, values.shape[0], mask).to(values.dtype)
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     sums = (members * mask_samples(values, mask)).sum(1)
-    return _world_size() * sums / global_count(members.sum(1)).clamp(min=1)
+    return world_size() * sums / global_count(members.sum(1)).clamp(min=1)
 
 
 def group_sums(
@@ -176,7 +178,7 @@ def group_sums(
     sums = (members[:, :, None] * rows).sum(1).reshape(num_groups, *values.shape[1:])
     if not differentiable:
         return global_count(sums)
-    return _SumOverProcesses.apply(sums) if _distributed() else sums
+    return _SumOverProcesses.apply(sums) if is_distributed() else sums
 
 
 def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
@@ -207,7 +209,7 @@ def mean_of_columns(values: Tensor, mask: Tensor) -> Tensor:
     sums = torch.where(mask, values, 0).sum(0)
     counts = global_count(mask.sum(0))
     columns = (counts > 0).sum().clamp(min=1)
-    return _world_size() * (sums / counts.clamp(min=1)).sum() / columns
+    return world_size() * (sums / counts.clamp(min=1)).sum() / columns
 
 
 def class_counts(
@@ -284,11 +286,3 @@ def _check_rows(name: str, values: Tensor, rows: int, dtype: torch.dtype) -> Non
         raise ValueError(
             f"{name} must be {dtype} of shape ({rows},), got {values.dtype} of shape {tuple(values.shape)}."
         )
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if _distributed() else 1

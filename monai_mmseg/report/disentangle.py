@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from monai.data import MetaTensor
 from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from monai_mmseg.evaluation.subsets import hide_modalities
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.inferers.synthesis_inferer import cross_reconstructions
 from monai_mmseg.losses.margin import anatomy_signature
+from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.metrics.silhouettes import embed, silhouettes
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.report.sections import WANTED, subset_blocks
@@ -103,7 +103,7 @@ def describe_disentangle(
     studied = {}
     for sample in samples:
         name, image = str(sample["subject"]), torch.as_tensor(sample["image"])
-        stack = (image.as_tensor() if isinstance(image, MetaTensor) else image).movedim(-1, 0).float()
+        stack = plain_tensor(image).movedim(-1, 0).float()
         studied[name] = _study(network, stack, place, name, method, ranges, (pool, per_subject, chunk))
     network.train(training)
     if not studied:
