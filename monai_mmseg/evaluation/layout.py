@@ -4,19 +4,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from monai_mmseg.evaluation.score import MEASURES, OTHERS, Line, MethodInfo, Score
-
-if TYPE_CHECKING:
-    from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.evaluation.score import MEASURES, OTHERS, Comparison, Line, MethodInfo, Score
 
 __all__ = ["SHOWN", "Sheet", "is_cross", "notes", "sheets", "subset_names", "subset_text"]
 
 SHOWN, HIDDEN, PLUS = "●", "○", " + "
 
 Column = Callable[[Line], str]
+
+
+class Printable(Protocol):
+    """What is printed: see :class:`~monai_mmseg.evaluation.ScoreTable`, which lies above this module."""
+
+    @property
+    def methods(self) -> dict[str, MethodInfo]: ...
+    @property
+    def keys(self) -> list[str]: ...
+    @property
+    def measures(self) -> list[str]: ...
+    def __iter__(self) -> Iterator[Score]: ...
+    def cases(self, key: str) -> list[str]: ...
+    def select(self, where: Callable[[Score], bool] | None = None, **wanted: str) -> Printable: ...
+    def means(self, *by: str, where: Callable[[Score], bool] | None = None) -> list[Line]: ...
+    def tests(self, measure: str, of: str, baseline: str) -> list[Comparison]: ...
 
 
 class Sheet(NamedTuple):
@@ -74,7 +87,7 @@ def is_cross(score: Score) -> bool:
     return "source" in score.case and score.case["source"] not in (score.case["target"], OTHERS)
 
 
-def sheets(table: ScoreTable) -> list[Sheet]:
+def sheets(table: Printable) -> list[Sheet]:
     """All that is printed of a table, by what its cases are.
 
     Args:
@@ -96,7 +109,7 @@ def _case(key: str) -> Column:
     return lambda line: line.case[key]
 
 
-def _measures(table: ScoreTable, lines: Sequence[Line]) -> dict[str, Column]:
+def _measures(table: Printable, lines: Sequence[Line]) -> dict[str, Column]:
     """A column a measure that the lines have; Dice also of each class."""
     columns: dict[str, Column] = {}
     by = list(lines[0].case) if lines else []
@@ -128,7 +141,7 @@ def _left_out(line: Line) -> str:
     return str(line.left_out)
 
 
-def _labels(table: ScoreTable) -> Sheet:
+def _labels(table: Printable) -> Sheet:
     """Label volumes: a line a method and modality."""
     lines = table.means("modality")
     numbers = {"subjects": _count, **_measures(table, lines)}
@@ -137,7 +150,7 @@ def _labels(table: ScoreTable) -> Sheet:
     return _sheet("", lines, {"modality": _case("modality")}, numbers)
 
 
-def _subsets(table: ScoreTable) -> list[Sheet]:
+def _subsets(table: Printable) -> list[Sheet]:
     """Subsets of modalities: those with one missing, then all, with differences to all modalities."""
     methods = table.methods
     known = [*(info.modalities for info in methods.values()), *map(subset_names, table.cases("subset"))]
@@ -181,7 +194,7 @@ def _gone(line: Line, info: MethodInfo) -> list[str]:
     return [name for name in info.modalities if name not in subset_names(line.case["subset"])]
 
 
-def _images(table: ScoreTable) -> list[Sheet]:
+def _images(table: Printable) -> list[Sheet]:
     """Reconstructed images: by target, then by pair."""
     made = {"reconstructed": _case("target")}
     out = []
@@ -194,7 +207,7 @@ def _images(table: ScoreTable) -> list[Sheet]:
     return out
 
 
-def notes(table: ScoreTable) -> list[str]:
+def notes(table: Printable) -> list[str]:
     """What a reader has to know to read the numbers.
 
     Args:
