@@ -61,17 +61,10 @@ def _resolving_parser() -> ConfigParser | None:
 
 def _is_plain(content: Any, parser: ConfigParser, above: frozenset[str] = frozenset()) -> bool:
     """Whether resolving it builds no component and runs nothing of the library's."""
-<<<<<<< HEAD
-    if isinstance(content, dict):  # a description alone holds the place of an id
-        return not {"_target_", "_desc_"} & set(content) and all(
-            _is_plain(value, parser, above) for value in content.values()
-        )
-=======
     if isinstance(content, dict):
         if "_target_" in content or list(content) == ["_desc_"]:  # a description alone holds the place of an id
             return False
         return all(_is_plain(value, parser, above) for value in content.values())
->>>>>>> wt-c
     if isinstance(content, list):
         return all(_is_plain(value, parser, above) for value in content)
     if not isinstance(content, str) or content[:1] not in {"@", "$", "%"}:
