@@ -56,7 +56,7 @@ class RunRecorder:
         run_dir: folder; made by :meth:`start`.
         name: short name of the run.
         what: one sentence on what was done, for the top of the page.
-        method: name of the method that this run is about; the page's headline is about it.
+        method: name of the method that this run is about; the page's headline is about it. ``None``: ``name``.
         modality: the modality that matters; ``None`` means the first of the table.
         settings: what somebody needs to repeat the run; nested mappings are fine.
         seed: of the run.
@@ -86,7 +86,7 @@ class RunRecorder:
             "format": "monai_mmseg.run/1",
             "name": name,
             "what": what,
-            "method": method,
+            "method": method or name,
             "modality": modality,
             "seed": seed,
             "settings": dict(settings or {}),
