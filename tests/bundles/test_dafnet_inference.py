@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections import Counter
 from pathlib import Path
@@ -38,8 +39,8 @@ def test_files_of_one_name_are_kept_apart(renamed, trained, heart, tmp_path):
     for volume, expected in zip(volumes.values(), same.values(), strict=True):
         np.testing.assert_array_equal(volume.get_fdata(), expected.get_fdata())
     DAFNET.evaluate(tmp_path, data, ckpt_dir=str(out / "models"))
-    lines = (tmp_path / "eval" / "metrics" / "dafnet.csv").read_text(encoding="utf-8").splitlines()
-    assert Counter(line.split(",")[2] for line in lines[1:]) == dict.fromkeys(renamed, 3)
+    lines = csv.DictReader((tmp_path / "eval" / "metrics" / "dafnet.csv").read_text(encoding="utf-8").splitlines())
+    assert Counter(line["subject"] for line in lines) == dict.fromkeys(renamed, 3)
     predictions = sorted(path.name for path in (tmp_path / "eval" / "predictions").iterdir())
     assert predictions == [f"{subject}_lge_seg.nii.gz" for subject in renamed]
     assert all(subject in (tmp_path / "eval" / "report.html").read_text(encoding="utf-8") for subject in renamed)
