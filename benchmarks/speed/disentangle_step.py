@@ -71,11 +71,11 @@ class SampleConv(ConditionalConv):
         return torch.cat(found)
 
 
-class DrawingObjective(DisentangleObjective):
-    """The objective with every drawing made from its anatomy and code by itself."""
+class SeparateObjective(DisentangleObjective):
+    """The objective with every reconstruction made from its anatomy and code by itself."""
 
-    def _draw(self, anatomy: Tensor, code: Tensor, plan: _Plan) -> Tensor:
-        return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.drawn)
+    def _reconstruct(self, anatomy: Tensor, code: Tensor, plan: _Plan) -> Tensor:
+        return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.target)
 
 
 def make_loop(variant: str, *, small: bool, batch: int, device: torch.device) -> PlainLoop:
@@ -87,7 +87,7 @@ def make_loop(variant: str, *, small: bool, batch: int, device: torch.device) ->
         for module in network.modules():
             if type(module) is ConditionalConv:
                 module.__class__ = SampleConv
-    made = DrawingObjective if variant in ("maps a drawing", "neither") else DisentangleObjective
+    made = SeparateObjective if variant in ("maps a drawing", "neither") else DisentangleObjective
     objective = made(network).to(device)
     torch.manual_seed(1)
     data: dict[str, Any] = {
@@ -118,10 +118,10 @@ def decoder_operations(loop: PlainLoop) -> dict[str, int]:
             maps = network.decoder.maps(anatomy)
         contributed = int(counter.get_total_flops())
         with FlopCounterMode(display=False) as counter:
-            network.decoder.draw(maps, torch.zeros(rows * count, network.code_size, device=anatomy.device))
-        drawn = count * int(counter.get_total_flops())
-    found["once an anatomy"] = contributed + drawn
-    found["once a drawing"] = count * contributed + drawn
+            network.decoder.reconstruct(maps, torch.zeros(rows * count, network.code_size, device=anatomy.device))
+        rest = count * int(counter.get_total_flops())
+    found["once an anatomy"] = contributed + rest
+    found["once a drawing"] = count * contributed + rest
     return found
 
 

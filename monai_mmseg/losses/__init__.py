@@ -15,7 +15,9 @@ from monai_mmseg.losses.cross_entropy import (
     weighted_cross_entropy,
 )
 from monai_mmseg.losses.dice import (
+    ClassWeightedSegmentationLoss,
     ForegroundDiceLoss,
+    SegmentationLoss,
     SquaredDiceLoss,
     foreground_dice_loss,
     squared_dice_loss,
@@ -50,7 +52,6 @@ from monai_mmseg.losses.modality_adversarial import (
     pair_discriminator_loss,
     pair_encoder_loss,
 )
-from monai_mmseg.losses.segmentation import ClassWeightedSegmentationLoss, SegmentationLoss
 
 __all__ = [
     "AffinityConsistencyLoss",

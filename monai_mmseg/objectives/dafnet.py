@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from monai_mmseg.losses.dice import segmentation_loss
 from monai_mmseg.losses.distances import (
     gaussian_kl,
     least_squares_fake,
@@ -19,7 +20,6 @@ from monai_mmseg.losses.distances import (
 )
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_means, masked_mean
-from monai_mmseg.losses.segmentation import segmentation_loss
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput

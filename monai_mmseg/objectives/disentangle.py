@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""What the representation disentanglement minimises: images redrawn, and codes that belong together."""
+"""What the representation disentanglement minimises: images reconstructed, and codes that belong together."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class _Plan(NamedTuple):
     """What a mask of present modalities means for a step: lists on the CPU, index tensors on the device."""
 
     modality: list[int]  # (N,) of each image that is there, modality-major
-    drawn: list[int]  # (P,) modality of each drawing: the N self ones, then those of the ordered pairs
+    target: list[int]  # (P,) modality of each reconstruction: the N self ones, then those of the ordered pairs
     own: Tensor  # (N,) modality again, on the device
-    anatomy: Tensor  # (P,) own row of the anatomy of each drawing
+    anatomy: Tensor  # (P,) own row of the anatomy of each reconstruction
     code: Tensor  # (P,) own row of its code
-    sample: Tensor  # (P,) sample of each drawing
+    sample: Tensor  # (P,) sample of each reconstruction
     pair: Tensor  # (P - N,) number of the ordered pair
     both: Tensor  # (B, pairs) which pairs a sample has, bool
 
@@ -42,14 +42,14 @@ class DisentangleObjective(Objective):
     r"""Self and cross reconstruction, latent consistency, and margins between anatomies and between codes.
 
     Use it to train a :class:`~monai_mmseg.networks.nets.DisentangleNet` without labels. Absent images are not encoded,
-    not drawn and change nothing. Terms of the phase ``generator``, before weighting:
+    not reconstructed and change nothing. Terms of the phase ``generator``, before weighting:
 
     ======================  ====================================================================  ==============
     term                    what                                                                  default weight
     ======================  ====================================================================  ==============
-    ``self_reconstruction`` mean absolute error of an image drawn from its own anatomy and code   1
+    ``self_reconstruction`` mean absolute error of an image reconstructed from its own anatomy and code   1
     ``cross_reconstruction``  the same with the anatomy of another modality of the subject        2
-    ``latent``              absolute difference of the code and that of the self drawing, summed  0.1
+    ``latent``              absolute difference of the code and that of the self reconstruction, summed  0.1
     ``subject_margin``      anatomies of a subject alike, of subjects apart                       10
     ``modality_margin``     codes of a modality alike, of modalities apart                        2
     ``kl``                  codes to a standard normal distribution (variational network)         0
@@ -146,8 +146,8 @@ class DisentangleObjective(Objective):
             previous: outputs of the generator phase of the same step; the discriminator needs them.
 
         Returns:
-            The terms, and detached: ``pred``, the self drawings ``(B, M * S, *spatial)`` (zero where absent), and for a
-            discriminator the anatomies of what is there and their modalities.
+            The terms, and detached: ``pred``, the self reconstructions ``(B, M * S, *spatial)`` (zero where absent); for
+            a discriminator also the anatomies of what is there and their modalities.
 
         Raises:
             ValueError: if the batch does not fit, or the discriminator's phase comes without the generator's outputs.
@@ -166,10 +166,10 @@ class DisentangleObjective(Objective):
         own = images[sample, index]
         mask = network.foreground(images, there)
         anatomy, code = network.encode(own, plan.modality, None if mask is None else mask[sample])
-        drawn_code = self._sampled(code.code, code.log_variance)
+        sampled_code = self._sampled(code.code, code.log_variance)
 
-        drawings = self._draw(anatomy, drawn_code, plan)
-        error = mean_absolute(drawings, own[plan.code])
+        recon = self._reconstruct(anatomy, sampled_code, plan)
+        error = mean_absolute(recon, own[plan.code])
         shape = (image.shape[0], network.num_modalities)
         zero = error.sum() * 0
         terms = dict.fromkeys(weights, zero)
@@ -179,7 +179,7 @@ class DisentangleObjective(Objective):
                 error[count:], plan.sample[count:], plan.pair, tuple(plan.both.shape), plan.both
             )
         if weights["latent"]:
-            again = network.appearance(drawings[:count], plan.modality).code
+            again = network.appearance(recon[:count], plan.modality).code
             distance = (at_least_float32(code.code) - at_least_float32(again)).abs().sum(1)
             terms["latent"] = self._mean(distance, sample, index, shape, there)
         subject = batch.get("subject_index")
@@ -187,7 +187,7 @@ class DisentangleObjective(Objective):
             maps = anatomy.new_zeros(*shape, *anatomy.shape[1:]).index_put((sample, index), anatomy)
             terms["subject_margin"] = self.subject_loss(maps, there, subject)
         if weights["modality_margin"]:
-            codes = drawn_code.new_zeros(*shape, drawn_code.shape[1]).index_put((sample, index), drawn_code)
+            codes = sampled_code.new_zeros(*shape, sampled_code.shape[1]).index_put((sample, index), sampled_code)
             terms["modality_margin"] = self.modality_loss(codes, there, subject)
         if weights["kl"]:
             if code.log_variance is None:
@@ -199,7 +199,7 @@ class DisentangleObjective(Objective):
             terms["adversarial"] = self._mean(sure, sample, index, shape, there)
         if self.training:
             self._follow(code.code.detach(), index)
-        seen = drawings[:count].detach()
+        seen = recon[:count].detach()
         pred = seen.new_zeros(*shape, *seen.shape[1:]).index_put((sample, index), seen).flatten(1, 2)
         outputs = {"pred": pred}
         if self.discriminator is not None:
@@ -241,13 +241,13 @@ class DisentangleObjective(Objective):
         moved = (x.to(device, non_blocking=True) for x in tensors)
         return _Plan(rows.branch[:count].tolist(), rows.frame.tolist(), *moved)
 
-    def _draw(self, anatomy: Tensor, code: Tensor, plan: _Plan) -> Tensor:
-        """All drawings of a step; what an anatomy contributes is computed once for all codes."""
+    def _reconstruct(self, anatomy: Tensor, code: Tensor, plan: _Plan) -> Tensor:
+        """All reconstructions of a step; what an anatomy contributes is computed once for all codes."""
         decoder = self.network.decoder
         if decoder.out.conditional:
-            return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.drawn)
+            return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.target)
         maps = [type(own)(*(part[plan.anatomy] for part in own)) for own in decoder.maps(anatomy)]
-        return decoder.draw(maps, code[plan.code])
+        return decoder.reconstruct(maps, code[plan.code])
 
     def _sampled(self, mean: Tensor, log_variance: Tensor | None) -> Tensor:
         if log_variance is None or not self.training:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from monai_mmseg.losses.dice import segmentation_loss
 from monai_mmseg.losses.inputs import onehot_labels
 from monai_mmseg.losses.masked import group_means
-from monai_mmseg.losses.segmentation import segmentation_loss
 from monai_mmseg.objectives.base import PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
 

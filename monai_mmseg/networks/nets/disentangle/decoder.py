@@ -103,8 +103,8 @@ class DisentangleSpadeBlock(nn.Module):
             maps: of :meth:`maps`.
             modality: index of the modality of all rows, or of each.
         """
-        drawn: Tensor = self.out(instance_normalise(features) * (1 + maps.gamma) + maps.beta, modality)
-        return drawn
+        recon: Tensor = self.out(instance_normalise(features) * (1 + maps.gamma) + maps.beta, modality)
+        return recon
 
 
 class DisentangleDecoder(nn.Module):
@@ -190,8 +190,10 @@ class DisentangleDecoder(nn.Module):
                 size = tuple(2 * edge for edge in size)
         return found
 
-    def draw(self, maps: Sequence[SpadeMaps], code: Tensor, modality: int | Sequence[int] | Tensor = 0) -> Tensor:
-        """Images from :meth:`maps` of anatomies and from codes, row by row; other arguments and shape as in a call."""
+    def reconstruct(
+        self, maps: Sequence[SpadeMaps], code: Tensor, modality: int | Sequence[int] | Tensor = 0
+    ) -> Tensor:
+        """Images from :meth:`maps` of anatomies and codes, row by row; other arguments and shape as in a call."""
         hidden = self.code(code).reshape(-1, self.width, *self.start)
         for number, (block, own) in enumerate(zip(self.blocks, maps, strict=True)):
             hidden = block(hidden, own, modality)
@@ -209,4 +211,4 @@ class DisentangleDecoder(nn.Module):
             code: shape ``(N, code_size)``.
             modality: index of the modality of all rows, or of each, for a conditional decoder.
         """
-        return self.draw(self.maps(anatomy, modality), code, modality)
+        return self.reconstruct(self.maps(anatomy, modality), code, modality)

@@ -261,8 +261,8 @@ class DisentangleNet(nn.Module):
             code: shape ``(N, code_size)``.
             modality: index of the modality of the result, for a conditional decoder.
         """
-        drawn: Tensor = self.decoder(anatomy, code, modality)
-        return drawn
+        recon: Tensor = self.decoder(anatomy, code, modality)
+        return recon
 
     def forward(self, image: Tensor, present: Tensor | None = None, target: str | None = None) -> Tensor:
         """A modality, reconstructed from what is there: ``(B, in_channels, *spatial_size)``.

@@ -113,8 +113,8 @@ class NVNet(SegResNetVAE):
         code = self.vae_down(deepest).flatten(1)
         mean = self.vae_fc1(code)
         deviation = F.softplus(self.vae_fc2(code))
-        drawn = mean + deviation * torch.randn_like(mean) if self.training else mean
-        hidden = self.act_mod(self.vae_fc3(drawn)).reshape(-1, self.smallest_filters, *self.fc_insize)
+        sampled = mean + deviation * torch.randn_like(mean) if self.training else mean
+        hidden = self.act_mod(self.vae_fc3(sampled)).reshape(-1, self.smallest_filters, *self.fc_insize)
         hidden = self.vae_fc_up_sample(hidden)
         for up, layer in zip(self.up_samples, self.up_layers, strict=True):
             hidden = layer(up(hidden))

@@ -113,7 +113,7 @@ def test_original_decoder(case):
     close_to_largest(net(arrays["s"], arrays["z"]), arrays["out"].float())
     # the maps of an anatomy serve every code
     maps = net.maps(arrays["s"])
-    torch.testing.assert_close(net.draw(maps, arrays["z"].flip(0)), net(arrays["s"], arrays["z"].flip(0)))
+    torch.testing.assert_close(net.reconstruct(maps, arrays["z"].flip(0)), net(arrays["s"], arrays["z"].flip(0)))
 
 
 @pytest.mark.parametrize("case", cases_of("disentangle_anatomy_softmax"))
