@@ -146,8 +146,8 @@ class DisentangleObjective(Objective):
             previous: outputs of the generator phase of the same step; the discriminator needs them.
 
         Returns:
-            The terms, and detached: ``pred``, the self reconstructions ``(B, M * S, *spatial)`` (zero where absent); for
-            a discriminator also the anatomies of what is there and their modalities.
+            The terms, and detached: ``pred``, the self reconstructions ``(B, M * S, *spatial)`` (zero where absent);
+            for a discriminator also the anatomies of what is there and their modalities.
 
         Raises:
             ValueError: if the batch does not fit, or the discriminator's phase comes without the generator's outputs.
