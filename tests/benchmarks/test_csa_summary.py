@@ -37,8 +37,12 @@ def finished():
     return found + [cell("single_bssfp", seed, 0.4, ("bssfp",)) for seed in (0, 1)]
 
 
-def test_single_is_both_networks_together(finished):
-    summary = summarise(finished)
+@pytest.fixture(scope="module")
+def summary(finished):
+    return summarise(finished)
+
+
+def test_single_is_both_networks_together(summary):
     line = summary["lines"]["single"]
     assert (line["parameters"], line["seconds"], line["affinity"]) == (200, [120.0, 120.0], [])
     # level + mean of 0.00 ... 0.05 + mean of the seeds' 0 and 0.001
@@ -48,9 +52,8 @@ def test_single_is_both_networks_together(finished):
     assert summary["patients"] == {"lge": PATIENTS, "bssfp": PATIENTS}
 
 
-def test_both_kinds_of_tests_and_their_correction(finished):
+def test_both_kinds_of_tests_and_their_correction(summary):
     """Six patients that all agree: 2 of 64 patterns of signs, for permutations and for signed ranks alike."""
-    summary = summarise(finished)
     found = {(t["a"], t["b"], t["scope"]): t for t in summary["tests"]["dice"]}
     assert len(found) == 3 * (5 + 2)
     test = found["csa", "ummkd", "lge"]
@@ -73,8 +76,8 @@ def test_signed_rank_of_a_textbook_case():
     assert signed_rank([1, 2], [1, 2]) == 1.0
 
 
-def test_tables_and_picture(finished, tmp_path):
-    summary = {"phantom_seed": 1, **summarise(finished)}
+def test_tables_and_picture(summary, tmp_path):
+    summary = {"phantom_seed": 1, **summary}
     text = markdown(summary)
     assert "| csa | 100 | 0.7" in text
     assert "| csa | single | bssfp | +0.300 |" in text
