@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +35,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # the process keeps jobs on one machine apart; whoever writes the file gives it the permissions of its umask
-    part = target.with_name(f".{target.stem[:100]}.{os.getpid()}.part{''.join(target.suffixes[-2:])}")
+    # a name of its own keeps threads, processes and machines apart; whoever writes gives it the rights of its umask
+    part = target.with_name(f".{uuid.uuid4().hex}.part{''.join(target.suffixes[-2:])}")
     try:
         yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # else a crash of the machine may leave the new name on an empty file
         os.replace(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -119,8 +122,6 @@ def atomic_save(content: Any, path: str | os.PathLike[str]) -> Path:
     """
     import torch
 
-    with atomic_path(path) as part, part.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with atomic_path(path) as part:
+        torch.save(content, part)
     return Path(path)

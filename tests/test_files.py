@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -38,13 +39,21 @@ def test_a_number_that_json_has_not_leaves_the_old_file(tmp_path):
     assert path.read_text(encoding="utf-8") == '{\n "a": "ä"\n}\n'
 
 
-def test_two_processes_do_not_clash(tmp_path, monkeypatch):
+def test_two_writers_do_not_clash(tmp_path):
     path = tmp_path / "x.txt"
     with atomic_path(path) as first:
         first.write_text("first")
-        monkeypatch.setattr(os, "getpid", lambda: -1)
         with atomic_path(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_threads_write_one_file(tmp_path):
+    texts = [f"{number}" * 5000 for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            list(pool.map(lambda text: write_text(tmp_path / "x.txt", text), texts))
+            assert (tmp_path / "x.txt").read_text() in texts
     assert os.listdir(tmp_path) == ["x.txt"]

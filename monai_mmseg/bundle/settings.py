@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -12,6 +13,8 @@ from monai.bundle import ConfigParser
 from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
 
 __all__ = ["run_settings"]
+
+logger = logging.getLogger(__name__)
 
 
 def run_settings() -> dict[str, Any]:
@@ -38,11 +41,16 @@ def run_settings() -> dict[str, Any]:
     """
     parser = _resolving_parser()
     if parser is None:
+        logger.warning("run_settings() was called outside of a config: the run's settings are not recorded.")
         return {}
     found = {}
     for name, content in parser.get().items():
         if name not in ALWAYS_KNOWN and not name.startswith("_") and _is_plain(content, parser):
-            value = parser.ref_resolver.get_resolved_content(name)
+            try:
+                value = parser.ref_resolver.get_resolved_content(name)
+            except Exception:  # a setting that nothing reads must not end the run that is recorded
+                logger.warning("the setting %r could not be resolved: it is not recorded.", name)
+                continue
             if _is_json(value):
                 found[name] = value
     return found

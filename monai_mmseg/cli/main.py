@@ -71,8 +71,9 @@ class _Counts(_Several):
         pairs = [word.partition("=") for word in words]
         counts = {name: int(number) for name, _, number in pairs if name and re.fullmatch(r"[0-9]+", number)}
         if len(counts) < len(words):
+            example = " ".join(f"{name}={number}" for name, number in (self.default or {}).items()) or "ct=3 mr=3"
             raise argparse.ArgumentError(
-                self, f"needs a number for each modality, such as ct=30 mr=9, got {' '.join(words)}"
+                self, f"needs a number for each modality, such as {example}, got {' '.join(words)}"
             )
         return counts
 
@@ -109,7 +110,10 @@ def _find(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     while words and name not in COMMANDS:
         longer = f"{name} {words[0]}".strip()
         if not any(f"{command} ".startswith(f"{longer} ") for command in COMMANDS):
-            raise UsageError(f"unknown command {longer!r}.{_did_you_mean(longer, [*COMMANDS, *HELP, '--version'])}")
+            groups = [command.rpartition(" ")[0] for command in COMMANDS]
+            known = dict.fromkeys(filter(None, [*COMMANDS, *groups, *HELP, "--version"]))
+            close = _did_you_mean(longer, known)
+            raise UsageError(f"unknown command {longer!r}.{close}\n`mmseg --help` lists the commands.")
         name, words = longer, words[1:]
     return name, words
 

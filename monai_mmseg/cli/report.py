@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 __all__ = ["copy", "evaluate", "report"]
@@ -62,9 +63,12 @@ def report(run_dir: str, *, out: str | None = None) -> None:
         run_dir: folder of a run.
         out: the page; default is report.html in the folder.
     """
+    from monai_mmseg.report.content import read_run
     from monai_mmseg.report.html import write_report
 
     print(f"report: {write_report(run_dir, out)}")
+    for problem in read_run(run_dir).problems:
+        print(f"mmseg report: {problem}", file=sys.stderr)
 
 
 def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test") -> None:

@@ -78,7 +78,7 @@ class Datalist:
         Raises:
             KeyError: if there is no such section.
             ValueError: if folds are asked for that the items do not have, a modality is not declared, or nothing is
-                left.
+                left of a section that has items.
 
         Examples:
             >>> items = [{"image": f"{s}/{m}.nii", "label": f"{s}/{m}_l.nii", "modality": m, "subject": s, "fold": f}
@@ -105,7 +105,7 @@ class Datalist:
             items = [item for item in items if item["modality"] in modalities]
         if with_label:
             items = [item for item in items if item.get("label")]
-        if not items:
+        if not items and self.items(section):
             raise ValueError(
                 f"{self.path}: no item of {section!r} is left for fold={fold}, exclude_fold={exclude_fold}, "
                 f"modalities={modalities}, labelled={labelled!r}, with_label={with_label}."
@@ -165,7 +165,8 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
         ValueError: if it is no JSON object.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such datalist.")
+        what = "a datalist is a JSON file, got a folder" if Path(path).is_dir() else "no such datalist"
+        raise FileNotFoundError(f"{path}: {what}.")
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -96,7 +96,9 @@ def sheets(table: Printable) -> list[Sheet]:
     Returns:
         Sheets with rows.
     """
-    found = [_labels(table), *_subsets(table), *_images(table)]
+    # scores of subsets have lines of their own, and must not count again as scores of all that is there
+    rest = table.select(where=lambda score: "subset" not in score.case) if "subset" in table.keys else table
+    found = [_labels(rest), *_subsets(table), *_images(rest)]
     return [sheet for sheet in found if sheet.rows]
 
 
@@ -166,7 +168,11 @@ def _subsets(table: Printable) -> list[Sheet]:
     numbers = {**_measures(table, lines), "subjects": _count, "left out": _left_out}
     main = next(name for name in MEASURES if name in lines[0].measures)
     full = {method: PLUS.join(info.modalities) for method, info in methods.items()}
-    found = {(t.method, t.value): t for m in methods for t in table.select(method=m).tests(main, "subset", full[m])}
+    parts = {m: table.select(method=m) for m in methods}
+    tests = [
+        t for m, part in parts.items() if full[m] in part.cases("subset") for t in part.tests(main, "subset", full[m])
+    ]
+    found = {(t.method, t.value): t for t in tests}
 
     def difference(line: Line) -> str:
         test = found.get((line.method, line.case["subset"]))

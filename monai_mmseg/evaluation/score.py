@@ -15,6 +15,9 @@ OTHERS = "all others"
 
 FLAGS = ("", "missed", "spurious", "empty")
 
+#: Keys of cases that this project writes; a table may have others of its own.
+CASE_KEYS = ("modality", "class", "subset", "source", "target")
+
 
 class Measure(NamedTuple):
     """How a measure is printed, and which values it can have."""
@@ -152,6 +155,8 @@ class Score(NamedTuple):
         for name, value in self.values.items():
             if name not in MEASURES:
                 raise ValueError(f"measure must be one of {list(MEASURES)}, got {name!r} ({self.place}).")
+            if not isinstance(value, int | float):
+                raise ValueError(f"{name} must be a number, got {value!r} ({self.place}).")
             most = MEASURES[name].most
             if most is None and math.isnan(value):
                 raise ValueError(f"{name} must be a number, got NaN ({self.place}).")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from torch import Tensor
 
 from monai_mmseg.evaluation.evaluate import score_volume
@@ -83,7 +84,6 @@ def evaluate_subsets(
     *,
     method: str = "prediction",
     subsets: Iterable[Sequence[str]] | None = None,
-    penalty: float | None = None,
     image_key: str = "image",
     subject_key: str = "subject",
     labelled_key: str = "labelled",
@@ -103,7 +103,6 @@ def evaluate_subsets(
             :func:`image_scores`.
         method: name in the table.
         subsets: which ones; ``None``: all.
-        penalty: that ``score`` was given, to be stated in the notes.
         image_key: of the image.
         subject_key: of the name.
         labelled_key: of the flag.
@@ -141,7 +140,8 @@ def evaluate_subsets(
                     scores.append(Score(method, subject, {"subset": text, **one.case}, one.values, one.flag))
     if not scores:
         raise ValueError("samples must hold at least one labelled subject with all modalities of a subset, got none.")
-    return ScoreTable(scores, {method: MethodInfo(penalty, modalities=tuple(names))}, {method: subjects})
+    about = MethodInfo(getattr(score, "penalty", None), modalities=tuple(names))
+    return ScoreTable(scores, {method: about}, {method: subjects})
 
 
 def label_scores(
@@ -162,13 +162,20 @@ def label_scores(
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of the image.
 
     Returns:
-        Takes logits ``(K, X, Y, Z)`` (or a class map ``(1, X, Y, Z)``); gives a score a class.
+        Takes logits ``(K, X, Y, Z)`` (or a class map ``(1, X, Y, Z)``); gives a score a class, and has the attribute
+        ``penalty``, which tables state. It raises a ValueError for a class that is not in ``labels``, and for a
+        prediction that does not lie where the label lies (where both know it).
     """
     names = {int(value): str(name) for value, name in labels.items()}
 
     def score(prediction: Tensor, sample: Mapping[str, Any]) -> list[Score]:
         classes = prediction.argmax(0) if prediction.shape[0] > 1 else prediction[0].round()
         label = sample[label_key]
+        places = [np.asarray(one.affine) for one in (prediction, label) if isinstance(one, MetaTensor)]
+        if len(places) == 2 and places[0].shape == places[1].shape and not np.allclose(places[0], places[1], atol=1e-3):
+            raise ValueError(f"prediction and {label_key!r} must lie in one place, got affines {places}.")
+        if unknown := sorted({int(value) for value in classes.unique()} - names.keys()):
+            raise ValueError(f"classes of a prediction must be among {sorted(names)}, got {unknown}.")
         voxel = spacing if spacing is not None else getattr(label, "pixdim", None)
         if voxel is None:
             raise ValueError("spacing must be given where labels are plain tensors, got None.")
@@ -181,6 +188,7 @@ def label_scores(
             penalty=penalty,
         )
 
+    score.penalty = penalty  # type: ignore[attr-defined]  # for the notes of tables
     return score
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.evaluation.layout import Sheet, notes, sheets
-from monai_mmseg.evaluation.score import MEASURES, Comparison, Line, MethodInfo, Score, mean_sd
+from monai_mmseg.evaluation.score import CASE_KEYS, MEASURES, Comparison, Line, MethodInfo, Score, mean_sd
 from monai_mmseg.files import write_text
 from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
 
@@ -137,7 +137,11 @@ class ScoreTable:
 
         Returns:
             A new table, possibly empty.
+
+        Raises:
+            ValueError: a key is unknown.
         """
+        self._check_keys(wanted, "method", "subject")
         chosen = [score for score in self if _fits(score, wanted) and (where is None or where(score))]
         methods = self.methods
         return ScoreTable(chosen, {name: methods[name] for name in {score.method: None for score in chosen}})
@@ -176,12 +180,21 @@ class ScoreTable:
 
         Returns:
             A line each, in order of appearance.
+
+        Raises:
+            ValueError: a key is unknown.
         """
+        self._check_keys(by)
         groups: dict[tuple[str, ...], list[Score]] = {}
         for score in self:
             if all(key in score.case for key in by) and (where is None or where(score)):
                 groups.setdefault((score.method, *(score.case[key] for key in by)), []).append(score)
         return [self._line(method, dict(zip(by, case, strict=True)), g) for (method, *case), g in groups.items()]
+
+    def _check_keys(self, keys: Iterable[str], *others: str) -> None:
+        known = list(dict.fromkeys([*others, *CASE_KEYS, *self.keys]))
+        if unknown := [key for key in keys if key not in known]:
+            raise ValueError(f"keys of cases must be among {known}, got {unknown}.")
 
     def _line(self, method: str, case: dict[str, str], scores: list[Score]) -> Line:
         means = {name: list(_subject_means(scores, name).values()) for name in MEASURES}
@@ -208,8 +221,7 @@ class ScoreTable:
         Raises:
             ValueError: the measure is unknown.
         """
-        if measure not in MEASURES:
-            raise ValueError(f"measure must be one of {list(MEASURES)}, got {measure!r}.")
+        _check_measure(measure)
         return _subject_means(self.select(where, **wanted), measure)
 
     def tests(self, measure: str, of: str, baseline: str) -> list[Comparison]:
@@ -225,7 +237,15 @@ class ScoreTable:
 
         Returns:
             One comparison each; those with fewer than two common subjects are left out.
+
+        Raises:
+            ValueError: measure, key or baseline is unknown.
         """
+        _check_measure(measure)
+        self._check_keys([of], "method")
+        known = list(self.methods) if of == "method" else self.cases(of)
+        if baseline not in known:
+            raise ValueError(f"baseline must be one of the {of}s {known}, got {baseline!r}.")
         out = []
         for method in [None] if of == "method" else self.methods:
             part = self if method is None else self.select(method=method)
@@ -283,8 +303,8 @@ class ScoreTable:
             methods = {m: MethodInfo(**{**data["methods"][m], "modalities": names}) for m, names in known.items()}
             scores = [Score(**{**s, "values": {m: float(v) for m, v in s["values"].items()}}) for s in data["scores"]]
             return cls(scores, methods, data["subjects"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is a broken table: {type(error).__name__} {error}.") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is a broken table: {type(error).__name__}: {error}") from error
 
     def to_csv(self) -> str:
         """The scores as comma-separated text with a header line."""
@@ -320,6 +340,11 @@ class ScoreTable:
         """
         texts = {"json": self.to_json(), "csv": self.to_csv(), "md": self.to_markdown()}
         return {ending: write_text(Path(folder) / f"{stem}.{ending}", text) for ending, text in texts.items()}
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {list(MEASURES)}, got {measure!r}.")
 
 
 def _one(key: str, value: str) -> Callable[[Score], bool]:

@@ -30,7 +30,7 @@ class ScoreTableHandler:
         score: prediction and sample to scores, such as :func:`~monai_mmseg.evaluation.image_scores` gives.
         pred_key: prediction in the evaluator's output or batch.
         subject_key: name of the subject there.
-        info: about the method.
+        info: about the method; ``None``: what ``score`` knows of it, its penalty.
         stem: name of the files without ending.
 
     Examples:
@@ -52,7 +52,7 @@ class ScoreTableHandler:
         stem: str = "evaluation",
     ) -> None:
         self.output_dir, self.stem = Path(output_dir), stem
-        self.method, self.score, self.info = method, score, info or MethodInfo()
+        self.method, self.score, self.info = method, score, info or MethodInfo(getattr(score, "penalty", None))
         self.pred_key, self.subject_key = pred_key, subject_key
         self.table = ScoreTable()
         self._scores: dict[str, list[Score]] = {}

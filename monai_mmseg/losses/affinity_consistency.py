@@ -17,6 +17,7 @@ from monai_mmseg.losses.class_affinity import Affinities, SizeNorm, class_affini
 __all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss"]
 
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
+AbsentAffinity = Literal["skip", "zero"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 
 
@@ -32,6 +33,7 @@ def affinity_consistency_loss(
     class_specific: bool = True,
     reduction: AffinityReduction = "mse",
     size_norm: SizeNorm = "feature",
+    absent: AbsentAffinity = "skip",
     include_background: bool = True,
 ) -> Tensor:
     r"""How differently modalities relate the channels of two layers within each class.
@@ -43,7 +45,7 @@ def affinity_consistency_loss(
 
     .. math:: \frac{1}{C} \sum_c \frac{1}{PQ} \sum_{mn} (a^{c,1}_{mn} - a^{c,2}_{mn})^2.
 
-    A class that a modality of the batch lacks adds nothing to the sum. With more than two modalities it is the mean of
+    With more than two modalities it is the mean of
     this over their (unordered) pairs. The size normalisation of the paper makes the value tiny (an entry is at most one
     over the pixels of the class): weigh the loss accordingly or choose ``size_norm="none"`` or ``"fraction"``.
 
@@ -59,6 +61,8 @@ def affinity_consistency_loss(
         reduction: ``"mse"``: mean of the squared differences; ``"literal"``: square of their mean, as the paper's
             equation reads, which compares only one number a class; ``"frobenius_p2"``: sum of squares over (PQ)^2.
         size_norm: what the affinities are divided by: ``"feature"``, ``"input"``, ``"fraction"`` or ``"none"``.
+        absent: a class without pixels in a modality of the batch adds nothing (``"skip"``) or has affinities of 0
+            (``"zero"``).
         include_background: whether class 0 counts.
 
     Returns:
@@ -78,7 +82,7 @@ def affinity_consistency_loss(
         >>> affinity_consistency_loss([ct, mr], [ct, -mr], [labels, labels], 2, size_norm="none")  # cosines 1, -1
         tensor(4.)
     """
-    _check(reduction)
+    _check(reduction, absent=absent)
     affinities = class_affinities(
         first,
         second,
@@ -90,7 +94,7 @@ def affinity_consistency_loss(
         class_specific=class_specific,
         size_norm=size_norm,
     )
-    return _distance(affinities, reduction, include_background)
+    return _distance(affinities, reduction, absent, include_background)
 
 
 class AffinityConsistencyLoss(_Loss):
@@ -105,6 +109,7 @@ class AffinityConsistencyLoss(_Loss):
         class_specific: as in the function.
         reduction: as there.
         size_norm: as there.
+        absent: as there.
         include_background: as there.
 
     Raises:
@@ -125,15 +130,16 @@ class AffinityConsistencyLoss(_Loss):
         class_specific: bool = True,
         reduction: AffinityReduction = "mse",
         size_norm: SizeNorm = "feature",
+        absent: AbsentAffinity = "skip",
         include_background: bool = True,
     ) -> None:
         super().__init__()  # `reduction` of torch's base class is another thing: that of a batch
-        _check(reduction, size_norm)
+        _check(reduction, size_norm, absent)
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
         self.num_classes, self.num_modalities = int(num_classes), num_modalities
         self.class_specific, self.distance, self.size_norm = class_specific, reduction, size_norm
-        self.include_background = include_background
+        self.absent, self.include_background = absent, include_background
 
     def affinities(
         self,
@@ -160,7 +166,7 @@ class AffinityConsistencyLoss(_Loss):
 
     def compare(self, affinities: Affinities) -> Tensor:
         """Returns the loss of given matrices."""
-        return _distance(affinities, self.distance, self.include_background)
+        return _distance(affinities, self.distance, self.absent, self.include_background)
 
     def forward(
         self, first: Maps, second: Maps, labels: Maps, modality: Tensor | None = None, labelled: Maps | None = None
@@ -173,11 +179,11 @@ class AffinityConsistencyLoss(_Loss):
         return (
             f"num_classes={self.num_classes}, num_modalities={self.num_modalities}, "
             f"class_specific={self.class_specific}, reduction={self.distance!r}, size_norm={self.size_norm!r}, "
-            f"include_background={self.include_background}"
+            f"absent={self.absent!r}, include_background={self.include_background}"
         )
 
 
-def _distance(affinities: Affinities, reduction: str, include_background: bool) -> Tensor:
+def _distance(affinities: Affinities, reduction: str, absent: str, include_background: bool) -> Tensor:
     """How far the matrices of the modalities are from each other; a single class always counts."""
     matrices, pixels, rows = affinities
     if not include_background and matrices.shape[1] > 1:
@@ -190,13 +196,19 @@ def _distance(affinities: Affinities, reduction: str, include_background: bool) 
         distance = difference.square().mean((2, 3))
         if reduction == "frobenius_p2":
             distance = distance / matrices[0, 0].numel()
-    # a class that is absent adds nothing, and a modality without an image has no affinities, not zero ones
-    distance = distance * ((pixels[a] > 0) & (pixels[b] > 0))
+    if absent == "skip":
+        distance = distance * ((pixels[a] > 0) & (pixels[b] > 0))
+    # a modality without an image is not there: it has no affinities, not zero ones
     pairs = (rows[a] > 0) & (rows[b] > 0)
     return (distance.mean(1) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def _check(reduction: str, size_norm: str = "none") -> None:
-    for name, value, known in (("reduction", reduction, AffinityReduction), ("size_norm", size_norm, SizeNorm)):
+def _check(reduction: str, size_norm: str = "none", absent: str = "skip") -> None:
+    settings = (
+        ("reduction", reduction, AffinityReduction),
+        ("size_norm", size_norm, SizeNorm),
+        ("absent", absent, AbsentAffinity),
+    )
+    for name, value, known in settings:
         if value not in get_args(known):
             raise ValueError(f"{name} must be one of {get_args(known)}, got {value!r}.")

@@ -274,6 +274,9 @@ def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> 
     _check_rows("group", group, rows, torch.long)
     if num_groups < 1:
         raise ValueError(f"num_groups must be at least 1, got {num_groups}.")
+    # reading the range would make a GPU wait
+    if group.device.type == "cpu" and rows and (int(group.min()) < 0 or int(group.max()) >= num_groups):
+        raise ValueError(f"group must hold numbers from 0 to {num_groups - 1}, got {sorted(set(group.tolist()))}.")
     members = group[None] == torch.arange(num_groups, device=group.device)[:, None]
     if mask is not None:
         _check_rows("mask", mask, rows, torch.bool)

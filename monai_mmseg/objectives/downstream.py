@@ -167,13 +167,16 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
         if rebuilt is not None:
             terms["reconstruction"] = masked_mean(mean_squared(rebuilt.reconstruction, fed.detach()))
             terms["kl"] = masked_mean(gaussian_kl(rebuilt.mean, rebuilt.log_variance)) / rebuilt.mean.shape[1]
+        outputs = {"pred": logits.detach()}
+        if not self.terms:
+            return PhaseOutput(terms, outputs)
         features = {} if taps is None else {name: taps[name] for name in taps}
         scores = mask_samples(at_least_float32(logits), labelled)
         group, count = self._subsets(batch)
         added = self.added(
             TermInputs(self.network, scores, label, mask_samples(onehot, labelled), group, count, labelled, features)
         )
-        return PhaseOutput({**terms, **added.terms}, {"pred": logits.detach(), **added.outputs})
+        return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
 
     @staticmethod
     def _subsets(batch: Mapping[str, Any]) -> tuple[Tensor, int]:

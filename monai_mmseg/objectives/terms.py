@@ -140,6 +140,8 @@ class AffinityTerm(Term):
 
     def __call__(self, inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The term, and the matrices of each layer pair."""
+        if inputs.logits.shape[1] != self.loss.num_classes:
+            raise ValueError(f"loss must be of {inputs.logits.shape[1]} classes, got {self.loss.num_classes}.")
         if inputs.num_groups < 2:
             return inputs.logits.new_zeros(()), {}
         rows = inputs.label, inputs.group, inputs.labelled, inputs.num_groups
@@ -216,6 +218,9 @@ class SegmentationWithTerms(Objective):
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         own = dict(self.default_weights[self.phases[0]])
+        if not isinstance(terms, Sequence) or (wrong := [term for term in terms if not isinstance(term, Term)]):
+            got = terms if not isinstance(terms, Sequence) else wrong
+            raise TypeError(f"terms must list terms such as KnowledgeDistillationTerm(), got {got!r}.")
         for term in terms:
             if term.name in own:
                 raise ValueError(f"terms must have names of their own, {term.name!r} is there twice.")

@@ -74,7 +74,9 @@ def read_run(run_dir: str | Path) -> RunContent:
     """
     root = Path(run_dir)
     if not root.is_dir():
-        raise FileNotFoundError(f"run_dir must be a folder, but {root} is not there.")
+        raise FileNotFoundError(
+            f"run_dir must be a folder, but {root} is {'a file' if root.exists() else 'not there'}."
+        )
     parts = (RUN, METRICS, TERMS, FIGURES, DISENTANGLEMENT, RECONSTRUCTION, SUBSETS)
     if not any((root / part).exists() for part in parts):
         raise ValueError(f"run_dir must hold at least one of {list(parts)}, got none of them in {root}.")

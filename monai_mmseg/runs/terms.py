@@ -64,9 +64,10 @@ def drop_terms_from(path: Path, epoch: int) -> None:
     kept = {at: line for at, line in _lines(path).items() if at < epoch}
     # a term that only the forgotten epochs had is forgotten as well
     known = {name for line in kept.values() for name, value in line.items() if value is not None}
-    path.unlink(missing_ok=True)
     if kept:
         _write(path, {at: {name: line[name] for name in line if name in known} for at, line in kept.items()})
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lines(path: Path) -> Lines:

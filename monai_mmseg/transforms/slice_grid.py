@@ -24,7 +24,7 @@ class ToSliceGridd(MapTransform, InvertibleTransform):
     and padded with what is at their edge; of labels the nearest is taken, and they are padded with zero.
 
     Args:
-        keys: volumes, each by its own affine; a key that is missing (an image without a label) is left out.
+        keys: volumes, each by its own affine; the label may be missing.
         spatial_size: rows and columns; a third number is the smallest number of slices, below which the last are
             repeated.
         pixdim: spacing in mm. Two numbers: within the slices. Three: slices are resampled too. ``None``: as stored.
@@ -51,6 +51,9 @@ class ToSliceGridd(MapTransform, InvertibleTransform):
         label_key: Hashable = "label",
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys=True)
+        if isinstance(spatial_size, int) or len(spatial_size) not in (2, 3):
+            raise ValueError(f"spatial_size must be two or three numbers, got {spatial_size}.")
+        self.label_key = label_key
         nearest = ["nearest" if key == label_key else "bilinear" for key in self.keys]
         border = ["constant" if key == label_key else "edge" for key in self.keys]
         steps: list[Any] = [OrientSlicesd(self.keys, slice_axis, allow_missing_keys=True)]
@@ -70,7 +73,12 @@ class ToSliceGridd(MapTransform, InvertibleTransform):
 
         Returns:
             A copy of the dictionary with volumes ``(channels, rows, columns, slices)``.
+
+        Raises:
+            KeyError: a key other than that of the label is missing.
         """
+        if missing := [key for key in self.keys if key not in data and key != self.label_key]:
+            raise KeyError(f"ToSliceGridd needs the keys {missing}, there are {sorted(map(str, data))}.")
         result = dict(data)
         for step in self.steps:
             result = step(result)

@@ -86,7 +86,7 @@ def test_lists_numbers_and_text(probe):
         ("probe x --count abc", "--count: invalid int value: 'abc'"),
         ("probe x --count 2.7", "--count: invalid int value: '2.7'"),
         ("probe x --rate fast", "--rate: invalid float value: 'fast'"),
-        ("probe x --shares 12", "--shares: needs a number for each modality, such as ct=30 mr=9, got 12"),
+        ("probe x --shares 12", "--shares: needs a number for each modality, such as ct=3 mr=3, got 12"),
         ("probe x --shares ct=1 ct=2", "--shares: needs a number for each modality"),
         ("probe x --shares ct=-1", "--shares: needs a number for each modality"),
         ("probe x --dry false", "unrecognized arguments: false"),

@@ -288,7 +288,17 @@ def test_paired_tests_of_methods():
 def test_tests_leave_out_what_does_not_pair():
     table = ScoreTable([image("s1", "t1", "t2", p, method=m) for m, p in (("a", 1.0), ("b", math.inf), ("c", 2.0))])
     assert table.tests("psnr", "method", "a") == []  # one subject
-    assert table.tests("psnr", "method", "nobody") == []
+    for arguments, message in (
+        (("psnr", "method", "nobody"), "baseline must be one of the methods"),
+        (("psrn", "method", "a"), "measure must be one of"),
+        (("psnr", "modalty", "a"), "keys of cases must be among"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            table.tests(*arguments)
+    with pytest.raises(ValueError, match="keys of cases must be among"):
+        table.select(metod="a")
+    with pytest.raises(ValueError, match="keys of cases must be among"):
+        table.means("clas")
 
 
 def test_sheets_of_subsets():

@@ -57,14 +57,14 @@ def test_reference_matrices(name, size_norm):
 
 
 @pytest.mark.parametrize(
-    "settings", list(product(["literal", "mse", "frobenius_p2"], ["input", "feature"])), ids="-".join
+    "settings", list(product(["literal", "mse", "frobenius_p2"], ["skip", "zero"], ["input", "feature"])), ids="-".join
 )
 @pytest.mark.parametrize("name", CASES)
 def test_reference_losses(name, settings):
     first, second, labels, classes, true = case(name)
-    reduction, size_norm = settings
-    loss = AffinityConsistencyLoss(classes, reduction=reduction, size_norm=size_norm)
-    expected = true[f"loss_{reduction}_skip_{size_norm}_batch"]
+    reduction, absent, size_norm = settings
+    loss = AffinityConsistencyLoss(classes, reduction=reduction, absent=absent, size_norm=size_norm)
+    expected = true[f"loss_{'_'.join(settings)}_batch"]
     torch.testing.assert_close(loss(first, second, labels), expected, rtol=1e-10, atol=1e-16)
 
 
@@ -183,7 +183,10 @@ def test_absent_classes():
     skip = affinity_consistency_loss(first, second, labels, classes)
     a, b = class_affinities(first, second, labels, classes).matrices
     torch.testing.assert_close(skip, (a - b)[:2].square().mean((1, 2)).sum() / 3)
-    assert all(g.isfinite().all() for g in torch.autograd.grad(skip, first))
+    zero = affinity_consistency_loss(first, second, labels, classes, absent="zero")
+    torch.testing.assert_close(zero, skip + b[2].square().mean() / 3)
+    for value in (skip, zero):
+        assert all(g.isfinite().all() for g in torch.autograd.grad(value, first, retain_graph=True))
 
 
 def test_absent_modality_and_no_label():
