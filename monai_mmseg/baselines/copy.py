@@ -18,8 +18,6 @@ from monai_mmseg.files import write_nifti
 from monai_mmseg.transforms.geometry import find_slice_axis
 from monai_mmseg.transforms.pair_slices import pair_slices
 
-__all__ = ["copy_baseline", "copy_label"]
-
 logger = logging.getLogger(__name__)
 
 

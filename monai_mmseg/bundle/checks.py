@@ -23,8 +23,6 @@ from monai_mmseg.bundle.command_line import RunCommand, parse_run_command, run_a
 from monai_mmseg.bundle.suggestions import close_ids
 from monai_mmseg.bundle.targets import accepted_arguments, find_target
 
-__all__ = ["ConfigError", "check_config", "check_overrides", "config_references"]
-
 ALWAYS_KNOWN = frozenset(
     {"_meta_", "imports", "initialize", "run", "finalize", "training", "evaluating", "displayable_configs", "run_name"}
 )

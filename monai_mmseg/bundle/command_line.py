@@ -14,8 +14,6 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow, run, run_workflow
 from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
-__all__ = ["RunCommand", "parse_run_command", "run_arguments"]
-
 _COMMANDS = {"run": run, "run_workflow": run_workflow}
 
 

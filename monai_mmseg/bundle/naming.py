@@ -13,8 +13,6 @@ from monai.utils import ImageMetaKey
 
 from monai_mmseg.evaluation.files import image_stem, prediction_stem
 
-__all__ = ["prediction_name"]
-
 
 def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str, Any]:
     """Name of an output file that differs between subjects even where their images have the same file names.

@@ -19,8 +19,6 @@ from monai_mmseg.bundle.checks import check_overrides
 from monai_mmseg.bundle.json_text import json_text
 from monai_mmseg.networks.layers import specialize
 
-__all__ = ["pack_bundle"]
-
 _ONE_MODALITY = "one_modality"
 """Overlay of bundles whose network serves several modalities: the plain network of one of them."""
 _KEPT = ("LICENSE", "docs", "configs/logging.conf", "configs/multi_gpu_train.json", "configs/evaluate.json")

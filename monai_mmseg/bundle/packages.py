@@ -11,8 +11,6 @@ from monai.utils import optional_import
 
 from monai_mmseg.bundle.command_line import parse_run_command
 
-__all__ = ["check_package"]
-
 
 def check_package(module: str, setting: str, needed: bool = True, argv: Sequence[str] | None = None) -> None:
     """Check that a package is installed which a setting of the bundle needs.

@@ -13,8 +13,6 @@ from monai.transforms import Invertd, InvertibleTransform, SaveImaged
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 
-__all__ = ["InvertPredictiond", "SaveImagePredictiond"]
-
 
 class InvertPredictiond(Invertd):
     """MONAI's ``Invertd`` for probabilities or intensities: interpolated, by the transforms of the image.

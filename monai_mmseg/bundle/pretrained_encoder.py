@@ -15,8 +15,6 @@ from torch import nn
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
 
-__all__ = ["load_pretrained_encoder"]
-
 logger = logging.getLogger(__name__)
 
 

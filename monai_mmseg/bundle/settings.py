@@ -12,8 +12,6 @@ from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
 
-__all__ = ["run_settings"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -13,8 +13,6 @@ from monai.bundle import ConfigComponent
 
 from monai_mmseg.bundle.targets import accepted_arguments
 
-__all__ = ["close_ids"]
-
 _CUTOFF = 0.6  # difflib's own for close matches
 _SHOWN = 3
 

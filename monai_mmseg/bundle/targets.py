@@ -12,8 +12,6 @@ from typing import Any
 from monai.bundle import ComponentLocator
 from torch.utils.data import DataLoader
 
-__all__ = ["accepted_arguments", "find_target"]
-
 
 @cache
 def accepted_arguments(target: str) -> tuple[str, ...] | None:

@@ -8,8 +8,6 @@ from typing import Any
 
 from monai.data import NibabelWriter
 
-__all__ = ["VolumeWriter"]
-
 
 class VolumeWriter(NibabelWriter):
     """Writes NIfTI files that have three axes at least.

@@ -15,8 +15,6 @@ from monai.handlers import CheckpointLoader
 
 from monai_mmseg.bundle.command_line import parse_run_command
 
-__all__ = ["check_weights"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["pack"]
-
 
 def pack(
     bundle: str, *, out: str, overlays: Sequence[str] = (), model: str | None = None, modality: str | None = None

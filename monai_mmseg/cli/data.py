@@ -9,8 +9,6 @@ from pathlib import Path
 
 from monai_mmseg.cli.console import print_table
 
-__all__ = ["check", "layout", "merge", "split", "stack", "stats"]
-
 
 def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) -> int:
     """Say what a datalist holds, draw it, and name every broken item.

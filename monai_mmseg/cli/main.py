@@ -22,8 +22,6 @@ from typing import Any, NoReturn
 from monai_mmseg import __version__
 from monai_mmseg.cli import bundle, data, phantom, report
 
-__all__ = ["COMMANDS", "main"]
-
 # what is typed; a new command is one line here
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "baseline copy": report.copy,

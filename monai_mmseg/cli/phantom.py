@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
-__all__ = ["COMMANDS", "PhantomCommand"]
-
 
 class Flag(NamedTuple):
     """A flag: its type, its value if it is not given, and what it says."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-__all__ = ["copy", "evaluate", "report"]
-
 
 def evaluate(
     datalist: str,

@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_mmseg.evaluation.score import OTHERS, Score
 from monai_mmseg.metrics.image_similarity import image_similarity, original_image_similarity
 
-__all__ = ["reconstruction_scores"]
-
 
 def reconstruction_scores(
     images: Mapping[str, Tensor],

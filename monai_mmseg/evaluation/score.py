@@ -8,8 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["MEASURES", "OTHERS", "Comparison", "Line", "MeanSd", "Measure", "MethodInfo", "Score", "mean_sd"]
-
 #: Source of an image that is made of all modalities but itself, without its own code: what inference does.
 OTHERS = "all others"
 

@@ -20,8 +20,6 @@ from monai_mmseg.evaluation.score import OTHERS, MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.meta_tensors import plain_tensor
 
-__all__ = ["Scorer", "evaluate_subsets", "hide_modalities", "image_scores", "label_scores", "modality_subsets"]
-
 #: From a prediction without batch axis and its sample to scores; method and subject are filled in later.
 Scorer = Callable[[Tensor, Mapping[str, Any]], Iterable[Score]]
 

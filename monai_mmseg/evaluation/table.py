@@ -17,8 +17,6 @@ from monai_mmseg.evaluation.score import CASE_KEYS, MEASURES, Comparison, Line, 
 from monai_mmseg.files import write_text
 from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
 
-__all__ = ["ScoreTable"]
-
 FORMAT = "monai_mmseg.scores/2"
 
 

@@ -9,8 +9,6 @@ import os
 from monai.handlers import CheckpointSaver
 from torch import nn
 
-__all__ = ["BestModelSaver"]
-
 
 class BestModelSaver(CheckpointSaver):
     """MONAI's ``CheckpointSaver`` of the network's plain state, whenever the key metric is the best so far.

@@ -10,8 +10,6 @@ from ignite.engine import Engine
 from monai.handlers import TensorBoardStatsHandler
 from monai.utils import optional_import
 
-__all__ = ["TensorBoardRecord"]
-
 
 class TensorBoardRecord:
     """MONAI's ``TensorBoardStatsHandler`` once an epoch; without the package ``tensorboard`` it does nothing.

@@ -20,8 +20,6 @@ from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, knowl
 from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDistillationLoss
 from monai_mmseg.runs.knowledge import add_knowledge
 
-__all__ = ["ClassConfusionHandler"]
-
 
 class ClassConfusionHandler:
     """Knowledge matrices and distillation loss of a validation, into ``knowledge.npz`` and the evaluator's metrics.

@@ -12,8 +12,6 @@ from ignite.engine import Engine, Events
 
 from monai_mmseg.runs.run_folder import RunRecorder
 
-__all__ = ["RunRecordHandler"]
-
 
 class RunRecordHandler:
     """Handler that writes ``run.json`` and ``terms.csv`` of a run folder, which ``mmseg report`` makes a page of.

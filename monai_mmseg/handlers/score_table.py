@@ -14,8 +14,6 @@ from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.subsets import Scorer
 from monai_mmseg.evaluation.table import ScoreTable
 
-__all__ = ["ScoreTableHandler"]
-
 
 class ScoreTableHandler:
     """Scores every volume of an evaluator; writes JSON, CSV and Markdown when it is done.

@@ -14,8 +14,6 @@ from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.class_affinity import Affinities, SizeNorm, class_affinities
 
-__all__ = ["AffinityConsistencyLoss", "AffinityReduction", "affinity_consistency_loss"]
-
 AffinityReduction = Literal["mse", "literal", "frobenius_p2"]
 AbsentAffinity = Literal["skip", "zero"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each

@@ -15,8 +15,6 @@ from torch import Tensor
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_sums, mask_samples
 
-__all__ = ["Affinities", "SizeNorm", "class_affinities", "resize_class_masks"]
-
 SizeNorm = Literal["feature", "input", "fraction", "none"]
 
 

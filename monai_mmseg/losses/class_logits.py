@@ -13,8 +13,6 @@ from torch import Tensor
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_sums
 
-__all__ = ["ClassLogits", "class_logit_sums", "knowledge_matrices", "pool_class_logits"]
-
 EPS = 1e-6  # the original's constant beside the number of pixels
 
 

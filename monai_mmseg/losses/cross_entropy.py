@@ -15,16 +15,6 @@ from torch.nn import functional as F
 from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import class_counts, group_sums, mask_samples
 
-__all__ = [
-    "FrequencyWeightedCrossEntropyLoss",
-    "WeightedCrossEntropyLoss",
-    "class_weighted_cross_entropy",
-    "class_weights_from_counts",
-    "frequency_weighted_cross_entropy",
-    "frequency_weights_from_counts",
-    "weighted_cross_entropy",
-]
-
 EPS = 1e-12  # of Chartsias et al., both under the logarithm and beside the counts
 FLOOR = 0.005  # of Dou et al., smallest probability under the logarithm
 

@@ -21,17 +21,6 @@ from monai_mmseg.losses.cross_entropy import (
 from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import class_counts, group_sums, mask_samples
 
-__all__ = [
-    "ClassWeightedSegmentationLoss",
-    "ForegroundDiceLoss",
-    "SegmentationLoss",
-    "SquaredDiceLoss",
-    "foreground_dice_loss",
-    "segmentation_loss",
-    "squared_dice_loss",
-    "squared_foreground_dice",
-]
-
 EPS = 1e-12  # of a row's Dice, beside numerator and denominator: two empty masks agree
 CE_WEIGHT = 0.01  # of the original code
 

@@ -18,20 +18,6 @@ from torch import Tensor
 from monai_mmseg.losses.inputs import ReducedLoss, at_least_float32, check_same_shape
 from monai_mmseg.losses.masked import mask_samples
 
-__all__ = [
-    "GaussianKLLoss",
-    "LeastSquaresAdversarialLoss",
-    "MeanAbsoluteLoss",
-    "OffsetPenaltyLoss",
-    "gaussian_kl",
-    "least_squares_fake",
-    "least_squares_real",
-    "mean_absolute",
-    "mean_squared",
-    "offset_penalty",
-    "sum_of_squares",
-]
-
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     r"""Kullback-Leibler divergence of N(mu, exp(logvar)) from N(0, I), summed over dimensions.

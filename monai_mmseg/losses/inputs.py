@@ -15,8 +15,6 @@ from torch.nn.modules.loss import _Loss
 from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.meta_tensors import plain_tensor
 
-__all__ = ["PerSampleLoss", "ReducedLoss", "at_least_float32", "check_same_shape", "onehot_labels"]
-
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Returns a plain tensor, in float32 when it was narrower: sums over pixels do not fit in half precision.

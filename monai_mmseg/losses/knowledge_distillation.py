@@ -15,8 +15,6 @@ from torch.nn.modules.loss import _Loss
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, pool_class_logits
 from monai_mmseg.losses.masked import mask_samples
 
-__all__ = ["AbsentClass", "KnowledgeDistillationLoss", "knowledge_distillation_loss"]
-
 AbsentClass = Literal["uniform", "skip"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
 

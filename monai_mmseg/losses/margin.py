@@ -16,15 +16,6 @@ from torch.nn.modules.loss import _Loss
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.masked import mean_of_columns
 
-__all__ = [
-    "ModalityMarginLoss",
-    "Pairs",
-    "SubjectMarginLoss",
-    "anatomy_signature",
-    "modality_margin",
-    "subject_margin",
-]
-
 Pairs = Literal["all", "ascending", "random"]
 EPS = 1e-8  # the original's constant beside the squared norm
 

@@ -18,16 +18,6 @@ from torch import Tensor
 
 from monai_mmseg.distributed import is_distributed, world_size
 
-__all__ = [
-    "class_counts",
-    "global_count",
-    "group_means",
-    "group_sums",
-    "mask_samples",
-    "masked_mean",
-    "mean_of_columns",
-]
-
 
 def mask_samples(values: Tensor, mask: Tensor | None, name: str = "mask") -> Tensor:
     """Returns the tensor with the rows outside of the mask replaced by zeros.

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from monai_mmseg.losses.inputs import at_least_float32
 from monai_mmseg.losses.masked import masked_mean
 
-__all__ = ["modality_classification", "modality_confusion", "pair_discriminator_loss", "pair_encoder_loss"]
-
 
 def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
     """Cross-entropy per row of a classifier that names the modality.

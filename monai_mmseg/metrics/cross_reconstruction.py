@@ -10,8 +10,6 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-__all__ = ["NegativeCrossError"]
-
 
 class NegativeCrossError(CumulativeIterationMetric):
     """Minus the mean absolute error of modalities reconstructed with the anatomy of another one: larger is better.

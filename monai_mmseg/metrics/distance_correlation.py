@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["distance_correlation", "distance_covariance", "distance_variance"]
-
 
 def distance_covariance(a: Tensor, b: Tensor) -> Tensor:
     r"""Distance covariance of two paired samples.

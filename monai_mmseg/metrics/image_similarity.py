@@ -13,8 +13,6 @@ from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ImageSimilarity", "OriginalSimilarity", "image_similarity", "original_image_similarity"]
-
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window of SSIM (Wang et al. 2004), as in MONAI's SSIMMetric
 RELEASED_WINDOW = 7  # scikit-image's uniform window
 K1, K2 = 0.01, 0.03

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 
-__all__ = ["original_dice"]
-
 
 def original_dice(probs: Tensor, labels: Tensor, threshold: float = 0.5) -> Tensor:
     """Mean Dice score of the foreground classes of each row, with one pixel added to both sides of the ratio.

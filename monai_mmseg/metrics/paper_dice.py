@@ -16,8 +16,6 @@ from torch.nn.functional import one_hot
 from monai_mmseg.metrics.original_overlap import original_dice
 from monai_mmseg.metrics.pooled_dice import pooled_dice
 
-__all__ = ["PAPER_DICE", "paper_dice"]
-
 #: Methods whose papers (or their code) have a rule.
 PAPER_DICE = ("dafnet", "ummkd", "csa", "disentangle")
 

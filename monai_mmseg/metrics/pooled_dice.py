@@ -9,8 +9,6 @@ from torch import Tensor
 
 from monai_mmseg.losses.dice import foreground_dice_loss
 
-__all__ = ["pooled_dice"]
-
 
 def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tensor:
     """Dice score of each row, with the pixels of all foreground classes in one sum.

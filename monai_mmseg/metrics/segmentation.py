@@ -19,8 +19,6 @@ from monai.metrics import compute_dice, get_mask_edges, get_surface_distance
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["ClassScore", "SurfaceDistances", "image_diagonal", "segmentation_scores", "surface_distances"]
-
 
 class SurfaceDistances(NamedTuple):
     """Distances between the surfaces of two masks, in mm."""

@@ -12,8 +12,6 @@ import numpy as np
 from monai.utils import optional_import
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Interval", "PairedTest", "bootstrap_interval", "holm_correction", "paired_permutation_test"]
-
 stats, _ = optional_import("scipy.stats")
 
 # `random_state` below is the older name of `rng`: SciPy before 1.15 knows no other

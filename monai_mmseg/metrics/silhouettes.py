@@ -12,8 +12,6 @@ from monai.utils import optional_import
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Silhouettes", "embed", "silhouettes"]
-
 EXTRA = "silhouettes and t-SNE need scikit-learn: pip install 'monai-mmseg[report]' ({})"
 _silhouette_score, _ = optional_import("sklearn.metrics", name="silhouette_score", descriptor=EXTRA)
 _TSNE, _ = optional_import("sklearn.manifold", name="TSNE", descriptor=EXTRA)

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from monai_mmseg.metrics.segmentation import segmentation_scores
 
-__all__ = ["DistanceKind", "SubjectDistance"]
-
 DistanceKind = Literal["hausdorff", "hausdorff95", "surface_distance"]
 
 

@@ -11,8 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Objective", "PhaseOutput", "weighted_sum"]
-
 
 class PhaseOutput(NamedTuple):
     """What one phase of an objective returns."""

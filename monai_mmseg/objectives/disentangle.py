@@ -20,8 +20,6 @@ from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
 
-__all__ = ["DisentangleObjective"]
-
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
 

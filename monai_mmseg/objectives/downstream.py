@@ -20,8 +20,6 @@ from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
 
-__all__ = ["DownstreamSegmentationObjective", "DownstreamSynthesisObjective"]
-
 SEGMENTATION, SYNTHESIS = "segmentation", "synthesis"
 
 

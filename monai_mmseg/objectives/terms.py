@@ -20,8 +20,6 @@ from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDist
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
-__all__ = ["AffinityTerm", "KnowledgeDistillationTerm", "L2Term", "SegmentationWithTerms", "Term", "TermInputs"]
-
 
 class TermInputs(NamedTuple):
     """What a term sees of a step; tensors on the device of the network, rows first."""

@@ -17,8 +17,6 @@ from monai_mmseg.losses.masked import class_counts, group_means, mask_samples
 from monai_mmseg.objectives.base import PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
 
-__all__ = ["UnpairedSegmentationObjective"]
-
 
 class UnpairedSegmentationObjective(SegmentationWithTerms):
     r"""Dice + cross-entropy of every modality, and terms between modalities.

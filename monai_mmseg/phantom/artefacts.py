@@ -14,8 +14,6 @@ from monai_mmseg.phantom.grid import Grid
 from monai_mmseg.phantom.scanner import acquire
 from monai_mmseg.phantom.tissues import TissueTable
 
-__all__ = ["ARTEFACTS", "blur_motion", "ghosts", "metal_streaks", "scan"]
-
 ARTEFACTS: dict[str, tuple[str, ...]] = {
     "ct": ("metal", "low_dose", "motion"),
     "mr": ("ghosts", "low_signal", "shading"),

@@ -25,8 +25,6 @@ from monai_mmseg.phantom.tissues import TissueTable
 from monai_mmseg.phantom.unpaired import VolumeProtocol, plan_volume, points_per_voxel
 from monai_mmseg.phantom.writer import Made, check_numbers, millilitres, write_phantom
 
-__all__ = ["BRAIN_PROTOCOLS", "BRAIN_SEQUENCES", "BrainVolume", "make_brain_phantom", "make_brain_volumes"]
-
 VERSION = 1
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
 

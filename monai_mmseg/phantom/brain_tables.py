@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from monai_mmseg.phantom.tissues import TissueTable
 
-__all__ = ["BRAIN_TABLES", "BRAIN_TISSUES"]
-
 BRAIN_TISSUES = ("outside", "csf", "grey", "white", "nucleus", "necrosis", "oedema", "enhancing")
 """Tissues of the brain phantom; the position in this list is the tissue's number."""
 

@@ -17,8 +17,6 @@ from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES
 from monai_mmseg.phantom.unpaired import UnpairedPhantom, UnpairedVolume
 
-__all__ = ["CMR_PROTOCOLS", "make_cmr_phantom", "make_cmr_volume"]
-
 CMR_PROTOCOLS = {
     "bssfp": Protocol((1.25, 1.25), (8, 13), (0, 0), (300, 340), 1.0, (2, 14), CINE_MOTION, slices=(7, 13)),
     "lge": Protocol((0.75, 0.75), (5, 5), (0, 0), (340, 384), 1.0, (0, 12), LGE_MOTION, slices=(13, 20)),

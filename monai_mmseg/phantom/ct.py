@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from monai_mmseg.phantom.scanner import smooth_noise
 
-__all__ = ["acquire_ct", "streaks"]
-
 VIEWS = 24
 """Directions that streaks run in."""
 

@@ -31,8 +31,6 @@ from monai_mmseg.phantom.unpaired import (
     points_per_voxel,
 )
 
-__all__ = ["CT_MR_PHANTOMS", "make_abdomen_phantom", "make_cardiac_phantom", "make_ct_mr_volume"]
-
 
 class Part(NamedTuple):
     """What a part of the body looks like in CT and MR."""

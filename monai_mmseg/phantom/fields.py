@@ -7,8 +7,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SmoothField"]
-
 
 class SmoothField:
     """Random vector field made of a few plane waves.

@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grid", "Plane", "oblique_grid", "rotation_matrix"]
-
 
 class Plane(NamedTuple):
     """Equally spaced points on a plane: ``origin + i * step_i + j * step_j``."""

@@ -23,8 +23,6 @@ from monai_mmseg.phantom.streams import stream
 from monai_mmseg.phantom.tissues import HEART_TABLES, HEART_TISSUES
 from monai_mmseg.phantom.writer import Made, check_numbers, write_pair, write_phantom
 
-__all__ = ["HEART_PROTOCOLS", "HeartVolume", "Protocol", "make_heart_phantom", "make_heart_volume"]
-
 VERSION = 2
 """Part of the recorded parameters: a phantom of an older generator is not taken for the same."""
 

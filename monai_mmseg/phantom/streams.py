@@ -8,8 +8,6 @@ import zlib
 
 import numpy as np
 
-__all__ = ["stream"]
-
 
 def stream(seed: int, subject: int, name: str) -> np.random.Generator:
     """Random numbers of one purpose: what one part draws does not change another.

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HEART_TABLES", "HEART_TISSUES", "TissueTable"]
-
 HEART_TISSUES = ("air", "lung", "fat", "muscle", "liver", "blood", "myocardium", "scar", "bone", "stomach")
 """Tissues of the heart phantom; the position in this list is the tissue's number."""
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from monai_mmseg.phantom.grid import Grid, oblique_grid, rotation_matrix
 from monai_mmseg.phantom.writer import Made, check_numbers, millilitres, write_pair, write_phantom
 
-__all__ = ["UnpairedPhantom", "UnpairedVolume", "VolumeProtocol", "plan_volume", "points_per_voxel"]
-
 FIRST_OUTLIER = 1001
 """Number of the first outlier: they are further patients."""
 

@@ -27,8 +27,6 @@ from monai_mmseg.transforms.read_volume import (
     read_volume,
 )
 
-__all__ = ["DatalistReport", "VolumeFacts", "check_datalist"]
-
 
 class Thumb(NamedTuple):
     """One slice for the contact sheet."""

@@ -10,8 +10,6 @@ import numpy as np
 
 from monai_mmseg.preparation.check import DatalistReport
 
-__all__ = ["write_contact_sheet"]
-
 
 def write_contact_sheet(report: DatalistReport, path: str | Path, *, max_subjects: int = 30) -> Path:
     """Draw the slice of every image that holds most of the organ, with the contours of its label.

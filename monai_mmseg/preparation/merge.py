@@ -12,8 +12,6 @@ from typing import Any
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.files import write_json
 
-__all__ = ["merge_datalists"]
-
 
 def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
     """Write one datalist with the items of several; images and labels stay where they are.

@@ -13,8 +13,6 @@ import numpy as np
 from monai_mmseg.data.datalist import read_raw
 from monai_mmseg.files import write_json
 
-__all__ = ["assign_folds", "write_folds"]
-
 
 def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int = 0) -> list[dict[str, Any]]:
     """Give every item a fold, by subject: all images of a subject are in one fold.

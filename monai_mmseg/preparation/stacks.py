@@ -18,8 +18,6 @@ from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
 
-__all__ = ["write_stacks"]
-
 
 def write_stacks(
     datalist: str | Path, *, target: str, out: str | Path, section: str = "training"

@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.transforms.read_volume import read_volume
 
-__all__ = ["datalist_statistics"]
-
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
 

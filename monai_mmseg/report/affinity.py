@@ -16,8 +16,6 @@ from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import affinity_figure, class_feature_figure
 
-__all__ = ["describe_affinities"]
-
 
 class _Cuts(NamedTuple):
     """What the network gets of one modality: slices, or windows of several."""

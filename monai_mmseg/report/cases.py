@@ -15,8 +15,6 @@ from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
 
-__all__ = ["add_cases"]
-
 
 def add_cases(
     recorder: RunRecorder,

@@ -26,8 +26,6 @@ from monai_mmseg.visualize import (
     traversal_figure,
 )
 
-__all__ = ["describe_dafnet"]
-
 
 class _Studied(NamedTuple):
     """One subject on the network's lattice, slices first."""

@@ -30,8 +30,6 @@ from monai_mmseg.visualize import (
     subset_figure,
 )
 
-__all__ = ["describe_disentangle", "describe_subsets"]
-
 SUBJECTS_SHOWN = 8  # as many as there are colours
 
 

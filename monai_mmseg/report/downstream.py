@@ -17,8 +17,6 @@ from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import cross_reconstruction_figure
 
-__all__ = ["describe_synthesis", "score_subsets"]
-
 SUBJECTS_SHOWN = 5
 
 

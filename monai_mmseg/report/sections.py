@@ -12,8 +12,6 @@ from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.visualize import SubsetBlock
 
-__all__ = ["silhouette_rows", "subset_blocks", "table_section"]
-
 WANTED = {
     "code_by_modality": ("codes z, by modality", "near 1"),
     "anatomy_by_modality": ("anatomies s, by modality", "0 or less"),

@@ -17,8 +17,6 @@ from monai_mmseg.runs.knowledge import read_knowledge
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import distillation_curve_figure, knowledge_figure
 
-__all__ = ["describe_unpaired", "evaluate_modalities"]
-
 
 def evaluate_modalities(
     datalist: str | Path, predictions: str | Path, *, modalities: Sequence[str], **settings: Any

@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
-__all__ = ["AdjacentSlices", "AdjacentSlicesd", "pad_slices"]
-
 
 def pad_slices(volume: Tensor, num_slices: int, dim: int = -1) -> Tensor:
     """Volume with ``num_slices - 1`` slices more, so that every slice has its neighbours: first and last are repeated.

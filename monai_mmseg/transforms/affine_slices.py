@@ -17,8 +17,6 @@ from torch import Tensor
 
 from monai_mmseg.meta_tensors import plain_tensor
 
-__all__ = ["RandAffineSlicesd", "affine_slices"]
-
 
 def affine_slices(
     image: Tensor,

@@ -14,8 +14,6 @@ from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomi
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import allow_missing_keys_mode
 
-__all__ = ["ByModalityd", "RandByModalityd"]
-
 MODALITY_META = "modality"
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform, RandomizableTransform
 
-__all__ = ["RandDropModalityd"]
-
 
 class RandDropModalityd(RandomizableTransform, MapTransform):
     """One of the modalities that are there becomes absent; the last one never does.

@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SliceAxis", "find_slice_axis", "slice_normal", "slice_orientation", "slice_pitch", "tilt_between"]
-
 SliceAxis = Literal["auto", "axial", "coronal", "sagittal"] | int
 
 Floats = NDArray[np.float64]

@@ -15,8 +15,6 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
-__all__ = ["ScaleIntensitySlices", "ScaleIntensitySlicesd", "scale_intensity"]
-
 
 def scale_intensity(
     values: Tensor,

@@ -21,8 +21,6 @@ from monai_mmseg.transforms.read_volume import (
     read_one_volume,
 )
 
-__all__ = ["LoadImageItemd"]
-
 
 class LoadImageItemd(OneImaged):
     """Image and label of one item of a datalist, checked while they are still as in their files.

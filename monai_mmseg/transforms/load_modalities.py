@@ -22,8 +22,6 @@ from monai_mmseg.transforms.read_volume import (
     read_volume,
 )
 
-__all__ = ["LoadImageModalitiesd"]
-
 
 class LoadImageModalitiesd(OneImaged):
     """All modalities of one subject, each as it lies in its file; the first step of every paired pipeline.

@@ -15,8 +15,6 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
-__all__ = ["ForegroundIntensityd", "NormalizeForeground", "NormalizeForegroundd"]
-
 
 class NormalizeForeground(Transform):
     """Each channel to zero mean and unit standard deviation over its foreground; one value for the rest.

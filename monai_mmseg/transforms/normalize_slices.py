@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
-__all__ = ["NormalizeIntensitySlices", "NormalizeIntensitySlicesd"]
-
 
 class NormalizeIntensitySlices(Transform):
     """Each channel of each slice to zero mean and unit standard deviation, over all its pixels.

@@ -18,8 +18,6 @@ from monai.utils import TraceKeys
 from monai_mmseg.transforms.geometry import SliceAxis, find_slice_axis, slice_orientation
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
-__all__ = ["OrientSlices", "OrientSlicesd"]
-
 
 class OrientSlices(InvertibleTransform):
     """Slice axis last, rows and columns in the radiological view, never mirrored.

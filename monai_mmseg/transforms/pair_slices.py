@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.transforms.geometry import slice_pitch
 
-__all__ = ["SlicePairs", "candidate_slices", "candidate_window", "pair_slices", "pairs_from_table", "random_pairing"]
-
 
 class SlicePairs(NamedTuple):
     """What :func:`pair_slices` returns."""

@@ -12,16 +12,6 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
-__all__ = [
-    "VolumeError",
-    "check_image_values",
-    "check_label_values",
-    "check_same_grid",
-    "path_of",
-    "read_one_volume",
-    "read_volume",
-]
-
 AFFINE_TOLERANCE = 1e-3  # mm, for matching an image and its label: headers are stored in single precision
 
 

@@ -19,8 +19,6 @@ from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import path_of
 
-__all__ = ["ResampleModalitiesd"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation
 
-__all__ = ["SliceStack", "as_slice_stack", "sample_slices", "sample_volume", "voxel_coordinates"]
-
 
 class SliceStack(NamedTuple):
     """A volume with the slice axis last and its affine."""

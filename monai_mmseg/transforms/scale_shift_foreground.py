@@ -14,8 +14,6 @@ from torch import Tensor
 
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 
-__all__ = ["RandScaleShiftForegroundd"]
-
 
 class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
     """Each channel times a random factor plus a random number, where there is something.

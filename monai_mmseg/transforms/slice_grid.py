@@ -14,8 +14,6 @@ from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
 from monai_mmseg.transforms.spacing import SafeSpacingd, SpacingInPlaned
 
-__all__ = ["ToSliceGridd"]
-
 
 class ToSliceGridd(MapTransform, InvertibleTransform):
     """Slices last and in one orientation, of one spacing, padded or cropped to one size.

@@ -11,8 +11,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from torch import Tensor
 
-__all__ = ["RandSliceWindow", "RandSliceWindowd", "foreground_window_starts", "tiling_starts"]
-
 
 def tiling_starts(depth: int, window: int) -> list[int]:
     """First slices of the fixed windows that cover a volume: side by side, the last one aligned to the end.

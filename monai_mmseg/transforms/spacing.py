@@ -11,8 +11,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import Spacingd
 
-__all__ = ["SafeSpacingd", "SpacingInPlaned"]
-
 
 class SafeSpacingd(Spacingd):
     """``monai.transforms.Spacingd`` that does not stop on entries such as ``image_path``.

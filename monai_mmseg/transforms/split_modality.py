@@ -12,8 +12,6 @@ import torch
 from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.map_transforms import OneImaged
 
-__all__ = ["SplitModalityd"]
-
 
 class SplitModalityd(OneImaged):
     """Take one modality out of the image, as target.

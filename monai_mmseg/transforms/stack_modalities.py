@@ -27,8 +27,6 @@ from monai_mmseg.transforms.sample_slices import (
     voxel_coordinates,
 )
 
-__all__ = ["StackModalitiesd"]
-
 logger = logging.getLogger(__name__)
 
 _MAX_TILT = 15.0  # degrees; beyond it a slice of one stack crosses many slices of the other

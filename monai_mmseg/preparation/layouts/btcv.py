@@ -9,8 +9,6 @@ from pathlib import Path
 from monai_mmseg.data.label_sets import ABDOMEN_LABELS
 from monai_mmseg.preparation.layouts.layout import Case, Layout, find_files, label_table, require
 
-__all__ = ["read_btcv"]
-
 
 def read_btcv(folder: str | Path) -> Layout:
     """Find the volumes of BTCV, wherever they lie in a folder.

@@ -11,8 +11,6 @@ from monai_mmseg.data.label_sets import ABDOMEN_LABELS
 from monai_mmseg.preparation.layouts.layout import Case, Layout, label_table, require
 from monai_mmseg.preparation.layouts.pictures import natural_order
 
-__all__ = ["SEQUENCES", "read_chaos"]
-
 SEQUENCES: dict[str, tuple[str, str, str]] = {
     # part of the data set, folder of the slices below a patient, folder of the labels
     "t2spir": ("MR", "T2SPIR/DICOM_anon", "T2SPIR/Ground"),

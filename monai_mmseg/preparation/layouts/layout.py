@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Case", "Layout", "find_files", "label_table", "require"]
-
 
 class Case(NamedTuple):
     """One image of a data set."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from monai_mmseg.data.label_sets import CARDIAC_LABELS
 from monai_mmseg.preparation.layouts.layout import Case, Layout, find_files, label_table, require
 
-__all__ = ["read_mmwhs"]
-
 
 def read_mmwhs(folder: str | Path) -> Layout:
     """Find the volumes of MM-WHS 2017, wherever they lie in a folder.

@@ -9,8 +9,6 @@ from pathlib import Path
 from monai_mmseg.data.label_sets import HEART_LABELS
 from monai_mmseg.preparation.layouts.layout import Case, Layout, find_files, label_table, require
 
-__all__ = ["read_mscmrseg"]
-
 _MODALITIES = {"C0": "bssfp", "T2": "t2", "LGE": "lge"}
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["natural_order", "read_pictures", "read_series"]
-
 
 def natural_order(path: Path) -> list[Any]:
     """Sort key that puts ``2`` before ``10``.

@@ -20,8 +20,6 @@ from monai_mmseg.preparation.layouts.mmwhs import read_mmwhs
 from monai_mmseg.preparation.layouts.mscmrseg import read_mscmrseg
 from monai_mmseg.preparation.layouts.pictures import read_pictures, read_series
 
-__all__ = ["LAYOUTS", "map_values", "write_layout"]
-
 LAYOUTS: dict[str, Callable[..., Layout]] = {
     "btcv": read_btcv,
     "chaos": read_chaos,
