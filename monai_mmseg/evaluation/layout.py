@@ -9,8 +9,6 @@ from typing import NamedTuple, Protocol
 
 from monai_mmseg.evaluation.score import MEASURES, OTHERS, Comparison, Line, MethodInfo, Score
 
-__all__ = ["SHOWN", "Sheet", "is_cross", "notes", "sheets", "subset_names", "subset_text"]
-
 SHOWN, HIDDEN, PLUS = "●", "○", " + "
 
 Column = Callable[[Line], str]

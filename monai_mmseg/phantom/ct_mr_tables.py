@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from monai_mmseg.phantom.tissues import TissueTable
 
-__all__ = ["ABDOMEN_TABLES", "CARDIAC_TABLES", "inverse_table"]
-
 # CT is kept as density, 1 + HU / 1000, so that no signal is negative. What carries contrast agent differs between
 # patients by its timing; the agent makes the aorta as bright as the bone's marrow, and kidneys as bright as vessels.
 _CT_REST = {

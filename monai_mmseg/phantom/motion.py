@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from monai_mmseg.phantom.fields import SmoothField
 from monai_mmseg.phantom.grid import Plane, rotation_matrix
 
-__all__ = ["Motion", "MotionModel"]
-
 
 @dataclass(frozen=True)
 class MotionModel:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from monai_mmseg.phantom.grid import Grid
 from monai_mmseg.phantom.motion import Motion
 
-__all__ = ["Anatomy", "Rendering", "acquire", "bias_field", "blur", "render", "rician", "smooth_noise"]
-
 SUBDIVIDE = (2, 2, 3)
 """Points in each voxel along the three axes; slices are thick, so they get more."""
 

@@ -20,11 +20,6 @@ from numpy.typing import NDArray
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.phantom.grid import Grid
 
-__all__ = [
-    *("DATALIST", "OUTLIERS", "RECORD", "Made", "check_numbers", "in_threads", "is_phantom", "millilitres"),
-    *("write_folder", "write_pair", "write_phantom"),
-]
-
 logger = logging.getLogger(__name__)
 
 DATALIST, RECORD = "datalist.json", "phantom.json"

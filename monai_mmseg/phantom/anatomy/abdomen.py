@@ -15,8 +15,6 @@ from monai_mmseg.phantom.anatomy.solids import Canvas, Ellipsoid, Hits, Tube
 from monai_mmseg.phantom.anatomy.torso import TISSUE, Torso
 from monai_mmseg.phantom.grid import rotation_matrix
 
-__all__ = ["AbdomenAnatomy", "AbdomenShape", "Kidney"]
-
 """Label values. Vessels and lesions in the liver are liver; the fat and fluid in a kidney's hilum are background."""
 
 Path = Sequence[tuple[float, float, float]]

@@ -18,8 +18,6 @@ from monai_mmseg.phantom.brain_tables import BRAIN_TISSUES
 from monai_mmseg.phantom.fields import SmoothField
 from monai_mmseg.phantom.grid import rotation_matrix
 
-__all__ = ["BrainAnatomy", "BrainShape"]
-
 TISSUE = {name: np.uint8(number) for number, name in enumerate(BRAIN_TISSUES)}
 
 # Lattice on which folds and individual differences are worked out: it holds every brain and its motion.

@@ -14,8 +14,6 @@ from monai_mmseg.phantom.anatomy.thorax import Thorax
 from monai_mmseg.phantom.grid import rotation_matrix
 from monai_mmseg.phantom.tissues import HEART_TISSUES
 
-__all__ = ["HeartAnatomy", "HeartShape", "Ventricles"]
-
 """Label values. Scar is myocardium and papillary muscles are LV blood pool, as clinical contours have it."""
 
 TISSUE = {name: np.uint8(number) for number, name in enumerate(HEART_TISSUES)}

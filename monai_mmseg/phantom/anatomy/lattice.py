@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from monai_mmseg.phantom.fields import SmoothField
 from monai_mmseg.phantom.grid import Plane
 
-__all__ = ["Lattice"]
-
 Array = NDArray[np.float32]
 
 

@@ -11,8 +11,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Canvas", "Ellipsoid", "Hits", "Solid", "Tube"]
-
 Array = NDArray[np.float32]
 
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from monai_mmseg.phantom.tissues import HEART_TISSUES
 
-__all__ = ["Thorax"]
-
 TISSUE = {name: np.uint8(number) for number, name in enumerate(HEART_TISSUES)}
 
 Array = NDArray[np.float32]

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BODY_TISSUES", "TISSUE", "Torso"]
-
 BODY_TISSUES = (
     *("air", "lung", "fat", "muscle", "bone", "marrow", "fluid", "gas", "liver", "spleen", "cortex", "medulla"),
     *("pancreas", "wall", "content", "blood", "venous", "myocardium", "lesion"),

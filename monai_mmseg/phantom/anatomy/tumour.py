@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from monai_mmseg.phantom.fields import SmoothField
 
-__all__ = ["Tumour", "TumourLevels"]
-
 """Label values; BraTS has 4 for the enhancing tumour."""
 
 Array = NDArray[np.float32]

@@ -14,8 +14,6 @@ from monai_mmseg.phantom.anatomy.heart import HeartShape, Ventricles
 from monai_mmseg.phantom.anatomy.solids import Canvas, Ellipsoid, Solid, Tube
 from monai_mmseg.phantom.anatomy.torso import TISSUE, Torso
 
-__all__ = ["CardiacAnatomy", "CardiacShape"]
-
 """Label values; both blood labels are cavities without their walls, papillary muscles belong to the LV blood."""
 
 # Vessels as offsets (mm) from the middle of the mitral plane of a heart of usual size: path and radii.
