@@ -14,7 +14,7 @@ SHOWN, HIDDEN, PLUS = "●", "○", " + "
 Column = Callable[[Line], str]
 
 
-class Printable(Protocol):
+class _Printable(Protocol):
     """What is printed: see :class:`~monai_mmseg.evaluation.ScoreTable`, which lies above this module."""
 
     @property
@@ -25,7 +25,7 @@ class Printable(Protocol):
     def measures(self) -> list[str]: ...
     def __iter__(self) -> Iterator[Score]: ...
     def cases(self, key: str) -> list[str]: ...
-    def select(self, where: Callable[[Score], bool] | None = None, **wanted: str) -> Printable: ...
+    def select(self, where: Callable[[Score], bool] | None = None, **wanted: str) -> _Printable: ...
     def means(self, *by: str, where: Callable[[Score], bool] | None = None) -> list[Line]: ...
     def tests(self, measure: str, of: str, baseline: str) -> list[Comparison]: ...
 
@@ -85,7 +85,7 @@ def is_cross(score: Score) -> bool:
     return "source" in score.case and score.case["source"] not in (score.case["target"], OTHERS)
 
 
-def sheets(table: Printable) -> list[Sheet]:
+def sheets(table: _Printable) -> list[Sheet]:
     """All that is printed of a table, by what its cases are.
 
     Args:
@@ -109,7 +109,7 @@ def _case(key: str) -> Column:
     return lambda line: line.case[key]
 
 
-def _measures(table: Printable, lines: Sequence[Line]) -> dict[str, Column]:
+def _measures(table: _Printable, lines: Sequence[Line]) -> dict[str, Column]:
     """A column a measure that the lines have; Dice also of each class."""
     columns: dict[str, Column] = {}
     by = list(lines[0].case) if lines else []
@@ -141,7 +141,7 @@ def _left_out(line: Line) -> str:
     return str(line.left_out)
 
 
-def _labels(table: Printable) -> Sheet:
+def _labels(table: _Printable) -> Sheet:
     """Label volumes: a line a method and modality."""
     lines = table.means("modality")
     numbers = {"subjects": _count, **_measures(table, lines)}
@@ -150,7 +150,7 @@ def _labels(table: Printable) -> Sheet:
     return _sheet("", lines, {"modality": _case("modality")}, numbers)
 
 
-def _subsets(table: Printable) -> list[Sheet]:
+def _subsets(table: _Printable) -> list[Sheet]:
     """Subsets of modalities: those with one missing, then all, with differences to all modalities."""
     methods = table.methods
     known = [*(info.modalities for info in methods.values()), *map(subset_names, table.cases("subset"))]
@@ -198,7 +198,7 @@ def _gone(line: Line, info: MethodInfo) -> list[str]:
     return [name for name in info.modalities if name not in subset_names(line.case["subset"])]
 
 
-def _images(table: Printable) -> list[Sheet]:
+def _images(table: _Printable) -> list[Sheet]:
     """Reconstructed images: by target, then by pair."""
     made = {"reconstructed": _case("target")}
     out = []
@@ -211,7 +211,7 @@ def _images(table: Printable) -> list[Sheet]:
     return out
 
 
-def notes(table: Printable) -> list[str]:
+def notes(table: _Printable) -> list[str]:
     """What a reader has to know to read the numbers.
 
     Args:
