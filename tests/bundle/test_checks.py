@@ -1,8 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
-import subprocess
 import sys
 
 import monai.bundle
@@ -174,21 +172,3 @@ def test_run_in_this_process(train, monkeypatch):
     # the same command with resume and a larger total goes on
     monai.bundle.run(run_id="training", config_file=str(train), resume=True, **{"train#trainer#max_epochs": 3})
     assert torch.load(models / "resume.pt", weights_only=True)["iteration"] == 9
-
-
-@pytest.mark.slow
-def test_misspelt_override_stops_a_plain_run(train, repository):
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(train)]
-    done = subprocess.run(
-        [*command, "--train#trainer#max_epoch", "3"],
-        cwd=repository,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Nothing was run. Errors in the config:\n  train#trainer#max_epoch: " in done.stderr
-    assert "did you mean 'max_epochs'?" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (train.parent.parent / "models").exists()

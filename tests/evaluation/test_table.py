@@ -296,7 +296,7 @@ def test_tests_leave_out_what_does_not_pair():
         with pytest.raises(ValueError, match=message):
             table.tests(*arguments)
     with pytest.raises(ValueError, match="keys of cases must be among"):
-        table.select(metod="a")
+        table.select(methodx="a")
     with pytest.raises(ValueError, match="keys of cases must be among"):
         table.means("clas")
 
