@@ -237,8 +237,8 @@ def segmentation_loss(
     """
     counts = class_counts(probs if swapped else onehot, group, num_groups, labelled, differentiable=swapped)
     weights = class_weights_from_counts(counts)[group]
-    entropy = weighted_cross_entropy(probs, onehot, labelled, class_weights=weights, swapped=swapped)
-    return foreground_dice_loss(probs, onehot, labelled) + CE_WEIGHT * entropy
+    dice = foreground_dice_loss(probs, onehot, labelled)
+    return dice + CE_WEIGHT * weighted_cross_entropy(probs, onehot, labelled, class_weights=weights, swapped=swapped)
 
 
 class SegmentationLoss(WeightedCrossEntropyLoss):
