@@ -87,7 +87,7 @@ class VolumeDataset(Dataset, Generic[V]):
         return volume
 
     def _load(self, number: int) -> V:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must write _load.")
 
 
 def _item_seed(*numbers: int) -> int:
