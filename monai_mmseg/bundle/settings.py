@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
+from monai_mmseg.bundle.parser import resolving_parser
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def run_settings() -> dict[str, Any]:
         >>> config.get_parsed_content("settings")
         {'sizes': [8, 16, 32], 'depth': 3}
     """
-    parser = _resolving_parser()
+    parser = resolving_parser()
     if parser is None:
         logger.warning("run_settings() was called outside of a config: the run's settings are not recorded.")
         return {}
@@ -52,17 +52,6 @@ def run_settings() -> dict[str, Any]:
             if _is_json(value):
                 found[name] = value
     return found
-
-
-def _resolving_parser() -> ConfigParser | None:
-    """The parser that evaluates the expression in which the caller stands; MONAI does not hand it over."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        parser = frame.f_locals.get("self")
-        if isinstance(parser, ConfigParser):
-            return parser
-        frame = frame.f_back
-    return None
 
 
 def _is_plain(content: Any, parser: ConfigParser, above: frozenset[str] = frozenset()) -> bool:
