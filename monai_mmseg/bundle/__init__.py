@@ -3,27 +3,52 @@
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
+from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
+from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
-from monai_mmseg.bundle.settings import run_settings
+from monai_mmseg.bundle.settings import model_settings, run_settings
+from monai_mmseg.bundle.trained import (
+    SettingsConflict,
+    TrainedSettings,
+    check_trained,
+    trained_settings,
+    trained_target,
+    use_trained,
+)
 from monai_mmseg.bundle.weights import check_weights
+from monai_mmseg.bundle.weights_fit import WeightsError, check_fit
 
 __all__ = [
     "ConfigError",
+    "DataConflict",
     "InvertPredictiond",
     "SaveImagePredictiond",
+    "SettingsConflict",
+    "TrainedSettings",
+    "WeightsError",
     "check_config",
+    "check_data",
+    "check_fit",
+    "check_folders",
+    "check_labels",
     "check_overrides",
     "check_package",
+    "check_trained",
     "check_weights",
     "find_datalist",
     "inference_items",
     "load_pretrained_encoder",
+    "model_settings",
+    "own_run",
     "pack_bundle",
     "read_items",
     "run_settings",
+    "trained_settings",
+    "trained_target",
+    "use_trained",
     "volume_items",
 ]

@@ -10,7 +10,8 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.runs.owner import RunOwner
+from monai_mmseg.runs.run_folder import ENDED, RunRecorder
 
 
 class RunRecordHandler:
@@ -22,7 +23,7 @@ class RunRecordHandler:
     warning and raised on.
 
     Args:
-        run_dir: the folder.
+        run_dir: the folder; that of the owner by default.
         name: short name of the run.
         what: one sentence on what is trained.
         method: name of the method in the evaluations; `name` by default.
@@ -30,6 +31,10 @@ class RunRecordHandler:
         settings: what somebody needs to repeat the run; a bundle takes :func:`monai_mmseg.bundle.run_settings`.
         seed: of the run; that of the settings by default.
         validator: an evaluator whose metrics go into the columns ``validation/<name>``.
+        owner: claims the folders when the training starts, and writes the settings of the model with it.
+
+    Raises:
+        ValueError: neither a folder nor an owner is given.
 
     Examples:
         >>> import tempfile
@@ -46,23 +51,31 @@ class RunRecordHandler:
 
     def __init__(
         self,
-        run_dir: str | Path,
-        name: str,
+        run_dir: str | Path | None = None,
+        name: str = "run",
         what: str = "",
         method: str | None = None,
         modality: str | None = None,
         settings: Mapping[str, Any] | None = None,
         seed: int | None = None,
         validator: Engine | None = None,
+        owner: RunOwner | None = None,
     ) -> None:
+        if run_dir is None and owner is None:
+            raise ValueError("run_dir or owner must be given: where does the record go?")
+        if settings is None and owner is not None:
+            settings = owner.settings.get("knobs", {})
         if seed is None and settings:
             seed = settings.get("seed")
+        self.owner = owner
+        folder = run_dir if owner is None or run_dir is not None else owner.output_dir
+        assert folder is not None
         self.recorder = RunRecorder(
-            run_dir, name, what=what, method=method or name, modality=modality, settings=settings, seed=seed
+            folder, name, what=what, method=method or name, modality=modality, settings=settings, seed=seed
         )
         self.validator = validator
         self._trainer: Engine | None = None
-        self._resumed = False
+        self._resumed = self._started = False
 
     def attach(self, engine: Engine) -> None:
         """Listen to a trainer, and to the validator if there is one.
@@ -82,8 +95,13 @@ class RunRecordHandler:
             self.validator.add_event_handler(Events.COMPLETED, self._write_validation)
 
     def _start(self, engine: Engine) -> None:
-        self.recorder.start()
-        self._resumed = False
+        if self.owner is not None:
+            self.owner.claim()
+            known = self.owner.settings
+            about = {"id": self.owner.id, "bundle": known.get("bundle"), "datalist": known.get("datalist")}
+            self.recorder.about = {**about, **self.recorder.about}
+        self.recorder.start(resumed=self.owner is not None and self.owner.resumed)
+        self._resumed, self._started = False, True
 
     def _resume(self, engine: Engine) -> None:
         # not at the start: a handler that comes after this one may set the epoch there
@@ -105,11 +123,20 @@ class RunRecordHandler:
             self.recorder.add_terms(self._trainer.state.epoch, found)
 
     def _finish(self, engine: Engine) -> None:
-        self.recorder.finish("completed" if not engine.should_terminate else "stopped early")
+        self._end("completed" if not engine.should_terminate else "stopped early", "trained")
+
+    def _end(self, status: str, state: str) -> None:
+        if self.owner is not None:
+            self.recorder.about["model"] = self.owner.model()
+        self.recorder.finish(status)
+        if self.owner is not None:
+            self.owner.finish(state)
 
     def _fail(self, engine: Engine, error: BaseException) -> None:
-        self.recorder.warn(f"The run ended in epoch {engine.state.epoch}: {type(error).__name__}: {error}")
-        self.recorder.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        if not self._started:  # the folder is not this run's
+            raise error
+        self.recorder.warn(f"{ENDED} in epoch {engine.state.epoch}: {type(error).__name__}: {error}")
+        self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "training")
         # a handler of this event replaces the raise of the engine
         raise error
 

@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run folder: everything that one run leaves behind for its report, as plain files.
 
-======================  ================================================================================
-``run.json``            name, purpose, method, modality, settings, seed, status, times, versions, commit
-``metrics/*.json``      scores (:class:`~monai_mmseg.evaluation.ScoreTable`) of label volumes, one or several methods each
+======================  =============================================================================================
+``run.json``            id, name, purpose, method, modality, settings, data, model, seed, status, times, versions
+``metrics/*.json``      scores (:class:`~monai_mmseg.evaluation.ScoreTable`) of label volumes, of one method or several
 ``terms.csv``           ``epoch`` and one column for each ``<phase>/<term>``; empty cells are gaps
 ``figures/*.png``       pictures; ``figures/captions.json`` maps file name to caption, in the order of the page
 ``disentanglement.json``  what :func:`~monai_mmseg.metrics.disentanglement_report` returns, or ``silhouettes``
 ``reconstruction.json``  such a table of reconstructed images, beside it as CSV and Markdown
 ``subsets.json``        such a table of subsets of the modalities, beside it as CSV and Markdown
+``evaluations.json``    which model each of the tables scored
 ``warnings.txt``        one warning a line
-======================  ================================================================================
+======================  =============================================================================================
 
 Every part may be missing.
 """
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 RUN, TERMS, METRICS, FIGURES = "run.json", "terms.csv", "metrics", "figures"
 CAPTIONS, DISENTANGLEMENT, WARNINGS = "captions.json", "disentanglement.json", "warnings.txt"
 RECONSTRUCTION, SUBSETS = "reconstruction.json", "subsets.json"
+ENDED = "The run ended"
 
 
 class _Table(Protocol):
@@ -94,13 +96,22 @@ class RunRecorder:
         self._since = 0.0
         self._warned: list[str] = []
 
-    def start(self) -> None:
-        """Make the folder and write ``run.json`` with the status ``running``."""
+    def start(self, *, resumed: bool = False) -> None:
+        """Make the folder and write ``run.json`` with the status ``running``.
+
+        Args:
+            resumed: the run goes on: it keeps when it began, and how its last part ended is no news any more.
+        """
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._since = time.monotonic()
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        before = self._before() if resumed else {}
+        if before:
+            self.about["resumed"] = [*before.get("resumed", []), now]
+            self._drop_warnings(ENDED)
         self.about.update(
             status="running",
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            started=before.get("started", now),
             versions=software_versions(),
             git=git_commit(),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
@@ -122,7 +133,7 @@ class RunRecorder:
         if error is None:
             self.finish()
             return
-        self.warn(f"The run ended early: {type(error).__name__}: {error}")
+        self.warn(f"{ENDED} early: {type(error).__name__}: {error}")
         self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
 
     def add_table(self, table: _Table, stem: str = "evaluation") -> Path:
@@ -181,6 +192,19 @@ class RunRecorder:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             with (self.run_dir / WARNINGS).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+
+    def _before(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.run_dir / RUN).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _drop_warnings(self, beginning: str) -> None:
+        path = self.run_dir / WARNINGS
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            write_text(path, "".join(f"{line}\n" for line in lines if not line.startswith(beginning)))
 
     def _write_about(self) -> None:
         _write_json(self.run_dir / RUN, self.about)

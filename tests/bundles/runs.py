@@ -20,6 +20,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import nn
 
 from monai_mmseg.networks.nets import DisentangleNet
+from monai_mmseg.runs.model_settings import write_settings
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SHORT = {"max_epochs": 1, "epoch_length": 2, "batch_size": 2, "val_interval": 1, "learning_rate": 0.01, "amp": False}
@@ -77,8 +78,17 @@ class Bundle:
         kind = "infer" if names[0] == "inference" else "train"
         meta = {"meta_file": str(self.configs / "metadata.json"), "logging_file": str(self.configs / "logging.conf")}
         short = SHORT if kind == "train" else {}
-        own = {**self.paths(out, data), **short, **self.small(*names), **overrides}
+        own = {**self.paths(out, data), **short, **overrides}
+        if not (Path(own["ckpt_dir"]) / "settings.json").is_file() or kind == "train":
+            own = {**self.small(*names), **own}
         return ConfigWorkflow(self.files(*names), workflow_type=kind, **meta, **own)
+
+    def write_settings(self, folder: Path, *names: str, **overrides: Any) -> Path:
+        """What a training with these overlays writes beside its weights; the folder."""
+        parser = self.parser("train", "demo", *names, small=True, **overrides)
+        parser["written"] = "$monai_mmseg.bundle.model_settings()"
+        write_settings(folder, {"state": "trained", **parser.get_parsed_content("written")})
+        return folder
 
     def paths(self, out: Path, data: Path) -> dict[str, str]:
         folders = {"dataset_dir": data, "ckpt_dir": out / "models", "output_dir": out / "eval"}
@@ -94,8 +104,9 @@ class Bundle:
         return out / "eval"
 
     def infer(self, out: Path, data: Path, *names: str, **overrides: Any) -> dict[str, nib.Nifti1Image]:
-        """Run inference; the volumes that it wrote by their names."""
-        run(self.load(("inference", "demo_inference", *names), out, data, **overrides))
+        """Run inference, without overlays where the weights bring their settings; the volumes by their names."""
+        workflow = self.load(("inference", *names), out, data, **overrides)
+        run(workflow)
         return {path.name: nib.load(path) for path in sorted((out / "eval").rglob("*.nii.gz"))}
 
     def shell(self, out: Path, data: Path, *names: str, processes: int = 0, **overrides: Any) -> tuple[int, str]:
@@ -145,7 +156,7 @@ ABDOMEN = Bundle("ummkd_3d", _volumes([12.0, 12.0, 12.0]), of_overlays=_of_monai
 CSA = Bundle(
     "csa",
     {"spatial_size": [32, 32], "pixdim": [5.0, 5.0], "features": [4] * 8, "dropout": 0.0},
-    of_overlays={**_of_monai(5), **dict.fromkeys(("volumes", "volumes_inference"), _volumes([5.0, 5.0, 8.0]))},
+    of_overlays={**_of_monai(5), "volumes": _volumes([5.0, 5.0, 8.0])},
 )
 BRAIN = Bundle(
     "disentangle",

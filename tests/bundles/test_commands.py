@@ -41,7 +41,7 @@ def test_runs_write_into_the_bundle_only(heart, tmp_path):
     training, inference = {**SHORT, **DAFNET.small("train")}, DAFNET.small("inference")
     for start, root, run_id, names, own in (
         (".", "bundles/dafnet/", ["training"], ("train", "demo"), training),
-        ("bundles/dafnet", "", [], ("inference", "demo_inference"), inference),
+        ("bundles/dafnet", "", [], ("inference",), inference),
         ("bundles/dafnet", "", ["evaluating"], ("train", "demo", "evaluate"), training),
     ):
         files = str([f"{root}configs/{name}.json" for name in names])

@@ -18,7 +18,7 @@ from monai_mmseg.objectives import AffinityTerm, UnpairedSegmentationObjective
 from tests.bundles.runs import CSA, Bundle, run, same_place, saved_shapes, shapes
 
 MODALITIES = ("lge", "bssfp")
-NAMES = {"plane": ((), ()), "volumes": (("volumes",), ("volumes_inference",))}  # overlays of training and inference
+NAMES: dict[str, tuple[str, ...]] = {"plane": (), "volumes": ("volumes",)}  # overlays of the training
 
 each_lattice = pytest.mark.parametrize("lattice", list(NAMES))
 
@@ -32,7 +32,7 @@ def data(unpaired):
 def run_of(trained, data):
     """One run in 2D and one in 3D, long enough to give several classes and affinities that can be seen."""
     more = {"epoch_length": 12, "ce_weighted": True, "keep_slices": "foreground", "size_norm": "none"}
-    return lambda lattice: trained(CSA, data, *NAMES[lattice][0], **more)
+    return lambda lattice: trained(CSA, data, *NAMES[lattice], **more)
 
 
 def weights_of(run_of, lattice):
@@ -70,13 +70,6 @@ def test_every_setting_builds_network_and_objective(setting):
         assert len(config["layer_pairs"]) == len([name for name in outputs if name.startswith("affinity_")])
         classes = len(config["labels"]) if config["class_specific"] else 1
         assert outputs["affinity_0"].shape[:2] == (2, classes)
-
-
-def test_volumes_at_training_and_at_inference_agree():
-    """The file for inference holds what the network and its input are, in the same words."""
-    training, inference = CSA.content("settings/volumes"), CSA.content("volumes_inference")
-    del training["_desc_"], inference["_desc_"]
-    assert inference == {key: training[key] for key in inference}
 
 
 # counts from the description of the network: 36,941,072 kernels and 19,168 of each normalisation; affinities add none
@@ -117,7 +110,12 @@ def test_a_run_leaves_weights_and_terms(lattice, run_of):
     assert type(specialize(workflow.network_def, "lge")) is kind
     assert (workflow.trainer.state.epoch, workflow.trainer.state.iteration) == (1, 12)
     assert 0 <= workflow.evaluator.state.metrics["val_mean_dice"] <= 1
-    assert sorted(path.name for path in (out / "models").iterdir()) == ["best.pt", "model.pt", "resume.pt"]
+    assert sorted(path.name for path in (out / "models").iterdir()) == [
+        "best.pt",
+        "model.pt",
+        "resume.pt",
+        "settings.json",
+    ]
     assert saved_shapes(out / "models" / "model.pt") == shapes(workflow.network_def)
     head, line = ((row.split(",")) for row in (out / "eval" / "terms.csv").read_text("utf-8").splitlines())
     assert float(line[head.index("segmentation/affinity")]) > 0
@@ -125,14 +123,14 @@ def test_a_run_leaves_weights_and_terms(lattice, run_of):
     dataset, sampler = (workflow.parser.get_parsed_content(f"train#{name}") for name in ("dataset", "sampler"))
     for batch in sampler:
         assert Counter(int(dataset[index]["modality"]) for index in batch) == {0: 2, 1: 2}
-    assert tuple(dataset[0]["image"].shape) == (1, *CSA.small("train", *NAMES[lattice][0])["spatial_size"])
+    assert tuple(dataset[0]["image"].shape) == (1, *CSA.small("train", *NAMES[lattice])["spatial_size"])
     validated = {item["subject"] for item in workflow.parser.get_parsed_content("validate#dataset#data")}
     assert validated == {"lge01", "bssfp01"}
 
 
 @each_lattice
 def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, run_of, data, tmp_path):
-    overlays = NAMES[lattice][0]
+    overlays = NAMES[lattice]
     result = CSA.evaluate(tmp_path, data, *overlays, **weights_of(run_of, lattice), paper_dice=True)
     for subject in ("lge03", "bssfp03"):
         image = nib.load(data / "images" / f"{subject}.nii.gz")
@@ -150,14 +148,13 @@ def test_evaluation_scores_both_modalities_and_draws_affinities(lattice, run_of,
 def test_the_modality_of_an_image_counts(lattice, run_of, data, tmp_path):
     """An image of the datalist is of its modality; the same voxels as the other one give another mask."""
     weights = {**weights_of(run_of, lattice), "amp": False}
-    overlays = NAMES[lattice][1]
-    listed = CSA.infer(tmp_path / "listed", data, *overlays, **weights)
+    listed = CSA.infer(tmp_path / "listed", data, **weights)
     assert list(listed) == ["bssfp03_seg.nii.gz", "lge03_seg.nii.gz"]
     (tmp_path / "data").mkdir()
     image = data / "images" / "bssfp03.nii.gz"
     (tmp_path / "data" / "one.nii.gz").symlink_to(image)
     as_lge, as_bssfp = (
-        CSA.infer(tmp_path / name, tmp_path / "data", *overlays, default_modality=name, **weights)["one_seg.nii.gz"]
+        CSA.infer(tmp_path / name, tmp_path / "data", default_modality=name, **weights)["one_seg.nii.gz"]
         for name in MODALITIES
     )
     same_place(as_bssfp, nib.load(image), classes=4)
@@ -181,7 +178,7 @@ def test_affinities_reach_the_weights(data, tmp_path):
 @each_lattice
 def test_training_goes_on_where_it_was(lattice, data, tmp_path):
     """Two epochs in one go, or one and then the other: the same weights."""
-    overlays = NAMES[lattice][0]
+    overlays = NAMES[lattice]
     CSA.train(tmp_path / "whole", data, *overlays, max_epochs=2)
     CSA.train(tmp_path / "parts", data, *overlays, max_epochs=1)
     CSA.train(tmp_path / "parts", data, *overlays, max_epochs=2, resume=True)
@@ -196,7 +193,7 @@ def test_training_goes_on_where_it_was(lattice, data, tmp_path):
 def test_a_packed_network_of_one_modality(lattice, run_of, data, tmp_path):
     """The original class, and masks that are those of the network for both."""
     out, workflow = run_of(lattice)
-    training, inference = NAMES[lattice]
+    training = NAMES[lattice]
     packed = pack_bundle(
         CSA.root,
         tmp_path / "packed",
@@ -210,5 +207,5 @@ def test_a_packed_network_of_one_modality(lattice, run_of, data, tmp_path):
     assert type(network) is type(specialize(workflow.network_def, "bssfp"))
     run(served.load(("inference",), tmp_path / "mine", data, ckpt_dir=str(packed / "models")))
     (found,) = (tmp_path / "mine" / "eval").iterdir()
-    expected = CSA.infer(tmp_path / "both", data, *inference, **weights_of(run_of, lattice), amp=False)[found.name]
+    expected = CSA.infer(tmp_path / "both", data, **weights_of(run_of, lattice), amp=False)[found.name]
     np.testing.assert_array_equal(nib.load(found).get_fdata(), expected.get_fdata())

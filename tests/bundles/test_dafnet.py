@@ -142,7 +142,12 @@ def test_a_run_leaves_weights_and_inference_builds_their_network(overlays, train
     assert (trainer.state.epoch, trainer.state.iteration) == (1, 2)
     assert all(np.isfinite(value) for value in trainer.state.metrics.values())
     assert 0 <= evaluator.state.metrics["val_mean_dice"] <= 1
-    assert sorted(path.name for path in (out / "models").iterdir()) == ["last.pt", "model.pt", "resume.pt"]
+    assert sorted(path.name for path in (out / "models").iterdir()) == [
+        "last.pt",
+        "model.pt",
+        "resume.pt",
+        "settings.json",
+    ]
     assert saved_shapes(out / "models" / "model.pt") == shapes(workflow.network_def)
     phases = (
         ["segmentation"] if "unet_both" in overlays else ["generator", "mask_discriminator", "image_discriminators"]
@@ -151,8 +156,7 @@ def test_a_run_leaves_weights_and_inference_builds_their_network(overlays, train
     assert trainer.state.metrics[f"{phases[0]}/supervised"] > 0
     channels = 6 if "automated_pairing" in overlays else 2
     assert workflow.parser.get_parsed_content("train#dataset")[0]["image"].shape == (channels, 48, 48)
-    other = ["unet_inference" if name == "unet_both" else name for name in overlays]
-    volumes = DAFNET.infer(tmp_path, heart, *other, ckpt_dir=str(out / "models"))
+    volumes = DAFNET.infer(tmp_path, heart, ckpt_dir=str(out / "models"))
     assert list(volumes) == ["s05_lge_seg.nii.gz", "s06_lge_seg.nii.gz"]
 
 
@@ -179,7 +183,7 @@ def test_the_demo_keeps_the_last_model(heart, tmp_path):
         config["max_epochs"],
     )
     workflow = DAFNET.train(tmp_path, heart, "unet_source", final_model=config["final_model"])
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["model.pt", "resume.pt"]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["model.pt", "resume.pt", "settings.json"]
     kept = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     torch.testing.assert_close(kept, workflow.network_def.state_dict(), rtol=0, atol=0)
 

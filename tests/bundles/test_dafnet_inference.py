@@ -168,8 +168,8 @@ def test_largest_components(heart, checkpoint, tmp_path):
 def test_the_switch_alone_asks_for_scikit_image(heart, checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)  # as if it were not installed
     settings = {"ckpt_dir": checkpoint}
-    DAFNET.load(("inference", "demo_inference"), tmp_path, heart, **settings).initialize()
-    workflow = DAFNET.load(("inference", "demo_inference"), tmp_path, heart, **settings, largest_component=True)
+    DAFNET.load(("inference",), tmp_path, heart, **settings).initialize()
+    workflow = DAFNET.load(("inference",), tmp_path, heart, **settings, largest_component=True)
     with pytest.raises(RuntimeError) as error:
         workflow.initialize()
     assert "largest_component needs the package scikit-image" in causes(error.value)

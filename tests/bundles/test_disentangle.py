@@ -20,7 +20,7 @@ from tests.bundles.runs import BRAIN, Bundle, read, run, saved_shapes, shapes, t
 from tests.synthetic_volumes import rotation
 
 MODALITIES = ["t1", "t1gd", "t2", "flair"]
-FILES = ["last.pt", "model.pt", "resume.pt"]
+FILES = ["last.pt", "model.pt", "resume.pt", "settings.json"]
 
 
 @pytest.fixture

@@ -41,7 +41,12 @@ def test_training_leaves_the_encoder_alone_and_keeps_it(run):
     assert set(metrics) == {f"segmentation/{t}" for t in ("dice", "cross_entropy", "reconstruction", "kl", "total")}
     assert all(np.isfinite(value) for value in metrics.values())
     assert 0 <= workflow.evaluator.state.metrics["val_mean_dice"] <= 1
-    assert sorted(path.name for path in (out / "models").iterdir()) == ["last.pt", "model.pt", "resume.pt"]
+    assert sorted(path.name for path in (out / "models").iterdir()) == [
+        "last.pt",
+        "model.pt",
+        "resume.pt",
+        "settings.json",
+    ]
     state = torch.load(out / "models" / "model.pt", weights_only=True)
     for name, value in encoder.state_dict().items():
         assert torch.equal(state[f"encoder.{name}"], value), name

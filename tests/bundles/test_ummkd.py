@@ -117,7 +117,12 @@ def test_a_run_leaves_weights_and_records(bundle, run_of):
     assert (trainer.state.epoch, trainer.state.iteration) == (1, 12)
     assert all(np.isfinite(value) for value in trainer.state.metrics.values())
     assert 0 <= evaluator.state.metrics["val_mean_dice"] <= 1
-    assert sorted(path.name for path in (out / "models").iterdir()) == ["best.pt", "model.pt", "resume.pt"]
+    assert sorted(path.name for path in (out / "models").iterdir()) == [
+        "best.pt",
+        "model.pt",
+        "resume.pt",
+        "settings.json",
+    ]
     assert saved_shapes(out / "models" / "model.pt") == shapes(workflow.network_def)
     matrices = np.load(out / "eval" / "knowledge.npz")
     assert any(matrices[key].shape[-3:] == (2, 5, 5) for key in matrices.files)
@@ -165,7 +170,7 @@ def test_one_modality_alone_trains(bundle, modality, unpaired, tmp_path):
     workflow = bundle.train(tmp_path / "individual", unpaired(bundle), f"individual_{modality}")
     assert workflow.network_def.modalities == (modality,)
     assert [p.name for p in sorted((tmp_path / "individual" / "models").iterdir())] == [
-        "best.pt", "model.pt", "resume.pt",
+        "best.pt", "model.pt", "resume.pt", "settings.json",
     ]  # fmt: skip
     content = read(unpaired(bundle) / "datalist.json")
     content["training"] = [item for item in content["training"] if item["modality"] == modality]
@@ -182,23 +187,21 @@ def test_one_modality_alone_trains(bundle, modality, unpaired, tmp_path):
 
 @each_bundle
 def test_an_item_without_a_label(bundle, unpaired, tmp_path):
-    """It takes no part in the loss, and validation leaves it out; a fold without any label is an error."""
+    """It takes no part in the loss, and validation leaves it out; a modality or a fold without any is an error."""
     content = read(unpaired(bundle) / "datalist.json")
-    for item in content["training"]:
-        if item["modality"] == "mr":
-            del item["label"]
-    folder = write(tmp_path / "data", content, unpaired(bundle))
-    workflow = bundle.train(tmp_path / "some", folder)
+    mine = [item for item in content["training"] if item["modality"] == "mr"]
+    for item in mine:
+        item["fold"] = 1
+    del mine[0]["label"]
+    workflow = bundle.train(tmp_path / "some", write(tmp_path / "some_data", content, unpaired(bundle)))
     assert np.isfinite(list(workflow.trainer.state.metrics.values())).all()
     dataset = workflow.parser.get_parsed_content("train#dataset")
-    assert {(int(item["modality"]), bool(item["labelled"])) for item in dataset} == {(0, True), (1, False)}
+    assert {(int(item["modality"]), bool(item["labelled"])) for item in dataset} == {(0, True), (1, True), (1, False)}
     assert [item["modality"] for item in workflow.parser.get_parsed_content("validate#dataset#data")] == ["ct"]
-    for item in content["training"]:
-        item.pop("label", None)
-    with pytest.raises((RuntimeError, ValueError)) as error:
-        bundle.train(tmp_path / "none", write(tmp_path / "data", content, unpaired(bundle)))
-    assert "no item of 'training' is left" in causes(error.value)
-    assert "with_label=True" in causes(error.value)
+    del mine[1]["label"]
+    with pytest.raises(RuntimeError) as error:
+        bundle.train(tmp_path / "none_of_mr", write(tmp_path / "less", content, unpaired(bundle)))
+    assert "no training image of mr has a label, and this method learns each class" in causes(error.value)
 
 
 def saved(bundle, run_of):

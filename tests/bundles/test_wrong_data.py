@@ -104,7 +104,7 @@ def test_bad_settings_are_named(bundle, overrides, message, data, tmp_path):
 
 
 @pytest.mark.parametrize("bundle", ALL, ids=lambda bundle: bundle.name)
-@pytest.mark.parametrize("names", [("inference", "demo_inference"), ("train", "demo", "evaluate")])
+@pytest.mark.parametrize("names", [("inference",), ("train", "demo", "evaluate")])
 def test_without_weights_nothing_is_read(bundle, names, tmp_path, monkeypatch):
     """Not even the phantom is made; the folder of data is not there either."""
     workflow = bundle.load(names, tmp_path, tmp_path / "nowhere")

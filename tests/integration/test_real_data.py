@@ -86,7 +86,7 @@ def train(repository, tmp_path, modalities, target, labels, **overrides):
 
 def infer(repository, tmp_path, modalities, target, labels, **overrides):
     """Label volumes that the bundle writes, by name of file."""
-    configs = ("inference", "demo_inference")
+    configs = ("inference",)
     common = {"modalities": modalities, "target": target, "labels": labels, **overrides}
     made = workflow(repository, tmp_path, configs, "infer", **common)
     made.run()
@@ -96,7 +96,7 @@ def infer(repository, tmp_path, modalities, target, labels, **overrides):
 
 def save_untrained(repository, tmp_path, **overrides):
     """Weights for what has no labels to train with."""
-    made = workflow(repository, tmp_path, ("inference", "demo_inference"), "infer", load_pretrain=False, **overrides)
+    made = workflow(repository, tmp_path, ("inference",), "infer", load_pretrain=False, **overrides)
     (tmp_path / "models").mkdir()
     torch.save(made.parser.get_parsed_content("network").state_dict(), tmp_path / "models" / "model.pt")
 

@@ -1,0 +1,192 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a config says about the data, against what the datalist says, before anything is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.bundle.datalist import find_datalist
+from monai_mmseg.bundle.naming import check_prediction_names
+from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.settings import config_content
+from monai_mmseg.bundle.trained import TrainedSettings
+from monai_mmseg.data.datalist import Datalist, label_problem, read_datalist
+from monai_mmseg.data.leaks import find_leaks
+
+logger = logging.getLogger(__name__)
+
+
+class DataConflict(ValueError):
+    """A config and its datalist contradict each other, or the datalist is not fit for a training."""
+
+
+def check_data(
+    data_id: str = "train#dataset#data",
+    *,
+    labelled: str | None = None,
+    target: str | None = None,
+    every: bool = True,
+    output: str | None = None,
+) -> None:
+    """Give a config the modalities and labels of its datalist, and refuse what contradicts them.
+
+    When to use: in ``initialize`` of ``train.json`` and ``evaluate.json``, after the check of the config. Where another
+    program brings its own list of items, nothing is checked.
+
+    Modalities and labels that the config leaves at its defaults are those of the datalist. An overlay or override of
+    them is an error if the datalist says something else. So are labels that are not 0 to n, the names of the default
+    labels in another order (which names are meant?), a subject or file on both sides of a split, a modality that
+    training needs labels of and has none, and predictions that would share a file.
+
+    Args:
+        data_id: id of the items in the config.
+        labelled: which modalities need labels in the training: ``"each"``, ``"some"``, or ``None``: none does.
+        target: id of a setting that names one modality; a default that the datalist does not have becomes the
+            datalist's own ``target``, or its last modality.
+        every: train on all modalities of the datalist; else on those of the config, if it has these.
+        output: id of a setting that names a modality which is no input.
+
+    Raises:
+        DataConflict: with what both say and what to do.
+
+    Examples:
+        In ``initialize`` of ``train.json``::
+
+            "$monai_mmseg.bundle.check_data(labelled='each')"
+    """
+    parser = resolving_parser()
+    if parser is None or "dataset_dir" not in json.dumps(parser.get(data_id), default=str):
+        return
+    root = Path(str(parser.get_parsed_content("bundle_root")))
+    folder, phantom_dir, phantom = (parser.get_parsed_content(one) for one in ("dataset_dir", "phantom_dir", "phantom"))
+    if folder != phantom_dir and not Path(folder, "datalist.json").is_file() and parse_run_command(sys.argv) is None:
+        return  # a server may bring its data later
+    path = find_datalist(folder, phantom_dir, phantom)
+    listed = read_datalist(path)
+    base = config_content(root / "configs" / "train.json")
+    inputs = [name for name in listed.modalities if output is None or name != parser.get_parsed_content(output)]
+    _settle_modalities(parser, listed, inputs, base, every=every)
+    if "labels" in base:
+        _settle_labels(parser, listed, base, root)
+    if target is not None:
+        _settle_target(parser, listed, base, target)
+    if found := find_leaks(listed.sections):
+        raise DataConflict(
+            f"{path}: {'; '.join(found[:3])}{' ...' if len(found) > 3 else ''}. `mmseg data check` lists all."
+        )
+    modalities = parser.get_parsed_content("modalities")
+    if labelled is not None and data_id.startswith("train"):
+        _check_labelled(listed, modalities, labelled, parser.get_parsed_content("fold"))
+    if "section" in parser and (section := parser.get_parsed_content("section")) in listed.sections:
+        check_prediction_names([item for item in listed.items(section) if item["modality"] in modalities])
+
+
+def _settle_modalities(
+    parser: ConfigParser, listed: Datalist, inputs: list[str], base: Mapping[str, Any], *, every: bool
+) -> None:
+    given = parser["modalities"]
+    if not isinstance(given, list) or sorted(given) == sorted(inputs):
+        return  # the order of the config stays: names go with the images everywhere
+    unknown = [name for name in given if name not in listed.modalities]
+    if given == base.get("modalities") and (every or unknown):
+        logger.info("modalities of %s: %s", listed.path, ", ".join(inputs))
+        parser["modalities"] = inputs
+    elif unknown:
+        raise DataConflict(
+            f"modalities must be among those that {listed.path} declares, {listed.modalities}; got {unknown}. Leave "
+            "modalities out to take those of the datalist."
+        )
+    else:
+        unused = [name for name in inputs if name not in given]
+        logger.info("not used of %s: %s", listed.path, ", ".join(unused))
+
+
+def _settle_labels(parser: ConfigParser, listed: Datalist, base: Mapping[str, Any], root: Path) -> None:
+    if not listed.labels:
+        return
+    if problem := label_problem(listed.labels):
+        raise DataConflict(f"{listed.path}: {problem}")
+    ours = {str(value): name for value, name in sorted(listed.labels.items())}
+    given = {str(value): str(name) for value, name in dict(parser["labels"]).items()}
+    if given == ours:
+        parser["labels"] = ours
+        return
+    of_the_bundle = _overlay_values(root, "labels")
+    permuted = sorted(given.values()) == sorted(ours.values())
+    if parser["labels"] in [base["labels"], *of_the_bundle] and not permuted:
+        logger.info("labels of %s: %s", listed.path, _shown(ours))
+        parser["labels"] = ours
+        return
+    what = "the same classes in another order; which value is which?" if permuted else "other classes."
+    raise DataConflict(
+        f"labels of the config are {_shown(given)}; {listed.path} has {_shown(ours)}: {what}\nIf the label files are "
+        f'as the datalist says, give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
+    )
+
+
+def _settle_target(parser: ConfigParser, listed: Datalist, base: Mapping[str, Any], target: str) -> None:
+    modalities = parser["modalities"]
+    given = parser[target]
+    if given in modalities or not isinstance(given, str) or given.startswith(("@", "$")):
+        return
+    if given != base.get(target):
+        raise DataConflict(f"{target} must be one of {modalities}, got {given!r}.")
+    raw = config_content(listed.path).get("target")
+    parser[target] = raw if raw in modalities else modalities[-1]
+    logger.warning("%s is %r: %s has no %r. Another one: --%s NAME", target, parser[target], listed.path, given, target)
+
+
+def _check_labelled(listed: Datalist, modalities: list[str], labelled: str, fold: Any) -> None:
+    items = listed.select(exclude_fold=fold, modalities=modalities)
+    with_label = {item["modality"] for item in items if item.get("label")}
+    lacking = sorted({item["modality"] for item in items} - with_label)  # a site may have no image of a modality at all
+    if lacking and (labelled == "each" or not with_label):
+        raise DataConflict(
+            f"{listed.path}: no training image of {' or '.join(lacking)} has a label, and this method learns each "
+            f"class from labels of {'every modality' if labelled == 'each' else 'one modality at least'}. Add 'label' to "
+            "the items, or train without that modality."
+        )
+
+
+def _overlay_values(root: Path, name: str) -> list[Any]:
+    """What the bundle's own overlays say for a setting: defaults of their phantoms."""
+    files = [*(root / "configs").glob("*.json"), *(root / "configs").glob("settings/*.json")]
+    return [content[name] for file in files if name in (content := config_content(file))]
+
+
+def _shown(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{value} {name}" for value, name in labels.items() if value != "0")
+
+
+def check_labels(trained: TrainedSettings, dataset_dir: str | os.PathLike[str]) -> None:
+    """Check that a datalist that inference reads calls the classes what the weights do.
+
+    When to use: in ``initialize`` of ``inference.json``. A folder without a datalist, or one without labels, is fine.
+
+    Args:
+        trained: settings of the weights.
+        dataset_dir: folder that may hold ``datalist.json``.
+
+    Raises:
+        DataConflict: the datalist calls a value of the model otherwise.
+    """
+    path, labels = Path(dataset_dir) / "datalist.json", trained.get("labels")
+    if not path.is_file() or not labels:
+        return
+    listed = {str(value): name for value, name in read_datalist(path).labels.items()}
+    ours = {str(value): str(name) for value, name in labels.items()}
+    if any(listed[value] != name for value, name in ours.items() if value in listed):
+        raise DataConflict(
+            f"{path} declares {_shown(listed)}; the model was trained for {_shown(ours)}. Its output has the model's "
+            "values: make the list say so, or leave 'labels' out of it."
+        )

@@ -1,0 +1,101 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The folders of a training, claimed in the words of a config."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.bundle.datalist import find_datalist
+from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.settings import model_settings
+from monai_mmseg.runs.lock import FolderInUse
+from monai_mmseg.runs.owner import FolderTaken, RunOwner
+
+
+def own_run(
+    ckpt_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    phantom_dir: str | os.PathLike[str] | None = None,
+    phantom: Mapping[str, Any] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> RunOwner:
+    """The :class:`~monai_mmseg.runs.RunOwner` of a bundle's training.
+
+    When to use: as ``owner`` of ``train.json``. A finished run in the folders is refused on the command line; MONAI
+    Label, ``MonaiAlgo`` and scripts, which train into one folder again and again, replace it. The datalist is recorded
+    where the items come from it, and its folder where it is not the bundle's own phantom.
+
+    Args:
+        ckpt_dir: folder of the weights.
+        output_dir: folder of the run.
+        dataset_dir: folder with ``datalist.json``.
+        phantom_dir: see :func:`~monai_mmseg.bundle.find_datalist`.
+        phantom: see there.
+        resume: go on with the run that is there.
+        overwrite: move the run that is there to ``previous``.
+
+    Returns:
+        The owner, which has not claimed anything yet.
+    """
+    parser = resolving_parser()
+    reads_list = parser is not None and "dataset_dir" in json.dumps(parser.get("train#dataset#data"), default=str)
+
+    def datalist() -> Path | None:
+        return find_datalist(dataset_dir, phantom_dir, phantom) if reads_list else None
+
+    strict = is_training_command()
+    settings = model_settings()
+    own = phantom_dir is not None and Path(dataset_dir).absolute() == Path(phantom_dir).absolute()
+    return RunOwner(
+        ckpt_dir,
+        output_dir,
+        datalist,
+        settings={**settings, "phantom": own},
+        resume=resume,
+        overwrite=overwrite,
+        strict=strict,
+    )
+
+
+def check_folders(owner: RunOwner) -> None:
+    """Refuse folders that are not free; on the command line a refusal is a message and nothing else.
+
+    When to use: last in ``initialize`` of ``train.json``.
+
+    Args:
+        owner: from :func:`own_run`.
+
+    Raises:
+        SystemExit: with the message, if the command line is a ``monai.bundle`` run.
+        FolderTaken: with the same message otherwise.
+        FolderInUse: likewise.
+    """
+    try:
+        owner.check()
+    except (FolderTaken, FolderInUse) as error:
+        if parse_run_command(sys.argv) is None:
+            raise
+        raise SystemExit(f"Nothing was run. {error}") from None
+
+
+def is_training_command() -> bool:
+    """Whether this process is a ``monai.bundle`` run of a ``train.json`` that somebody typed.
+
+    MONAI Label runs a config of its own making in processes that look alike.
+
+    Examples:
+        >>> is_training_command()
+        False
+    """
+    command = parse_run_command(sys.argv)
+    return command is not None and bool(command.config_files) and Path(command.config_files[0]).stem == "train"

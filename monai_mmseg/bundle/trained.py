@@ -1,0 +1,354 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Inference and evaluation with the settings that the weights were trained with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.settings import (
+    NotPlain,
+    config_content,
+    is_json,
+    plain_definition,
+    plain_settings,
+    trained_components,
+    trained_knobs,
+)
+from monai_mmseg.bundle.targets import find_target
+from monai_mmseg.runs.model_settings import SETTINGS, read_settings
+from monai_mmseg.runs.owner import MODEL
+
+logger = logging.getLogger(__name__)
+
+BUILT = (
+    *("monai.networks.", "monai.inferers.", "monai.transforms."),
+    *("monai_mmseg.networks.", "monai_mmseg.inferers.", "monai_mmseg.transforms."),
+)
+"""Where the components lie that a definition may name: what came as data builds nothing else."""
+_NOT_BUILT = ("monai.transforms.io", "monai.networks.utils", "monai.networks.trt")
+_OF_THE_MACHINE = frozenset(
+    {
+        *(
+            "bundle_root",
+            "ckpt_dir",
+            "output_dir",
+            "dataset_dir",
+            "phantom_dir",
+            "phantom",
+            "stage_one_root",
+            "stage_one",
+        ),
+        *("device", "amp", "num_workers", "channels_last", "section", "resume", "overwrite", "load_pretrain"),
+        *("paper_dice", "stage_one_command"),
+    }
+)
+"""Settings of a training that an evaluation does not take over."""
+
+
+class SettingsConflict(ValueError):
+    """A setting contradicts what the weights were trained with."""
+
+
+class TrainedSettings:
+    """What ``settings.json`` says of the weights beside it; without the file every answer is the default.
+
+    Args:
+        ckpt_dir: folder of the weights.
+        free: knobs and arguments of components that inference may choose anew.
+
+    Examples:
+        >>> trained = TrainedSettings("no/such/folder")
+        >>> trained.get("pixdim", [1.0, 1.0])
+        [1.0, 1.0]
+    """
+
+    def __init__(self, ckpt_dir: str | os.PathLike[str], free: Iterable[str] = ()) -> None:
+        self.ckpt_dir, self.free = Path(ckpt_dir), frozenset(free)
+        self.content = read_settings(ckpt_dir)
+        self.knobs: dict[str, Any] = dict(self.content.get("knobs", {}))
+        self.definitions: dict[str, Any] = dict(self.content.get("definitions", {}))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Value of a knob in the training; the default if there was none, or no file."""
+        return self.knobs.get(name, default)
+
+    def data(self, default: str) -> str:
+        """Folder of the datalist that it was trained on; the default for weights of the bundle's own phantom."""
+        path = (self.content.get("datalist") or {}).get("path")
+        return str(Path(path).parent) if path else default
+
+
+def trained_settings(ckpt_dir: str | os.PathLike[str], free: Iterable[str] = ()) -> TrainedSettings:
+    """Settings of the weights of a folder, said once if there are weights without.
+
+    When to use: as ``trained`` of ``inference.json`` and ``evaluate.json``, whose knobs read it.
+
+    Args:
+        ckpt_dir: folder of ``model.pt`` and ``settings.json``.
+        free: knobs that may differ from the training.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: ``settings.json`` is broken or holds an expression.
+
+    Examples:
+        In ``inference.json``::
+
+            "trained": "$monai_mmseg.bundle.trained_settings(@ckpt_dir)",
+            "pixdim": "$@trained.get('pixdim', [1.5, 1.5, 8.0])"
+    """
+    found = TrainedSettings(ckpt_dir, free)
+    if not found.content and (found.ckpt_dir / MODEL).is_file():
+        logger.warning(
+            "%s has no %s beside it, so the settings are those of the config: give what it was trained with.",
+            found.ckpt_dir / MODEL,
+            SETTINGS,
+        )
+    return found
+
+
+def trained_target(trained: TrainedSettings, name: str, default: str) -> str | Callable[..., Any]:
+    """Value of ``_target_`` for a component that is built as it was in the training.
+
+    When to use: for ``network_def`` and the intensities of ``inference.json``. The arguments beside it serve weights
+    without settings. With settings they are compared: a plain argument that differs is an error, unless it is free.
+
+    Args:
+        trained: settings of the weights.
+        name: id of the component.
+        default: the component's name, for weights without settings.
+
+    Returns:
+        The name, or what builds the component of the training.
+
+    Raises:
+        SettingsConflict: when it is built, with both values.
+
+    Examples:
+        In ``inference.json``::
+
+            "network_def": {"_target_": "$monai_mmseg.bundle.trained_target(@trained, 'network_def', 'UNet')", ...}
+    """
+    definition = trained.definitions.get(name)
+    if not isinstance(definition, Mapping):
+        return default
+    source = f"{trained.ckpt_dir / SETTINGS}, {name}"
+
+    def build(**given: Any) -> Any:
+        changed = {}
+        for key, value in given.items():
+            before = definition.get(key, value)
+            # components have been built already, or are switched off: theirs are compared by what they are made of
+            if value == before or not is_json(value) or (isinstance(before, Mapping) and "_target_" in before):
+                continue
+            if key not in trained.free and definition.get("_target_") == default:
+                raise SettingsConflict(
+                    f"{name}#{key} is {value!r}; the weights in {trained.ckpt_dir} were trained with "
+                    f"{definition[key]!r}. Leave it out, or train with it."
+                )
+            if key in trained.free:
+                changed[key] = value
+        return build_definition({**definition, **changed}, source)
+
+    return build
+
+
+def build_definition(definition: Mapping[str, Any], source: str = "definition") -> Any:
+    """A component from plain data; only networks, inferers and transforms of MONAI and of this package are built.
+
+    Args:
+        definition: ``_target_`` and arguments, components among them.
+        source: where it stands, for messages.
+
+    Returns:
+        The component.
+
+    Raises:
+        ValueError: another target.
+
+    Examples:
+        >>> build_definition({"_target_": "monai.networks.nets.Discriminator", "in_shape": [1, 8, 8],
+        ...                   "channels": [2], "strides": [2]}).__class__.__name__
+        'Discriminator'
+        >>> build_definition({"_target_": "os.system", "command": "true"})
+        Traceback (most recent call last):
+        ValueError: definition: 'os.system' is not built from data: no network, inferer or transform of MONAI or ...
+    """
+    target = str(definition.get("_target_"))
+    found = find_target(target) if "." not in target or target.startswith(BUILT) else None
+    home = f"{getattr(found, '__module__', '')}."
+    allowed = home.startswith(BUILT) and not home.startswith(_NOT_BUILT)
+    if not callable(found) or not (allowed and (isinstance(found, type) or home.startswith("monai_mmseg."))):
+        raise ValueError(
+            f"{source}: {target!r} is not built from data: no network, inferer or transform of MONAI or monai_mmseg. "
+            "Weights of another network: give the overlay with its definition that they were trained with."
+        )
+    if definition.get("_disabled_") is True:
+        return None
+    arguments = {key: _built(one, source) for key, one in definition.items() if not key.startswith("_")}
+    return found(**arguments)
+
+
+def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -> None:
+    """Check that no override or overlay contradicts what the weights were trained with.
+
+    When to use: in ``initialize`` of ``inference.json``, before anything is read.
+
+    Args:
+        trained: settings of the weights.
+        bundle_root: folder of the bundle.
+
+    Raises:
+        SettingsConflict: with all settings that differ and both values.
+    """
+    parser = resolving_parser()
+    if parser is None or not trained.content:
+        return
+    root = Path(bundle_root)
+    wrong = _conflicts(parser, trained, trained_knobs(root))
+    base = _base(root, "inference.json")
+    for name in trained_components(root):
+        if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):
+            wrong += _definition_conflict(parser, trained, name)
+    _refuse(trained, wrong)
+
+
+def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -> None:
+    """Put the settings of the weights into the config of an evaluation; overlays of the training need not be repeated.
+
+    When to use: in ``initialize`` of ``evaluate.json``, before anything is read. What the config, its overlays and
+    overrides say themselves stays if it agrees, and is an error if it contradicts what belongs to the model.
+
+    Args:
+        trained: settings of the weights.
+        bundle_root: folder of the bundle.
+
+    Raises:
+        SettingsConflict: with all settings that differ and both values.
+    """
+    parser = resolving_parser()
+    if parser is None or not trained.content:
+        return
+    _check_owner(Path(str(parser.get_parsed_content("output_dir"))), trained)
+    root = Path(bundle_root)
+    base, content = _base(root, "train.json"), parser.get()
+    said = {name.partition("#")[0] for name in config_content(root / "configs" / "evaluate.json")}
+    same = {name for name, one in content.items() if name in base and one == base[name] and name not in said}
+    knobs = set(trained_knobs(root))
+    wrong = _conflicts(parser, trained, knobs - same)
+    components = [name for name in trained_components(root) if name in trained.definitions and name in content]
+    changes: dict[str, Any] = {
+        name: value for name, value in trained.knobs.items() if name in same and name not in _OF_THE_MACHINE
+    }
+    if not wrong:
+        for name in components:
+            if {name, *_parts(base, name)} & set(content) <= same:
+                target = str(base[name].get("_target_", ""))
+                free = {key: f"@{key}" for key in trained.free & trained.definitions[name].keys() & content.keys()}
+                changes[name] = {
+                    "_target_": f"$monai_mmseg.bundle.trained_target(@trained, {name!r}, {target!r})",
+                    **free,
+                }
+    for name, value in changes.items():
+        parser[name] = value
+    for name in components:
+        if name not in changes and not wrong:
+            wrong += _definition_conflict(parser, trained, name)
+    if "dataset_dir" in same:
+        parser["dataset_dir"] = trained.data(content["dataset_dir"])
+    _refuse(trained, wrong)
+
+
+def _check_owner(output_dir: Path, trained: TrainedSettings) -> None:
+    """A folder holds one run: scores of one must not stand in the report of another."""
+    path = output_dir / "run.json"
+    if not path.is_file():
+        return
+    owner, run = json.loads(path.read_text(encoding="utf-8")).get("id"), trained.content.get("run")
+    if owner and run and owner != run:
+        raise SettingsConflict(
+            f"output_dir {output_dir} belongs to run {owner[:8]}, the weights in {trained.ckpt_dir} to run {run[:8]}. "
+            "Name another --output_dir, or the --ckpt_dir of that run."
+        )
+
+
+def _conflicts(parser: ConfigParser, trained: TrainedSettings, names: Iterable[str]) -> list[str]:
+    now = plain_settings(parser)
+    return [
+        f"{name} is {now[name]!r}, trained with {trained.knobs[name]!r}"
+        for name in sorted(names)
+        if name not in trained.free and name in now and name in trained.knobs and now[name] != trained.knobs[name]
+    ]
+
+
+def _definition_conflict(parser: ConfigParser, trained: TrainedSettings, name: str) -> list[str]:
+    before = trained.definitions[name]
+    try:
+        now = plain_definition(parser, name)
+    except NotPlain:
+        return [f"{name} is another than in the training"]
+    if not isinstance(now, dict) or not isinstance(before, dict):
+        return [] if now == before else [f"{name} is {now!r}, trained with {before!r}"]
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in trained.free]
+    return [f"{name}#{key} is {now.get(key)!r}, trained with {before.get(key)!r}" for key in keys][:3]
+
+
+def _refuse(trained: TrainedSettings, wrong: list[str]) -> None:
+    if wrong:
+        raise SettingsConflict(
+            f"The settings contradict what {trained.ckpt_dir / MODEL} was trained with:\n  " + "\n  ".join(wrong) + "\n"
+            "Leave them out: the weights bring their own. With other settings, train anew in another ckpt_dir."
+        )
+
+
+def _built(value: Any, source: str) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build_definition(value, source)
+        return {key: _built(one, source) for key, one in value.items()}
+    return [_built(one, source) for one in value] if isinstance(value, list) else value
+
+
+def _reads_trained(value: Any) -> bool:
+    return isinstance(value, Mapping) and "trained_target" in str(value.get("_target_", ""))
+
+
+def _base(root: Path, name: str) -> dict[str, Any]:
+    """Content of a config file as the parser would hold it."""
+    path = root / "configs" / name
+    if not path.is_file():
+        return {}
+    parser = ConfigParser()
+    parser.read_config(str(path))
+    parser.resolve_macro_and_relative_ids()
+    content: dict[str, Any] = parser.get()
+    return content
+
+
+def _parts(config: Mapping[str, Any], name: str) -> set[str]:
+    """Components of the config that a component takes as arguments."""
+    found: set[str] = set()
+    waiting = [config.get(name)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and value.startswith("@"):
+            other = value[1:].replace("::", "#").partition("#")[0]
+            if other not in found and isinstance(config.get(other), Mapping) and "_target_" in config[other]:
+                found.add(other)
+                waiting.append(config[other])
+    return found
