@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from monai.utils import optional_import
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LineStyle: TypeAlias = str | tuple[int, tuple[float, ...]]  # of matplotlib
+
 _Figure, _ = optional_import("matplotlib.figure", name="Figure")
 _Constrained, _ = optional_import("matplotlib.layout_engine", name="ConstrainedLayoutEngine")
 _Line2D, _ = optional_import("matplotlib.lines", name="Line2D")
 
 #: Okabe and Ito's colours, told apart by all common kinds of colour vision; label 1 has the first. Black is left out.
 LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2", "#BBBBBB")
+SOFT_TISSUE = (-160.0, 240.0)  # HU: the window in which organs are read
 BACKGROUND, INK, QUIET, GRID = "#14161A", "#E8EAED", "#9AA0A6", "#343A42"
 REFERENCE_COLOR = "#FFFFFF"
+LABEL_STYLE = (0, (2.5, 1.8))  # dashes of a true outline; a predicted one is solid
 
 
 def label_color(label: int) -> str:
@@ -60,7 +66,7 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
     Args:
         axes: where.
         image: shape ``(H, W)``.
-        window: darkest and brightest value; ``None`` takes the 1st and 99th percentile of what is finite.
+        window: darkest and brightest value; ``None`` takes those of :func:`display_window`.
         settings: passed on to ``imshow`` (``cmap``, ``aspect`` and so on).
 
     Returns:
@@ -75,17 +81,30 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
     return axes.imshow(values, **settings)
 
 
-def display_window(image: ArrayLike) -> tuple[float, float]:
-    """Darkest and brightest value shown: 1st and 99th percentile.
+def display_window(image: ArrayLike, modality: str = "") -> tuple[float, float]:
+    """Darkest and brightest value shown: 1st and 99th percentile, or the soft-tissue window of CT.
+
+    Args:
+        image: any shape.
+        modality: a name with the word ``ct`` says that values below -100 are Hounsfield units. Other images are taken
+            for CT where they reach from air to bone.
+
+    Returns:
+        Both values.
 
     Examples:
         >>> display_window([0.0, 0.0])
         (0.0, 1.0)
+        >>> display_window([-1000.0, 60.0, 900.0])
+        (-160.0, 240.0)
     """
     values = np.asarray(image, dtype=np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
+    named = "ct" in re.split(r"[^a-z]+", modality.lower())
+    if values.min() <= (-100 if named else -800) and values.max() >= (100 if named else 200):
+        return SOFT_TISSUE
     low, high = (float(value) for value in np.percentile(values, (1, 99)))
     return (low, high) if high > low else (low, low + 1.0)
 
@@ -97,7 +116,7 @@ def contours(
     *,
     color: str | None = None,
     width: float = 1.2,
-    style: str = "-",
+    style: LineStyle = "-",
 ) -> None:
     """Outline of each class of a label slice.
 
@@ -122,7 +141,7 @@ def contours(
                 [0.5],
                 colors=[color or label_color(value)],
                 linewidths=width,
-                linestyles=style,
+                linestyles=[style],
             )
     axes.set_xlim(-0.5, classes.shape[1] - 2.5)
     axes.set_ylim(classes.shape[0] - 2.5, -0.5)
@@ -135,7 +154,7 @@ def _extent(mask: NDArray[np.bool_]) -> int:
 
 
 def label_legend(
-    figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, str]] | None = None
+    figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, LineStyle]] | None = None
 ) -> None:
     """Legend below the panels: colour of each class, and the meaning of line styles.
 
@@ -173,12 +192,13 @@ def heading(figure: Figure, title: str) -> None:
         title: plain text; ``$`` has no special meaning.
     """
     if title:
-        figure.suptitle(plain(title), color=INK, fontsize=12, x=0.01, ha="left")
+        text = fitted(title, figure.get_figwidth(), size=12)
+        figure.suptitle(plain(text), color=INK, fontsize=12, x=0.01, ha="left")
 
 
 def caption(axes: Axes, text: str, *, size: float = 9, color: str = INK) -> None:
-    """Short text above a panel."""
-    axes.set_title(plain(text), color=color, fontsize=size, pad=3)
+    """Text above a panel, in as many lines as its width asks for."""
+    axes.set_title(plain(fitted(text, _room(axes), size=size)), color=color, fontsize=size, pad=3)
 
 
 def side_caption(axes: Axes, text: str, *, size: float = 9) -> None:
@@ -215,6 +235,33 @@ def corner_caption(axes: Axes, text: str) -> None:
     axes.text(
         0.03, 0.03, plain(text), transform=axes.transAxes, ha="left", va="bottom", color=INK, fontsize=7, bbox=box
     )
+
+
+def fitted(text: str, width: float, *, size: float) -> str:
+    r"""Text broken into lines that fit a width; a long word is broken too, and nothing is cut.
+
+    Args:
+        text: any; its own line breaks stay.
+        width: inches.
+        size: of the font in points.
+
+    Returns:
+        The lines.
+
+    Examples:
+        >>> fitted("left ventricle of the heart", 1.0, size=10)
+        'left\nventricle of\nthe heart'
+    """
+    letters = max(4, int(width * 72 / (0.6 * size)))  # DejaVu Sans: 0.6 of the size a letter
+    return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in text.splitlines())
+
+
+def _room(axes: Axes) -> float:
+    """Inches that a panel of a grid has."""
+    figure, place = axes.get_figure(), axes.get_subplotspec()
+    assert figure is not None
+    columns = place.get_gridspec().ncols if place is not None else 1
+    return float(figure.get_figwidth()) / columns
 
 
 def plain(text: str) -> str:
