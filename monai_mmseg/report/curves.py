@@ -43,9 +43,9 @@ def curve_chart(
     curves: Sequence[Curve],
     *,
     name: str,
-    size: tuple[int, int] = (340, 190),
+    size: tuple[int, int] = (400, 200),
     limits: tuple[float, float] | None = None,
-    mark: tuple[float, float, str] | None = None,
+    mark: tuple[float, float] | None = None,
 ) -> str:
     """Chart of some curves with common axes.
 
@@ -55,7 +55,7 @@ def curve_chart(
         name: what a screen reader says.
         size: width and height in pixels.
         limits: of the vertical axis; ``None``: of the values.
-        mark: epoch, value and text of a point to point at.
+        mark: epoch and value of a point that gets a dot.
 
     Returns:
         An ``<svg>`` element; one that says so when there is no finite value.
@@ -95,7 +95,7 @@ def curve_chart(
         for stroke in _strokes(epochs, curve.values):
             parts += _stroke(curve, [(x(epoch), y(value)) for epoch, value in stroke])
     if mark is not None:
-        parts += _mark(x(mark[0]), y(mark[1]), mark[2], width)
+        parts.append(f'<circle class="dot lead" cx="{x(mark[0]):.1f}" cy="{y(mark[1]):.1f}" r="4.5"/>')
     return "".join([*parts, "</svg>"])
 
 
@@ -124,15 +124,6 @@ def _stroke(curve: Curve, points: Sequence[tuple[float, float]]) -> list[str]:
     # light colours need an edge on a light page
     under = f'<polyline class="line under" {where}/>'
     return [under, f'<polyline class="line" style="stroke: {curve.color}" {where}>{title}</polyline>']
-
-
-def _mark(across: float, down: float, text: str, width: int) -> list[str]:
-    end = across > width / 2
-    place = f'x="{across + (-8 if end else 8):.1f}" y="{down + 16:.1f}" text-anchor="{"end" if end else "start"}"'
-    return [
-        f'<circle class="dot lead" cx="{across:.1f}" cy="{down:.1f}" r="4"/>',
-        f'<text class="tick strong" {place}>{escape(text)}</text>',
-    ]
 
 
 def dice_curves(terms: Mapping[str, Values]) -> dict[str, dict[str, Values]]:
@@ -207,9 +198,9 @@ def training_against_validation(epochs: Sequence[float], terms: Mapping[str, Val
     else:
         return []
     best = max(points, key=lambda point: point[1])
-    mark = (*best, f"best: {short(best[1])} in epoch {best[0]:g}")
-    title = wanted.removeprefix("validation/val_").replace("_", " ").replace("dice", "Dice")
+    name = wanted.removeprefix("validation/val_").replace("_", " ").replace("dice", "Dice")
+    title = f"Validation: {name}, best {short(best[1])} in epoch {best[0]:g}"
     return [
         (f"Training: {losses[0]}", curve_chart(epochs, [Curve(losses[0], terms[losses[0]])], name=losses[0])),
-        (f"Validation: {title}", curve_chart(epochs, [Curve(title, terms[wanted])], name=wanted, mark=mark)),
+        (title, curve_chart(epochs, [Curve(name, terms[wanted])], name=wanted, mark=best)),
     ]

@@ -59,7 +59,7 @@ def _volumes(content: RunContent, top: Headline) -> list[str]:
     lines = []
     for found in volumes(content.table, top.method, top.modalities):
         title = f"{found.modality}: predicted and true volume [ml]"
-        heads = ["subjects", "true", "predicted", "difference", "of the true"]
+        heads = ["subjects", "true", "predicted", "difference", "in %"]
         lines += ["", *Sheet(title, ["class"], heads, [list(row) for row in found.rows]).markdown()]
     return lines
 

@@ -245,9 +245,9 @@ def volumes(table: ScoreTable, method: str, modalities: Sequence[str]) -> list[V
 
 
 def _volume_row(name: str, points: Sequence[tuple[str, float, float]]) -> tuple[str, ...]:
-    truth, predicted = (mean_sd([point[at] for point in points]) for at in (1, 2))
-    bias = mean_sd([point[2] - point[1] for point in points])
-    share = f"{100 * bias.mean / truth.mean:+.0f} %" if truth.mean else "–"
+    truth, predicted = mean_sd([true for _, true, _ in points]), mean_sd([found for _, _, found in points])
+    bias = mean_sd([found - true for _, true, found in points])
+    share = f"{100 * bias.mean / truth.mean:+.0f}" if truth.mean else "–"
     digits = 0 if truth.mean >= 100 else 1 if truth.mean >= 10 else 2
     difference = f"{bias.mean:+.{digits}f}" + ("" if math.isnan(bias.sd) else f" ± {bias.sd:.{digits}f}")
     return (name, str(len(points)), f"{truth.mean:.{digits}f}", f"{predicted.mean:.{digits}f}", difference, share)

@@ -55,7 +55,7 @@ def new_figure(width: float, height: float, *, gap: float = 0.0) -> Figure:
         height: inches.
         gap: room between panels, as a share of a panel.
     """
-    layout = _Constrained(w_pad=0.03, h_pad=0.03, wspace=gap, hspace=gap)
+    layout = _Constrained(w_pad=0.03, h_pad=0.06, wspace=gap, hspace=gap)
     figure: Figure = _Figure(figsize=(width, height), facecolor=BACKGROUND, layout=layout)
     return figure
 
@@ -261,7 +261,7 @@ def _room(axes: Axes) -> float:
     figure, place = axes.get_figure(), axes.get_subplotspec()
     assert figure is not None
     columns = place.get_gridspec().ncols if place is not None else 1
-    return float(figure.get_figwidth()) / columns
+    return float(figure.bbox.width / figure.dpi) / columns
 
 
 def plain(text: str) -> str:
@@ -272,6 +272,8 @@ def plain(text: str) -> str:
 def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
     """Ascending indexes of slices worth showing: evenly spread over those with foreground, or over the volume.
 
+    They are the middles of equal parts, for an organ's first and last slice show next to nothing.
+
     Args:
         label: integer class map, shape ``(H, W, D)``, or ``None``.
         depth: number of slices D.
@@ -279,14 +281,14 @@ def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
 
     Examples:
         >>> pick_slices(None, 9, 3)
-        [0, 4, 8]
+        [1, 4, 7]
     """
     holding = np.arange(depth)
     if label is not None:
         found = np.flatnonzero(np.asarray(label).reshape(-1, depth).any(axis=0))
         holding = found if found.size else holding
-    at = np.linspace(0, len(holding) - 1, min(count, len(holding))).round().astype(int)
-    return sorted({int(holding[position]) for position in at})
+    parts = min(count, len(holding))
+    return [int(holding[int((part + 0.5) * len(holding) / parts)]) for part in range(parts)]
 
 
 def focus(label: ArrayLike, *, margin: float = 0.35) -> tuple[slice, slice]:

@@ -67,7 +67,7 @@ def test_overlay(tmp_path):
     assert spread > 0.1
     assert pixels.shape[0] > 200
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["LV (predicted)", r"myo_\$x^\$ (predicted)", "label"]
+    assert legend == ["LV", r"myo_\$x^\$", "prediction", "label"]
 
 
 def test_overlay_without_label_or_prediction():
