@@ -198,15 +198,15 @@ def heading(figure: Figure, title: str) -> None:
 
 def caption(axes: Axes, text: str, *, size: float = 9, color: str = INK) -> None:
     """Text above a panel, in as many lines as its width asks for."""
-    axes.set_title(plain(fitted(text, _room(axes), size=size)), color=color, fontsize=size, pad=3)
+    axes.set_title(plain(fitted(text, _room(axes)[0], size=size)), color=color, fontsize=size, pad=3)
 
 
 def side_caption(axes: Axes, text: str, *, size: float = 9) -> None:
-    """Short text left of the first panel of a row."""
+    """Text left of the first panel of a row, in as many lines as its height asks for."""
     axes.text(
         -0.04,
         0.5,
-        plain(text),
+        plain(fitted(text, _room(axes)[1], size=size)),
         transform=axes.transAxes,
         rotation=90,
         ha="right",
@@ -250,18 +250,19 @@ def fitted(text: str, width: float, *, size: float) -> str:
 
     Examples:
         >>> fitted("left ventricle of the heart", 1.0, size=10)
-        'left\nventricle of\nthe heart'
+        'left\nventricle\nof the\nheart'
     """
-    letters = max(4, int(width * 72 / (0.6 * size)))  # DejaVu Sans: 0.6 of the size a letter
+    letters = max(4, int(width * 72 / (0.65 * size)))  # DejaVu Sans: up to 0.65 of the size a letter
     return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in text.splitlines())
 
 
-def _room(axes: Axes) -> float:
-    """Inches that a panel of a grid has."""
+def _room(axes: Axes) -> tuple[float, float]:
+    """Width and height in inches that a panel of a grid has."""
     figure, place = axes.get_figure(), axes.get_subplotspec()
     assert figure is not None
-    columns = place.get_gridspec().ncols if place is not None else 1
-    return float(figure.bbox.width / figure.dpi) / columns
+    grid = place.get_gridspec() if place is not None else None
+    columns, rows = (grid.ncols, grid.nrows) if grid is not None else (1, 1)
+    return float(figure.bbox.width / figure.dpi) / columns, float(figure.bbox.height / figure.dpi) / rows
 
 
 def plain(text: str) -> str:

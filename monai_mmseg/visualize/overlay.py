@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-LEAST_WIDTH = 4.0  # inches: what titles and legend need
+LEAST_COLUMNS = 2  # what titles and legend need, also where there is one slice
 
 
 class Case(NamedTuple):
@@ -96,12 +96,12 @@ def overlay_figure(
     if not cases:
         raise ValueError("cases must hold at least one case, got none.")
     plans = [_plan(case, slices, zoom) for case in cases]
-    columns = max(len(picked) for picked, _ in plans)
+    columns = max(LEAST_COLUMNS, *(len(picked) for picked, _ in plans))
     heights = [_aspect_height(case, view) for case, (_, view) in zip(cases, plans, strict=True) for _ in range(2)]
-    width = max(1.75 * columns + 0.4, LEAST_WIDTH)
+    width = 1.75 * columns + 0.4
     titles = [fitted(case.title, width - 0.4, size=11) for case in cases]
-    lines = sum(text.count("\n") for text in titles)
-    figure = new_figure(width, sum(1.75 * height for height in heights) + 0.3 * len(cases) + 0.17 * lines + 0.8)
+    room = 0.17 * sum(text.count("\n") for text in titles) + 0.2 * fitted(title, width, size=12).count("\n")
+    figure = new_figure(width, sum(1.75 * height for height in heights) + 0.3 * len(cases) + room + 0.8)
     grid = figure.subplots(2 * len(cases), columns, squeeze=False, height_ratios=heights)
     values = [value for value in labels if value != 0]
     for row, (case, (picked, view)) in enumerate(zip(cases, plans, strict=True)):
