@@ -283,6 +283,9 @@ def test_charts_of_odd_values():
     with pytest.raises(ValueError, match="at least one score"):
         strip_chart({"a": {}})
     assert strip_chart({"a": {"s": 1.0}, "b": {}}).count("<circle") == 1
+    named = strip_chart({"labels copied after a registration, second try": {"s": 1.0}})
+    for line in ("</title>labels copied after a</text>", "</title>registration, second</text>", "</title>try</text>"):
+        assert line in named  # nothing is cut
     # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 530 pixels
     box = strip_chart({"a": {str(at): at / 3 for at in range(4)}})
     assert 'class="box" x="302.5"' in box
