@@ -57,13 +57,7 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
     for row, (method, found) in enumerate(scores.items()):
         middle = TOP + ROW * (row + 0.5)
         mark = " lead" if method == highlight else ""
-        lines = wrap(method, 23, max_lines=3, placeholder=" …") or [""]
-        for at, text in enumerate(lines):
-            down = middle + 4 + 14 * (at - (len(lines) - 1) / 2)
-            parts.append(
-                f'<text class="name{mark}" x="{LEFT - 12}" y="{down:.1f}" text-anchor="end">'
-                f"<title>{escape(method)}</title>{escape(text)}</text>"
-            )
+        parts += _name(method, middle, mark)
         if not found:
             continue
         ordered = sorted(found.values())
@@ -85,6 +79,17 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
                 f"<title>{escape(method)}, {escape(subject)}: {value:.3f}</title></circle>"
             )
     return "".join([*parts, "</svg>"])
+
+
+def _name(method: str, middle: float, mark: str) -> list[str]:
+    """Name of a row, in up to three lines."""
+    lines = wrap(method, 23, max_lines=3, placeholder=" …")
+    places = [middle + 4 + 14 * (at - (len(lines) - 1) / 2) for at in range(len(lines))]
+    return [
+        f'<text class="name{mark}" x="{LEFT - 12}" y="{down:.1f}" text-anchor="end">'
+        f"<title>{escape(method)}</title>{escape(text)}</text>"
+        for text, down in zip(lines, places, strict=True)
+    ]
 
 
 def swarm(positions: Sequence[float]) -> list[float]:

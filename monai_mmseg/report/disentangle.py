@@ -173,6 +173,25 @@ def _study(
     factors = network.factors(stack[few].to(device))
     known = factors.present
     signature = anatomy_signature(factors.anatomy, min(pool, *factors.anatomy.shape[-2:]))
+    picture = _shown(network, stack, reconstructions, mask, device)
+    modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
+    return _Studied(
+        scores, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(present.any(0).sum())
+    )
+
+
+def _shown(
+    network: DisentangleNet,
+    stack: Tensor,
+    reconstructions: Mapping[tuple[str, str], Tensor],
+    mask: Tensor | None,
+    device: torch.device,
+) -> _Slice:
+    """The largest slice with its reconstructions and the next one with its anatomies."""
+    names, middle = network.modalities, network.in_channels // 2
+    images = stack.unflatten(1, (len(names), -1))
+    present = ~images.flatten(2).isnan().any(2)
+    area = torch.ones(len(stack)) if mask is None else mask.flatten(1).sum(1)
     counts = present.sum(1)
     complete = area * (counts == counts.max())
     rank = complete.argsort(descending=True, stable=True).tolist()
@@ -182,16 +201,12 @@ def _study(
     def cut(image: Tensor, at: int) -> Tensor:
         return image if mask is None else image.masked_fill(~mask[at], torch.nan)
 
-    picture = _Slice(
+    return _Slice(
         (at, other),
         {name: cut(images[at, m, middle], at) for m, name in enumerate(names) if present[at, m]},
         {pair: cut(made[at, middle], at) for pair, made in reconstructions.items() if not made[at].isnan().any()},
         {name: cut(images[other, m, middle], other) for m, name in enumerate(names) if present[other, m]},
         {name: maps[m] for m, name in enumerate(names) if present[other, m]},
-    )
-    modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
-    return _Studied(
-        scores, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(present.any(0).sum())
     )
 
 
