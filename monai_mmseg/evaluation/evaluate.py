@@ -23,7 +23,15 @@ from monai_mmseg.transforms.geometry import find_slice_axis
 
 logger = logging.getLogger(__name__)
 
-LABEL_MEASURES = ("dice", "hausdorff95", "hausdorff", "surface_distance")
+#: Measure of a table to the field of :class:`~monai_mmseg.metrics.ClassScore`.
+LABEL_MEASURES = {
+    "dice": "dice",
+    "hausdorff95": "hausdorff95",
+    "hausdorff": "hausdorff",
+    "surface_distance": "surface_distance",
+    "predicted_volume": "volume_pred_ml",
+    "true_volume": "volume_label_ml",
+}
 
 
 def score_volume(
@@ -52,7 +60,7 @@ def score_volume(
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of this volume.
 
     Returns:
-        One score per foreground class, sorted by value.
+        One score per foreground class, sorted by value: Dice, distances and both volumes.
 
     Raises:
         ValueError: the shapes differ or ``labels`` has no foreground class.
@@ -65,13 +73,15 @@ def score_volume(
         >>> (score,) = score_volume(half, label, labels={1: "LV"}, spacing=(2, 2, 8))
         >>> score.case["class"], round(score.values["dice"], 3), score.values["hausdorff"]
         ('LV', 0.667, 2.0)
+        >>> score.values["predicted_volume"], score.values["true_volume"]  # 4 and 8 voxels of 0.032 ml
+        (0.128, 0.256)
     """
     foreground = {value: labels[value] for value in sorted(labels) if value != 0}
     if not foreground:
         raise ValueError(f"labels must name at least one foreground class, got {dict(labels)}.")
     scores = []
     for found in segmentation_scores(prediction, label, foreground, spacing, penalty=penalty):
-        values = {name: float(getattr(found, name)) for name in LABEL_MEASURES}
+        values = {name: float(getattr(found, field)) for name, field in LABEL_MEASURES.items()}
         flag = next((name for name in ("missed", "spurious", "empty") if getattr(found, name)), "")
         case = {**({"modality": modality} if modality else {}), "class": found.name}
         scores.append(Score(method, subject, case, values, flag))

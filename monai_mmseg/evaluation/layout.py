@@ -123,7 +123,7 @@ def _measures(table: _Printable, lines: Sequence[Line]) -> dict[str, Column]:
         return cell
 
     for name, about in MEASURES.items():
-        if name == "slices" or not any(name in line.measures for line in lines):
+        if not about.printed or not any(name in line.measures for line in lines):
             continue
         if name == "dice" and parts:
             classes = dict.fromkeys(line.case["class"] for line in parts.values())

@@ -25,6 +25,7 @@ class Measure(NamedTuple):
     higher: bool  # whether a higher value is better
     digits: int
     most: float | None = None  # of values from 0 on; None: any number, infinite ones too
+    printed: bool = True  # False: in files and charts, not in printed tables
 
     @property
     def title(self) -> str:
@@ -43,7 +44,10 @@ MEASURES: dict[str, Measure] = {
     "ssim": Measure("SSIM", "", True, 3),
     "original_psnr": Measure("PSNR, original code", "dB", True, 3),
     "original_ssim": Measure("SSIM, original code", "", True, 3),
-    "slices": Measure("slices", "", True, 0, math.inf),  # that were compared: in files, not in printed tables
+    "slices": Measure("slices", "", True, 0, math.inf, printed=False),  # that were compared
+    # of the organ in the prediction and in the label; neither is better for being larger
+    "predicted_volume": Measure("predicted volume", "ml", True, 2, math.inf, printed=False),
+    "true_volume": Measure("true volume", "ml", True, 2, math.inf, printed=False),
 }
 
 

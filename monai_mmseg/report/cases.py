@@ -14,6 +14,7 @@ from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
+from monai_mmseg.visualize.figure import display_window
 
 
 def add_cases(
@@ -46,10 +47,11 @@ def add_cases(
         label = read_for_display(item["label"]).values.round().astype(np.int64)
         predicted = read_for_display(find_prediction(predictions, item)).values.round().astype(np.int64)
         title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
-        cases.append(Case(title, image.values, label, predicted, image.spacing))
+        window = display_window(image.values, modality)
+        cases.append(Case(title, image.values, label, predicted, image.spacing, window))
     recorder.add_figure(
         overlay_figure(cases, labels, title=f"{modality}: prediction and label"),
         name,
-        f"Best, median and worst test subject in {modality}, chosen by mean Dice over the classes. Coloured: "
-        "prediction; white: the label.",
+        f"Best, median and worst subject in {modality}, chosen by mean Dice over the classes. Solid line: the "
+        "prediction; dashed line of the same colour: the label.",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 
@@ -56,11 +57,7 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
     for row, (method, found) in enumerate(scores.items()):
         middle = TOP + ROW * (row + 0.5)
         mark = " lead" if method == highlight else ""
-        name = method if len(method) <= 24 else method[:23] + "…"
-        title = f"<title>{escape(method)}</title>"
-        parts.append(
-            f'<text class="name{mark}" x="{LEFT - 12}" y="{middle + 4}" text-anchor="end">{title}{escape(name)}</text>'
-        )
+        parts += _name(method, middle, mark)
         if not found:
             continue
         ordered = sorted(found.values())
@@ -82,6 +79,17 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
                 f"<title>{escape(method)}, {escape(subject)}: {value:.3f}</title></circle>"
             )
     return "".join([*parts, "</svg>"])
+
+
+def _name(method: str, middle: float, mark: str) -> list[str]:
+    """Name of a row, in up to three lines."""
+    lines = wrap(method, 23, max_lines=3, placeholder=" …")
+    places = [middle + 4 + 14 * (at - (len(lines) - 1) / 2) for at in range(len(lines))]
+    return [
+        f'<text class="name{mark}" x="{LEFT - 12}" y="{down:.1f}" text-anchor="end">'
+        f"<title>{escape(method)}</title>{escape(text)}</text>"
+        for text, down in zip(lines, places, strict=True)
+    ]
 
 
 def swarm(positions: Sequence[float]) -> list[float]:
@@ -120,61 +128,3 @@ def short(value: float) -> str:
         digits, _, exponent = f"{value:.1e}".partition("e")
         text = f"{digits}e{exponent[0]}{int(exponent[1:])}"
     return text
-
-
-def line_chart(epochs: Sequence[float], values: Sequence[float | None], *, name: str) -> str:
-    """Small curve of one term, joined over epochs without a value.
-
-    Args:
-        epochs: x axis, ascending.
-        values: one an epoch; ``None`` where there is none; what is not finite is a gap.
-        name: what a screen reader says.
-
-    Returns:
-        An ``<svg>`` element; one that says so when there is no finite value.
-    """
-    width, height, left, bottom, top = 240, 120, 44, 20, 8
-    points = [
-        (at, value) for at, value in zip(epochs, values, strict=True) if value is not None and math.isfinite(value)
-    ]
-    head = (
-        f'<svg class="chart curve" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(name)} over epochs">'
-    )
-    if not points:
-        return (
-            head
-            + f'<text class="tick" x="{width / 2}" y="{height / 2}" text-anchor="middle">no finite value</text></svg>'
-        )
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
-    first, last = epochs[0], epochs[-1]
-
-    def x(epoch: float) -> float:
-        return left + (epoch - first) / ((last - first) or 1) * (width - left - 8)
-
-    def y(value: float) -> float:
-        return top + (high - value) / (high - low) * (height - top - bottom)
-
-    parts = [head]
-    for value in (high, (low + high) / 2, low):
-        parts.append(f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{short(value)}</text>'
-        )
-    for epoch, anchor in ((first, "start"), (last, "end")):
-        parts.append(f'<text class="tick" x="{x(epoch):.1f}" y="{height - 5}" text-anchor="{anchor}">{epoch:g}</text>')
-    known = dict(points)
-    strokes: list[list[str]] = [[]]
-    for epoch, found in zip(epochs, values, strict=True):
-        if epoch in known:
-            strokes[-1].append(f"{x(epoch):.1f},{y(known[epoch]):.1f}")
-        elif found is not None and strokes[-1]:
-            strokes.append([])
-    for stroke in strokes:
-        if len(stroke) == 1:
-            across, down = stroke[0].split(",")
-            parts.append(f'<circle class="dot lead" cx="{across}" cy="{down}" r="2.5"/>')
-        elif stroke:
-            parts.append(f'<polyline class="line" points="{" ".join(stroke)}"/>')
-    return "".join([*parts, "</svg>"])

@@ -95,11 +95,12 @@ def describe_dafnet(
         return {}
     device = next(network.parameters()).device
     studied = [_study(network, transform(dict(item)), str(item["subject"]), device) for item in data]
-    shown = studied[len(studied) // 2]
+    order = sorted(range(len(studied)), key=lambda at: abs(at - len(studied) // 2))
+    shown = _Slices([studied[at] for at in order])
     _anatomies(recorder, network, shown)
     measures: dict[str, Any] = {}
     if network.transformer is not None and len(network.modalities) > 1:
-        measures["registration"] = _alignment(recorder, network, studied, names)
+        measures["registration"] = _alignment(recorder, network, studied, names, shown)
     _traversals(recorder, network, shown)
     try:
         measures.update(_disentanglement(network, studied, seed))
@@ -123,14 +124,57 @@ def _study(network: DAFNet, volume: Mapping[str, Any], subject: str, device: tor
     return _Studied(subject, image, label.to(device), torch.as_tensor(volume["labelled"]), factors, logvar)
 
 
-def _middle(one: _Studied) -> int:
-    """The slice with the largest labelled area among those with all modalities."""
-    area = (one.label > 0).flatten(1).sum(1) * one.factors.present.all(1).to(one.label.device)
-    return int(area.argmax())
+class _Slices:
+    """Slices for the pictures, so that no two pictures show the same one of the same subject."""
+
+    def __init__(self, studied: Sequence[_Studied]) -> None:
+        self.studied = list(studied)  # in the order in which they are shown
+        self.used: set[tuple[str, int]] = set()
+
+    def take(self, allowed: Callable[[_Studied], Tensor] | None = None) -> tuple[_Studied, int] | None:
+        """The next subject's slice with the largest labelled area; the subject then waits until others were shown.
+
+        Args:
+            allowed: which slices may be shown; ``None``: those with all modalities, if there are any.
+
+        Returns:
+            Subject and slice; ``None`` where no slice may be shown.
+        """
+        for one in self.studied:
+            seen = allowed(one) if allowed is not None else _complete(one)
+            if seen.any():
+                self.studied = [other for other in self.studied if other is not one] + [one]
+                return one, self.largest(one, one.label.flatten(1), seen)
+        return None
+
+    def largest(self, one: _Studied, label: Tensor, seen: Tensor) -> int:
+        """The slice with most foreground of those that no picture shows yet; of all if there is none.
+
+        Args:
+            one: subject.
+            label: its slices first.
+            seen: which slices may be shown.
+
+        Returns:
+            Index of the slice.
+        """
+        area = (label > 0).flatten(1).sum(1).masked_fill(~seen.to(label.device), -1)
+        order = [int(at) for at in area.argsort(descending=True, stable=True) if area[at] >= 0]
+        at = next((at for at in order if (one.subject, at) not in self.used), order[0])
+        self.used.add((one.subject, at))
+        return at
 
 
-def _anatomies(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
-    at, target = _middle(one), network.modalities.index(network.target)
+def _complete(one: _Studied) -> Tensor:
+    """Slices with all modalities, or all slices where there is none."""
+    seen = one.factors.present.all(1)
+    return seen if seen.any() else torch.ones_like(seen)
+
+
+def _anatomies(recorder: RunRecorder, network: DAFNet, slices: _Slices) -> None:
+    taken, target = slices.take(), network.modalities.index(network.target)
+    assert taken is not None  # a complete slice, or any
+    one, at = taken
     images = {name: one.image[at, m].nan_to_num().cpu() for m, name in enumerate(network.modalities)}
     maps = {name: one.factors.anatomies[at, m].cpu() for m, name in enumerate(network.modalities)}
     for m, name in enumerate(network.modalities):
@@ -138,7 +182,7 @@ def _anatomies(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
             maps[f"{name}, deformed"] = one.factors.deformed[at, m].cpu()
     maps["fused"] = one.factors.fused[at].cpu()
     recorder.add_figure(
-        anatomy_figure(images, maps, title=f"Anatomy factors, {one.subject}"),
+        anatomy_figure(images, maps, title=f"Anatomy factors, {one.subject}, slice {at + 1}"),
         "anatomy",
         "Anatomy channels of every modality for one slice. A channel should show the same structure in each row; "
         "fusing takes the maximum of the target's and the deformed maps.",
@@ -146,7 +190,11 @@ def _anatomies(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
 
 
 def _alignment(
-    recorder: RunRecorder, network: DAFNet, studied: Sequence[_Studied], names: Mapping[int, str]
+    recorder: RunRecorder,
+    network: DAFNet,
+    studied: Sequence[_Studied],
+    names: Mapping[int, str],
+    slices: _Slices,
 ) -> dict[str, Any]:
     target = network.modalities.index(network.target)
     pairs: list[AlignmentPair] = []
@@ -166,8 +214,8 @@ def _alignment(
             before.append(_volume_dice(_onehot(one.label[usable, source], len(names)), truth))
             after.append(_volume_dice(_onehot(pair["mask"], len(names)), truth))
             if len(pairs) < 4:
-                at = int((one.label[usable, target] > 0).flatten(1).sum(1).argmax())
-                pairs.append(_pair(one, pair, usable, at, source, target))
+                at = slices.largest(one, one.label[:, target], usable)
+                pairs.append(_pair(one, pair, usable, int(usable[:at].sum()), source, target))
         if before:
             found[name] = {"before": float(np.mean(before)), "after": float(np.mean(after)), "subjects": len(before)}
     if pairs:
@@ -222,16 +270,17 @@ def _volume_dice(prediction: Tensor, truth: Tensor) -> float:
     return float(compute_dice(*volumes, include_background=False, ignore_empty=False).mean())
 
 
-def _traversals(recorder: RunRecorder, network: DAFNet, one: _Studied) -> None:
-    at = _middle(one)
+def _traversals(recorder: RunRecorder, network: DAFNet, slices: _Slices) -> None:
     for m, name in enumerate(network.modalities):
-        if not bool(one.factors.present[at, m]):
+        taken = slices.take(lambda one, m=m: one.factors.present[:, m])  # type: ignore[misc]
+        if taken is None:
             continue
+        one, at = taken
         found = latent_traversal(
             one.factors.anatomies[at : at + 1, m], one.factors.style[at : at + 1, m], network.decode
         )
         recorder.add_figure(
-            traversal_figure(found, title=f"Latent traversal, {name}"),
+            traversal_figure(found, title=f"Latent traversal, {name}, {one.subject}, slice {at + 1}"),
             f"traversal_{name}",
             f"Images decoded from one {name} anatomy while one dimension of z runs from -3 to 3; then the correlation "
             "of each pixel with that dimension, and the difference of the extremes.",

@@ -45,11 +45,13 @@ class _Studied(NamedTuple):
 
 
 class _Slice(NamedTuple):
-    """One slice of a subject, as pictures."""
+    """Two slices of a subject, as pictures: the largest one and the next one."""
 
-    images: dict[str, Tensor]  # modality to (H, W)
-    anatomies: dict[str, Tensor]  # modality to (C, H, W)
-    reconstructions: dict[tuple[str, str], Tensor]  # (source, target) to (H, W)
+    at: tuple[int, int]
+    images: dict[str, Tensor]  # of the largest: modality to (H, W)
+    reconstructions: dict[tuple[str, str], Tensor]  # of the largest: (source, target) to (H, W)
+    anatomy_images: dict[str, Tensor]  # of the next: modality to (H, W)
+    anatomies: dict[str, Tensor]  # of the next: modality to (C, H, W)
 
 
 @torch.no_grad()
@@ -166,27 +168,45 @@ def _study(
         ranges=ranges,
         mask=mask,
     )
-    counts = present.sum(1)
     area = torch.ones(len(stack)) if mask is None else mask.flatten(1).sum(1)
-    at = int((area * (counts == counts.max())).argmax())
     few = _middle_slices(area, per_subject)
     factors = network.factors(stack[few].to(device))
     known = factors.present
     signature = anatomy_signature(factors.anatomy, min(pool, *factors.anatomy.shape[-2:]))
-    shown = network.factors(stack[at : at + 1].to(device)).anatomy[0].cpu()
-    outside = torch.zeros(stack.shape[-2:], dtype=torch.bool) if mask is None else ~mask[at]
-    picture = _Slice(
-        {name: images[at, m, middle].masked_fill(outside, torch.nan) for m, name in enumerate(names) if present[at, m]},
-        {name: shown[m] for m, name in enumerate(names) if present[at, m]},
-        {
-            pair: made[at, middle].masked_fill(outside, torch.nan)
-            for pair, made in reconstructions.items()
-            if not bool(made[at].isnan().any())
-        },
-    )
+    picture = _shown(network, stack, reconstructions, mask, device)
     modality = torch.arange(len(names)).expand(known.shape)[known.cpu()].tolist()
     return _Studied(
         scores, factors.code[known].cpu(), signature[known].cpu(), modality, picture, int(present.any(0).sum())
+    )
+
+
+def _shown(
+    network: DisentangleNet,
+    stack: Tensor,
+    reconstructions: Mapping[tuple[str, str], Tensor],
+    mask: Tensor | None,
+    device: torch.device,
+) -> _Slice:
+    """The largest slice with its reconstructions and the next one with its anatomies."""
+    names, middle = network.modalities, network.in_channels // 2
+    images = stack.unflatten(1, (len(names), -1))
+    present = ~images.flatten(2).isnan().any(2)
+    area = torch.ones(len(stack)) if mask is None else mask.flatten(1).sum(1)
+    counts = present.sum(1)
+    complete = area * (counts == counts.max())
+    rank = complete.argsort(descending=True, stable=True).tolist()
+    at, other = rank[0], next((row for row in rank[1:2] if complete[row] > 0), rank[0])
+    maps = network.factors(stack[other : other + 1].to(device)).anatomy[0].cpu()
+
+    def cut(image: Tensor, at: int) -> Tensor:
+        return image if mask is None else image.masked_fill(~mask[at], torch.nan)
+
+    return _Slice(
+        (at, other),
+        {name: cut(images[at, m, middle], at) for m, name in enumerate(names) if present[at, m]},
+        {pair: cut(made[at, middle], at) for pair, made in reconstructions.items() if not made[at].isnan().any()},
+        {name: cut(images[other, m, middle], other) for m, name in enumerate(names) if present[other, m]},
+        {name: maps[m] for m, name in enumerate(names) if present[other, m]},
     )
 
 
@@ -221,7 +241,7 @@ def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: Disen
                 one.shown.images,
                 one.shown.reconstructions,
                 notes=notes,
-                title=f"Reconstructed images, {subject} (PSNR / SSIM)",
+                title=f"Reconstructed images, {subject}, slice {one.shown.at[0] + 1} (PSNR / SSIM)",
             ),
             "cross_reconstruction",
             "A slice in every modality, and below it the same slice reconstructed with the anatomy of one modality "
@@ -231,7 +251,11 @@ def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: Disen
         )
     if one.shown.anatomies:
         recorder.add_figure(
-            anatomy_figure(one.shown.images, one.shown.anatomies, title=f"Anatomies, {subject}"),
+            anatomy_figure(
+                one.shown.anatomy_images,
+                one.shown.anatomies,
+                title=f"Anatomies, {subject}, slice {one.shown.at[1] + 1}",
+            ),
             "anatomy",
             "Anatomy channels of every modality for one slice. A channel should show the same in each row.",
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from monai.utils import optional_import
 
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_text
-from monai_mmseg.report.charts import line_chart, strip_chart
-from monai_mmseg.report.content import (
-    RunContent,
-    flat_settings,
+from monai_mmseg.report.charts import strip_chart
+from monai_mmseg.report.content import RunContent, flat_settings, read_run
+from monai_mmseg.report.curves import DICE, dice_charts, dice_curves, line_chart, training_against_validation
+from monai_mmseg.report.facts import run_facts, status_line
+from monai_mmseg.report.markdown import render_markdown
+from monai_mmseg.report.numbers import (
+    REMARKS,
+    Headline,
+    class_colors,
     headline,
     methods_table,
-    read_run,
+    subject_rows,
+    volumes,
     worst_scores,
 )
-from monai_mmseg.report.sections import silhouette_rows, table_section
+from monai_mmseg.report.scatter import volume_chart
+from monai_mmseg.report.sections import disentanglement_values, score_sections, silhouette_values, table_section
 
 _Environment, _has_jinja2 = optional_import("jinja2", name="Environment")
 _StrictUndefined, _ = optional_import("jinja2", name="StrictUndefined")
@@ -31,7 +39,7 @@ _Markup, _ = optional_import("markupsafe", name="Markup")
 logger = logging.getLogger(__name__)
 
 TEMPLATE = "report.html.j2"
-ABOUT = ("what", "status", "started", "seed", "git", "machine")  # what the template prints of run.json
+FEW_SUBJECTS = 12  # lines of the table of subjects that are shown without a click
 
 
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -100,126 +108,82 @@ def page_values(content: RunContent) -> dict[str, Any]:
         Values by name.
     """
     top = headline(content)
-    table, about = content.table, content.about
-    order = sorted(table.cases("modality"), key=lambda name: top is None or name != top["modality"])
-    strips = []
-    for modality in order:
-        part = table.select(modality=modality)
-        scores = {method: part.per_subject("dice", method=method) for method in part.methods}
-        chart = strip_chart(
-            scores, highlight=top["method"] if top else None, unit=f"Dice on {modality}, mean of the classes"
-        )
-        strips.append(_Markup(chart))
-    phases: dict[str, list[dict[str, Any]]] = {}
-    off = [name for name, values in content.terms.items() if all(value == 0 for value in values)]
-    for name, values in content.terms.items():
-        if name in off:
-            continue
-        phase, _, term = name.rpartition("/")
-        phases.setdefault(phase, []).append(
-            {"term": term, "chart": _Markup(line_chart(content.epochs, values, name=name))}
-        )
-    return {
+    about = content.about
+    values = {
         "title": str(about.get("name") or content.run_dir.resolve().name),
+        "what": str(about.get("what") or ""),
         "known": bool(about),
-        "about": {key: about.get(key) for key in ABOUT},
-        "duration": _duration(about.get("duration_s")),
+        "status": status_line(content),
+        "facts": run_facts(content),
         "headline": top,
-        "tables": list(zip([methods_table(table, modality) for modality in order], strips, strict=True)),
-        "several": len(table.methods) > 1,
-        "notes": table.notes() if len(table) else [],
-        "worst": worst_scores(table, top["method"], top["modality"]) if top else [],
         "figures": [
             {"name": path.name, "caption": caption, "data": base64.b64encode(path.read_bytes()).decode("ascii")}
             for path, caption in content.figures
         ],
-        "disentanglement": _disentanglement(content),
-        "silhouettes": _silhouettes(content),
-        "sections": [table_section(*one) for one in _sections(content)],
-        "phases": phases,
-        "terms_off": off,
+        "disentanglement": disentanglement_values(content),
+        "silhouettes": silhouette_values(content),
+        "sections": [table_section(*one) for one in score_sections(content)],
         "settings": flat_settings(about.get("settings") or {}),
         "versions": about.get("versions") or {},
-        "warnings": content.warnings,
-        "problems": content.problems,
+        "machine": str(about.get("machine") or ""),
+        **_scores(content, top),
+        **_training(content),
+    }
+    late = content.warnings if content.finished else []  # what an earlier attempt met is no news
+    problems = [*content.problems, *([] if content.finished else content.warnings)]
+    return {**values, "problems": problems, "late_warnings": late}
+
+
+def _scores(content: RunContent, top: Headline | None) -> dict[str, Any]:
+    """Tables and charts of the label volumes."""
+    table = content.table
+    if top is None:
+        return {"tables": [], "notes": content.remarks}
+    order = list(dict.fromkeys([*top.modalities, *table.cases("modality")]))
+    colors, found = class_colors(content), volumes(table, top.method, top.modalities)
+    charts = [
+        _Markup(volume_chart(one.points, colors, name=f"Volumes of every subject on {one.modality}")) for one in found
+    ]
+    subjects = subject_rows(table, top.method)
+    return {
+        "tables": [(methods_table(table, name), _strip(table, name, top.method)) for name in order],
+        "several": len(table.methods) > 1,
+        "notes": [*table.notes(), *content.remarks],
+        "worst": worst_scores(table, top.method),
+        "remarks": REMARKS,
+        "subjects": subjects,
+        "open": len(subjects["rows"]) <= FEW_SUBJECTS,
+        "volumes": list(zip(found, charts, strict=True)),
+        "volume_classes": _legend(colors, {name for one in found for name in one.points}),
     }
 
 
-def _disentanglement(content: RunContent) -> dict[str, Any] | None:
-    found = content.disentanglement
-    if not found or ("silhouettes" in found and "modality_classification" not in found):
-        return None
-    try:
-        classified = found["modality_classification"]
-        pairs = zip(classified["per_dimension"], found["posterior_variance"], strict=True)
-        return {
-            "correlation": f"{float(found['distance_correlation']):.2f}",
-            "accuracy": f"{100 * float(classified['accuracy']):.0f} %",
-            "chance": f"{100 * float(classified['chance']):.0f} %",
-            "tested": len(classified["test_subjects"]),
-            "rows": [(f"z{at}", f"{100 * float(a):.0f} %", f"{float(v):.2f}") for at, (a, v) in enumerate(pairs, 1)],
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        content.problems.append(f"disentanglement.json is left out: {type(error).__name__} {error}")
-        return None
+def _strip(table: ScoreTable, modality: str, method: str) -> Any:
+    part = table.select(modality=modality)
+    scores = {name: part.per_subject("dice", method=name) for name in part.methods}
+    return _Markup(strip_chart(scores, highlight=method, unit=f"Dice on {modality}, mean of the classes"))
 
 
-def _silhouettes(content: RunContent) -> dict[str, Any] | None:
-    found = content.disentanglement.get("silhouettes")
-    if not found:
-        return None
-    try:
-        about = {key: found[key] for key in ("rows", "subjects", "metric")}
-        return {**about, "values": silhouette_rows(found)}
-    except (KeyError, TypeError, ValueError) as error:
-        content.problems.append(f"silhouettes are left out: {type(error).__name__} {error}")
-        return None
+def _training(content: RunContent) -> dict[str, Any]:
+    """Curves over epochs."""
+    epochs, terms = content.epochs, content.terms
+    colors, dice = class_colors(content), dice_curves(terms)
+    phases: dict[str, list[dict[str, Any]]] = {}
+    rest = {name: values for name, values in terms.items() if not name.startswith(DICE)}
+    off = [name for name, values in rest.items() if all(value == 0 for value in values)]
+    for name, values in rest.items():
+        phase, _, term = name.rpartition("/")
+        if name not in off:
+            chart = _Markup(line_chart(epochs, values, name=name))
+            phases.setdefault(phase, []).append({"term": term, "chart": chart})
+    return {
+        "pair": [(title, _Markup(chart)) for title, chart in training_against_validation(epochs, terms)],
+        "dice": [(name, _Markup(chart)) for name, chart in dice_charts(epochs, terms, colors).items()],
+        "dice_classes": _legend(colors, {part for parts in dice.values() for part in parts}),
+        "phases": phases,
+        "terms_off": off,
+    }
 
 
-def _sections(content: RunContent) -> list[tuple[str, ScoreTable]]:
-    found = {"Reconstructed images": content.reconstruction, "Missing modalities": content.subsets}
-    return [(title, table) for title, table in found.items() if table is not None]
-
-
-def _duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s"
-
-
-def render_markdown(content: RunContent) -> str:
-    """The report without charts and with links to the pictures, for places without jinja2.
-
-    Args:
-        content: a run.
-
-    Returns:
-        Markdown.
-    """
-    about, top = content.about, headline(content)
-    lines = [f"# {about.get('name') or content.run_dir.resolve().name}", "", str(about.get("what") or "")]
-    if top:
-        lines += ["", f"## {top['method']} on {top['modality']}", ""]
-        lines += [f"- {tile['label']}: {tile['value']} {tile['note']}".rstrip() for tile in top["tiles"]]
-        lines += [f"- {top['comparison']}"] if top["comparison"] else []
-        lines += ["", content.table.to_markdown()]
-    elif not _sections(content):
-        lines += ["", "No evaluation: the folder has no usable metrics/*.json."]
-    for title, table in _sections(content):
-        lines += ["", f"## {title}", "", table.to_markdown()]
-    if silhouettes := _silhouettes(content):
-        lines += ["", "## Silhouettes", "", *(f"- {name}: {v} (wanted: {w})" for name, v, w in silhouettes["values"])]
-    for path, caption in content.figures:
-        lines += ["", f"![{caption or path.name}](figures/{path.name})", "", caption]
-    lines += [
-        "",
-        "## Settings",
-        "",
-        *(f"- {name}: {value}" for name, value in flat_settings(about.get("settings") or {})),
-    ]
-    lines += ["", "## Versions", "", *(f"- {name}: {value}" for name, value in (about.get("versions") or {}).items())]
-    if content.problems or content.warnings:
-        lines += ["", "## Warnings", "", *(f"- {line}" for line in [*content.problems, *content.warnings])]
-    return "\n".join(lines) + "\n"
+def _legend(colors: Mapping[str, str], shown: Collection[str]) -> list[tuple[str, str]]:
+    return [(name, color) for name, color in colors.items() if name in shown]

@@ -10,6 +10,7 @@ from typing import Any
 from monai_mmseg.evaluation.layout import subset_names
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.report.content import RunContent
 from monai_mmseg.visualize import SubsetBlock
 
 WANTED = {
@@ -92,3 +93,63 @@ def silhouette_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (name, "–" if found[key] is None else f"{float(found[key]):.2f}", wanted)
         for key, (name, wanted) in WANTED.items()
     ]
+
+
+def disentanglement_values(content: RunContent) -> dict[str, Any] | None:
+    """What the template prints of the disentanglement, in texts.
+
+    Args:
+        content: of a run; a broken part is added to its problems.
+
+    Returns:
+        Values by name, or ``None``.
+    """
+    found = content.disentanglement
+    if not found or ("silhouettes" in found and "modality_classification" not in found):
+        return None
+    try:
+        classified = found["modality_classification"]
+        pairs = zip(classified["per_dimension"], found["posterior_variance"], strict=True)
+        return {
+            "correlation": f"{float(found['distance_correlation']):.2f}",
+            "accuracy": f"{100 * float(classified['accuracy']):.0f} %",
+            "chance": f"{100 * float(classified['chance']):.0f} %",
+            "tested": len(classified["test_subjects"]),
+            "rows": [(f"z{at}", f"{100 * float(a):.0f} %", f"{float(v):.2f}") for at, (a, v) in enumerate(pairs, 1)],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        content.problems.append(f"disentanglement.json is left out: {type(error).__name__} {error}")
+        return None
+
+
+def silhouette_values(content: RunContent) -> dict[str, Any] | None:
+    """What the template prints of the silhouettes, in texts.
+
+    Args:
+        content: of a run; a broken part is added to its problems.
+
+    Returns:
+        Values by name, or ``None``.
+    """
+    found = content.disentanglement.get("silhouettes")
+    if not found:
+        return None
+    try:
+        about = {key: found[key] for key in ("rows", "subjects", "metric")}
+        return {**about, "values": silhouette_rows(found)}
+    except (KeyError, TypeError, ValueError) as error:
+        content.problems.append(f"silhouettes are left out: {type(error).__name__} {error}")
+        return None
+
+
+def score_sections(content: RunContent) -> list[tuple[str, ScoreTable]]:
+    """Tables with a section of their own.
+
+    Args:
+        content: of a run.
+
+    Returns:
+        Title and table of each.
+    """
+    found = {"Reconstructed images": content.reconstruction, "Missing modalities": content.subsets}
+    return [(title, table) for title, table in found.items() if table is not None]

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.visualize.figure import (
-    REFERENCE_COLOR,
+    INK,
+    LABEL_STYLE,
+    LineStyle,
     caption,
     contours,
     display_window,
@@ -91,11 +93,9 @@ def alignment_figure(
         strict=True,
     ):
         caption(axes, text)
-    drawn = (
-        {f"true contour in {fixed_name}": (REFERENCE_COLOR, "-")}
-        if any(p.fixed_mask is not None for p in pairs)
-        else {}
-    )
+    drawn: dict[str, tuple[str, LineStyle]] = {}
+    if any(pair.fixed_mask is not None for pair in pairs):
+        drawn = {f"mask from {moving_name}": (INK, "-"), f"true contour in {fixed_name}": (INK, LABEL_STYLE)}
     label_legend(figure, labels, lines=drawn)
     heading(figure, title)
     return figure
@@ -128,6 +128,6 @@ def checkerboard(first: ArrayLike, second: ArrayLike, *, tiles: int = 8) -> NDAr
 
 def _masks(axes: Axes, image: ArrayLike, mask: ArrayLike, truth: ArrayLike | None, values: Sequence[int]) -> None:
     panel(axes, image)
-    contours(axes, mask, values, width=1.8)
+    contours(axes, mask, values, width=1.4)
     if truth is not None:
-        contours(axes, truth, values, color=REFERENCE_COLOR, width=0.8)
+        contours(axes, truth, values, width=1.4, style=LABEL_STYLE)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from monai.utils import optional_import
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LineStyle: TypeAlias = str | tuple[int, tuple[float, ...]]  # of matplotlib
+
 _Figure, _ = optional_import("matplotlib.figure", name="Figure")
 _Constrained, _ = optional_import("matplotlib.layout_engine", name="ConstrainedLayoutEngine")
 _Line2D, _ = optional_import("matplotlib.lines", name="Line2D")
 
 #: Okabe and Ito's colours, told apart by all common kinds of colour vision; label 1 has the first. Black is left out.
 LABEL_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2", "#BBBBBB")
+SOFT_TISSUE = (-160.0, 240.0)  # HU: the window in which organs are read
 BACKGROUND, INK, QUIET, GRID = "#14161A", "#E8EAED", "#9AA0A6", "#343A42"
 REFERENCE_COLOR = "#FFFFFF"
+LABEL_STYLE = (0, (2.5, 1.8))  # dashes of a true outline; a predicted one is solid
 
 
 def label_color(label: int) -> str:
@@ -49,7 +55,7 @@ def new_figure(width: float, height: float, *, gap: float = 0.0) -> Figure:
         height: inches.
         gap: room between panels, as a share of a panel.
     """
-    layout = _Constrained(w_pad=0.03, h_pad=0.03, wspace=gap, hspace=gap)
+    layout = _Constrained(w_pad=0.03, h_pad=0.06, wspace=gap, hspace=gap)
     figure: Figure = _Figure(figsize=(width, height), facecolor=BACKGROUND, layout=layout)
     return figure
 
@@ -60,7 +66,7 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
     Args:
         axes: where.
         image: shape ``(H, W)``.
-        window: darkest and brightest value; ``None`` takes the 1st and 99th percentile of what is finite.
+        window: darkest and brightest value; ``None`` takes those of :func:`display_window`.
         settings: passed on to ``imshow`` (``cmap``, ``aspect`` and so on).
 
     Returns:
@@ -75,17 +81,30 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
     return axes.imshow(values, **settings)
 
 
-def display_window(image: ArrayLike) -> tuple[float, float]:
-    """Darkest and brightest value shown: 1st and 99th percentile.
+def display_window(image: ArrayLike, modality: str = "") -> tuple[float, float]:
+    """Darkest and brightest value shown: 1st and 99th percentile, or the soft-tissue window of CT.
+
+    Args:
+        image: any shape.
+        modality: a name with the word ``ct`` says that values below -100 are Hounsfield units. Other images are taken
+            for CT where they reach from air to bone.
+
+    Returns:
+        Both values.
 
     Examples:
         >>> display_window([0.0, 0.0])
         (0.0, 1.0)
+        >>> display_window([-1000.0, 60.0, 900.0])
+        (-160.0, 240.0)
     """
     values = np.asarray(image, dtype=np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
+    named = "ct" in re.split(r"[^a-z]+", modality.lower())
+    if values.min() <= (-100 if named else -800) and values.max() >= (100 if named else 200):
+        return SOFT_TISSUE
     low, high = (float(value) for value in np.percentile(values, (1, 99)))
     return (low, high) if high > low else (low, low + 1.0)
 
@@ -97,7 +116,7 @@ def contours(
     *,
     color: str | None = None,
     width: float = 1.2,
-    style: str = "-",
+    style: LineStyle = "-",
 ) -> None:
     """Outline of each class of a label slice.
 
@@ -122,7 +141,7 @@ def contours(
                 [0.5],
                 colors=[color or label_color(value)],
                 linewidths=width,
-                linestyles=style,
+                linestyles=[style],
             )
     axes.set_xlim(-0.5, classes.shape[1] - 2.5)
     axes.set_ylim(classes.shape[0] - 2.5, -0.5)
@@ -135,7 +154,7 @@ def _extent(mask: NDArray[np.bool_]) -> int:
 
 
 def label_legend(
-    figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, str]] | None = None
+    figure: Figure, labels: Mapping[int, str], *, lines: Mapping[str, tuple[str, LineStyle]] | None = None
 ) -> None:
     """Legend below the panels: colour of each class, and the meaning of line styles.
 
@@ -173,20 +192,21 @@ def heading(figure: Figure, title: str) -> None:
         title: plain text; ``$`` has no special meaning.
     """
     if title:
-        figure.suptitle(plain(title), color=INK, fontsize=12, x=0.01, ha="left")
+        text = fitted(title, figure.get_figwidth(), size=12)
+        figure.suptitle(plain(text), color=INK, fontsize=12, x=0.01, ha="left")
 
 
 def caption(axes: Axes, text: str, *, size: float = 9, color: str = INK) -> None:
-    """Short text above a panel."""
-    axes.set_title(plain(text), color=color, fontsize=size, pad=3)
+    """Text above a panel, in as many lines as its width asks for."""
+    axes.set_title(plain(fitted(text, _room(axes)[0], size=size)), color=color, fontsize=size, pad=3)
 
 
 def side_caption(axes: Axes, text: str, *, size: float = 9) -> None:
-    """Short text left of the first panel of a row."""
+    """Text left of the first panel of a row, in as many lines as its height asks for."""
     axes.text(
         -0.04,
         0.5,
-        plain(text),
+        plain(fitted(text, _room(axes)[1], size=size)),
         transform=axes.transAxes,
         rotation=90,
         ha="right",
@@ -217,6 +237,34 @@ def corner_caption(axes: Axes, text: str) -> None:
     )
 
 
+def fitted(text: str, width: float, *, size: float) -> str:
+    r"""Text broken into lines that fit a width; a long word is broken too, and nothing is cut.
+
+    Args:
+        text: any; its own line breaks stay.
+        width: inches.
+        size: of the font in points.
+
+    Returns:
+        The lines.
+
+    Examples:
+        >>> fitted("left ventricle of the heart", 1.0, size=10)
+        'left\nventricle\nof the\nheart'
+    """
+    letters = max(4, int(width * 72 / (0.65 * size)))  # DejaVu Sans: up to 0.65 of the size a letter
+    return "\n".join("\n".join(textwrap.wrap(line, letters)) for line in text.splitlines())
+
+
+def _room(axes: Axes) -> tuple[float, float]:
+    """Width and height in inches that a panel of a grid has."""
+    figure, place = axes.get_figure(), axes.get_subplotspec()
+    assert figure is not None
+    grid = place.get_gridspec() if place is not None else None
+    columns, rows = (grid.ncols, grid.nrows) if grid is not None else (1, 1)
+    return float(figure.bbox.width / figure.dpi) / columns, float(figure.bbox.height / figure.dpi) / rows
+
+
 def plain(text: str) -> str:
     """Text in which matplotlib reads no formulas."""
     return text.replace("$", r"\$")
@@ -225,6 +273,8 @@ def plain(text: str) -> str:
 def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
     """Ascending indexes of slices worth showing: evenly spread over those with foreground, or over the volume.
 
+    They are the middles of equal parts, for an organ's first and last slice show next to nothing.
+
     Args:
         label: integer class map, shape ``(H, W, D)``, or ``None``.
         depth: number of slices D.
@@ -232,14 +282,14 @@ def pick_slices(label: ArrayLike | None, depth: int, count: int) -> list[int]:
 
     Examples:
         >>> pick_slices(None, 9, 3)
-        [0, 4, 8]
+        [1, 4, 7]
     """
     holding = np.arange(depth)
     if label is not None:
         found = np.flatnonzero(np.asarray(label).reshape(-1, depth).any(axis=0))
         holding = found if found.size else holding
-    at = np.linspace(0, len(holding) - 1, min(count, len(holding))).round().astype(int)
-    return sorted({int(holding[position]) for position in at})
+    parts = min(count, len(holding))
+    return [int(holding[int((part + 0.5) * len(holding) / parts)]) for part in range(parts)]
 
 
 def focus(label: ArrayLike, *, margin: float = 0.35) -> tuple[slice, slice]:

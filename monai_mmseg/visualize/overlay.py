@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from monai_mmseg.visualize.figure import (
     INK,
-    REFERENCE_COLOR,
+    LABEL_STYLE,
+    LineStyle,
     contours,
     corner_caption,
     display_window,
+    fitted,
     focus,
     heading,
     label_legend,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+LEAST_COLUMNS = 2  # what titles and legend need, also where there is one slice
+
+
 class Case(NamedTuple):
     """One subject for a picture; all volumes in display orientation (rows, columns, slices)."""
 
@@ -38,6 +43,7 @@ class Case(NamedTuple):
     label: NDArray[np.integer] | None = None  # (H, W, D)
     prediction: NDArray[np.integer] | None = None  # (H, W, D)
     spacing: tuple[float, float] = (1.0, 1.0)  # mm, rows and columns
+    window: tuple[float, float] | None = None  # darkest and brightest value; None: of what is shown
 
 
 def best_median_worst(scores: Mapping[str, float]) -> dict[str, str]:
@@ -71,7 +77,8 @@ def overlay_figure(
     """Cases below each other, each as the plain slices and the same slices with contours.
 
     Use it for best, median and worst case, so that every coloured line can be judged against the plain image above it.
-    The prediction is drawn in the colour of the class, the label as a thin white line.
+    A class has one colour: its prediction is a solid line, its label a dashed one. Each case has its own slices: evenly
+    spread over the label, and the one where prediction and label differ most.
 
     Args:
         cases: one or more cases; a case without label or prediction is drawn without that line.
@@ -89,13 +96,16 @@ def overlay_figure(
     if not cases:
         raise ValueError("cases must hold at least one case, got none.")
     plans = [_plan(case, slices, zoom) for case in cases]
-    columns = max(len(picked) for picked, _ in plans)
+    columns = max(LEAST_COLUMNS, *(len(picked) for picked, _ in plans))
     heights = [_aspect_height(case, view) for case, (_, view) in zip(cases, plans, strict=True) for _ in range(2)]
-    figure = new_figure(1.75 * columns + 0.4, sum(1.75 * height for height in heights) + 0.3 * len(cases) + 0.8)
+    width = 1.75 * columns + 0.4
+    titles = [fitted(case.title, width - 0.4, size=11) for case in cases]
+    room = 0.17 * sum(text.count("\n") for text in titles) + 0.2 * fitted(title, width, size=12).count("\n")
+    figure = new_figure(width, sum(1.75 * height for height in heights) + 0.3 * len(cases) + room + 0.8)
     grid = figure.subplots(2 * len(cases), columns, squeeze=False, height_ratios=heights)
     values = [value for value in labels if value != 0]
     for row, (case, (picked, view)) in enumerate(zip(cases, plans, strict=True)):
-        window = display_window(case.image[view])
+        window = case.window or display_window(case.image[view])
         ratio = case.spacing[0] / case.spacing[1]
         for column in range(columns):
             above, below = grid[2 * row, column], grid[2 * row + 1, column]
@@ -107,21 +117,21 @@ def overlay_figure(
             for axes in (above, below):
                 panel(axes, case.image[at], window=window, aspect=ratio)
             if case.prediction is not None:
-                contours(below, case.prediction[at], values, width=2.0)
+                contours(below, case.prediction[at], values, width=1.4)
             if case.label is not None:
-                contours(below, case.label[at], values, color=REFERENCE_COLOR, width=0.8)
+                contours(below, case.label[at], values, width=1.4, style=LABEL_STYLE)
             corner_caption(above, f"slice {picked[column] + 1}")
-        grid[2 * row, 0].set_title(plain(case.title), loc="left", color=INK, fontsize=10, pad=5, fontweight="bold")
+        grid[2 * row, 0].set_title(plain(titles[row]), loc="left", color=INK, fontsize=10, pad=5, fontweight="bold")
         side_caption(grid[2 * row, 0], "image", size=8)
         side_caption(grid[2 * row + 1, 0], "contours", size=8)
-    drawn = {"label": (REFERENCE_COLOR, "-")} if any(case.label is not None for case in cases) else {}
-    label_legend(figure, {value: _predicted(name, cases) for value, name in labels.items()}, lines=drawn)
+    drawn: dict[str, tuple[str, LineStyle]] = {}
+    if any(case.prediction is not None for case in cases):
+        drawn["prediction"] = (INK, "-")
+    if any(case.label is not None for case in cases):
+        drawn["label"] = (INK, LABEL_STYLE)
+    label_legend(figure, labels, lines=drawn)
     heading(figure, title)
     return figure
-
-
-def _predicted(name: str, cases: Sequence[Case]) -> str:
-    return f"{name} (predicted)" if any(case.prediction is not None for case in cases) else name
 
 
 def _plan(case: Case, count: int, zoom: bool) -> tuple[list[int], tuple[slice, slice]]:
@@ -135,8 +145,19 @@ def _plan(case: Case, count: int, zoom: bool) -> tuple[list[int], tuple[slice, s
                 raise ValueError(f"{name} must have the shape of the image {shape}, got {volume.shape} ({case.title}).")
             both |= volume > 0
     picked = pick_slices(case.label if case.label is not None and case.label.any() else both, shape[2], count)
+    if case.label is not None and case.prediction is not None:
+        picked = _with_largest_difference(picked, (case.label != case.prediction).sum((0, 1)))
     everything = (slice(0, shape[0]), slice(0, shape[1]))
     return picked, focus(both) if zoom else everything
+
+
+def _with_largest_difference(picked: list[int], differing: NDArray[np.integer]) -> list[int]:
+    """Slices of which the nearest one has given way to that with most differing pixels."""
+    worst = int(differing.argmax())
+    if not differing[worst] or worst in picked:
+        return picked
+    nearest = min(picked, key=lambda at: abs(at - worst))
+    return sorted([worst, *(at for at in picked if at != nearest)])
 
 
 def _aspect_height(case: Case, view: tuple[slice, slice]) -> float:

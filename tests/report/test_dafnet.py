@@ -129,6 +129,29 @@ def test_three_modalities(drawn, tmp_path):
     assert "traversal_t2" in drawn
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_two_pictures_show_the_same_slice(number, monkeypatch, tmp_path):
+    """Every slice has a grey value of its own, by which it is known again."""
+
+    def known(item):
+        one = volume()
+        one["image"] = MetaTensor(one["image"] * 0 + float(item["subject"][1]) + 0.1 * torch.arange(SLICES))
+        return one
+
+    shown, titles = [], []
+    monkeypatch.setattr(RunRecorder, "add_figure", lambda self, figure, name, caption: None)
+    monkeypatch.setattr(dafnet, "anatomy_figure", lambda images, *_, title: shown.append(float(images["lge"].mean())))
+    monkeypatch.setattr(
+        dafnet, "alignment_figure", lambda pairs, *_, **__: shown.extend(float(pair.fixed.mean()) for pair in pairs)
+    )
+    monkeypatch.setattr(dafnet, "traversal_figure", lambda found, title: titles.append(title.split(", ", 2)[2]))
+    describe(tmp_path, network(), known, number)
+    shown += [int(title[1]) + 0.1 * (int(title[-1]) - 1) for title in titles]  # "s0, slice 2"
+    found = [round(value, 3) for value in shown]
+    assert len(found) == 1 + number + 2
+    assert len(set(found)) == min(len(found), number * SLICES)
+
+
 def test_one_subject_keeps_its_figures(drawn, tmp_path):
     """Subjects are split for the modality classification; one alone cannot be, and that costs no picture."""
     describe(tmp_path, network(), lambda item: volume(), number=1)

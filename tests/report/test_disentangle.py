@@ -18,7 +18,7 @@ from monai_mmseg.evaluation import (
     subset_text,
 )
 from monai_mmseg.networks.nets import DisentangleNet
-from monai_mmseg.report import describe_disentangle, describe_subsets, write_report
+from monai_mmseg.report import describe_disentangle, describe_subsets, disentangle, write_report
 from monai_mmseg.report import html as page_module
 from monai_mmseg.runs import RunRecorder
 
@@ -95,6 +95,24 @@ def test_silhouettes_and_pictures(run):
     assert all(-1 <= found[key] <= 1 for key in ("code_by_modality", "anatomy_by_modality", "anatomy_by_subject"))
     names = {path.name for path in (folder / "figures").glob("*.png")}
     assert names == {"cross_reconstruction.png", "anatomy.png", "latent_spaces.png"}
+
+
+def test_pictures_show_different_slices(tmp_path, monkeypatch):
+    one = sample("s01", 1)
+    one["image"][:, :20, :, 4] = 0.0  # smaller than the others; the first one is empty
+    one["image"] = one["image"][..., [0, 4, 1, 2]]
+    titles = {}
+    monkeypatch.setattr(RunRecorder, "add_figure", lambda self, figure, name, caption: None)
+    for name in ("cross_reconstruction_figure", "anatomy_figure"):
+        monkeypatch.setattr(
+            disentangle, name, lambda images, *_, title, name=name, **__: titles.update({name: (title, images["t1"])})
+        )
+    describe_disentangle(RunRecorder(tmp_path, "trial"), network(), [one], method="ours")
+    (first, shown), (second, anatomy) = titles.values()
+    assert (first, second) == ("Reconstructed images, s01, slice 3 (PSNR / SSIM)", "Anatomies, s01, slice 4")
+    inside = one["image"][1] > 0  # of three neighbouring slices the middle one is shown
+    for found, at in ((shown, 2), (anatomy, 3)):
+        torch.testing.assert_close(found.nan_to_num(), one["image"][1, ..., at] * inside[..., at])
 
 
 @pytest.mark.parametrize("jinja", [True, False])

@@ -15,8 +15,10 @@ import pytest
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import MethodInfo, Score, ScoreTable
 from monai_mmseg.report import html, write_report
-from monai_mmseg.report.charts import line_chart, strip_chart, swarm
-from monai_mmseg.report.content import flat_settings, headline, methods_table, read_run, worst_scores
+from monai_mmseg.report.charts import strip_chart, swarm
+from monai_mmseg.report.content import flat_settings, read_run
+from monai_mmseg.report.curves import line_chart
+from monai_mmseg.report.numbers import headline, methods_table, worst_scores
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 
@@ -205,7 +207,7 @@ def test_shorter_distances_are_better():
 def test_headline_says_when_the_method_loses(run):
     (run / "metrics" / "dafnet.json").unlink()
     table("dafnet", [0.6, 0.4, 0.5, 0.49]).save(run / "metrics", "dafnet")
-    comparison = headline(read_run(run))["comparison"]
+    (comparison,) = headline(read_run(run)).comparisons
     assert comparison.startswith("-0.190 Dice against copy")
     assert "better in 0 of 4 subjects" in comparison
 
@@ -214,13 +216,13 @@ def test_headline_of_an_unknown_method(run):
     about = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**about, "method": "ghost", "modality": "t2"}))
     _, page = read(write_report(run))
-    assert "run.json names the method 'ghost', which no evaluation of lge has: ['copy', 'dafnet']." in page.text
+    assert "run.json names the method 'ghost', which no evaluation has: ['copy', 'dafnet']." in page.text
 
 
 def test_worst_scores_come_first():
     found = table("a", [0.9, 0.0, 0.5])
     found.add(Score("a", "s0", {"modality": "lge"}, {"paper_dice": 0.0}))  # of no class
-    assert [one.subject for one in worst_scores(found, "a", "lge")] == ["s1", "s2", "s0"]
+    assert [one.subject for one in worst_scores(found, "a")] == ["s1", "s2", "s0"]
 
 
 def test_the_papers_dice_has_a_column():
@@ -281,6 +283,9 @@ def test_charts_of_odd_values():
     with pytest.raises(ValueError, match="at least one score"):
         strip_chart({"a": {}})
     assert strip_chart({"a": {"s": 1.0}, "b": {}}).count("<circle") == 1
+    named = strip_chart({"labels copied after a registration, second try": {"s": 1.0}})
+    for line in ("</title>labels copied after a</text>", "</title>registration, second</text>", "</title>try</text>"):
+        assert line in named  # nothing is cut
     # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 530 pixels
     box = strip_chart({"a": {str(at): at / 3 for at in range(4)}})
     assert 'class="box" x="302.5"' in box

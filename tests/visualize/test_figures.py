@@ -29,7 +29,16 @@ from monai_mmseg.visualize import (
     traversal_figure,
 )
 from monai_mmseg.visualize.alignment import checkerboard
-from monai_mmseg.visualize.figure import contours, display_window, focus, new_figure, panel, pick_slices
+from monai_mmseg.visualize.figure import (
+    LABEL_STYLE,
+    contours,
+    display_window,
+    fitted,
+    focus,
+    new_figure,
+    panel,
+    pick_slices,
+)
 
 LABELS = {0: "background", 1: "LV", 2: "myo_$x^$"}
 GENERATOR = np.random.default_rng(0)
@@ -67,7 +76,62 @@ def test_overlay(tmp_path):
     assert spread > 0.1
     assert pixels.shape[0] > 200
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["LV (predicted)", r"myo_\$x^\$ (predicted)", "label"]
+    assert legend == ["LV", r"myo_\$x^\$", "prediction", "label"]
+
+
+def test_a_class_has_one_colour_and_two_styles():
+    image, label = picture(1)
+    figure = overlay_figure([Case("a", image, label, np.roll(label, 2, 0))], LABELS)
+    (lower,) = [axes for axes in figure.axes if axes.collections]
+    found = [
+        (mpl.colors.to_hex(one.get_edgecolor()[0]).upper(), one.get_linestyle()[0][1]) for one in lower.collections
+    ]
+    dashes = [pytest.approx(1.4 * length) for length in LABEL_STYLE[1]]  # matplotlib counts in line widths
+    assert [color for color, _ in found] == [label_color(2), label_color(1)] * 2
+    assert [style for _, style in found] == [None, None, dashes, dashes]  # prediction, then label
+
+
+def test_the_slice_that_differs_most_is_shown():
+    image, label = picture(20)
+    prediction = label.copy()
+    prediction[:, :, 6] = 0
+    prediction[0, 0, 2] = 1  # one pixel
+    figure = overlay_figure([Case("a", image, label, prediction), Case("b", image, label, label)], LABELS, slices=2)
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text().startswith("slice")]
+    # halves of 20 slices: their middles are slices 6 and 16; of the first case slice 7 is the worst
+    assert shown == ["slice 7", "slice 16", "slice 6", "slice 16"]
+
+
+def test_the_window_of_a_case_is_used():
+    image, label = picture(1)
+    figure = overlay_figure([Case("ct", image, label, window=(-160.0, 240.0)), Case("mr", image)], LABELS)
+    found = [axes.images[0].get_clim() for axes in figure.axes if axes.images]
+    assert found[:2] == [(-160.0, 240.0)] * 2
+    assert found[2] != (-160.0, 240.0)
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_no_title_is_cut(columns):
+    image, label = picture(columns)
+    name = (
+        "worst: a_subject_with_a_very_long_name_of_a_large_study_2026_visit_02, mean Dice 0.12 over all of the classes"
+    )
+    figure = overlay_figure([Case(name, image, label, label)], {1: "a class with a long name"}, title=f"{name} {name}")
+    figure.draw_without_rendering()
+    texts = [figure._suptitle, *(axes._left_title for axes in figure.axes if axes.get_title("left"))]
+    extents = [text.get_window_extent() for text in [*texts, *figure.legends]]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in extents)
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.height for box in extents)
+    assert "".join(texts[1].get_text().split()) == "".join(name.split())
+
+
+def test_titles_of_panels_are_broken():
+    sheet = contact_sheet([Thumbnail("patient_0123456789_of_the_second_centre", np.eye(8))] * 3, {})
+    sheet.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in sheet.axes]
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+    assert fitted("one\ntwo three", 1.0, size=12) == "one\ntwo three"
+    assert fitted("abcdefghijkl", 0.5, size=12) == "abcd\nefgh\nijkl"  # 36 points of 7.8 a letter
 
 
 def test_overlay_without_label_or_prediction():
@@ -191,6 +255,13 @@ def test_contour_at_the_border_is_closed():
 def test_windows_and_views():
     assert display_window([np.nan, np.inf]) == (0.0, 1.0)
     assert display_window([5.0, 5.0]) == (5.0, 6.0)
+    soft_tissue = (-160.0, 240.0)
+    assert display_window([-1000.0, 1200.0]) == soft_tissue  # from air to bone: Hounsfield units
+    assert display_window([-1000.0, 1200.0], "mr") == soft_tissue
+    body = np.linspace(-200, 150, 101)  # the 1st and 99th percentile are the second and the last but one
+    assert display_window(body, "ct") == display_window(body, "cta_CT2") == soft_tissue
+    assert display_window(body, "pet") == display_window(body, "act") == pytest.approx((-196.5, 146.5))
+    assert display_window(np.linspace(0, 100, 101), "ct") == (1.0, 99.0)  # CT that was scaled before
     assert pick_slices(np.zeros((2, 2, 4)), 4, 9) == [0, 1, 2, 3]
     label = np.zeros((2, 2, 9))
     label[..., 3:6] = 1
