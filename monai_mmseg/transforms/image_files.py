@@ -43,7 +43,7 @@ _MAGIC = {
     ".mhd": rb"(?s).*?NDims\s*=\s*\d",
 }
 _GEOMETRY = {  # lines of headers in text that place the voxels
-    ".mha": rb"(?im)^\s*(TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing|ElementSize)\s*=(.*)$",
+    ".mha": rb"(?im)^\s*(TransformMatrix|Rotation|Orientation|Offset|Position|Origin|Element(?:Spacing|Size))\s*=(.*)$",
     ".nrrd": rb"(?im)^(space directions|space origin|spacings):(.*)$",
 }
 _GEOMETRY |= {".mhd": _GEOMETRY[".mha"], ".nhdr": _GEOMETRY[".nrrd"]}
@@ -92,7 +92,7 @@ def check_image_file(path: str | Path) -> ImageReader:
         ...     _ = Path(folder, "a.nii.gz").write_text("version https://git-lfs.github.com/spec/v1")
         ...     check_image_file(f"{folder}/a.nii.gz")
         Traceback (most recent call last):
-        VolumeError: ...a.nii.gz: cannot be read as an image (it is a Git LFS pointer, not the image; ...
+        monai_mmseg.transforms.image_files.VolumeError: ...a.nii.gz: cannot be read as an image (it is a Git LFS ...
     """
     where = Path(path)
     if not os.path.exists(where):

@@ -51,8 +51,9 @@ def header_problem(head: bytes, size: int, *, packed: bool, pair: bool = False) 
         return f"holds {kind}; wanted is one real number a voxel"
     if code not in nib.nifti1.data_type_codes.value_set():
         return f"has a broken header: there is no datatype {code}"
-    offset = float(header["vox_offset"])
-    wanted = prod(shape) * int(nib.nifti1.data_type_codes.dtype[code].itemsize)
+    offset, kinds = float(header["vox_offset"]), nib.nifti1.data_type_codes
+    voxel: Any = kinds.dtype[code]
+    wanted = prod(shape) * int(voxel.itemsize)
     wanted += int(offset) if np.isfinite(offset) and offset > 0 else 0
     if not pair and wanted > size * (_DEFLATE_LIMIT if packed else 1):
         return f"is cut short: its header tells of {wanted} bytes, {size} are there"
@@ -91,7 +92,8 @@ def _affine_problem(header: Any, axes: int) -> str | None:
         names = [*(f"quatern_{k}" for k in "bcd"), *(f"qoffset_{k}" for k in "xyz")]
         values = np.array([header[name] for name in names], dtype=np.float64)
         if not np.isfinite(values).all() or float((values[:3] ** 2).sum()) > 1.001:
-            return f"the affine cannot be inverted: its qform (code {qform}) has quaternion and offset {values.tolist()}"
+            found = f"its qform (code {qform}) has quaternion and offset {values.tolist()}"
+            return f"the affine cannot be inverted: {found}"
     if (qform > 0 or sform <= 0) and not (np.isfinite(sizes).all() and (sizes != 0).all()):
         return f"the affine cannot be inverted: its voxel sizes (pixdim) are {sizes.tolist()}"
     return None
