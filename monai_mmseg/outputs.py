@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,24 @@ def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False
     return target
 
 
+def check_files(folder: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse to replace files of a folder that holds other things, too.
+
+    Args:
+        folder: the folder.
+        files: paths relative to it.
+
+    Raises:
+        FileExistsError: if one of them is there.
+
+    Examples:
+        >>> check_files("no/such/folder", ["a.nii.gz"])
+    """
+    if there := [path for file in files if os.path.lexists(path := Path(folder) / file)]:
+        more = f", and {len(there) - 1} more files" if len(there) > 1 else ""
+        raise FileExistsError(f"{there[0]} is there already{more}; {ASK}.")
+
+
 def write_new_json(path: str | os.PathLike[str], content: Mapping[str, Any], *, overwrite: bool = False) -> Path:
     """Write a mapping as JSON: the whole file or none.
 
@@ -123,9 +141,11 @@ def new_files(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
     """
     target = _place(folder)
     with _one_sentence(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target.parent)
-        stage = target.parent / f"{_owner()}-{uuid.uuid4().hex[:8]}.part"
+        # a folder that is there may be a disk of its own, onto which nothing can be renamed from beside it
+        place = target if target.is_dir() else target.parent
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(place)
+        stage = place / f"{_owner()}-{uuid.uuid4().hex[:8]}.part"
         try:
             stage.mkdir()
             yield stage
@@ -157,8 +177,8 @@ def _move(stage: Path, target: Path, overwrite: bool) -> None:
             pass  # another process was faster, or a file system that cannot: one by one
         else:
             return
-    if not overwrite and (there := [target / file for file in files if os.path.lexists(target / file)]):
-        raise FileExistsError(f"{there[0]} is there already ({len(there)} such files); {ASK}.")
+    if not overwrite:
+        check_files(target, files)
     for file in files:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         os.replace(stage / file, target / file)

@@ -131,7 +131,7 @@ def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistRep
     ]
     declared = raw.get("modalities") if isinstance(raw.get("modalities"), list) else None
     modalities = [str(name) for name in declared or dict.fromkeys(item["modality"] for _, _, item in entries)]
-    given = raw.get("labels") if isinstance(raw.get("labels"), dict) else {}
+    given: dict[str, Any] = raw["labels"] if isinstance(raw.get("labels"), dict) else {}
     labels = {int(value): str(name) for value, name in given.items() if value.isascii() and value.isdigit()}
     report = DatalistReport(str(raw.get("name", Path(path).stem)), modalities, dict(sorted(labels.items())))
     report.errors += problems
