@@ -16,6 +16,8 @@ from monai_mmseg.files import write_json
 
 ASK = "name another one, or overwrite it (--overwrite; overwrite=True in Python)"
 
+_STAGE = ".mmseg-"
+
 
 def _place(path: str | os.PathLike[str]) -> Path:
     """The path, if something can be made there."""
@@ -75,7 +77,7 @@ def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False
     target = _place(path)
     if os.path.lexists(target) and not target.is_dir():
         raise NotADirectoryError(f"{path} is a file, a folder is to be written.")
-    if not overwrite and target.is_dir() and any(target.iterdir()):
+    if not overwrite and target.is_dir() and any(not one.match(f"{_STAGE}*.part") for one in target.iterdir()):
         raise FileExistsError(f"{path} is not empty; {ASK}.")
     return target
 
@@ -185,12 +187,12 @@ def _move(stage: Path, target: Path, overwrite: bool) -> None:
 
 
 def _owner() -> str:
-    return f".mmseg-{uuid.getnode():x}-{os.getpid()}"
+    return f"{_STAGE}{uuid.getnode():x}-{os.getpid()}"
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Folders of processes of this machine that were killed."""
-    for path in folder.glob(f".mmseg-{uuid.getnode():x}-*-*.part"):
+    for path in folder.glob(f"{_STAGE}{uuid.getnode():x}-*-*.part"):
         number = path.name.split("-")[2]
         if number.isdigit() and int(number) != os.getpid() and not _runs(int(number)):
             shutil.rmtree(path, ignore_errors=True)

@@ -91,7 +91,8 @@ def _reason(error: Exception) -> str:
     text = str(error).strip()
     if found := re.search(r"ITK ERROR: (?:\w+\(0x\w+\): )?(.+)", text):
         return found[1].strip()
-    if isinstance(error, EOFError) or "Error -3 while decompressing" in text:
+    # nibabel finds no type where a header, which was looked at already, is followed by too little
+    if isinstance(error, EOFError) or re.search("Error -3 while decompressing|Cannot work out file type", text):
         return "the file ends too early or is damaged; was it copied or downloaded whole?"
     return text.splitlines()[0].rstrip(".") if text else repr(error)
 
