@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.files import write_nifti
@@ -49,13 +48,8 @@ def write_stacks(
     if target not in content.modalities:
         raise ValueError(f"target must be one of {content.modalities}, got {target!r}.")
     orient = OrientSlicesd(["image", "label"], allow_missing_keys=True)
-    volumes = Compose(
-        [
-            LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None),
-            orient,
-            StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf),
-        ]
-    )
+    load = LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None)
+    stack = StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf)
     written, skipped = [], []
     folder, place = check_output_folder(out, overwrite=overwrite), content.modalities.index(target)
     with new_files(folder, overwrite=overwrite) as stage:
@@ -67,7 +61,7 @@ def write_stacks(
             file = f"{safe_name(name, 'subject')}.nii.gz"
             if (stage / file).exists():  # where case does not count
                 raise ValueError(f"{datalist}: {file} would be the file of two subjects, one of them {name!r}.")
-            _write_stack(volumes(group), orient, place, stage, file)
+            _write_stack(stack(orient(load({**group}))), orient, place, stage, file)
             written.append(folder / file)
     return written, skipped
 
