@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_nifti
+from monai_mmseg.names import safe_name
+from monai_mmseg.outputs import check_output_folder, new_files
 from monai_mmseg.transforms.geometry import find_slice_axis
 from monai_mmseg.transforms.pair_slices import pair_slices
+from monai_mmseg.transforms.read_volume import check_label_values, read_one_volume, read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +89,9 @@ def _nearest_voxel(
     return flat.reshape(shape)
 
 
-def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, out_dir: str | Path) -> dict[str, Path]:
+def copy_baseline(
+    items: Sequence[Mapping[str, Any]], source: str, target: str, out_dir: str | Path, *, overwrite: bool = False
+) -> dict[str, Path]:
     """Prediction files that copy one modality's labels to another modality's images.
 
     Use it with :func:`~monai_mmseg.evaluation.evaluate_predictions`, on the datalist that the networks are tested on.
@@ -97,13 +101,16 @@ def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, 
         items: flat items of a datalist with absolute paths.
         source: modality whose labels are copied.
         target: modality that gets them.
-        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``; they appear together, when all are made.
+        overwrite: whether files that are there already may be replaced.
 
     Returns:
         Subject to file, for the subjects that have a labelled source and a target image.
 
     Raises:
-        ValueError: source and target are the same, or no subject has both.
+        ValueError: source and target are the same, no subject has both, a file cannot be used, or a subject cannot
+            name a folder.
+        OSError: the folder holds something already, or cannot be written.
     """
     if source == target:
         raise ValueError(f"source and target must be two modalities, got {source!r} twice.")
@@ -117,24 +124,19 @@ def copy_baseline(items: Sequence[Mapping[str, Any]], source: str, target: str, 
         )
     if without := sorted(images.keys() - labels.keys()):
         logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
+    folder = check_output_folder(out_dir, overwrite=overwrite)
     written: dict[str, Path] = {}
-    for subject in both:
-        label: Any = nib.load(labels[subject])
-        image: Any = nib.load(images[subject])
-        values = _volume(np.asanyarray(label.dataobj), labels[subject])
-        shape = (*image.shape, 1)[:3]
-        copied = _slices_last(values, label.affine, shape, image.affine)
-        path = Path(out_dir) / subject / f"{image_stem(images[subject])}_seg.nii.gz"
-        written[subject] = write_nifti(path, copied.reshape(image.shape[:3]), image.affine)
+    with new_files(folder, overwrite=overwrite) as stage:
+        for subject in both:
+            label, image = read_one_volume(labels[subject]), read_volume(images[subject])
+            check_label_values(label, None)
+            affine = np.asarray(image.affine, dtype=np.float64)
+            values = label.as_tensor()[0].numpy().astype(np.int16)
+            copied = _slices_last(values, np.asarray(label.affine, dtype=np.float64), image.shape[1:], affine)
+            path = Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz"
+            write_nifti(stage / path, copied, affine)
+            written[subject] = folder / path
     return written
-
-
-def _volume(values: NDArray[Any], path: str | Path) -> NDArray[np.int16]:
-    volume = values[..., None] if values.ndim == 2 else values
-    volume = volume[..., 0] if volume.ndim == 4 and volume.shape[3] == 1 else volume
-    if volume.ndim != 3:
-        raise ValueError(f"{path} must be a label volume with 3 axes, got shape {values.shape}.")
-    return np.rint(volume).astype(np.int16)
 
 
 def _slices_last(

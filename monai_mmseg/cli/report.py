@@ -69,7 +69,7 @@ def report(run_dir: str, *, out: str | None = None) -> None:
         print(f"mmseg report: {problem}", file=sys.stderr)
 
 
-def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test") -> None:
+def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test", overwrite: bool = False) -> None:
     """Predict one modality by copying the labels of another.
 
     Args:
@@ -78,9 +78,10 @@ def copy(datalist: str, *, source: str, target: str, out: str, section: str = "t
         target: modality that gets them.
         out: folder for the label volumes, <subject>/<image stem>_seg.nii.gz.
         section: training, validation or test.
+        overwrite: write to a folder that is not empty, and replace files of the same names.
     """
     from monai_mmseg.baselines import copy_baseline
     from monai_mmseg.data.datalist import load_datalist
 
-    written = copy_baseline(load_datalist(datalist, section), source, target, out)
+    written = copy_baseline(load_datalist(datalist, section), source, target, out, overwrite=overwrite)
     print(f"{len(written)} label volumes copied from {source} to {target}: {out}")

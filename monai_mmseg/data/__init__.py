@@ -6,9 +6,11 @@ from monai_mmseg.data.balanced_sampler import BalancedModalityBatchSampler
 from monai_mmseg.data.datalist import (
     Datalist,
     group_by_subject,
+    label_problem,
     load_datalist,
     read_datalist,
 )
+from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.sampler import EpochRandomSampler
 from monai_mmseg.data.subject_sampler import SubjectRandomSampler
@@ -22,7 +24,9 @@ __all__ = [
     "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
+    "find_leaks",
     "group_by_subject",
+    "label_problem",
     "load_datalist",
     "read_datalist",
 ]

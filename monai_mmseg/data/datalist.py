@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.names import name_problem
 
 REQUIRED_KEYS = ("image", "modality", "subject")
 OPTIONAL_KEYS = ("label", "fold", "pairs", "meta")
@@ -152,8 +154,91 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
         problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
     if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
         problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
+    for key in ("subject", "modality"):
+        if isinstance(item.get(key), str) and item[key] and (problem := name_problem(item[key])):
+            problems.append(f"{where}: {key} {item[key]!r} names files, but it {problem}")
     if isinstance(item.get("modality"), str) and modalities and item["modality"] not in modalities:
         problems.append(f"{where}: modality {item['modality']!r} is not declared, 'modalities' are {list(modalities)}")
+    return problems
+
+
+def label_problem(labels: Mapping[int, str]) -> str | None:
+    """Why label values cannot be the classes of a network; ``None`` if they can.
+
+    Use it before training, where the value of a class is its channel; predictions of other tools can be scored with
+    gaps in between.
+
+    Args:
+        labels: value to name; empty where nothing is labelled.
+
+    Returns:
+        A sentence without its full stop.
+
+    Examples:
+        >>> label_problem({0: "background", 1: "NCR", 2: "ED"})
+        >>> label_problem({0: "background", 1: "NCR", 2: "ED", 4: "ET"})
+        "labels must be 0 to 3, got 0, 1, 2, 4: map {4: 3} in the label files and in 'labels'"
+    """
+    if not labels:
+        return None
+    values = sorted(labels)
+    if values[0] != 0:
+        return f"labels must declare 0, the background, got {', '.join(map(str, values))}"
+    if moved := {value: place for place, value in enumerate(values) if value != place}:
+        got = ", ".join(map(str, values))
+        return f"labels must be 0 to {len(values) - 1}, got {got}: map {moved} in the label files and in 'labels'"
+    names = list(labels.values())
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return f"labels must have distinct names, got {twice} more than once"
+    return None
+
+
+def _read_json(path: str | Path) -> Any:
+    """Content of a JSON file, strictly: a key that is given twice would hide what came first."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        return content
+
+    def constant(name: str) -> None:
+        raise ValueError(f"JSON has no {name}")
+
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        raw = json.loads(text, object_pairs_hook=distinct, parse_constant=constant)
+        json.dumps(raw, ensure_ascii=False).encode()  # half of a character could be neither printed nor written
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a datalist (its objects are nested too deeply).") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}).") from error
+    return raw
+
+
+def _check_top(raw: Mapping[str, Any]) -> list[str]:
+    problems = _unknown(raw, TOP_KEYS)
+    modalities = raw.get("modalities", [])
+    if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
+        problems.append(f"'modalities' must be a list of names, got {modalities!r}")
+        modalities = []
+    if len(set(modalities)) != len(modalities):
+        problems.append(f"'modalities' must be distinct, got {modalities}")
+    for name in modalities:
+        if problem := name_problem(name):
+            problems.append(f"'modalities': {name!r} names files, but it {problem}")
+    labels = raw.get("labels", {})
+    if not isinstance(labels, dict) or not all(re.fullmatch("0|[1-9][0-9]{0,8}", str(value)) for value in labels):
+        problems.append(f"'labels' must map numbers to names, got {labels!r}")
+    elif labels and "0" not in {str(value) for value in labels}:
+        problems.append("'labels' must declare 0, the background")
+    if not any(section in raw for section in SECTIONS):
+        problems.append(f"one of the sections {list(SECTIONS)} is needed")
     return problems
 
 
@@ -162,39 +247,25 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no JSON object.
+        ValueError: if it is no JSON object, or gives one key twice.
     """
     if not Path(path).is_file():
         what = "a datalist is a JSON file, got a folder" if Path(path).is_dir() else "no such datalist"
         raise FileNotFoundError(f"{path}: {what}.")
-    try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error}).") from error
+    raw = _read_json(path)
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: a datalist must be a JSON object, got {type(raw).__name__}.")
-    problems = _unknown(raw, TOP_KEYS)
+    problems = _check_top(raw)
     modalities = raw.get("modalities", [])
-    if not isinstance(modalities, list) or not all(isinstance(name, str) for name in modalities):
-        problems.append(f"'modalities' must be a list of names, got {modalities!r}")
-        modalities = []
-    if len(set(modalities)) != len(modalities):
-        problems.append(f"'modalities' must be distinct, got {modalities}")
-    labels = raw.get("labels", {})
-    if not isinstance(labels, dict) or not all(str(value).isdigit() for value in labels):
-        problems.append(f"'labels' must map numbers to names, got {labels!r}")
-    elif labels and "0" not in {str(value) for value in labels}:
-        problems.append("'labels' must declare 0, the background")
-    if not any(section in raw for section in SECTIONS):
-        problems.append(f"one of the sections {list(SECTIONS)} is needed")
+    known = [name for name in modalities if isinstance(name, str)] if isinstance(modalities, list) else []
     for section in SECTIONS:
         items = raw.get(section, [])
         if not isinstance(items, list):
             problems.append(f"{section}: must be a list of items, got {type(items).__name__}")
             continue
         for number, item in enumerate(items):
-            problems += _check_item(item, f"{section}[{number}]", modalities)
-    return raw, problems
+            problems += _check_item(item, f"{section}[{number}]", known)
+    return raw, list(dict.fromkeys(problems))
 
 
 def read_datalist(path: str | Path) -> Datalist:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,11 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-ENDINGS = (".nii.gz", ".nii")
-OTHER_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+from monai_mmseg.transforms.image_files import VOLUME_ENDINGS, VolumeError, image_ending
+from monai_mmseg.transforms.read_volume import read_volume
+
+#: Of label volumes; the voxels of an ``.img`` are found through its ``.hdr``.
+ENDINGS = tuple(ending for ending in VOLUME_ENDINGS if ending != ".img")
 POSTFIXES = ("_seg", "_pred", "_trans", "")
 #: Corner positions of two grids may differ by this share of a voxel: what a 32-bit header can lose.
 GRID_TOLERANCE = 0.01
@@ -41,11 +45,8 @@ def image_stem(path: str | Path) -> str:
         >>> image_stem("s01/lge.nii.gz"), image_stem("s01.a.mha"), image_stem("1.2.840.113")
         ('lge', 's01.a', '1.2.840.113')
     """
-    name = Path(path).name
-    for ending in (*ENDINGS, *OTHER_ENDINGS):
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name
+    name, ending = Path(path).name, image_ending(path)
+    return name[: -len(ending)] if ending else name
 
 
 def prediction_stem(image: str | Path, subject: str) -> str:
@@ -75,7 +76,8 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     """The file in a folder of predictions that belongs to an item of a datalist.
 
     Use it for what networks, baselines and MONAI's ``SaveImage`` write: ``<image stem>_seg.nii.gz`` (or without
-    ``_seg``) in the folder itself, in a folder named after the subject, the stem or the image's own folder.
+    ``_seg``, or in another format of volumes that is read) in the folder itself, in a folder named after the subject,
+    the stem or the image's own folder.
 
     Args:
         folder: where the predictions are.
@@ -102,8 +104,8 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
         root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS
     ]
     # The image itself is no prediction of itself: an evaluation of the data folder would otherwise compare grey values.
-    own = Path(item["image"]).resolve()
-    found = list(dict.fromkeys(place for place in places if place.is_file() and place.resolve() != own))
+    own = os.path.realpath(item["image"])
+    found = list(dict.fromkeys(place for place in places if place.is_file() and os.path.realpath(place) != own))
     if len(found) == 1:
         return found[0]
     wanted = f"{stem}[_seg].nii.gz in {root}, {root / subject} or {root / stem}"
@@ -118,11 +120,12 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
     Use it before any comparison: what a file holds by mistake (probabilities, another label set) is named here.
 
     Args:
-        path: NIfTI file, 2D or 3D (a trailing axis of length one is dropped).
+        path: file of any format that :func:`~monai_mmseg.transforms.read_volume` reads, 2D or 3D (a trailing axis of
+            length one is dropped).
         labels: declared values, background 0 included or not.
 
     Returns:
-        The volume with affine and spacing of the file.
+        The volume with affine (to RAS+ mm) and spacing of the file.
 
     Raises:
         ValueError: the file cannot be read, is not 3D, or holds fractions, NaN or undeclared values.
@@ -137,15 +140,13 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
         ((3, 4, 2), (2.0, 2.0, 8.0))
     """
     try:
-        image: Any = nib.load(path)
-        data = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel raises its own, OSError, EOFError and zlib errors for broken files
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    data = data[..., None] if data.ndim == 2 else data
-    if data.ndim != 3:
-        raise ValueError(f"{path} must be a label volume with 3 axes, got shape {tuple(data.shape)}.")
+        volume = read_volume(path)
+    except (FileNotFoundError, VolumeError) as error:
+        raise ValueError(str(error).replace(f"{path}: cannot", f"{path} cannot", 1)) from error
+    if volume.shape[0] != 1:
+        shape = (*volume.shape[1:], volume.shape[0])
+        raise ValueError(f"{path} must be a label volume with 3 axes, got shape {shape}.")
+    data = volume.as_tensor()[0].numpy()
     values = np.unique(data)
     if not np.all(np.isfinite(values)) or np.any(values != np.round(values)):
         odd = [float(value) for value in values if not np.isfinite(value) or value != np.round(value)][:5]
@@ -153,7 +154,7 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
     if unknown := sorted({int(value) for value in values} - {0, *labels}):
         declared = ", ".join(f"{value} {name}" for value, name in sorted(labels.items()))
         raise ValueError(f"{path} must hold declared labels only ({declared}), got also {unknown}.")
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine = np.asarray(volume.affine, dtype=np.float64)
     sizes = nib.affines.voxel_sizes(affine)
     return LabelVolume(data.astype(np.int64), affine, (float(sizes[0]), float(sizes[1]), float(sizes[2])), str(path))
 

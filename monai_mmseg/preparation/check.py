@@ -15,12 +15,14 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
-from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, read_raw
+from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
+from monai_mmseg.data.leaks import find_leaks
+from monai_mmseg.names import names_of_one_file
 from monai_mmseg.transforms.geometry import slice_pitch
+from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.pair_slices import pair_slices
 from monai_mmseg.transforms.read_volume import (
-    VolumeError,
     check_image_values,
     check_label_values,
     check_same_grid,
@@ -102,11 +104,12 @@ class DatalistReport:
 def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistReport:
     """Read every file of a datalist and collect what is broken.
 
-    Errors: wrong form, missing or unreadable file, 4D image, affine that cannot be inverted, NaN or infinite or
-    constant image, label on another grid than its image, label value that is not declared, one subject in two folds or
-    sections, two images of one modality of a subject, one file named twice (modalities of a subject may share a label).
-    Warnings: a label without foreground, modalities of a subject that do not meet in the scanner. For information:
-    subjects and slices that lack a modality.
+    Errors: wrong form, label values with gaps, a subject that cannot name a file, missing or unreadable file, a file
+    that is no image, 4D image, affine that cannot be inverted, NaN or infinite or constant image, label on another grid
+    than its image, label value that is not declared, one subject in two folds or sections, two images of one modality
+    of a subject, one file named twice (modalities of a subject may share a label). Warnings: a label without
+    foreground, subjects that differ in letter case alone, modalities of a subject that do not meet in the scanner. For
+    information: subjects and slices that lack a modality.
 
     Args:
         path: JSON file.
@@ -128,10 +131,12 @@ def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistRep
     ]
     declared = raw.get("modalities") if isinstance(raw.get("modalities"), list) else None
     modalities = [str(name) for name in declared or dict.fromkeys(item["modality"] for _, _, item in entries)]
-    given = raw.get("labels") if isinstance(raw.get("labels"), dict) else {}
-    labels = {int(value): str(name) for value, name in given.items() if str(value).isdigit()} if given else {}
+    given: dict[str, Any] = raw["labels"] if isinstance(raw.get("labels"), dict) else {}
+    labels = {int(value): str(name) for value, name in given.items() if value.isascii() and value.isdigit()}
     report = DatalistReport(str(raw.get("name", Path(path).stem)), modalities, dict(sorted(labels.items())))
     report.errors += problems
+    if 0 in labels and (problem := label_problem(labels)):
+        report.errors.append(problem)
     if not labels and any(item.get("label") for _, _, item in entries):
         report.errors.append("items have labels, but 'labels' does not declare their values")
     _check_subjects(entries, report)
@@ -142,27 +147,20 @@ def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistRep
 
 
 def _check_subjects(entries: Sequence[tuple[str, str, Mapping[str, Any]]], report: DatalistReport) -> None:
-    folds: dict[str, set[Any]] = defaultdict(set)
-    sections: dict[str, set[str]] = defaultdict(set)
+    sections: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     owned: dict[str, set[str]] = defaultdict(set)
     for section, _, item in entries:
-        sections[item["subject"]].add(section)
+        sections[section].append(item)
         owned[item["subject"]].add(item["modality"])
-        if section == "training":
-            folds[item["subject"]].add(item.get("fold"))
-    for subject, values in folds.items():
-        if len(values) > 1:
-            report.errors.append(f"subject {subject!r} is in several folds: {sorted(map(str, values))}")
-    for subject, names in sections.items():
-        if len(names) > 1:
-            report.errors.append(f"subject {subject!r} is in several sections: {sorted(names)}")
+    report.errors += find_leaks(sections)
     for (subject, modality), count in Counter((i["subject"], i["modality"]) for _, _, i in entries).items():
         if count > 1:
             report.errors.append(f"subject {subject!r} has {count} images of modality {modality!r}")
-    # sequences that lie on one grid share one label file, as those of a BraTS subject do
-    labels = {(item["subject"], item["label"]) for _, _, item in entries if item.get("label")}
-    files = Counter([*(item["image"] for _, _, item in entries), *(label for _, label in labels)])
-    report.errors += [f"{name} is named {count} times" for name, count in files.items() if count > 1]
+    report.warnings += [
+        f"subjects {first!r} and {second!r} differ in their letter case alone: are they one? Where case does not count "
+        "(Windows, macOS) their files would replace each other"
+        for first, second in names_of_one_file(list(owned))
+    ]
     for subject, have in owned.items():
         if lacking := [name for name in report.modalities if name not in have]:
             report.notes.append(f"subject {subject!r} has no {', '.join(lacking)}")

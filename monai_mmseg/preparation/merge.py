@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.files import write_json
+from monai_mmseg.outputs import write_new_json
 
 
-def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
+def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> Path:
     """Write one datalist with the items of several; images and labels stay where they are.
 
     Args:
         paths: JSON files, two or more; modalities and sections are joined in their order.
         out: JSON file to write; paths in it are relative to its folder.
+        overwrite: whether a file that is there already may be replaced.
 
     Returns:
         The file.
@@ -26,6 +27,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
     Raises:
         FileNotFoundError: if a datalist is not there.
         ValueError: if their labels differ, or two of them have a subject of one name.
+        OSError: if `out` is there already, or cannot be written.
     """
     if len(paths) < 2:
         raise ValueError(f"lists must name two datalists or more, got {list(map(str, paths))}.")
@@ -57,4 +59,4 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path) -> Path:
         "labels": {str(value): name for value, name in parts[0].labels.items()},
         **sections,
     }
-    return write_json(out, content)
+    return write_new_json(out, content, overwrite=overwrite)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.data.datalist import read_raw
-from monai_mmseg.files import write_json
+from monai_mmseg.outputs import write_new_json
 
 
 def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int = 0) -> list[dict[str, Any]]:
@@ -48,7 +49,9 @@ def assign_folds(items: Iterable[Mapping[str, Any]], folds: int = 5, seed: int =
     return [{**item, "fold": fold_of[item["subject"]]} for item in listed]
 
 
-def write_folds(path: str | Path, out: str | Path | None = None, *, folds: int = 5, seed: int = 0) -> Path:
+def write_folds(
+    path: str | Path, out: str | Path | None = None, *, folds: int = 5, seed: int = 0, overwrite: bool = False
+) -> Path:
     """Write a datalist whose training items have folds; everything else stays as it is.
 
     Args:
@@ -56,12 +59,14 @@ def write_folds(path: str | Path, out: str | Path | None = None, *, folds: int =
         out: file to write; default is the same file. Paths stay relative, so it must lie in the same folder.
         folds: how many.
         seed: of the shuffle.
+        overwrite: whether folds of the same file, or another file that is there already, may be replaced.
 
     Returns:
         The file written.
 
     Raises:
-        ValueError: if the form of the datalist is wrong or `out` lies in another folder.
+        ValueError: if the form of the datalist is wrong, its own folds would be lost, or `out` lies in another folder.
+        OSError: if `out` is there already, or cannot be written.
     """
     raw, problems = read_raw(path)
     if problems:
@@ -69,5 +74,12 @@ def write_folds(path: str | Path, out: str | Path | None = None, *, folds: int =
     target = Path(path if out is None else out)
     if target.resolve().parent != Path(path).resolve().parent:
         raise ValueError(f"out must lie in the folder of {path}, since paths in it are relative, got {target}.")
-    raw["training"] = assign_folds(raw.get("training", []), folds, seed)
-    return write_json(target, raw)
+    same = os.path.realpath(target) == os.path.realpath(path)
+    items = raw.get("training", [])
+    if same and not overwrite and (have := sum("fold" in item for item in items)):
+        raise ValueError(
+            f"{path}: {have} of {len(items)} training items have folds already; name another file (--out, in the same "
+            "folder), or replace them (--overwrite; overwrite=True in Python)."
+        )
+    raw["training"] = assign_folds(items, folds, seed)
+    return write_new_json(target, raw, overwrite=same or overwrite)

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.files import write_nifti
+from monai_mmseg.names import safe_name
+from monai_mmseg.outputs import check_output_folder, new_files
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
 
 
 def write_stacks(
-    datalist: str | Path, *, target: str, out: str | Path, section: str = "training"
+    datalist: str | Path, *, target: str, out: str | Path, section: str = "training", overwrite: bool = False
 ) -> tuple[list[Path], list[str]]:
     """Write one 4D NIfTI file for each subject, modalities last on the target's grid, and the target's labels.
 
@@ -31,44 +32,49 @@ def write_stacks(
     Args:
         datalist: JSON file.
         target: modality whose grid and labels are taken; subjects without it are left out.
-        out: folder for ``<subject>.nii.gz`` and ``labels/final/<subject>.nii.gz``.
+        out: folder for ``<subject>.nii.gz`` and ``labels/final/<subject>.nii.gz``; they appear together, when all are
+            made.
         section: ``"training"``, ``"validation"`` or ``"test"``.
+        overwrite: whether files that are there already may be replaced.
 
     Returns:
         Files written, and names of the subjects left out.
 
     Raises:
         ValueError: if the datalist has no modality `target`, or a file cannot be used.
+        OSError: if the folder holds something already, or cannot be written.
     """
     content = read_datalist(datalist)
     if target not in content.modalities:
         raise ValueError(f"target must be one of {content.modalities}, got {target!r}.")
     orient = OrientSlicesd(["image", "label"], allow_missing_keys=True)
-    volumes = Compose(
-        [
-            LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None),
-            orient,
-            StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf),
-        ]
-    )
+    load = LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None)
+    stack = StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf)
     written, skipped = [], []
-    folder = Path(out)
-    for group in group_by_subject(content.items(section), content.modalities):
-        name = group["subject"]
-        if target not in group["image"]:
-            skipped.append(name)
-            continue
-        stacked: dict[str, Any] = volumes(group)
-        place = content.modalities.index(target)
-        label: MetaTensor = stacked["label"][place : place + 1]
-        restored = orient.inverse({"image": stacked["image"], "label": label})
-        affine = np.asarray(restored["image"].affine, dtype=np.float64)
-        images = torch.as_tensor(_fill_slices(restored["image"])).permute(1, 2, 3, 0)
-        written.append(write_nifti(folder / f"{name}.nii.gz", images.contiguous().numpy(), affine))
-        if bool(stacked["labelled"][place]):
-            final = torch.as_tensor(restored["label"])[0].to(torch.uint8).contiguous()
-            write_nifti(folder / "labels" / "final" / f"{name}.nii.gz", final.numpy(), affine)
+    folder, place = check_output_folder(out, overwrite=overwrite), content.modalities.index(target)
+    with new_files(folder, overwrite=overwrite) as stage:
+        for group in group_by_subject(content.items(section), content.modalities):
+            name = group["subject"]
+            if target not in group["image"]:
+                skipped.append(name)
+                continue
+            file = f"{safe_name(name, 'subject')}.nii.gz"
+            if (stage / file).exists():  # where case does not count
+                raise ValueError(f"{datalist}: {file} would be the file of two subjects, one of them {name!r}.")
+            _write_stack(stack(orient(load({**group}))), orient, place, stage, file)
+            written.append(folder / file)
     return written, skipped
+
+
+def _write_stack(stacked: Any, orient: OrientSlicesd, place: int, folder: Path, file: str) -> None:
+    label: MetaTensor = stacked["label"][place : place + 1]
+    restored = orient.inverse({"image": stacked["image"], "label": label})
+    affine = np.asarray(restored["image"].affine, dtype=np.float64)
+    images = torch.as_tensor(_fill_slices(restored["image"])).permute(1, 2, 3, 0)
+    write_nifti(folder / file, images.contiguous().numpy(), affine)
+    if bool(stacked["labelled"][place]):
+        final = torch.as_tensor(restored["label"])[0].to(torch.uint8).contiguous()
+        write_nifti(folder / "labels" / "final" / file, final.numpy(), affine)
 
 
 def _fill_slices(image: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slice
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
+from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
 from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
@@ -21,7 +22,7 @@ from monai_mmseg.transforms.pair_slices import (
     pairs_from_table,
     random_pairing,
 )
-from monai_mmseg.transforms.read_volume import VolumeError, read_volume
+from monai_mmseg.transforms.read_volume import read_volume
 from monai_mmseg.transforms.resample_modalities import ResampleModalitiesd
 from monai_mmseg.transforms.scale_shift_foreground import RandScaleShiftForegroundd
 from monai_mmseg.transforms.slice_grid import ToSliceGridd

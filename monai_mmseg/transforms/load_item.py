@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 
+from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.read_volume import (
-    VolumeError,
     check_image_values,
     check_label_values,
     check_same_grid,

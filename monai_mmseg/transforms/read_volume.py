@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,10 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
+from monai_mmseg.transforms.image_files import VolumeError, check_image_file
+from monai_mmseg.transforms.nifti_header import invertible
+
 AFFINE_TOLERANCE = 1e-3  # mm, for matching an image and its label: headers are stored in single precision
-
-
-class VolumeError(ValueError):
-    """A volume that cannot be used; the message starts with its path."""
 
 
 def path_of(volume: MetaTensor) -> str:
@@ -27,7 +27,9 @@ def path_of(volume: MetaTensor) -> str:
 def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
     """Volume with its affine, channel first.
 
-    Use it wherever a file is read: it takes what MONAI's readers take (NIfTI, NRRD, MetaImage, DICOM folders).
+    Use it wherever a file is read. It takes the images of
+    :data:`~monai_mmseg.transforms.image_files.IMAGE_ENDINGS` and folders of DICOM files; any other file is refused
+    before a library opens it.
 
     Args:
         source: a path, or a channel-first array or tensor, which is passed on (3D arrays get a channel).
@@ -44,30 +46,55 @@ def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
         (1, 4, 4, 3)
     """
     if isinstance(source, torch.Tensor | np.ndarray):
-        volume = source if isinstance(source, MetaTensor) else MetaTensor(torch.as_tensor(source))
-        volume = volume.clone().to(torch.float32)
-        if volume.ndim == 3:
-            volume = volume[None]
+        volume = _from_array(source)
     elif isinstance(source, str | Path):
-        if not Path(source).exists():
-            raise FileNotFoundError(f"{source}: no such file.")
-        try:
-            volume = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)(str(source))
-        except Exception as error:  # readers raise whatever their library raises
-            reason = str(error).strip().splitlines()
-            raise VolumeError(f"{source}: cannot be read as an image ({reason[0] if reason else error!r}).") from error
-        if volume.ndim == 3:
-            volume = volume[..., None]
+        volume = _from_file(source)
     else:
         raise VolumeError(f"image must be a path, a mapping from modality to path or an array, got {source!r}.")
     name = path_of(volume)
     if volume.ndim != 4 or 0 in volume.shape:
         raise VolumeError(f"{name}: expected a volume (C, X, Y, Z), got shape {tuple(volume.shape)}.")
     affine = np.asarray(volume.affine, dtype=np.float64)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if affine.shape != (4, 4) or not invertible(affine):
         raise VolumeError(f"{name}: the affine cannot be inverted: {affine.tolist()}.")
     volume.applied_operations = []
     return volume
+
+
+def _from_array(source: torch.Tensor | np.ndarray) -> MetaTensor:
+    if isinstance(source, np.ndarray) and source.dtype.kind not in "biuf":
+        raise VolumeError(f"image: an array must hold real numbers, got {source.dtype}.")
+    volume = source if isinstance(source, MetaTensor) else MetaTensor(torch.as_tensor(source))
+    if volume.is_complex():
+        raise VolumeError(f"{path_of(volume)}: an array must hold real numbers, got {volume.dtype}.")
+    volume = volume.clone().to(torch.float32)
+    return volume[None] if volume.ndim == 3 else volume
+
+
+def _from_file(source: str | Path) -> MetaTensor:
+    reader = check_image_file(source)
+    load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+    try:
+        # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
+        volume = load(str(source), reader=reader)
+    except Exception as error:  # readers raise whatever their library raises
+        raise VolumeError(f"{source}: cannot be read as an image ({_reason(error)}).") from error
+    if volume.ndim == 3:
+        volume = volume[..., None]
+    while volume.ndim > 4 and volume.shape[-1] == 1:
+        volume = volume[..., 0]
+    return volume
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that tells something: ITK's first one is a place in its source."""
+    text = str(error).strip()
+    if found := re.search(r"ITK ERROR: (?:\w+\(0x\w+\): )?(.+)", text):
+        return found[1].strip()
+    # nibabel finds no type where a header, which was looked at already, is followed by too little
+    if isinstance(error, EOFError) or re.search("Error -3 while decompressing|Cannot work out file type", text):
+        return "the file ends too early or is damaged; was it copied or downloaded whole?"
+    return text.splitlines()[0].rstrip(".") if text else repr(error)
 
 
 def read_one_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:

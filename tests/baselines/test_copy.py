@@ -10,6 +10,7 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
@@ -118,6 +119,47 @@ def test_wrong_use(data):
         copy_baseline(items, "lge", "lge", root)
     with pytest.raises(ValueError, match=r"'bold' label and a 'lge' image, got none; there are \['cine', 'lge'\]"):
         copy_baseline(items, "bold", "lge", root)
+
+
+@pytest.mark.parametrize("subject", ["../escape", "a/b", "..", "/abs"])
+def test_nothing_leaves_the_folder(data, subject):
+    items, root = data
+    items = [{**one, "subject": subject} for one in items[:2]]
+    before = sorted(root.rglob("*"))
+    with pytest.raises(ValueError, match="subject '.*' names files, but it "):
+        copy_baseline(items, "cine", "lge", root / "out")
+    assert sorted(root.rglob("*")) == before
+
+
+def test_nothing_is_replaced_and_nothing_is_half(data):
+    items, root = data
+    second = [{**one, "subject": "s0", "image": one["image"]} for one in items[:2]]
+    (root / "broken.nii.gz").write_bytes((root / "s1_cine_label.nii.gz").read_bytes()[:60])
+    second[0]["label"] = str(root / "broken.nii.gz")
+    with pytest.raises(ValueError, match=r"broken.nii.gz: cannot be read as an image"):
+        copy_baseline([*items, *second], "cine", "lge", root / "out")
+    assert not (root / "out").exists()
+    copy_baseline(items, "cine", "lge", root / "out")
+    with pytest.raises(FileExistsError, match="out is not empty; name another one, or overwrite it"):
+        copy_baseline(items, "cine", "lge", root / "out")
+    assert list(copy_baseline(items, "cine", "lge", root / "out", overwrite=True)) == ["s1"]
+
+
+def test_labels_of_whole_numbers(data):
+    items, root = data
+    nib.save(nib.Nifti1Image(np.full((15, 18, 4), 0.5, np.float32), affine((1, 1, 8))), items[0]["label"])
+    with pytest.raises(ValueError, match="label values must be whole numbers from 0 to 255, found"):
+        copy_baseline(items, "cine", "lge", root / "out")
+
+
+def test_other_formats(data, label):
+    items, root = data
+    for key in ("image", "label"):
+        source = sitk.ReadImage(items[0][key])
+        items[0][key] = items[0][key].replace(".nii.gz", ".mha")
+        sitk.WriteImage(source, items[0][key])
+    written = copy_baseline(items, "cine", "lge", root / "out")
+    np.testing.assert_array_equal(np.asarray(nib.load(written["s1"]).dataobj), label.transpose(2, 0, 1))
 
 
 def test_command(data, capsys):

@@ -190,7 +190,7 @@ def test_check_fails_on_broken_items(study, capsys):
 
 
 def test_split_stats_and_stack(study, tmp_path):
-    assert main(["data", "split", str(study), "--folds", "3", "--seed", "1"]) == 0
+    assert main(["data", "split", str(study), "--folds", "3", "--seed", "1", "--overwrite"]) == 0
     assert {one["fold"] for one in json.loads(study.read_text(encoding="utf-8"))["training"]} == {0, 1, 2}
     assert main(["data", "stats", str(study)]) == 0
     assert json.loads((study.parent / "datalist_stats.json").read_text(encoding="utf-8"))["subjects"] == 3

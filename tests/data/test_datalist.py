@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from monai_mmseg.data import group_by_subject, load_datalist, read_datalist
+from monai_mmseg.data import group_by_subject, label_problem, load_datalist, read_datalist
 
 
 def item(subject="s1", modality="a", **more):
@@ -87,13 +87,92 @@ def test_every_problem_of_the_form_is_listed(tmp_path):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not a JSON file"), ("[]", "must be a JSON object, got list")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", "must be a JSON object, got list"),
+        ('{"training": [{"subject": "a", "subject": "b"}]}', r"not a JSON file \(key 'subject' is given twice\)"),
+        ('{"training": [], "training": [1]}', "key 'training' is given twice"),
+        ('{"training": [{"fold": NaN}]}', r"not a JSON file \(JSON has no NaN\)"),
+        ('{"meta": -Infinity}', "JSON has no -Infinity"),
+        ('{"training": ' + "[" * 100000 + "]" * 100000 + "}", "nested too deeply"),
+        ('{"meta": ' + "9" * 5000 + "}", "not a JSON file"),
+        ('{"name": "\\ud800"}', "a text in it is broken"),
+    ],
+)
 def test_other_files_are_refused(tmp_path, text, message):
     (tmp_path / "list.json").write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         read_datalist(tmp_path / "list.json")
+    assert str(caught.value).startswith(str(tmp_path / "list.json"))
+    assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError, match="no such datalist"):
         read_datalist(tmp_path / "lost.json")
+
+
+def test_encodings(tmp_path):
+    text = write(tmp_path, [item()]).read_text()
+    (tmp_path / "mark.json").write_text(text, encoding="utf-8-sig")
+    assert read_datalist(tmp_path / "mark.json").modalities == ["a", "b"]
+    (tmp_path / "wide.json").write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"wide.json: not a JSON file in UTF-8"):
+        read_datalist(tmp_path / "wide.json")
+
+
+def test_images_may_lie_anywhere(tmp_path):
+    (tmp_path / "lists").mkdir()
+    items = [{**item("s1"), "image": "../images/a.nii.gz"}, {**item("s2"), "image": "/elsewhere/b.nii.gz"}]
+    images = [one["image"] for one in load_datalist(write(tmp_path / "lists", items))]
+    assert images == [f"{tmp_path}/lists/../images/a.nii.gz", "/elsewhere/b.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "why"),
+    [
+        ("../x", "it holds a slash; call it 'x'"),
+        ("siteA/p1", "it holds a slash; call it 'siteA_p1'"),
+        ("..", "it is a place, not a name"),
+        ("a\0b", "it holds a control character"),
+        ("x" * 300, "it is 300 bytes long"),
+        (" s1", "it begins or ends with a space"),
+    ],
+)
+def test_names_that_would_leave_their_folder(tmp_path, subject, why):
+    with pytest.raises(ValueError, match=r"training\[0\]: subject '.*' names files, but it ") as caught:
+        read_datalist(write(tmp_path, [{**item(), "subject": subject}]))
+    assert why in str(caught.value)
+    with pytest.raises(ValueError, match="'modalities': '.*' names files, but it ") as caught:
+        read_datalist(write(tmp_path, [item()], modalities=["a", subject]))
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["²", "01", "-1", "1.0", "", "9" * 30])
+def test_label_values_are_whole_numbers(tmp_path, key):
+    with pytest.raises(ValueError, match="'labels' must map numbers to names"):
+        read_datalist(write(tmp_path, [item()], labels={"0": "background", key: "x"}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ({}, None),
+        ({0: "background"}, None),
+        ({2: "b", 0: "background", 1: "a"}, None),
+        (
+            {0: "background", 1: "NCR", 2: "ED", 4: "ET"},
+            "labels must be 0 to 3, got 0, 1, 2, 4: map {4: 3} in the label files and in 'labels'",
+        ),
+        (
+            {0: "b", 205: "m", 420: "l"},
+            "labels must be 0 to 2, got 0, 205, 420: map {205: 1, 420: 2} in the label files and in 'labels'",
+        ),
+        ({1: "a", 2: "b"}, "labels must declare 0, the background, got 1, 2"),
+        ({0: "b", 1: "x", 2: "x"}, "labels must have distinct names, got ['x'] more than once"),
+    ],
+)
+def test_labels_are_classes(labels, problem):
+    assert label_problem(labels) == problem
 
 
 def test_groups():

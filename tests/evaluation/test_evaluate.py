@@ -10,6 +10,7 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import ScoreTable, evaluate_predictions, find_prediction, score_volume
@@ -47,6 +48,28 @@ def data(tmp_path):
     write(tmp_path / "out" / "s1_lge_seg.nii.gz", box(slice(3, 7)))
     write(tmp_path / "out" / "s2_lge_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
     return items, tmp_path
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii", ".hdr"])
+def test_every_format_that_is_read_is_scored(data, ending):
+    """Labels, predictions or both: the scores are those of the NIfTI files (see below)."""
+    items, root = data
+
+    def convert(path):
+        new = path.replace(".nii.gz", ending)
+        sitk.WriteImage(sitk.ReadImage(path), new)
+        return new
+
+    items = [{**one, "label": convert(one["label"])} for one in items[:2]]
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net")
+    assert [score.values["dice"] for score in table][:3] == [0.75, 1.0, 0.0]
+    for subject in ("s1", "s2"):
+        convert(str(root / "out" / f"{subject}_lge_seg.nii.gz"))
+        with pytest.raises(ValueError, match=f"one file for subject '{subject}', got \\["):
+            find_prediction(root / "out", items[int(subject[1]) - 1])
+        (root / "out" / f"{subject}_lge_seg.nii.gz").unlink()
+    table = evaluate_predictions(items, root / "out", modality="lge", labels=LABELS, method="net")
+    assert [score.values["dice"] for score in table][:3] == [0.75, 1.0, 0.0]
 
 
 def test_scores_by_hand(data):

@@ -113,6 +113,43 @@ def test_modalities_of_a_subject_may_share_a_label(study):
     assert any("is named 2 times" in one for one in check_datalist(study).errors)
 
 
+def test_labels_with_a_gap(study):
+    """0, 1, 2, 4, as BraTS had them: every value is declared, and no network has a class 4 of 4."""
+    edit(study, lambda content: content.update(labels={"0": "background", "1": "NCR", "2": "ED", "4": "ET"}))
+    wanted = "labels must be 0 to 3, got 0, 1, 2, 4: map {4: 3} in the label files and in 'labels'"
+    assert check_datalist(study).errors == [wanted]
+
+
+def test_one_file_under_two_names(study):
+    (study.parent / "copy.nii.gz").symlink_to(study.parent / "images" / "s1_lge.nii.gz")
+    edit(study, lambda content: content["training"][3].update(image="copy.nii.gz"))
+    errors = check_datalist(study).errors
+    assert [one for one in errors if "is named" in one] == [
+        f"{study.parent}/images/s1_lge.nii.gz is named 2 times (also as {study.parent}/copy.nii.gz)"
+    ]
+
+
+def test_names_of_subjects(study):
+    def change(content):
+        for one, name in zip(content["training"], ["../s1", "../s1", "S2", "s2"], strict=True):
+            one["subject"] = name
+
+    edit(study, change)
+    report = check_datalist(study)
+    assert "training[0]: subject '../s1' names files, but it holds a slash; call it 's1'" in report.errors
+    assert any("subjects 'S2' and 's2' differ in their letter case alone" in one for one in report.warnings)
+
+
+def test_files_that_are_no_images(study):
+    (study.parent / "images" / "s1_cine.nii.gz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (study.parent / "labels" / "s1_lge.nii.gz").write_bytes(b"<!DOCTYPE html>")
+    errors = "\n".join(check_datalist(study).errors)
+    assert "training[0]: " in errors
+    assert "s1_cine.nii.gz: cannot be read as an image (it is a Git LFS pointer" in errors
+    assert "training[1] label: " in errors
+    assert "s1_lge.nii.gz: cannot be read as an image (it is a web page" in errors
+
+
 def test_label_values_must_be_declared(study):
     edit(study, lambda content: content.pop("labels"))
     assert "items have labels, but 'labels' does not declare their values" in check_datalist(study).errors

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_mmseg.transforms.image_files import check_image_file
+
 
 def natural_order(path: Path) -> list[Any]:
     """Sort key that puts ``2`` before ``10``.
@@ -55,8 +57,20 @@ def read_series(folder: Path) -> tuple[Any, list[int]]:
     if {one.name for one in names} != {one.name for one in files}:
         raise ValueError(f"{folder}: {len(files)} DICOM files, but {len(names)} of them make a series.")
     place = {one.name: number for number, one in enumerate(files)}
-    image = sitk.ReadImage([str(one) for one in names])
+    for one in names:
+        check_image_file(one)
+    image = _read([str(one) for one in names], folder)
     return image, [place[one.name] for one in names]
+
+
+def _read(files: str | list[str], named: Path) -> Any:
+    import SimpleITK as sitk
+
+    try:
+        return sitk.ReadImage(files)
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [repr(error)])[-1]
+        raise ValueError(f"{named}: cannot be read as an image ({reason}).") from error
 
 
 def read_pictures(folder: Path, image: Any, places: list[int]) -> NDArray[np.int64]:
@@ -83,7 +97,8 @@ def read_pictures(folder: Path, image: Any, places: list[int]) -> NDArray[np.int
         raise ValueError(f"{folder}: {len(files)} pictures for {depth} slices.")
     pictures = []
     for one in files:
-        picture = sitk.GetArrayFromImage(sitk.ReadImage(str(one)))
+        check_image_file(one)
+        picture = sitk.GetArrayFromImage(_read(str(one), one))
         picture = picture[..., 0] if picture.ndim == 3 else picture  # grey values saved as colours
         if picture.shape != (height, width):
             raise ValueError(f"{one}: a picture of {picture.shape} pixels for slices of {(height, width)}.")

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import atomic_path, write_json, write_nifti
+from monai_mmseg.files import atomic_path, write_nifti
+from monai_mmseg.names import safe_name
+from monai_mmseg.outputs import check_files, check_output_file, new_files, write_new_json
 from monai_mmseg.preparation.layouts.btcv import read_btcv
 from monai_mmseg.preparation.layouts.chaos import read_chaos
 from monai_mmseg.preparation.layouts.layout import Case, Layout
 from monai_mmseg.preparation.layouts.mmwhs import read_mmwhs
 from monai_mmseg.preparation.layouts.mscmrseg import read_mscmrseg
 from monai_mmseg.preparation.layouts.pictures import read_pictures, read_series
+from monai_mmseg.transforms.image_files import check_image_file
+from monai_mmseg.transforms.read_volume import read_volume
 
 LAYOUTS: dict[str, Callable[..., Layout]] = {
     "btcv": read_btcv,
@@ -29,7 +33,7 @@ LAYOUTS: dict[str, Callable[..., Layout]] = {
 """Readers by name: what ``mmseg data layout`` knows."""
 
 
-def write_layout(layout: Layout, out: str | Path) -> Path:
+def write_layout(layout: Layout, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write the datalist of a data set.
 
     Images stay where they are; the datalist names them by relative paths. Labels are written again with the values of
@@ -38,21 +42,28 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
 
     Args:
         layout: what a reader found.
-        out: JSON file to write; it appears last, when everything else is there.
+        out: JSON file to write; it appears last, when everything else is there, and nothing before all is made.
+        overwrite: whether files that are there already may be replaced: `out`, and labels and images beside it.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: if a label has a value that the data set does not declare, or another size than its image.
+        ValueError: if a label has a value that the data set does not declare, or another size than its image, or a file
+            cannot be used.
+        OSError: if one of the files is there already, or cannot be written.
     """
-    root = Path(out).resolve().parent
+    root = check_output_file(out, overwrite=overwrite).resolve().parent
+    if not overwrite:
+        made = [_target(root, "labels", case) for case in layout.cases if case.label is not None]
+        check_files(root, [*made, *(_target(root, "images", case) for case in layout.cases if case.image.is_dir())])
     sections: dict[str, list[dict[str, str]]] = {}
-    for case in layout.cases:
-        image, label = (_from_slices if case.image.is_dir() else _from_volumes)(case, layout.values, root)
-        paths = {"image": image} if label is None else {"image": image, "label": label}
-        item = {key: Path(os.path.relpath(path, root)).as_posix() for key, path in paths.items()}
-        sections.setdefault(case.section, []).append({**item, "modality": case.modality, "subject": case.subject})
+    with new_files(root, overwrite=overwrite) as stage:
+        for case in layout.cases:
+            image, label = (_from_slices if case.image.is_dir() else _from_volumes)(case, layout.values, stage)
+            paths = {"image": image} if label is None else {"image": image, "label": label}
+            item = {key: _relative(path, stage, root) for key, path in paths.items()}
+            sections.setdefault(case.section, []).append({**item, "modality": case.modality, "subject": case.subject})
     content = {
         "name": layout.name,
         "modalities": list(layout.modalities),
@@ -61,7 +72,13 @@ def write_layout(layout: Layout, out: str | Path) -> Path:
         "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
         **sections,
     }
-    return write_json(out, content)
+    return write_new_json(out, content, overwrite=overwrite)
+
+
+def _relative(path: Path, stage: Path, root: Path) -> str:
+    """A file that was made, or one that stays where it is, as seen from the datalist."""
+    made = path.is_relative_to(stage)
+    return path.relative_to(stage).as_posix() if made else Path(os.path.relpath(path, root)).as_posix()
 
 
 def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDArray[np.uint8]:
@@ -99,22 +116,35 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
 
 def _target(root: Path, kind: str, case: Case) -> Path:
     name = case.subject if case.modality in case.subject.split("_") else f"{case.subject}_{case.modality}"
-    return root / kind / f"{name}.nii.gz"
+    return root / kind / f"{safe_name(name, 'subject')}.nii.gz"
 
 
 def _from_volumes(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:
-    import nibabel as nib
-
     image = case.image.resolve()
+    check_image_file(image)
     if case.label is None:
         return image, None
-    label: Any = nib.load(case.label)
-    shape = nib.load(image).shape  # type: ignore[attr-defined]
-    if label.shape != shape:
-        raise ValueError(f"{case.label}: the label has shape {label.shape}, its image {case.image} {shape}.")
+    label = read_volume(case.label)
+    found, shape = (*label.shape[1:], *label.shape[:1]), _shape(image)
+    if found != shape:
+        raise ValueError(f"{case.label}: the label has shape {_shown(found)}, its image {case.image} {_shown(shape)}.")
     path = _target(root, "labels", case)
-    write_nifti(path, map_values(np.asanyarray(label.dataobj), table, str(case.label)), label.affine)
+    classes = map_values(label.as_tensor()[0].numpy(), table, str(case.label))
+    write_nifti(path, classes, np.asarray(label.affine, dtype=np.float64))
     return image, path
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """Three axes and a number of volumes; from the header alone, since images are large and stay where they are."""
+    import nibabel as nib
+
+    image: Any = nib.load(path)
+    axes, more = (*image.shape, 1, 1)[:3], image.shape[3:]
+    return (*axes, int(np.prod(more)))
+
+
+def _shown(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if shape[3] > 1 else shape[:3]
 
 
 def _from_slices(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:

@@ -1,0 +1,99 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Names that came with data and become names of files."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import PureWindowsPath
+
+MAX_NAME_BYTES = 128
+"""Names of files end at 255 bytes, and an image's name, a postfix and an ending are put behind this one."""
+
+
+def name_problem(text: str) -> str | None:
+    """Why a text cannot be a part of a file's name; ``None`` if it can.
+
+    Args:
+        text: name of a subject, a modality or the like.
+
+    Returns:
+        The rest of a sentence whose first words are the name.
+
+    Examples:
+        >>> name_problem("s01.a"), name_problem("siteA/p1")
+        (None, "holds a slash; call it 'siteA_p1'")
+        >>> name_problem("..")
+        'is a place, not a name'
+    """
+    if not text or text.isspace():
+        return "is empty"
+    if text != text.strip():
+        return "begins or ends with a space"
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
+        return "holds a control character"
+    if text in (".", ".."):
+        return "is a place, not a name"
+    if "/" in text or "\\" in text or PureWindowsPath(text).drive:
+        parts = text.replace("\\", "/").replace(":", "/").split("/")
+        better = "_".join(part for part in parts if part not in ("", ".", ".."))[:MAX_NAME_BYTES]
+        what = "a slash" if "/" in text or "\\" in text else "a drive"
+        return f"holds {what}" + (f"; call it {better!r}" if better else "")
+    if (size := len(text.encode())) > MAX_NAME_BYTES:
+        return f"is {size} bytes long, the most is {MAX_NAME_BYTES}"
+    return None
+
+
+def safe_name(text: str, what: str) -> str:
+    """The text itself, if it can be a part of a file's name: no slash, no ``..``, no control character, not too long.
+
+    Use it wherever a file or a folder is named after something that came with the data, so that what is written stays
+    in its folder.
+
+    Args:
+        text: the name.
+        what: what it is the name of, for the message.
+
+    Returns:
+        The same text.
+
+    Raises:
+        ValueError: if a file of this name would lie elsewhere, or could not be written.
+
+    Examples:
+        >>> safe_name("1.2.840.113", "subject")
+        '1.2.840.113'
+        >>> safe_name("../x", "subject")
+        Traceback (most recent call last):
+        ValueError: subject '../x' names files, but it holds a slash; call it 'x'.
+    """
+    if problem := name_problem(text):
+        raise ValueError(f"{what} {_short(text)} names files, but it {problem}.")
+    return text
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def names_of_one_file(names: list[str]) -> list[tuple[str, str]]:
+    """Pairs of different names that are one file where case does not count, as on Windows and macOS.
+
+    Args:
+        names: all names.
+
+    Returns:
+        Pairs, in the order of the names.
+
+    Examples:
+        >>> names_of_one_file(["P1", "s2", "p1"])
+        [('P1', 'p1')]
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for name in dict.fromkeys(names):
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in first:
+            pairs.append((first[key], name))
+        first.setdefault(key, name)
+    return pairs

@@ -1,0 +1,209 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which files are images, and who reads them: the one door, looked at before a library opens a file."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from pathlib import Path
+
+from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
+
+from monai_mmseg.transforms.nifti_header import HEADER_BYTES, header_problem, read_header
+
+NIFTI_ENDINGS = (".nii.gz", ".nii")
+VOLUME_ENDINGS = (*NIFTI_ENDINGS, ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_ENDINGS = (*VOLUME_ENDINGS, ".dcm", *PICTURE_ENDINGS, ".tif", ".tiff")
+"""Endings of the images that are read; folders of DICOM files and DICOM files without an ending are, too."""
+
+_HEAD = 65536  # bytes; headers in text (MetaImage, NRRD) are shorter
+_STRANGERS = (  # how other files begin, and what they are
+    (rb"version https://git-lfs", "a Git LFS pointer, not the image; `git lfs pull` fetches it"),
+    (rb"(\.\./)*(\.git|/)/?annex/objects/", "a git-annex pointer, not the image; `git annex get` fetches it"),
+    (rb"\s*<(!doctype|html|head|\?xml)", "a web page; the download has failed"),
+    (rb"\x80[\x02-\x05]", "a Python pickle, which is never opened"),
+    (rb"PK\x03\x04", "a zip archive, not an image; unpack it"),
+    (rb"7z\xbc\xaf\x27\x1c|Rar!|\xfd7zXZ\x00|BZh|\x28\xb5\x2f\xfd", "an archive, not an image; unpack it"),
+    (rb"\x93NUMPY", "a NumPy array, which has no affine; write it as NIfTI"),
+)
+_MAGIC = {
+    ".png": rb"\x89PNG\r\n",
+    ".jpg": rb"\xff\xd8\xff",
+    ".jpeg": rb"\xff\xd8\xff",
+    ".bmp": rb"BM",
+    ".tif": rb"II[*+]\x00|MM\x00[*+]",
+    ".tiff": rb"II[*+]\x00|MM\x00[*+]",
+    ".nrrd": rb"NRRD000\d",
+    ".nhdr": rb"NRRD000\d",
+    ".mha": rb"(?s).*?NDims\s*=\s*\d",
+    ".mhd": rb"(?s).*?NDims\s*=\s*\d",
+}
+_GEOMETRY = {  # lines of headers in text that place the voxels
+    ".mha": rb"(?im)^\s*(TransformMatrix|Rotation|Orientation|Offset|Position|Origin|Element(?:Spacing|Size))\s*=(.*)$",
+    ".nrrd": rb"(?im)^(space directions|space origin|spacings):(.*)$",
+}
+_GEOMETRY |= {".mhd": _GEOMETRY[".mha"], ".nhdr": _GEOMETRY[".nrrd"]}
+
+
+class VolumeError(ValueError):
+    """A volume that cannot be used; the message starts with its path."""
+
+
+def image_ending(path: str | Path) -> str:
+    """Ending of an image that is read, in small letters; empty for any other name.
+
+    Args:
+        path: any path.
+
+    Returns:
+        The ending.
+
+    Examples:
+        >>> image_ending("s01/lge.NII.GZ"), image_ending("s01.a.mha"), image_ending("a.npy")
+        ('.nii.gz', '.mha', '')
+    """
+    name = Path(path).name.lower()
+    return next((end for end in IMAGE_ENDINGS if name.endswith(end) and len(name) > len(end)), "")
+
+
+def check_image_file(path: str | Path) -> ImageReader:
+    """Refuse what is no image before any library opens it, whatever its name says.
+
+    Use it wherever a file that came with the data is read as an image: MONAI and the libraries below it choose by the
+    name alone, and some of what they choose executes what it reads.
+
+    Args:
+        path: a file, or a folder of DICOM files.
+
+    Returns:
+        The reader of MONAI that is meant for it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VolumeError: if it is no image that is read here; the message says what it is instead.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.nii.gz").write_text("version https://git-lfs.github.com/spec/v1")
+        ...     check_image_file(f"{folder}/a.nii.gz")
+        Traceback (most recent call last):
+        monai_mmseg.transforms.image_files.VolumeError: ...a.nii.gz: cannot be read as an image (it is a Git LFS ...
+    """
+    where = Path(path)
+    if not os.path.exists(where):
+        lost = os.path.islink(where)
+        raise FileNotFoundError(f"{path}: {'a link that leads nowhere' if lost else 'no such file'}.")
+    if where.is_dir():
+        return _check_folder(where)
+    if not where.is_file():
+        raise VolumeError(f"{path}: neither a file nor a folder.")
+    try:
+        head, size = _head(where, _HEAD), where.stat().st_size
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if not size:
+        raise VolumeError(f"{path}: cannot be read as an image (it is empty, 0 bytes).")
+    ending = image_ending(where)
+    if not ending and not _is_dicom(head):
+        known = " ".join(IMAGE_ENDINGS)
+        raise VolumeError(f"{path}: is not read as an image; wanted are {known} or a folder of DICOM files.")
+    if problem := _problem(where, ending, head, size):
+        affine = problem.startswith("the affine")
+        raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
+    if ending in NIFTI_ENDINGS:
+        return NibabelReader()
+    return PILReader() if ending in PICTURE_ENDINGS else ITKReader()
+
+
+def _head(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def _check_folder(folder: Path) -> ImageReader:
+    try:
+        files = [one for one in sorted(folder.iterdir()) if one.is_file()]
+        if any(_is_dicom(_head(one, 132)) for one in files):
+            return ITKReader()
+    except OSError as error:
+        raise VolumeError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+    raise VolumeError(f"{folder}: none of the {len(files)} files in this folder is a DICOM file.")
+
+
+def _is_dicom(head: bytes) -> bool:
+    # files of old scanners lack the preamble and begin with their first group
+    return head[128:132] == b"DICM" or head[:2] in (b"\x02\x00", b"\x08\x00")
+
+
+def _problem(path: Path, ending: str, head: bytes, size: int) -> str | None:
+    """What is wrong with a file of an ending that is read, or with one of none that is DICOM."""
+    if stranger := _stranger(head):
+        return stranger
+    if ending in NIFTI_ENDINGS:
+        return _nifti_problem(path, ending, head, size)
+    if ending in (".hdr", ".img"):
+        return _pair_problem(path)
+    if ending in ("", ".dcm"):
+        return None if _is_dicom(head) else f"is no DICOM file: it begins with {head[:12]!r}"
+    if not re.match(_MAGIC[ending], head):
+        return f"is no {ending} file, whatever its name says: it begins with {head[:12]!r}"
+    if ending in _GEOMETRY:
+        return _text_problem(head, _GEOMETRY[ending])
+    return None
+
+
+def _stranger(head: bytes) -> str | None:
+    found = next((what for begin, what in _STRANGERS if re.match(begin, head, re.IGNORECASE)), None)
+    return f"is {found}" if found else None
+
+
+def _nifti_problem(path: Path, ending: str, head: bytes, size: int) -> str | None:
+    packed = head[:2] == b"\x1f\x8b"
+    if packed and ending == ".nii":
+        return "is compressed; name it .nii.gz"
+    if not packed and ending == ".nii.gz":
+        if read_header(head) is not None:
+            return "is not compressed; name it .nii"
+        return f"is no gzip file, whatever its name says: it begins with {head[:12]!r}"
+    if packed:
+        try:
+            with gzip.open(path) as file:
+                head = file.read(HEADER_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
+            return f"is a broken gzip file, maybe a part of a download ({error})"
+        if stranger := _stranger(head):
+            return f"{stranger} (compressed)"
+    return header_problem(head, size, packed=packed)
+
+
+def _pair_problem(path: Path) -> str | None:
+    """A header and its voxels in two files: NIfTI, or Analyze, which tells nothing about the affine."""
+    ending = path.suffix
+    other = path.with_suffix({".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}.get(ending, ending))
+    if not other.is_file():
+        return f"is one of two files, but {other} is not there"
+    head = _head(path if ending.lower() == ".hdr" else other, HEADER_BYTES)
+    if read_header(head) is not None:
+        return header_problem(head, other.stat().st_size, packed=False, pair=True)
+    if len(head) >= 348 and 348 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+        return None
+    return f"has a header that is neither NIfTI nor Analyze: it begins with {head[:12]!r}"
+
+
+def _text_problem(head: bytes, lines: bytes) -> str | None:
+    """ITK takes zeros for numbers that it cannot use."""
+    for match in re.finditer(lines, re.split(rb"\r?\n\r?\n|ElementDataFile", head, maxsplit=1)[0]):
+        words = re.findall(rb"[^\s(),]+", match[2])
+        if wrong := [word.decode("latin-1") for word in words if word != b"none" and not _is_number(word)]:
+            name = match[1].decode("latin-1")
+            return f"the affine cannot be inverted: {name} holds {', '.join(map(repr, wrong[:3]))}"
+    return None
+
+
+def _is_number(word: bytes) -> bool:
+    return re.fullmatch(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", word) is not None
