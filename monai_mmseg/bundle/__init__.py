@@ -8,6 +8,7 @@ from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
+from monai_mmseg.bundle.root import bundle_root
 from monai_mmseg.bundle.settings import run_settings
 from monai_mmseg.bundle.weights import check_weights
 
@@ -15,6 +16,7 @@ __all__ = [
     "ConfigError",
     "InvertPredictiond",
     "SaveImagePredictiond",
+    "bundle_root",
     "check_config",
     "check_overrides",
     "check_package",
