@@ -24,6 +24,7 @@ class BuildWithBundles(build_py):
         return {str(package / name.removeprefix("bundles/")): name for name in names}
 
     def run(self) -> None:
+        """Build the package, then add the bundles."""
         super().run()
         if not self.editable_mode:
             for target, source in self.bundle_files().items():
@@ -31,10 +32,12 @@ class BuildWithBundles(build_py):
                 self.copy_file(source, target, preserve_mode=False)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """What is built."""
         own = [] if self.editable_mode else list(self.bundle_files())
         return [*super().get_outputs(include_bytecode), *own]
 
     def get_source_files(self) -> list[str]:
+        """What a source distribution needs."""
         return [*super().get_source_files(), *self.bundle_files().values()]
 
 

@@ -55,7 +55,7 @@ def check_prediction_names(items: Iterable[Mapping[str, Any]], target: str | Non
 
     Args:
         items: what inference runs on: ``image`` (a path, or a mapping from modality to path) and ``subject``.
-        target: of images that are mappings, the modality whose file gives the name; where a subject lacks it, the first.
+        target: of images that are mappings, the modality whose file gives the name; the first where it is missing.
 
     Raises:
         ValueError: two predictions would get one name; the message has both images.
