@@ -202,10 +202,12 @@ def _quiet(name: str) -> Iterator[None]:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """The error that a config ran into, without those that MONAI's parser and engines wrap around it."""
-    loggers = [logging.getLogger(name) for name in ("ignite", "monai.engines")]  # they say it once more
-    levels = [logger.level for logger in loggers]
+    # engines and handlers say an error once more, with a traceback through all of them
+    loggers = [logging.getLogger(name) for name in ("ignite", "monai.engines", "monai.handlers.StatsHandler")]
+    before = [(logger.level, logger.disabled) for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+        logger.setLevel(logging.CRITICAL)
+        logger.disabled = True
     try:
         yield
     except RuntimeError as error:
@@ -216,5 +218,6 @@ def _plain_errors() -> Iterator[None]:
             raise cause from None
         raise ValueError(f"{type(cause).__name__}: {cause}") from error
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, (level, disabled) in zip(loggers, before, strict=True):
             logger.setLevel(level)
+            logger.disabled = disabled
