@@ -45,13 +45,16 @@ def find_weights(bundle: str | Path, model: str | Path | None, no_model: bool) -
     return path
 
 
-def load_weights(network: nn.Module, path: str | Path, trained: Mapping[str, Any]) -> None:
-    """Load weights into the network that they are packed with.
+def load_weights(
+    network: nn.Module, path: str | Path, trained: Mapping[str, Any], advice: str = "give the overlays of the training"
+) -> None:
+    """Load weights into the network that they belong to.
 
     Args:
         network: the network, which is changed.
         path: file of the weights: names to tensors, or that under the key ``model``.
         trained: settings of the training, for the message; may be empty.
+        advice: what to do about weights of another network, if there are no settings.
 
     Raises:
         ValueError: the file cannot be read, its weights are those of another network, or some are no numbers.
@@ -83,11 +86,9 @@ def load_weights(network: nn.Module, path: str | Path, trained: Mapping[str, Any
         network.load_state_dict(state)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        advice = (
-            "give the overlays that it was trained with" if not trained else f"they were trained with {_named(trained)}"
-        )
+        known = f"they were trained with {_named(trained)}" if trained else advice
         raise ValueError(
-            f"model must hold weights of the network of the configs, which those of {path} are not; {advice}.\n"
+            f"model must hold weights of the network of the configs, which those of {path} are not; {known}.\n"
             + "\n".join(line if len(line) < 200 else f"{line[:200]} ..." for line in lines)
         ) from error
 

@@ -17,10 +17,13 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.bundle.naming import check_prediction_names
+from monai_mmseg.bundle.pack_weights import load_weights
 from monai_mmseg.bundle.packed_settings import read_settings
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
 from monai_mmseg.bundle.unfinished import is_unfinished, remove_leftovers
 from monai_mmseg.files import write_json
+
+_PACK = "merge the overlays of the training into the bundle first: mmseg bundle pack BUNDLE --overlays ... --out DIR"
 
 
 class Model(NamedTuple):
@@ -31,6 +34,8 @@ class Model(NamedTuple):
     sources: list[str]  # those that it takes
     labels: dict[str, str]  # value to name; empty if it draws images
     target: str | None  # whose file names a subject's prediction
+    weights: Path
+    settings: Mapping[str, Any]  # of the training; empty where nobody wrote them
 
 
 class Predicted(NamedTuple):
@@ -76,7 +81,8 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
                 f"{root} has no weights: {weights} is missing. Train first:\n  python -m monai.bundle run training "
                 f"--config_file {root / 'configs' / 'train.json'} --dataset_dir DATA"
             )
-        knobs: Mapping[str, Any] = read_settings(weights.parent).get("knobs", {})
+        settings = read_settings(weights.parent)
+        knobs: Mapping[str, Any] = settings.get("knobs", {})
         found = {
             name: knobs[name] if name in knobs else parser.get_parsed_content(name, default=None)
             for name in ("modalities", "labels", "target", "default_modality")
@@ -86,7 +92,8 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
         raise ValueError(f"{config} must have the knob 'modalities', the names that the network knows.")
     target = found["target"] or found["default_modality"]
     labels = {str(value): str(name) for value, name in (found["labels"] or {}).items()}
-    return Model(root.absolute(), list(found["modalities"]), list(sources), labels, target)
+    modalities = list(found["modalities"])
+    return Model(root.absolute(), modalities, list(sources), labels, target, weights, settings)
 
 
 def predict(
@@ -183,6 +190,8 @@ def _run(model: Model, data: Path, out: Path) -> None:
         )
     items: Sequence[Mapping[str, Any]] = workflow.parser.get_parsed_content("dataset#data", default=[])
     check_prediction_names(items, model.target)
+    if workflow.parser.get_parsed_content("load_pretrain", default=True):
+        load_weights(workflow.parser.get_parsed_content("network_def"), model.weights, model.settings, _PACK)
     workflow.initialize()
     workflow.run()
     workflow.finalize()
@@ -216,7 +225,9 @@ def _plain_errors() -> Iterator[None]:
             cause = cause.__cause__
         if isinstance(cause, OSError | ValueError):
             raise cause from None
-        raise ValueError(f"{type(cause).__name__}: {cause}") from error
+        lines = str(cause).strip().splitlines()
+        more = f"\n... {len(lines) - 3} more lines" if len(lines) > 3 else ""
+        raise ValueError(f"{type(cause).__name__}: " + "\n".join(lines[:3]) + more) from error
     finally:
         for logger, (level, disabled) in zip(loggers, before, strict=True):
             logger.setLevel(level)
