@@ -17,7 +17,7 @@ from pathlib import Path
 ABANDONED = 3600.0
 """Seconds after which an unfinished file is nobody's, where it cannot be asked whether its process lives."""
 
-_OWNER = re.compile(r"\.(?P<host>[^@]*)@(?P<process>\d+)-[0-9a-f]+\.part")
+_OWNER = re.compile(r"\.(?P<host>[\w-]*)@(?P<process>\d+)-[0-9a-f]+\.part")
 
 
 def _part_of(target: Path) -> Path:

@@ -201,3 +201,21 @@ def test_an_image_that_cannot_be_read_is_one_line(heart, tmp_path, capfd):
     assert main(words) == 1
     said = capfd.readouterr().err
     assert re.fullmatch(r"mmseg predict: .*broken\.nii\.gz: cannot be read as an image .*\n", said), said
+
+
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path):
+    bundle = small_bundle(tmp_path / "bundle", "ummkd", UMMKD)
+    scan, model = image(tmp_path / "scan.nii.gz"), bundle / "models" / "model.pt"
+    good = torch.load(model, weights_only=True)
+    for content, message in [
+        ({}, r"those of .*model.pt are not; merge the overlays .*: mmseg bundle pack BUNDLE --overlays"),
+        (
+            {name: value * torch.nan if value.is_floating_point() else value for name, value in good.items()},
+            "model.pt holds values that are NaN",
+        ),
+    ]:
+        torch.save({**content}, model)
+        with pytest.raises(ValueError, match=message) as caught:
+            predict(bundle, scan, tmp_path / "out", modality="ct")
+        assert len(str(caught.value).splitlines()) <= 3
+    assert not (tmp_path / "out").exists()
