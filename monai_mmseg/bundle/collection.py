@@ -72,6 +72,7 @@ def list_bundles() -> list[BundleCard]:
         parser = ConfigParser()
         parser.read_config(str(folder / "configs" / "inference.json"))
         parser["bundle_root"] = str(folder)
+        parser["ckpt_dir"] = str(folder / "none")  # weights that lie here may have been trained on other names
         modalities = [str(one) for one in parser.get_parsed_content("modalities")]
         cards.append(BundleCard(name, str(metadata.get("task", "")), modalities))
     return cards

@@ -113,7 +113,9 @@ def pack_bundle(
     train = merged(base, named(changes), settings)
     if settings and modality is not None:
         settings["definitions"]["network_def"] = plain_definition(train, train["network_def"])
-    inference = without_trained(merged(inference_file, named(changes), known_only=True), train, settings, modality)
+    inference = without_trained(
+        merged(inference_file, named(changes), settings, known_only=True), train, settings, modality
+    )
     for config in (train, inference):
         config["bundle_root"] = f"$monai_mmseg.bundle.bundle_root('bundles/{target.name}')"
         config.pop("_meta_", None)

@@ -12,12 +12,27 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_mmseg.bundle.checks import config_references
+from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
 
 _TRAINED = "trained"
 """Id under which inference and evaluation have the settings of the training."""
-_OF_DATA = ("modalities", "labels")
-"""Knobs that a training takes from its data."""
+_OF_THE_MACHINE = frozenset(
+    {
+        *(
+            "bundle_root",
+            "ckpt_dir",
+            "output_dir",
+            "dataset_dir",
+            "phantom_dir",
+            "phantom",
+            "stage_one_root",
+            "stage_one",
+        ),
+        *("stage_one_command", "device", "amp", "num_workers", "channels_last"),
+        *("section", "resume", "overwrite", "load_pretrain", "paper_dice"),
+    }
+)
+"""Knobs that say where and how a training ran, not what it made."""
 _WHOLE_REFERENCE = re.compile(r"@(\w+)")
 
 
@@ -39,7 +54,7 @@ def merged(
     Args:
         path: the file.
         changes: values by id.
-        settings: of the training, if what it took from its data is to be written out.
+        settings: of the training, whose values take the place of plain ones: modalities and labels come with the data.
         known_only: leave out ids that the file does not have.
 
     Returns:
@@ -53,10 +68,18 @@ def merged(
         parser[key] = value
     content: dict[str, Any] = parser.get()
     knobs = (settings or {}).get("knobs", {})
-    for name in _OF_DATA:
-        if name in content and name in knobs and isinstance(content[name], str):
+    for name, value in content.items():
+        if name in knobs and name not in _OF_THE_MACHINE and not _has_expression(value):
             content[name] = copy.deepcopy(knobs[name])
     return content
+
+
+def _has_expression(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(_has_expression(one) for one in value.values())
+    if isinstance(value, list):
+        return any(_has_expression(one) for one in value)
+    return isinstance(value, str) and value[:1] in {"@", "$", "%"}
 
 
 def resolved(content: Mapping[str, Any], name: str, root: str | Path) -> Any:
@@ -123,7 +146,8 @@ def without_trained(
         modality: the only one that is left, if it was taken out: its network is not that of the training.
 
     Returns:
-        The config, without the id ``trained`` if nothing refers to it any more.
+        The config, without the id ``trained`` if nothing refers to it any more. Checks against the settings stay where
+        there are settings.
 
     Examples:
         >>> config = {"trained": "$read(@ckpt_dir)", "size": "$@trained.get('size', 8)", "net": {"n": "@size"}}
@@ -133,7 +157,7 @@ def without_trained(
     content = dict(inference)
     knobs, definitions = settings.get("knobs", {}), settings.get("definitions", {})
     for name, value in inference.items():
-        if name == _TRAINED or not _asks(value):
+        if name == _TRAINED or name in ALWAYS_KNOWN or not _asks(value):
             continue
         if isinstance(value, str) and name in knobs:
             content[name] = copy.deepcopy(knobs[name])
@@ -144,6 +168,8 @@ def without_trained(
     for name in inference:  # after all: what a definition refers to may be taken from the training as well
         if content[name] is not inference[name]:
             content[name] = _known_references(content[name], content, train)
+    if not settings and isinstance(content.get("initialize"), list):
+        content["initialize"] = [one for one in content["initialize"] if not _asks(one)]
     if not any(_asks(value) for name, value in content.items() if name != _TRAINED):
         content.pop(_TRAINED, None)
     return content

@@ -190,10 +190,12 @@ def test_the_settings_of_the_training_are_taken(heart, tmp_path):
     target = "$monai_mmseg.bundle.trained_target(@trained, 'network_def', 'monai_mmseg.networks.nets.share_network')"
     content["network_def"] = {**content["network_def"], "_target_": target}
     content["intensity"] = {"_target_": "$@trained.content['definitions']['intensity']['_target_']", "keys": "image"}
+    content["initialize"] = ["$monai_mmseg.bundle.check_trained(@trained, @bundle_root)", "$print('ready')"]
     (overlaid / "configs" / "inference.json").write_text(json_text(content))
     (overlaid / "configs" / "settings" / "tiny.json").write_text(json.dumps({"features": [4] * 8, "kd_weight": 0.5}))
     intensity = {"_target_": "ScaleIntensityd", "keys": "image"}
-    knobs = {**settings()["knobs"], "features": [4] * 8}
+    labels = {"0": "background", "1": "a", "2": "b", "3": "c", "4": "d"}  # of the data: neither overlay nor override
+    knobs = {**settings()["knobs"], "features": [4] * 8, "labels": labels, "amp": False, "max_epochs": 3}
     model = with_settings(
         heart,
         tmp_path / "run",
@@ -208,11 +210,21 @@ def test_the_settings_of_the_training_are_taken(heart, tmp_path):
     assert (inference["features"], inference["pixdim"]) == ([4] * 8, [2.0, 2.0, 2.0])
     assert inference["intensity"] == intensity
     assert inference["network_def"]["_target_"] == "monai_mmseg.networks.nets.share_network"
-    assert "trained" not in json.dumps(inference)
+    assert train["labels"] == inference["labels"] == labels
+    assert list(read(out, "metadata")["network_data_format"]["outputs"]["pred"]["channel_def"].values())[1:] == list(
+        "abcd"
+    )
+    assert (train["amp"], train["max_epochs"]) == (read(overlaid, "train")["amp"], 3)
+    asking = [name for name, value in inference.items() if "@trained" in json.dumps(value)]
+    assert (inference["trained"], asking) == (content["trained"], ["initialize"])
     assert shapes(network_of(out, "inference")) == shapes(network_of(heart, "inference"))
     packed = json.loads((out / "models" / "settings.json").read_text(encoding="utf-8"))
     assert (packed["state"], packed["overlays"], packed["overrides"], packed["run"]) == ("packed", [], {}, "r1")
     assert packed["knobs"] == knobs
+    (model.parent / "settings.json").unlink()
+    bare = pack_bundle(overlaid, tmp_path / "bare", model=model, overlays=["settings/tiny"])
+    assert "trained" not in json.dumps(read(bare, "inference"))
+    assert read(bare, "inference")["initialize"] == ["$print('ready')"]
     again = pack_bundle(out, tmp_path / "again")  # what is packed can be packed
     assert read(again, "inference")["pixdim"] == [2.0, 2.0, 2.0]
 
@@ -256,7 +268,8 @@ def test_a_definition_of_the_training_brings_what_inference_lacks():
         "size": 2,
     }
     kept = {"trained": "$x(@ckpt_dir)", "initialize": ["$check(@trained)"]}
-    assert without_trained(kept, train, {}, None) == kept  # something else asks for them
+    assert without_trained(kept, train, {"knobs": {}}, None) == kept  # a check asks for them
+    assert without_trained(kept, train, {}, None) == {"initialize": []}  # there is nothing to check with
 
 
 def test_a_pack_that_fails_or_is_killed_leaves_nothing(heart, tmp_path, monkeypatch):
