@@ -4,7 +4,7 @@
 #   make test     run the tests, on all cores
 #   make check    format, lint, types, spelling, doctests
 #   make docs     build the documentation site, strictly, into site/
-#   make wheel    build the wheel and import it from a clean environment
+#   make wheel    build the wheel, import it from a clean environment and copy a bundle out of it
 #   make clean    remove what the above left behind, but for the environment and runs/
 #
 # With a GPU, or to choose torch yourself:      make test CONSTRAINTS=
@@ -85,7 +85,7 @@ wheel: $(VENV)/.installed-dev
 	$(PYTHON) -m venv build/clean
 	build/clean/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) dist/*.whl
 	cd build/clean && bin/python -c 'import monai_mmseg; print(monai_mmseg.__version__, monai_mmseg.__file__)'
-	cd build/clean && bin/mmseg --help
+	cd build/clean && bin/mmseg bundle list && bin/mmseg bundle copy dafnet copied && ls copied/configs/train.json
 
 clean:
 	rm -rf build dist site *.egg-info .coverage htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis

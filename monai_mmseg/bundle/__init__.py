@@ -10,6 +10,7 @@ from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
+from monai_mmseg.bundle.root import bundle_root
 from monai_mmseg.bundle.settings import model_settings, run_settings
 from monai_mmseg.bundle.trained import (
     SettingsConflict,
@@ -30,6 +31,7 @@ __all__ = [
     "SettingsConflict",
     "TrainedSettings",
     "WeightsError",
+    "bundle_root",
     "check_config",
     "check_data",
     "check_fit",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +45,37 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
     # with an ending: MONAI would take what follows the last dot of the name for one
     whole = f"{stem}.nii.gz"
     return {**name, "subject": str(path.with_name(whole)) if stem == own else whole}
+
+
+def check_prediction_names(items: Iterable[Mapping[str, Any]], target: str | None = None) -> None:
+    """Check that no two items would be written to one file.
+
+    When to use: before anything is predicted. Image ``2_lge.nii.gz`` of subject ``p1`` and ``lge.nii.gz`` of ``p1_2``
+    both become ``p1_2_lge``, and the second would silently replace the first.
+
+    Args:
+        items: what inference runs on: ``image`` (a path, or a mapping from modality to path) and ``subject``.
+        target: of images that are mappings, the modality whose file gives the name; the first where it is missing.
+
+    Raises:
+        ValueError: two predictions would get one name; the message has both images.
+
+    Examples:
+        >>> items = [{"image": "a/2_lge.nii.gz", "subject": "p1"}, {"image": "b/lge.nii.gz", "subject": "p1_2"}]
+        >>> check_prediction_names(items[:1])
+        >>> check_prediction_names(items)
+        Traceback (most recent call last):
+        ValueError: two predictions would be named 'p1_2_lge': that of a/2_lge.nii.gz, subject 'p1', and that of ...
+    """
+    first: dict[str, str] = {}
+    for item in items:
+        image, subject = item["image"], str(item["subject"])
+        if isinstance(image, Mapping):
+            image = image[target] if target in image else next(iter(image.values()))
+        stem, who = prediction_stem(image, subject), f"{image}, subject {subject!r}"
+        if stem in first:
+            raise ValueError(
+                f"two predictions would be named {stem!r}: that of {first[stem]}, and that of {who}. Rename a subject "
+                "or a file."
+            )
+        first[stem] = who

@@ -1,19 +1,23 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Label volumes stay volumes, also those of one slice."""
+"""Label volumes stay volumes, also those of one slice, and are whole or not there."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from monai.data import NibabelWriter
 
+from monai_mmseg.bundle.unfinished import whole_file
+
 
 class VolumeWriter(NibabelWriter):
-    """Writes NIfTI files that have three axes at least.
+    """Writes NIfTI files that have three axes at least, each under its name only when it is whole.
 
     Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the
-    label volume of a single slice then has two axes where its image has three.
+    label volume of a single slice then has two axes where its image has three. And a process that is killed while it
+    writes leaves no file that looks like a prediction.
 
     Examples:
         >>> import torch
@@ -39,3 +43,14 @@ class VolumeWriter(NibabelWriter):
         super().set_data_array(data_array, channel_dim=channel_dim, squeeze_end_dims=squeeze_end_dims, **kwargs)
         while self.data_obj.ndim < 3:
             self.data_obj = self.data_obj[..., None]
+
+    def write(self, filename: str | os.PathLike[str], verbose: bool = False, **kwargs: Any) -> None:
+        """Write the file under another name and rename it.
+
+        Args:
+            filename: the file; one of this name is replaced.
+            verbose: print what is done.
+            **kwargs: for MONAI's writer.
+        """
+        with whole_file(filename) as part:
+            super().write(part, verbose=verbose, **kwargs)

@@ -20,11 +20,13 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from monai_mmseg import __version__
-from monai_mmseg.cli import bundle, data, phantom, report
+from monai_mmseg.cli import bundle, data, phantom, predict, report
 
 # what is typed; a new command is one line here
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "baseline copy": report.copy,
+    "bundle copy": bundle.copy,
+    "bundle list": bundle.names,
     "bundle pack": bundle.pack,
     "data check": data.check,
     "data layout": data.layout,
@@ -34,6 +36,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "data stack": data.stack,
     "data stats": data.stats,
     "evaluate": report.evaluate,
+    "predict": predict.predict,
     "report": report.report,
 }
 

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import SaveImaged
 
-from monai_mmseg.bundle.naming import prediction_name
+from monai_mmseg.bundle.naming import check_prediction_names, prediction_name
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.transforms import LoadImageModalitiesd
 
@@ -58,6 +58,34 @@ def test_subjects_have_files_of_their_own(subjects, file, expected, tmp_path):
             continue  # images of one name, which belong to two subjects: the files differ, and one has to say which
         found = find_prediction(tmp_path / "out", {"image": item["image"]["lge"], "subject": item["subject"]})
         assert (nib.load(found).get_fdata() == value).all()
+
+
+@pytest.mark.parametrize(
+    ("items", "target", "name"),
+    [
+        ([("a/2_lge.nii.gz", "p1"), ("b/lge.nii.gz", "p1_2")], None, "p1_2_lge"),
+        ([("a/x.nii.gz", "p"), ("b/x.nii", "p")], None, "p_x"),
+        ([("a/x.nii.gz", "p/q"), ("b/x.nii.gz", "p_q")], None, "p_q_x"),
+        ([({"cine": "c.nii", "lge": "a/l.nii"}, "p"), ({"lge": "b/l.nii", "cine": "d.nii"}, "p")], "lge", "p_l"),
+        ([({"cine": "a/l.nii"}, "p"), ({"lge": "b/l.nii"}, "p")], "lge", "p_l"),
+    ],
+)
+def test_names_that_collide_are_refused_with_both_images(items, target, name):
+    pairs = [{"image": image, "subject": subject} for image, subject in items]
+    check_prediction_names(pairs[:1], target)
+    check_prediction_names(pairs[1:], target)
+    with pytest.raises(ValueError, match=f"two predictions would be named '{name}': that of a/") as caught:
+        check_prediction_names(pairs, target)
+    for part in ("that of b/", repr(items[0][1]), repr(items[1][1])):
+        assert part in str(caught.value)
+
+
+def test_names_that_differ_are_fine():
+    images = ["s01/lge.nii.gz", "s01/cine.nii.gz", "s02/lge.nii.gz"]
+    check_prediction_names([{"image": image, "subject": image[:3]} for image in images])
+    pairs = [{"image": {"cine": f"{s}/c.nii", "lge": f"{s}/l.nii"}, "subject": s} for s in ("s01", "s02")]
+    check_prediction_names(pairs, "lge")
+    check_prediction_names(pairs)
 
 
 def test_without_metadata_files_are_counted():

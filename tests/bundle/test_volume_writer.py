@@ -7,6 +7,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
+import monai_mmseg.bundle.volume_writer as module
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 
 
@@ -30,3 +31,25 @@ def test_a_volume_keeps_its_shape_and_place(shape, tmp_path):
     assert written.shape == shape
     np.testing.assert_array_equal(np.asarray(written.dataobj), values)
     np.testing.assert_allclose(written.affine, affine)
+
+
+def test_a_file_that_fails_half_way_is_not_there(tmp_path, monkeypatch):
+    target = tmp_path / "a_seg.nii.gz"
+    target.write_text("old")
+    writer = VolumeWriter(output_dtype=np.uint8)
+    writer.set_data_array(torch.zeros(1, 4, 4, 2))
+    writer.set_metadata({"affine": np.eye(4)})
+
+    def full(self, filename, **_):
+        assert filename != target
+        filename.write_text("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module.NibabelWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(target)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a_seg.nii.gz", "old")]
+    monkeypatch.undo()
+    writer.write(target)
+    assert nib.load(target).shape == (4, 4, 2)
+    assert len(list(tmp_path.iterdir())) == 1

@@ -325,6 +325,7 @@ def test_a_packed_bundle(run_of, brain, tmp_path):
         tmp_path / "packed",
         overlays=["demo"],
         overrides={**BRAIN.network, "amp": False, "num_slices": 7},
+        no_model=True,
     )
     formats = json.loads((packed / "configs" / "metadata.json").read_text("utf-8"))["network_data_format"]
     image, pred = formats["inputs"]["image"], formats["outputs"]["pred"]

@@ -1,0 +1,130 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that lie beside the weights: read for a bundle that is packed, and written into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FORMAT = "monai_mmseg.settings/1"
+FILE = "settings.json"
+
+_NO_KNOBS = ("multi_gpu_train",)
+"""Overlays that say how a training runs, not what it makes; a packed bundle keeps their files."""
+
+
+def read_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Content of the settings in a folder of weights.
+
+    Args:
+        folder: where ``model.pt`` lies.
+
+    Returns:
+        The content; empty where there is no such file, as with weights of other origin.
+
+    Raises:
+        ValueError: the file is not what training writes.
+
+    Examples:
+        >>> read_settings("no/such/folder")
+        {}
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not the JSON that training writes ({error}); train again or remove it.") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path} must have the format {FORMAT!r}, got {found!r}; use the version that wrote it.")
+    return content
+
+
+def training_overlays(
+    settings: Mapping[str, Any], given: Sequence[str] | None, folder: str | os.PathLike[str]
+) -> list[str]:
+    """Overlays of the training, by name.
+
+    Args:
+        settings: content of the settings; may be empty.
+        given: what was asked for, ``None`` for what the training had.
+        folder: where the settings lie, for the message.
+
+    Returns:
+        Names below ``configs``, without ending, in the order of the training.
+
+    Raises:
+        ValueError: other ones were asked for than the weights were trained with.
+
+    Examples:
+        >>> training_overlays({"overlays": ["demo", "multi_gpu_train"]}, None, "models")
+        ['demo']
+        >>> training_overlays({"overlays": ["demo"]}, ["settings/film"], "models")
+        Traceback (most recent call last):
+        ValueError: --overlays are settings/film, but the weights were trained with demo (models/settings.json); ...
+    """
+    if "overlays" not in settings:
+        return list(given or ())
+    trained = [name for name in settings["overlays"] if name not in _NO_KNOBS]
+    if given and [name for name in given if name not in _NO_KNOBS] != trained:
+        raise ValueError(
+            f"--overlays are {' '.join(given)}, but the weights were trained with {' '.join(trained) or 'none'} "
+            f"({Path(folder).as_posix()}/{FILE}); leave --overlays out."
+        )
+    return trained
+
+
+def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:
+    """Check that overrides say what the training said.
+
+    Args:
+        settings: content of the settings; may be empty.
+        overrides: values by id.
+        folder: where the settings lie, for the message.
+
+    Raises:
+        ValueError: a knob has another value.
+
+    Examples:
+        >>> check_agreement({"knobs": {"pixdim": [1, 1]}}, {"pixdim": [2, 2]}, "models")
+        Traceback (most recent call last):
+        ValueError: pixdim is [2, 2], but the weights were trained with [1, 1] (models/settings.json); leave it out.
+    """
+    for name, value in overrides.items():
+        knobs = settings.get("knobs", {})
+        if name in knobs and knobs[name] != value:
+            raise ValueError(
+                f"{name} is {value!r}, but the weights were trained with {knobs[name]!r} "
+                f"({Path(folder).as_posix()}/{FILE}); leave it out."
+            )
+
+
+def packed_settings(settings: Mapping[str, Any], modality: str | None) -> dict[str, Any]:
+    """What a packed bundle says about its weights: overlays and overrides are in its configs now.
+
+    Args:
+        settings: content of the settings; empty settings stay empty.
+        modality: the only one that is left, if it was taken out.
+
+    Returns:
+        The content for the packed bundle.
+
+    Examples:
+        >>> packed_settings({"state": "trained", "overlays": ["demo"], "overrides": {}, "knobs": {}}, None)
+        {'state': 'packed', 'overlays': [], 'overrides': {}, 'knobs': {}, 'merged': {'overlays': ['demo']}}
+    """
+    if not settings:
+        return {}
+    merged = {key: settings[key] for key in ("overlays", "overrides") if settings.get(key)}
+    packed = {**settings, "state": "packed", "overlays": [], "overrides": {}, "merged": settings.get("merged", merged)}
+    if modality is not None:
+        knobs = {key: value for key, value in settings.get("knobs", {}).items() if key != "separate"}
+        packed["knobs"] = {**knobs, "modalities": [modality], "default_modality": modality}
+        packed["definitions"] = dict(settings.get("definitions", {}))
+    return packed

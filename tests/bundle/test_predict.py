@@ -1,0 +1,221 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Prediction of what people have: a file, files, a DICOM folder, a datalist."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from monai_mmseg.bundle.predict import find_model, predict
+from monai_mmseg.bundle.predict_inputs import Asked, find_inputs
+from monai_mmseg.cli.main import main
+from tests.bundle.small_bundle import DAFNET, UMMKD, image, small_bundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _on_the_cpu():
+    patch = pytest.MonkeyPatch()
+    patch.setattr(torch.cuda, "is_available", lambda: False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def heart(tmp_path_factory):
+    """CT and MR, one image at a time."""
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "heart", "ummkd", UMMKD)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Cine and LGE of one subject together."""
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "pairs", "dafnet", DAFNET)
+
+
+def written(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def by_hand(bundle, data, out):
+    """The same, as MONAI runs it."""
+    places = {"bundle_root": str(bundle), "dataset_dir": str(data), "output_dir": str(out)}
+    workflow = ConfigWorkflow(
+        str(bundle / "configs" / "inference.json"), workflow_type="infer", logging_file=False, **places
+    )
+    workflow.initialize()
+    workflow.run()
+
+
+def listed(folder, items, modalities=("ct", "mr"), **more):
+    content = {"modalities": list(modalities), "labels": {"0": "background", "1": "a"}, "test": items, **more}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return folder / "datalist.json"
+
+
+def test_one_file_is_predicted_as_its_modality(heart, tmp_path, capsys):
+    scan = image(tmp_path / "scan.nii.gz")
+    words = ["predict", str(heart), str(scan), "--out", str(tmp_path / "out"), "--modality", "mr"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert str(tmp_path / "out" / "scan_seg.nii.gz") in said
+    assert "1 images, 1 files" in said
+    assert "classes: 0 background, 1 myocardium, 2 left_atrium, 3 LV, 4 ascending_aorta" in said
+    listed(tmp_path / "data", [{"image": str(scan), "modality": "mr", "subject": "scan"}])
+    by_hand(heart, tmp_path / "data", tmp_path / "same")
+    found, wanted = (nib.load(tmp_path / name / "scan_seg.nii.gz") for name in ("out", "same"))
+    assert found.shape == nib.load(scan).shape
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(wanted.dataobj))
+    np.testing.assert_allclose(found.affine, nib.load(scan).affine)
+    assert written(tmp_path / "out") == ["scan_seg.nii.gz"]
+
+
+def test_names_say_subject_and_modality(pairs, tmp_path):
+    for number, name in enumerate(("s1_cine", "s1_lge", "s2_cine")):
+        image(tmp_path / "in" / f"{name}.nii.gz", seed=number)
+    done = predict(pairs, tmp_path / "in", tmp_path / "out")
+    assert done.images == 3
+    assert written(tmp_path / "out") == ["s1_lge_seg.nii.gz", "s2_cine_seg.nii.gz"]
+    asked = Asked(pattern="{modality}-of-{subject}.nii.gz")
+    image(tmp_path / "other" / "lge-of-p.1.nii.gz")
+    found = find_inputs(tmp_path / "other", ["cine", "lge"], asked, tmp_path)
+    assert [(one["subject"], one["modality"]) for one in found.items] == [("p.1", "lge")]
+
+
+def test_the_longest_modality_that_fits_is_meant(tmp_path):
+    image(tmp_path / "p_t2_flair.nii.gz")
+    for modalities in (["flair", "t2_flair"], ["t2_flair", "flair"]):
+        (item,) = find_inputs(tmp_path, modalities, Asked(), tmp_path).items
+        assert (item["subject"], item["modality"]) == ("p", "t2_flair")
+
+
+def test_a_stack_has_all_modalities(pairs, tmp_path):
+    image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
+    predict(pairs, tmp_path / "in", tmp_path / "out")
+    assert nib.load(tmp_path / "out" / "s1_seg.nii.gz").shape == (24, 20, 6)
+
+
+def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):
+    for name in ("a", "b"):
+        image(tmp_path / "data" / f"{name}.nii.gz")
+    items = [{"image": "a.nii.gz", "modality": "ct", "subject": "a", "label": "lost.nii.gz"}]
+    more = [{"image": "b.nii.gz", "modality": "mr", "subject": "b"}]
+    path = listed(tmp_path / "data", items, training=more)
+    assert predict(heart, path, tmp_path / "one").images == 1
+    assert written(tmp_path / "one") == ["a_seg.nii.gz"]
+    predict(heart, tmp_path / "data", tmp_path / "two", section="training")
+    assert written(tmp_path / "two") == ["b_seg.nii.gz"]
+    assert main(["predict", str(heart), str(path), "--out", str(tmp_path / "three"), "--section", "tset"]) == 1
+    with pytest.raises(ValueError, match="section 'test' has no image of mr, only of ct"):
+        predict(heart, path, tmp_path / "three", modality="mr")
+    (tmp_path / "data" / "a.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 images are not there, the first is .*a.nii.gz"):
+        predict(heart, path, tmp_path / "three")
+    assert not (tmp_path / "three").exists()
+
+
+def test_what_is_not_said_is_asked_for(heart, tmp_path):
+    scan = image(tmp_path / "in" / "scan.nii.gz")
+    image(tmp_path / "mixed" / "p_ct.nii.gz")
+    image(tmp_path / "mixed" / "q.nii.gz")
+    listed(tmp_path / "data", [{"image": str(scan), "modality": "ct", "subject": "scan"}])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    for images, asked, message in [
+        (scan, {}, "the model knows ct, mr; say which scan.nii.gz is of with --modality"),
+        (scan, {"modality": "us"}, "--modality must be one of ct, mr, got 'us'"),
+        (scan, {"section": "test"}, "--section is for a datalist"),
+        (scan, {"modality": "ct", "pattern": "{subject}_{modality}"}, "give one"),
+        (scan, {"pattern": "{subject}"}, "--pattern must have {subject} and {modality} once each"),
+        (scan, {"pattern": "{modality}_{subject}"}, "scan.nii.gz (1 of 1 images) is not named {modality}_{subject}"),
+        (
+            tmp_path / "mixed",
+            {},
+            "q.nii.gz (1 of 2 images) is not named {subject}_{modality} with a modality of ct, mr",
+        ),
+        (tmp_path / "data", {"pattern": "{subject}_{modality}"}, "--pattern is for files"),
+        (tmp_path / "lost", {}, "lost: there is no such file or folder"),
+        (tmp_path / "empty", {}, "holds no image that is read here"),
+        (tmp_path / "notes.txt", {}, "notes.txt is no image that is read here: .nii.gz, .nii"),
+    ]:
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+            predict(heart, images, tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_predictions_of_one_name_are_refused_before_anything_is_predicted(heart, tmp_path):
+    first, second = image(tmp_path / "2_ct.nii.gz"), image(tmp_path / "b" / "ct.nii.gz")
+    items = [
+        {"image": str(first), "modality": "ct", "subject": "p1"},
+        {"image": str(second), "modality": "ct", "subject": "p1_2"},
+    ]
+    message = f"two predictions would be named 'p1_2_ct': that of {first}, subject 'p1', and that of {second}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        predict(heart, listed(tmp_path / "data", items), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_empty_is_refused(heart, tmp_path):
+    scan = image(tmp_path / "scan.nii.gz")
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / ".scan_seg.nii.gz.host@1-00.part.nii.gz"
+    (out / "scan_seg.nii.gz").touch()
+    left.touch()
+    with pytest.raises(FileExistsError, match=r"--out must be empty, but .*out holds 1 files; .*--overwrite"):
+        predict(heart, scan, out, modality="ct")
+    done = predict(heart, scan, out, modality="ct", overwrite=True)
+    assert done.files == [out / "scan_seg.nii.gz"]
+    assert nib.load(done.files[0]).shape == (24, 20, 6)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="--out must be a folder"):
+        predict(heart, scan, tmp_path / "file", modality="ct")
+
+
+def test_a_bundle_that_cannot_predict_says_why(heart, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no bundle: it has no configs/inference.json"):
+        find_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match="`mmseg bundle copy dafnet DIR` writes that bundle"):
+        find_model(tmp_path / "dafnet")
+    bare = small_bundle(tmp_path / "bare", "ummkd", UMMKD, weights=False)
+    with pytest.raises(FileNotFoundError, match=r"bare has no weights: .*model.pt is missing. Train first:\n  python"):
+        find_model(bare)
+    settings = {"format": "monai_mmseg.settings/1", "knobs": {"labels": {"0": "background", "1": "aorta"}}}
+    torch.save({}, bare / "models" / "model.pt")
+    (bare / "models" / "settings.json").write_text(json.dumps(settings))
+    assert find_model(bare).labels == {"0": "background", "1": "aorta"}
+    assert find_model(heart).modalities == ["ct", "mr"]
+
+
+def test_an_image_that_cannot_be_read_is_one_line(heart, tmp_path, capfd):
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    words = ["predict", str(heart), str(broken), "--out", str(tmp_path / "out"), "--modality", "ct"]
+    assert main(words) == 1
+    said = capfd.readouterr().err
+    assert re.fullmatch(r"mmseg predict: .*broken\.nii\.gz: cannot be read as an image .*\n", said), said
+
+
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path):
+    bundle = small_bundle(tmp_path / "bundle", "ummkd", UMMKD)
+    scan, model = image(tmp_path / "scan.nii.gz"), bundle / "models" / "model.pt"
+    good = torch.load(model, weights_only=True)
+    for content, message in [
+        ({}, r"those of .*model.pt are not; merge the overlays .*: mmseg bundle pack BUNDLE --overlays"),
+        (
+            {name: value * torch.nan if value.is_floating_point() else value for name, value in good.items()},
+            "model.pt holds values that are NaN",
+        ),
+    ]:
+        torch.save({**content}, model)
+        with pytest.raises(ValueError, match=message) as caught:
+            predict(bundle, scan, tmp_path / "out", modality="ct")
+        assert len(str(caught.value).splitlines()) <= 3
+    assert not (tmp_path / "out").exists()

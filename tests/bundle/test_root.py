@@ -1,0 +1,88 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle finds its folder wherever it lies and from wherever it is started."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_mmseg.bundle import bundle_root
+
+MAIN = "somewhere/monai/bundle/__main__.py"
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A bundle and a folder that is not inside of it, which is the current one."""
+    configs = tmp_path / "hearts" / "configs"
+    configs.mkdir(parents=True)
+    versions = dict.fromkeys(("version", "monai_version", "pytorch_version", "numpy_version"), "1.0.0")
+    (configs / "metadata.json").write_text(json.dumps(versions))
+    content = {
+        "imports": ["$import monai_mmseg"],
+        "bundle_root": "$monai_mmseg.bundle.bundle_root('bundles/hearts')",
+        "initialize": [],
+        "run": ["$print('root: ' + @bundle_root)"],
+    }
+    (configs / "train.json").write_text(json.dumps(content))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--config_file", "../hearts/configs/train.json"],
+        ["run", "training", "--config_file=['../hearts/configs/train.json','own.json']"],
+        ["ckpt_export", "--net_id", "net", "--config_file", "../hearts/configs/train.json"],
+        ["verify_net_in_out", "--config_file=['../hearts/configs/train.json', 'own.json']"],
+    ],
+)
+def test_by_the_config_file_of_the_command_line(elsewhere, words):
+    assert bundle_root(argv=[MAIN, *words]) == str(elsewhere / "hearts")
+
+
+def test_by_the_current_folder_and_the_known_places(elsewhere, monkeypatch):
+    argv = ["pytest"]
+    assert bundle_root("bundles/hearts", argv=argv) == "."  # nothing is known
+    assert bundle_root("../other", "../hearts", argv=argv) == "../hearts"
+    monkeypatch.chdir(elsewhere)
+    assert bundle_root("hearts", argv=argv) == "hearts"
+    assert bundle_root(argv=[MAIN, "run", "--config_file", "hearts/configs/train.json"]) == "hearts"
+    assert bundle_root("hearts", argv=[MAIN, "run", "--config_file", "lost/configs/train.json"]) == "hearts"
+    monkeypatch.chdir(elsewhere / "hearts")
+    assert bundle_root("hearts", argv=argv) == "."
+    assert bundle_root(argv=[MAIN, "run", "--config_file", "configs/train.json"]) == "."
+
+
+def test_by_the_workflow(elsewhere, capsys):
+    workflow = ConfigWorkflow("../hearts/configs/train.json", workflow_type="train", logging_file=False)
+    workflow.initialize()
+    workflow.run()
+    assert capsys.readouterr().out == f"root: {elsewhere / 'hearts'}\n"
+
+
+def test_as_it_is_typed(elsewhere, repository):
+    words = ["-m", "monai.bundle", "run", "--config_file", "../hearts/configs/train.json"]
+    code = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**__import__("os").environ, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"root: {elsewhere / 'hearts'}" in done.stdout, done.stderr
+
+
+def test_every_bundle_finds_itself(repository, elsewhere):
+    for path in sorted((repository / "bundles").glob("*/configs/*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if "bundle_root" in content:
+            assert content["bundle_root"] == f"$monai_mmseg.bundle.bundle_root('bundles/{path.parts[-3]}')"
+            config = ConfigParser({key: content[key] for key in ("imports", "bundle_root")})
+            assert config.get_parsed_content("bundle_root") == "."  # nothing here says where it lies
