@@ -160,7 +160,10 @@ sys.exit(main({words.split()!r}))
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("x"), FileExistsError("x"), KeyError("x"), ValueError("x")])
+ERRORS = [kind("no x in the list") for kind in (FileNotFoundError, FileExistsError, KeyError, ValueError, RuntimeError)]
+
+
+@pytest.mark.parametrize("error", ERRORS)
 def test_what_is_wrong_with_the_data_is_one_line(monkeypatch, capsys, error):
     def fail() -> None:
         """Fail."""
@@ -168,7 +171,7 @@ def test_what_is_wrong_with_the_data_is_one_line(monkeypatch, capsys, error):
 
     monkeypatch.setitem(COMMANDS, "data fail", fail)
     assert main(["data", "fail"]) == 1
-    assert capsys.readouterr().err == "mmseg data fail: x\n"
+    assert capsys.readouterr().err == "mmseg data fail: no x in the list\n"
 
 
 def test_check_says_what_is_there(study, capsys):
