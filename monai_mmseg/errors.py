@@ -237,7 +237,8 @@ _DAMAGED = re.compile(
 
 
 def _weights_damaged(cause: _Link, error: BaseException) -> _Found:
-    if cause.name != "UnpicklingError" and not _DAMAGED.match(cause.message):
+    reading = any(frame.f_code.co_filename.endswith(os.path.join("torch", "serialization.py")) for frame in _frames(error))
+    if isinstance(cause.error, OSError) or not (reading or _DAMAGED.match(cause.message)):
         return None
     return f"The {_weights_of(error)} cannot be read: the file is damaged, or holds more than weights.", ""
 
@@ -340,6 +341,8 @@ def install_hook(error_log: Path | None = None) -> None:
         sys.excepthook.error_log = error_log or sys.excepthook.error_log
     else:
         sys.excepthook = _Hook(error_log, sys.excepthook)
-    for handler in (*logging.getLogger().handlers, logging.lastResort):
-        if handler is not None and not any(isinstance(one, _Quiet) for one in handler.filters):
-            handler.addFilter(_Quiet())
+    from monai.apps import get_logger  # MONAI gives this logger an output of its own, if nobody has named it before
+
+    for place in (*logging.getLogger().handlers, logging.lastResort, get_logger("monai.handlers.StatsHandler")):
+        if place is not None and not any(isinstance(one, _Quiet) for one in place.filters):
+            place.addFilter(_Quiet())
