@@ -128,8 +128,9 @@ def _plain(cause: _Link, error: BaseException) -> str:
         return cause.message
     frames = [] if cause.error is None else traceback.extract_tb(cause.error.__traceback__)
     own = [frame for frame in frames if f"{os.sep}monai_mmseg{os.sep}" in frame.filename] or frames
-    if cause.name in _FAULTS and cause.message.count(" ") > 2 and own is not frames:
-        return cause.message  # a sentence of the library's own
+    written = cause.name == "KeyError" or (frames and (frames[-1].line or "").startswith("raise "))
+    if cause.message.count(" ") > 2 and written:
+        return cause.message  # a sentence for people
     place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"{cause.name}: {cause.message}{place}" if cause.message else f"{cause.name}{place}"
 
@@ -196,7 +197,7 @@ def _out_of_memory(cause: _Link, error: BaseException) -> _Found:
     )
     if not found:
         return None
-    first = cause.message.strip().partition("\n")[0] or cause.name
+    first = cause.message.strip().partition("\n")[0] or "Out of memory."
     sentences = re.split(r"(?<=\.) ", first)
     text = " ".join(sentences[:2])
     text = text if "memory" in text.lower() else f"Out of memory: {text}"
@@ -237,7 +238,9 @@ _DAMAGED = re.compile(
 
 
 def _weights_damaged(cause: _Link, error: BaseException) -> _Found:
-    reading = any(frame.f_code.co_filename.endswith(os.path.join("torch", "serialization.py")) for frame in _frames(error))
+    reading = any(
+        frame.f_code.co_filename.endswith(os.path.join("torch", "serialization.py")) for frame in _frames(error)
+    )
     if isinstance(cause.error, OSError) or not (reading or _DAMAGED.match(cause.message)):
         return None
     return f"The {_weights_of(error)} cannot be read: the file is damaged, or holds more than weights.", ""

@@ -170,9 +170,11 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
     used = config_references(config)
     known = {*allow, *ALWAYS_KNOWN}
     training = _ids_of_training(config_files[0]) - set(sources[0][1])
+    for source, content in sources:  # parts of the training have no place in the merged config; what they read is right
+        used |= config_references([value for key, value in content.items() if source and _top(key) in training])
     errors = []
     for source, name, problem in new:
-        top = SEPARATOR.split(name)[0]
+        top = _top(name)
         if source and top in training:
             continue
         if problem is not None and top not in known and _normal(name) not in used:
@@ -190,7 +192,10 @@ def _ids_of_training(base: str) -> set[str]:
 
 
 def _is_placeholder(value: Any) -> bool:
-    return isinstance(value, dict) and list(value) == ["_desc_"]
+    """Nothing but descriptions, at any depth."""
+    if not isinstance(value, dict) or not value:
+        return False
+    return list(value) == ["_desc_"] or all(map(_is_placeholder, value.values()))
 
 
 def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
@@ -272,6 +277,10 @@ def _argument_error(target: Any, key: str) -> str | None:
 
 def _normal(name: str) -> str:
     return "#".join(SEPARATOR.split(name))
+
+
+def _top(name: str) -> str:
+    return SEPARATOR.split(name.removeprefix("+"))[0]
 
 
 def _join(steps: Sequence[str]) -> str:
