@@ -76,11 +76,11 @@ def value_errors(parser: ConfigParser, defaults: Mapping[str, Any]) -> list[str]
         One line for each value: its id, what is wanted and what was given.
 
     Examples:
-        >>> parser = ConfigParser({"max_epochs": 1.5, "resume": "flase", "momentum": 0.5})
+        >>> parser = ConfigParser({"max_epochs": 1.5, "resume": "off", "momentum": 0.5})
         >>> for line in value_errors(parser, {"max_epochs": 5, "resume": False}):
         ...     print(line)
         max_epochs must be a whole number of at least 1, got 1.5.
-        resume must be true or false, got 'flase'.
+        resume must be true or false, got 'off'.
     """
     config = parser.get()
     if not isinstance(config, dict):

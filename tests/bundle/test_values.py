@@ -73,7 +73,7 @@ def test_right_values(overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"resume": "flase"}, "resume must be true or false, got 'flase'."),
+        ({"resume": "off"}, "resume must be true or false, got 'off'."),
         ({"resume": "yes"}, "resume must be true or false, got 'yes'."),
         ({"resume": 1}, "resume must be true or false, got 1."),
         ({"resume": "0"}, "resume must be true or false, got '0'."),
@@ -133,7 +133,7 @@ def test_windows_and_components():
 
 
 def test_all_errors_are_listed():
-    assert len(errors(resume="flase", gain="ten", section="tset")) == 3
+    assert len(errors(resume="off", gain="ten", section="tset")) == 3
 
 
 def test_text_that_says_true_or_false_is_read():
