@@ -89,6 +89,9 @@ def value_errors(parser: ConfigParser, defaults: Mapping[str, Any]) -> list[str]
     found: dict[str, str] = {}
     for name in config:
         kinds = [one.kinds for one in arguments if one.knob == name]
+        told = isinstance(defaults.get(name), bool | int | float | list) or name == "amp"
+        if not (kinds or told or range_of(name)):
+            continue
         known, value = _look(parser, name)
         if known and (problem := _problem(name, value, defaults, kinds)):
             found[name] = problem
