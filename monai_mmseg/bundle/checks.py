@@ -12,28 +12,34 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigComponent, ConfigParser
 
-from monai_mmseg.bundle.command_line import RunCommand, parse_run_command, run_arguments
+from monai_mmseg.bundle.command_line import RunCommand, is_own_process, parse_run_command, run_arguments
+from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.references import SEPARATOR
+from monai_mmseg.bundle.references import config_references as config_references
 from monai_mmseg.bundle.suggestions import close_ids
 from monai_mmseg.bundle.targets import accepted_arguments, find_target
+from monai_mmseg.bundle.values import read_booleans, value_errors
+from monai_mmseg.errors import install_hook
 
 ALWAYS_KNOWN = frozenset(
     {"_meta_", "imports", "initialize", "run", "finalize", "training", "evaluating", "displayable_configs", "run_name"}
 )
 """Top-level ids that tools read without a reference in the config."""
 
-_REFERENCE = re.compile(r"[@%](?:#|::)*([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
-_SEPARATOR = re.compile(r"#|::")
+
+if is_own_process():  # so early that errors before the first check are shown as well
+    install_hook()
 
 
 class ConfigError(ValueError):
-    """A config or an override has a name that nothing would read."""
+    """A config or an override has a name that nothing would read, or a value that cannot be meant."""
 
 
 def check_config(
@@ -61,19 +67,53 @@ def check_config(
             "initialize": ["$monai_mmseg.bundle.check_config(@bundle_root + '/configs/train.json')", ...]
     """
     command = parse_run_command(sys.argv if argv is None else argv)
-    if command is None or not command.config_files:
-        if config_files is not None:
-            files = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
-            paths = [os.fspath(file) for file in files]
-            # a client of a federation works in a folder of its own, from which the bundle's may not be found
-            if all(os.path.isfile(path) for path in paths):
-                check_overrides(paths, {}, allow)
+    parser = resolving_parser()
+    files, overrides, allowed = _given(command, config_files)
+    errors = _name_errors(files, overrides, {*allow, *allowed}) if files else []
+    if parser is not None:
+        defaults = _defaults(files)
+        read_booleans(parser, defaults)
+        if is_own_process():
+            install_hook(_error_log(parser))
+        errors += value_errors(parser, defaults)
+    if not errors:
         return
-    try:
-        check_overrides(command.config_files, command.overrides, {*allow, *command.known_ids})
-    except ConfigError as error:
+    error = _config_error(errors)
+    if command is not None and command.config_files:
         # the message alone: a traceback through MONAI's parser would bury it
-        raise SystemExit(f"Nothing was run. {error}{_hint(command)}") from None
+        raise SystemExit(f"Nothing was run. {error}{_hint(command)}")
+    raise error
+
+
+def _given(
+    command: RunCommand | None, config_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+) -> tuple[list[str], Mapping[str, Any], set[str]]:
+    """Config files, overrides and further ids that are right: of the command line, or of the files by themselves."""
+    if command is not None and command.config_files:
+        return command.config_files, command.overrides, command.known_ids
+    if config_files is None:
+        return [], {}, set()
+    files = [config_files] if isinstance(config_files, (str, os.PathLike)) else config_files
+    paths = [os.fspath(file) for file in files]
+    # a client of a federation works in a folder of its own, from which the bundle's may not be found
+    return (paths if all(os.path.isfile(path) for path in paths) else []), {}, set()
+
+
+def _defaults(files: Sequence[str]) -> dict[str, Any]:
+    """Settings as the first file has them that has them at all, and those of the ``evaluate.json`` beside."""
+    beside = [os.path.join(os.path.dirname(files[0]), "evaluate.json")] if files else []
+    found: dict[str, Any] = {}
+    for path in (*files, *filter(os.path.isfile, beside)):
+        found = {**ConfigParser.load_config_file(path), **found}
+    return found
+
+
+def _error_log(parser: ConfigParser) -> Path | None:
+    """Where the traceback of an error goes."""
+    try:
+        return Path(parser.get_parsed_content("output_dir")) / "error.log"
+    except Exception:  # there is none, or it is an expression that fails: the run will say so
+        return None
 
 
 def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], allow: Iterable[str] = ()) -> None:
@@ -104,6 +144,15 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
         monai_mmseg.bundle.checks.ConfigError: Errors in the config:
           net#bais: torch.nn.Linear has no argument 'bais'; did you mean 'bias'?
     """
+    if errors := _name_errors(config_files, overrides, allow):
+        raise _config_error(errors)
+
+
+def _config_error(errors: Iterable[str]) -> ConfigError:
+    return ConfigError("\n  ".join(["Errors in the config:", *errors]))
+
+
+def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allow: Iterable[str]) -> list[str]:
     sources = [(os.path.basename(str(f)), ConfigParser.load_config_file(f)) for f in config_files]
     # an entry that is nothing but a description holds a place in MONAI's parser for ids that are reported here
     sources = [(source, {k: v for k, v in content.items() if not _is_placeholder(v)}) for source, content in sources]
@@ -114,23 +163,24 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
     for number, (source, content) in enumerate(sources):
         for key, value in content.items():
             name = key.removeprefix("+")
-            if number and name not in parser and _SEPARATOR.split(name)[-1] != "_desc_":
+            if number and name not in parser and SEPARATOR.split(name)[-1] != "_desc_":
                 new.append((source, name, _place(parser.get(), name)))
             _merge(parser, name, value, extend=key.startswith("+"))
     config = parser.get()
     used = config_references(config)
     known = {*allow, *ALWAYS_KNOWN}
     training = _ids_of_training(config_files[0]) - set(sources[0][1])
+    for source, content in sources:  # parts of the training have no place in the merged config; what they read is right
+        used |= config_references([value for key, value in content.items() if source and _top(key) in training])
     errors = []
     for source, name, problem in new:
-        top = _SEPARATOR.split(name)[0]
+        top = _top(name)
         if source and top in training:
             continue
         if problem is not None and top not in known and _normal(name) not in used:
             errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
-    if errors:
-        raise ConfigError("Errors in the config:\n  " + "\n  ".join(errors))
+    return errors
 
 
 def _ids_of_training(base: str) -> set[str]:
@@ -142,7 +192,10 @@ def _ids_of_training(base: str) -> set[str]:
 
 
 def _is_placeholder(value: Any) -> bool:
-    return isinstance(value, dict) and list(value) == ["_desc_"]
+    """Nothing but descriptions, at any depth."""
+    if not isinstance(value, dict) or not value:
+        return False
+    return list(value) == ["_desc_"] or all(map(_is_placeholder, value.values()))
 
 
 def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
@@ -161,7 +214,7 @@ def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None
 
 def _place(config: Any, name: str) -> str | None:
     """What is wrong with adding an id to the config; ``None`` if its place is an argument of a component."""
-    steps = _SEPARATOR.split(name)
+    steps = SEPARATOR.split(name)
     node, inside = config, False
     for depth, step in enumerate(steps):
         last = depth == len(steps) - 1
@@ -222,34 +275,12 @@ def _argument_error(target: Any, key: str) -> str | None:
     return f"{target} has no argument {key!r}{_meant(difflib.get_close_matches(key, accepted, n=3), otherwise)}"
 
 
-def config_references(config: Any) -> set[str]:
-    """Normalised ids that some value of a config refers to, and their parents.
-
-    Args:
-        config: a config, a part of it or a single value.
-
-    Returns:
-        The ids.
-
-    Examples:
-        >>> sorted(config_references(["$2 * @train#size", "@seed"]))
-        ['seed', 'train', 'train#size']
-    """
-    if isinstance(config, dict):
-        return set().union(*(config_references(value) for value in config.values()))
-    if isinstance(config, list):
-        return set().union(*(config_references(value) for value in config))
-    if not isinstance(config, str) or config[:1] not in {"@", "$", "%"}:
-        return set()
-    found = set()
-    for name in _REFERENCE.findall(config):
-        steps = _SEPARATOR.split(name)
-        found |= {"#".join(steps[: depth + 1]) for depth in range(len(steps))}
-    return found
-
-
 def _normal(name: str) -> str:
-    return "#".join(_SEPARATOR.split(name))
+    return "#".join(SEPARATOR.split(name))
+
+
+def _top(name: str) -> str:
+    return SEPARATOR.split(name.removeprefix("+"))[0]
 
 
 def _join(steps: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,20 @@ def parse_run_command(argv: Sequence[str]) -> RunCommand | None:
     arguments = {key: given.pop(key) for key in run_arguments() & given.keys()}
     files = arguments.get("config_file") or []
     return RunCommand(_file_list(files), given, arguments)
+
+
+def is_own_process() -> bool:
+    """Whether this process was started as ``python -m monai.bundle run``, and does nothing else.
+
+    Returns:
+        True if it was; a program that only has such words, as a test, is another's.
+
+    Examples:
+        >>> is_own_process()
+        False
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return getattr(spec, "name", "") == "monai.bundle.__main__" and parse_run_command(sys.argv) is not None
 
 
 def _split(tokens: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
+from monai_mmseg.bundle.checks import ALWAYS_KNOWN
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.references import config_references, is_plain
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ def plain_settings(parser: ConfigParser) -> dict[str, Any]:
     """
     found = {}
     for name, content in parser.get().items():
-        if name not in ALWAYS_KNOWN and not name.startswith("_") and _is_plain(content, parser):
+        if name not in ALWAYS_KNOWN and not name.startswith("_") and is_plain(content, parser):
             try:
                 value = parser.get_parsed_content(name)
             except Exception:  # a setting that nothing reads must not end the run that is recorded
@@ -189,7 +190,7 @@ def _plain_part(parser: ConfigParser, value: Any, name: str, above: frozenset[st
         return value
     if value[0] == "@" and (target := value[1:].replace("::", "#")) not in above and target in parser:
         return _plain_part(parser, parser[target], target, above | {target})
-    if not _is_plain(value, parser):
+    if not is_plain(value, parser):
         raise NotPlain(f"{name} is {value!r}, which needs more than settings.")
     names = [f"@{one}" for one in config_references(value)]
     found = _evaluated(parser, value, names)
@@ -201,25 +202,9 @@ def _plain_part(parser: ConfigParser, value: Any, name: str, above: frozenset[st
 def _evaluated(parser: ConfigParser, expression: str, names: list[str]) -> Any:
     """Value of an expression of settings, resolved in a config that holds nothing else."""
     tops = {name[1:].partition("#")[0] for name in names}
-    small = {key: one for key, one in parser.get().items() if key == "imports" or _is_plain(one, parser) or key in tops}
+    small = {key: one for key, one in parser.get().items() if key == "imports" or is_plain(one, parser) or key in tops}
     found = ConfigParser({**small, "_value_": expression}, globals=None).get_parsed_content("_value_")
     return list(found) if isinstance(found, tuple) else found
-
-
-def _is_plain(content: Any, parser: ConfigParser, above: frozenset[str] = frozenset()) -> bool:
-    """Whether resolving it builds no component and runs nothing of the library's."""
-    if isinstance(content, dict):
-        if "_target_" in content or list(content) == ["_desc_"]:  # a description alone holds the place of an id
-            return False
-        return all(_is_plain(value, parser, above) for value in content.values())
-    if isinstance(content, list):
-        return all(_is_plain(value, parser, above) for value in content)
-    if not isinstance(content, str) or content[:1] not in {"@", "$", "%"}:
-        return True
-    names = {name.partition("#")[0] for name in config_references(content)}
-    if "monai" in content or names & above or any(name not in parser for name in names):
-        return False
-    return all(_is_plain(parser[name], parser, above | names) for name in names)
 
 
 def _origin(parser: ConfigParser, root: Path) -> tuple[list[str], dict[str, Any]]:

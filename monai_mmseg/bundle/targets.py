@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pydoc
+import typing
+from collections.abc import Mapping
 from functools import cache
 from inspect import Parameter, signature
 from typing import Any
@@ -44,6 +46,28 @@ def accepted_arguments(target: str) -> tuple[str, ...] | None:
         names += [p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
         open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     return None if open_ended else tuple(dict.fromkeys(names))
+
+
+@cache
+def argument_types(target: str) -> Mapping[str, Any]:
+    """What the arguments of a target are annotated with.
+
+    Args:
+        target: value of ``_target_``: a name of MONAI's, or a dotted path.
+
+    Returns:
+        Annotations by name; empty where they cannot be told.
+
+    Examples:
+        >>> argument_types("monai_mmseg.transforms.LoadImageModalitiesd")["stack_label"]
+        typing.Literal['target', 'all']
+    """
+    found = find_target(target)
+    is_class = isinstance(found, type)
+    try:
+        return typing.get_type_hints(found.__init__ if is_class else found)
+    except Exception:  # names that exist for type checkers only, built-in callables
+        return {}
 
 
 @cache

@@ -4,15 +4,17 @@
 
 Commands are functions. Their signatures say which words and flags there are, their docstrings are the help; heavy
 packages are imported where a command runs. Exit codes: 0 all is well, 1 something is wrong with the data or the run,
-2 wrong use.
+2 wrong use, 130 interrupted. ``MMSEG_TRACEBACK=1`` prints the traceback of an error.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import sys
+import traceback
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +23,7 @@ from typing import Any, NoReturn
 
 from monai_mmseg import __version__
 from monai_mmseg.cli import bundle, data, phantom, predict, report
+from monai_mmseg.errors import SHOW_TRACEBACK, short_message
 
 # what is typed; a new command is one line here
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -171,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: words after ``mmseg``; default is the command line.
 
     Returns:
-        Exit code: 0 all is well, 1 something is wrong with the data or the run, 2 wrong use.
+        Exit code: 0 all is well, 1 something is wrong with the data or the run, 2 wrong use, 130 interrupted.
 
     Examples:
         >>> main(["--version"])
@@ -195,7 +198,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[name](**_arguments(name, rest)) or 0
     except UsageError as error:
         message, code = str(error), 2
-    except (OSError, KeyError, ValueError) as error:
-        message, code = str(error.args[0] if isinstance(error, KeyError) and error.args else error), 1
+    except KeyboardInterrupt:
+        message, code = "interrupted.", 130
+    except Exception as error:
+        if os.environ.get(SHOW_TRACEBACK) == "1":
+            traceback.print_exc()
+        message, code = short_message(error), 1
     print(f"{f'mmseg {name}'.rstrip()}: {message}", file=sys.stderr)
     return code

@@ -10,6 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from monai_mmseg.errors import short_message
 from monai_mmseg.runs.owner import RunOwner
 from monai_mmseg.runs.run_folder import ENDED, RunRecorder
 
@@ -135,7 +136,7 @@ class RunRecordHandler:
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if not self._started:  # the folder is not this run's
             raise error
-        self.recorder.warn(f"{ENDED} in epoch {engine.state.epoch}: {type(error).__name__}: {error}")
+        self.recorder.warn(f"{ENDED} in epoch {engine.state.epoch}: {short_message(error)}")
         self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "training")
         # a handler of this event replaces the raise of the engine
         raise error

@@ -116,6 +116,24 @@ def test_a_description_alone_is_no_place_for_anything(tmp_path, overrides):
         check_overrides([str(train)], overrides)
 
 
+def test_overlays_of_the_training_serve_for_inference(tmp_path):
+    """Where the inference holds a place for the part, at any depth, MONAI can merge them."""
+    train = write_bundle(tmp_path / "toy", lr_scheduler={"_target_": "torch.optim.lr_scheduler.StepLR"})
+    place = {"_desc_": "holds the place"}
+    content = json.loads(train.read_text())
+    inference = {key: content[key] for key in ("imports", "device", "network_def", "network")}
+    path = train.parent / "inference.json"
+    files = [
+        str(path),
+        overlay(train, {"train#trainer#max_epochs": 3, "lr_scheduler#gamma": "@decay", "decay": 0.5})[1],
+    ]
+    path.write_text(json.dumps({**inference, "train": {"trainer": place}, "lr_scheduler": place}))
+    check_overrides(files, {})
+    assert ConfigWorkflow(files, workflow_type="infer", logging_file=False).parser["train#trainer#max_epochs"] == 3
+    with pytest.raises(ConfigError, match=r"overlay.json: decy: there is no 'decy'"):
+        check_overrides([str(path), overlay(train, {"lr_scheduler#gamma": 0.5, "decy": 0.5})[1]], {})
+
+
 def test_wrong_argument_in_the_file_itself(tmp_path):
     train = write_bundle(tmp_path / "toy", averaging={"_target_": "monai_mmseg.engines.WeightAveraging", "start": 3})
     with pytest.raises(ConfigError, match="averaging#start: .*did you mean 'start_epoch'"):

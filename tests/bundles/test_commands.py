@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.bundle.toy_bundle import write_bundle
 from tests.bundles.runs import ABDOMEN, BRAIN, CSA, DAFNET, HEART, SHORT, flags, saved_shapes, shapes, shell
 
 pytestmark = pytest.mark.slow
@@ -80,6 +81,42 @@ def test_misspelt_names_stop_the_run(bundle, words, message, data, tmp_path):
         assert "Traceback" not in text
     assert "Epoch" not in text
     assert not (tmp_path / "models").exists()
+
+
+def test_values_that_cannot_be_meant_stop_the_run(data, tmp_path):
+    """Before the data are looked at, which are not there."""
+    wrong = {"csa_weight": "ten", "size_norm": "pixels", "max_epochs": 1.5, "resume": "off", "amp": "true"}
+    code, text = CSA.shell(tmp_path, tmp_path / "nowhere", **wrong)
+    assert code == 1
+    assert text.partition("Nothing was run. ")[2].splitlines()[:-1] == [
+        "Errors in the config:",
+        "  csa_weight must be a number of at least 0, got 'ten'.",
+        "  size_norm must be one of 'feature', 'input', 'fraction', 'none', got 'pixels'.",
+        "  max_epochs must be a whole number of at least 1, got 1.5.",
+        "  resume must be true or false, got 'off'.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_cannot_be_read_ends_the_run_with_one_line(tmp_path):
+    """Also where another process loads it; the traceback is in a file."""
+    train = write_bundle(tmp_path / "toy")
+    shutil.copy(DAFNET.configs / "logging.conf", train.parent)
+    (tmp_path / "a.nii").write_text("no image")
+    read = f"$lambda item: monai_mmseg.transforms.LoadImageItemd()({{'image': '{tmp_path}/a.nii'}})"
+    (train.parent / "broken.json").write_text(
+        json.dumps({"train#dataset#transform": read, "train#dataloader#num_workers": 2})
+    )
+    files = str([str(train), str(train.parent / "broken.json")])
+    code, text = shell("-m", "monai.bundle", "run", "training", "--config_file", files, cwd=tmp_path)
+    assert code == 1
+    # what MONAI and ignite log goes to stdout, which comes first
+    shown = [line for line in text.splitlines() if line.strip() and "INFO" not in line and "parsing config" not in line]
+    log = tmp_path / "toy" / "eval" / "error.log"
+    assert len(shown) == 2, shown
+    assert shown[0].startswith(f"Error: {tmp_path}/a.nii: cannot be read as an image (")
+    assert shown[1] == f"(traceback: {log.as_posix()})"
+    assert "Original Traceback" in log.read_text(encoding="utf-8")
 
 
 def test_two_processes_end_with_equal_weights(heart, tmp_path):

@@ -92,6 +92,13 @@ BAD = [
     (BRAIN, {"modalities": ["t1", "pet"], "target": "t1"}, "modalities must be among those that"),
     (BRAIN, {"spatial_size": [30, 32]}, "30"),
     (BRAIN, {"fold": 7}, "no item has fold [7]"),
+    (HEART, {"kd_weight": float("nan")}, "kd_weight must be a number of at least 0, got nan"),
+    (HEART, {"num_slices": 2}, "num_slices must be an odd whole number of at least 1, got 2"),
+    (ABDOMEN, {"ct_window": [240, -160]}, "ct_window must be two numbers, the lower one first, got [240, -160]"),
+    (ABDOMEN, {"pixdim": [1.5, 0, 8.0]}, "pixdim must be a list of positive numbers (mm), got [1.5, 0, 8.0]"),
+    (DAFNET, {"learning_rate": 0}, "learning_rate must be a positive number, got 0"),
+    (DAFNET, {"target_fraction": 25}, "target_fraction must be a number from 0 to 1, got 25"),
+    (DAFNET, {"decoder": "spad"}, "decoder must be one of 'film', 'spade', got 'spad'; did you mean 'spade'?"),
 ]
 
 
@@ -101,6 +108,18 @@ def test_bad_settings_are_named(bundle, overrides, message, data, tmp_path):
         bundle.train(tmp_path, data(bundle), **overrides)
     assert message in causes(error.value)
     assert not (tmp_path / "models" / "model.pt").exists()
+
+
+@pytest.mark.parametrize("bundle", ALL, ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize("names", [("inference",), ("train", "demo", "evaluate")])
+def test_a_section_that_no_datalist_has(bundle, names, tmp_path):
+    """It was read as the training section, or found out after the network was loaded."""
+    workflow = bundle.load(names, tmp_path, tmp_path / "nowhere", section="tset")
+    with pytest.raises(RuntimeError) as error:
+        workflow.initialize()
+    assert "section must be one of 'training', 'validation', 'test', got 'tset'; did you mean 'test'?" in causes(
+        error.value
+    )
 
 
 @pytest.mark.parametrize("bundle", ALL, ids=lambda bundle: bundle.name)

@@ -160,7 +160,10 @@ sys.exit(main({words.split()!r}))
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("x"), FileExistsError("x"), KeyError("x"), ValueError("x")])
+ERRORS = [kind("no x in the list") for kind in (FileNotFoundError, FileExistsError, KeyError, ValueError, RuntimeError)]
+
+
+@pytest.mark.parametrize("error", ERRORS)
 def test_what_is_wrong_with_the_data_is_one_line(monkeypatch, capsys, error):
     def fail() -> None:
         """Fail."""
@@ -168,7 +171,60 @@ def test_what_is_wrong_with_the_data_is_one_line(monkeypatch, capsys, error):
 
     monkeypatch.setitem(COMMANDS, "data fail", fail)
     assert main(["data", "fail"]) == 1
-    assert capsys.readouterr().err == "mmseg data fail: x\n"
+    assert capsys.readouterr().err == "mmseg data fail: no x in the list\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (OSError(28, "No space left on device", "a/b.json"), ["a/b.json: no space left on the disk.", "Free some, or"]),
+        (NotADirectoryError(20, "Not a directory", "list.json/x"), ["list.json/x: not a directory."]),
+        (RuntimeError("applying transform X"), ["applying transform X"]),
+        (MemoryError(), ["Out of memory.", "Smaller batch_size"]),
+    ],
+)
+def test_what_the_system_raises_is_few_lines(monkeypatch, capsys, error, lines):
+    def fail() -> None:
+        """Fail."""
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "data fail", fail)
+    assert main(["data", "fail"]) == 1
+    shown = capsys.readouterr().err.removeprefix("mmseg data fail: ").splitlines()
+    assert len(shown) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(shown, lines, strict=True))
+
+
+def test_out_under_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = ["data", "phantom", "heart", "--subjects", "2", "--test-subjects", "0", "--folds", "2", "--size", "32"]
+    assert main([*words, "--out", str(tmp_path / "file" / "deep")]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"mmseg data phantom heart: {tmp_path}/file")
+    assert shown.count("\n") == 1
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    def fail() -> None:
+        """Fail."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "data fail", fail)
+    assert main(["data", "fail"]) == 130
+    assert capsys.readouterr().err == "mmseg data fail: interrupted.\n"
+
+
+def test_the_traceback_is_shown_on_demand(monkeypatch, capsys):
+    def fail() -> None:
+        """Fail."""
+        raise ValueError("x")
+
+    monkeypatch.setitem(COMMANDS, "data fail", fail)
+    monkeypatch.setenv("MMSEG_TRACEBACK", "1")
+    assert main(["data", "fail"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback (most recent call last)")
+    assert shown.endswith("mmseg data fail: x\n")
 
 
 def test_check_says_what_is_there(study, capsys):
