@@ -18,7 +18,7 @@ PREFIX = "dice/"
 
 
 class ClassDiceHandler:
-    """Means over a validation's volumes: ``dice/<modality>/<class>`` and ``dice/<modality>`` in the evaluator's metrics.
+    """Means over a validation's volumes, as metrics ``dice/<modality>/<class>`` and ``dice/<modality>``.
 
     When to use: in ``validate#handlers``, before those that log metrics, beside the key metric ``DiceMetric`` with
     ``ignore_empty=False``, of which these are the parts: it reads the same one-hot tensors, counts a class that is in
@@ -96,7 +96,11 @@ class ClassDiceHandler:
         return given if isinstance(given, str) else self.modalities[int(given)]
 
     def _finish(self, engine: Engine) -> None:
-        own = torch.stack(self._found).cpu() if self._found else torch.zeros(0, 2, len(self.classes))
+        own = (
+            torch.stack(self._found).cpu().double()
+            if self._found
+            else torch.zeros(0, 2, len(self.classes), dtype=torch.float64)
+        )
         parts = gather_mapping({str(rank()): (own, self._names)})
         found = torch.cat([part for part, _ in parts.values()])
         names = [name for _, some in parts.values() for name in some]
@@ -120,4 +124,4 @@ def _dice(prediction: Tensor, label: Tensor) -> Tensor:
     predicted, labelled = prediction.flatten(1) > 0.5, label.flatten(1) > 0.5
     both, sizes = (predicted & labelled).sum(1), predicted.sum(1) + labelled.sum(1)
     dice = torch.where(sizes > 0, 2 * both / sizes.clamp(min=1), 1.0)
-    return torch.stack([dice.double(), labelled.any(1).double()])
+    return torch.stack([dice, labelled.any(1).to(dice)])

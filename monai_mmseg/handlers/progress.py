@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 console = logging.getLogger("monai_mmseg.console")
 """A bundle's ``logging.conf`` writes it without time and level."""
 
-SHOWN_TERMS = 6
+SHOWN_TERMS = 4
 
 
 class Progress:
@@ -175,7 +175,7 @@ class Progress:
 
 
 def _terms(engine: Engine) -> Iterator[str]:
-    """Totals of the phases; in brackets behind the first one its largest terms."""
+    """Totals of the phases; in brackets behind the first one its first terms that are not zero."""
     phases: dict[str, dict[str, float]] = {phase.name: {} for phase in getattr(engine, "phases", ())}
     for name, value in engine.state.metrics.items():
         phase, slash, term = name.rpartition("/")
@@ -186,7 +186,7 @@ def _terms(engine: Engine) -> Iterator[str]:
         total = terms.pop("total", None)
         text = "" if total is None else f"{phase if several else 'total'} {short(total)}"
         if number == 0 or total is None:
-            used = sorted((name for name, value in terms.items() if value != 0), key=lambda name: -abs(terms[name]))
+            used = [name for name, value in terms.items() if value != 0]
             shown = [f"{name} {short(terms[name])}" for name in used[:SHOWN_TERMS]]
             brackets = f"({', '.join([*shown, *(['…'] if len(used) > SHOWN_TERMS else [])])})" if shown else ""
             text = " ".join(filter(None, (text or (phase if several else ""), brackets)))
@@ -239,7 +239,7 @@ def _best(state: Any) -> str:
 
 
 def _metric_name(name: str) -> str:
-    return name.removeprefix("val_").replace("_", " ")
+    return name.removeprefix("val_").replace("_", " ").replace("dice", "Dice")
 
 
 def short(value: float) -> str:

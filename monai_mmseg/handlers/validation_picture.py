@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
@@ -76,19 +77,14 @@ class ValidationPicture:
         classes = [made[key].argmax(0, keepdim=True) for key in (CommonKeys.LABEL, CommonKeys.PRED)]
         volumes = []
         for tensor in (image[channel : channel + 1], *classes):
-            plain = torch.as_tensor(tensor).float().cpu()
+            plain = (tensor.as_tensor() if isinstance(tensor, MetaTensor) else torch.as_tensor(tensor)).float().cpu()
             volumes.append(read_for_display(MetaTensor(plain, affine=None if affine is None else affine.cpu())))
         picture, label, prediction = (one.values for one in volumes)
         counts = (label > 0).sum((0, 1)) if label.any() else (prediction > 0).sum((0, 1))
-        at = [int(counts.argmax()) if counts.any() else picture.shape[2] // 2]
+        kept = np.arange(picture.shape[2]) == counts.argmax()  # the figure shows slices that have something on them
         title = " ".join(filter(None, (str(given.get("subject", "")), name)))
-        return Case(
-            title,
-            picture[..., at],
-            label[..., at].astype("int64"),
-            prediction[..., at].astype("int64"),
-            volumes[0].spacing,
-        )
+        shown = [(one * kept).astype(np.int64) for one in (label, prediction)]
+        return Case(title, picture, *shown, volumes[0].spacing)
 
     def figure(self, title: str = "") -> Figure | None:
         """The picture of the last validation.
