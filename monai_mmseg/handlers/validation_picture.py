@@ -83,8 +83,8 @@ class ValidationPicture:
         counts = (label > 0).sum((0, 1)) if label.any() else (prediction > 0).sum((0, 1))
         kept = np.arange(picture.shape[2]) == counts.argmax()  # the figure shows slices that have something on them
         title = " ".join(filter(None, (str(given.get("subject", "")), name)))
-        shown = [(one * kept).astype(np.int64) for one in (label, prediction)]
-        return Case(title, picture, *shown, volumes[0].spacing)
+        label, prediction = ((one * kept).astype(np.int64) for one in (label, prediction))
+        return Case(title, picture, label, prediction, volumes[0].spacing)
 
     def figure(self, title: str = "") -> Figure | None:
         """The picture of the last validation.
