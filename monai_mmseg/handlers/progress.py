@@ -75,7 +75,7 @@ class Progress:
             return
         self._attach_bar(engine)
         if isinstance(engine, Evaluator):
-            self._attach_volumes(engine)
+            self._attach_volumes(engine, "volume")
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
@@ -83,7 +83,7 @@ class Progress:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_epoch)
         engine.add_event_handler(Events.COMPLETED, self._end)
         if self.validator is not None:
-            self._attach_volumes(self.validator)
+            self._attach_volumes(self.validator, "validation: volume")
             self.validator.add_event_handler(Events.STARTED, lambda: self.clock.start_validation())
             self.validator.add_event_handler(Events.COMPLETED, self._note_validation)
 
@@ -105,7 +105,7 @@ class Progress:
 
     # -- lines within an epoch ----------------------------------------------------------------------------------------
 
-    def _attach_volumes(self, engine: Engine) -> None:
+    def _attach_volumes(self, engine: Engine, what: str) -> None:
         begun = [0.0]
 
         def start() -> None:
@@ -116,7 +116,7 @@ class Progress:
             done = (engine.state.iteration - 1) % length + 1 if length else engine.state.iteration
             if self._is_due(now) and done < length:
                 left = (now - begun[0]) / done * (length - done)
-                console.info("  volume %d/%d  %s left", done, length, clock_time(left))
+                console.info("  %s %d/%d  %s left", what, done, length, clock_time(left))
 
         engine.add_event_handler(Events.EPOCH_STARTED, start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, step)

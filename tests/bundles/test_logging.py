@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.bundles.runs import ALL, DAFNET, shell
+from tests.bundles.runs import ALL, DAFNET, SHORT, flags, shell
+
+WRITTEN = [("model", "model.pt"), ("last model", "last.pt"), ("record", "run.json"), ("losses", "terms.csv")]
 
 PROBE = """
 import logging, sys
@@ -47,3 +51,31 @@ def test_what_is_shown(tmp_path):
         "monai.bundle.workflows - ERROR - no metadata",
         "other - WARNING - real",
     ]
+
+
+def own_lines(text):
+    """Without what MONAI writes before it reads the bundle."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return [line for line in lines if line and "parsing config_file" not in line and "Not all config" not in line]
+
+
+@pytest.mark.slow
+def test_a_run_says_everything_once(heart, tmp_path):
+    code, text = DAFNET.shell(tmp_path, heart)
+    assert code == 0, text
+    epoch = r"epoch 1/1  generator \S+ \(supervised .*\)  mask_discriminator \S+  image_discriminators \S+  \S+ steps/s"
+    dice = r"  lge 0\.\d\d: LV \d\.\d\d, myocardium \d\.\d\d, RV \d\.\d\d( \(in no label\))? \(best so far\)"
+    written = ["written:", *(rf"  {name:<10}  .*{file}" for name, file in WRITTEN)]
+    expected = ["training epochs 1 to 1, 2 steps each", epoch, dice, r"trained 1 epoch in \d+:\d\d", *written]
+    lines = [line for line in own_lines(text) if not line.startswith("  settings ")]
+    for line, form in zip(lines, expected, strict=True):
+        assert re.fullmatch(form, line), (form, line)
+    own = {**DAFNET.paths(tmp_path, heart), **SHORT, **DAFNET.small("train")}
+    words = ["-m", "monai.bundle", "run", "--config_file", str(DAFNET.files("train", "demo", "evaluate"))]
+    code, text = shell(*words, *flags(own), cwd=tmp_path)
+    assert code == 0, text
+    lines = own_lines(text)
+    assert lines[0] == "dafnet: mean ± standard deviation over subjects"
+    assert [line.split()[:2] for line in lines[3:7]] == [["lge", name] for name in ("LV", "myocardium", "RV", "mean")]
+    assert [line.split()[0] for line in lines[7:]] == ["written:", "table", "predictions", "report"]
+    assert lines[9].endswith("eval/predictions (2 volumes)")
