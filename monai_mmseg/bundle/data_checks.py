@@ -151,10 +151,10 @@ def _check_labelled(listed: Datalist, modalities: list[str], labelled: str, fold
     with_label = {item["modality"] for item in items if item.get("label")}
     lacking = sorted({item["modality"] for item in items} - with_label)  # a site may have no image of a modality at all
     if lacking and (labelled == "each" or not with_label):
+        which = "every modality" if labelled == "each" else "one modality at least"
         raise DataConflict(
             f"{listed.path}: no training image of {' or '.join(lacking)} has a label, and this method learns each "
-            f"class from labels of {'every modality' if labelled == 'each' else 'one modality at least'}. Add 'label' to "
-            "the items, or train without that modality."
+            f"class from labels of {which}. Add 'label' to the items, or train without that modality."
         )
 
 

@@ -13,12 +13,13 @@ import nibabel as nib
 
 from monai_mmseg.bundle.dicom import dicom_to_nifti
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
-from monai_mmseg.evaluation.files import ENDINGS, OTHER_ENDINGS, image_stem
+from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.transforms.image_files import VOLUME_ENDINGS
 
 PATTERN = "{subject}_{modality}"
 """How files of several modalities are named, without their ending."""
 
-_FILES = (*ENDINGS, *(ending for ending in OTHER_ENDINGS if ending in {".mha", ".mhd", ".nrrd", ".nhdr"}))
+_FILES = tuple(ending for ending in VOLUME_ENDINGS if ending not in (".hdr", ".img"))
 
 
 class Inputs(NamedTuple):
