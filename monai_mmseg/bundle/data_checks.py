@@ -80,7 +80,12 @@ def check_data(
         _settle_labels(parser, listed, base, root)
     if target is not None:
         _settle_target(parser, listed, base, target)
-    if found := find_leaks(listed.sections):
+    # a label file that two subjects share is for `mmseg data check`
+    images = {
+        section: [{key: value for key, value in item.items() if key != "label"} for item in items]
+        for section, items in listed.sections.items()
+    }
+    if found := find_leaks(images):
         raise DataConflict(
             f"{path}: {'; '.join(found[:3])}{' ...' if len(found) > 3 else ''}. `mmseg data check` lists all."
         )

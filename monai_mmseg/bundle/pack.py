@@ -33,6 +33,7 @@ from monai_mmseg.bundle.packed_settings import (
     read_settings,
     training_overlays,
 )
+from monai_mmseg.bundle.settings import trained_knobs
 from monai_mmseg.bundle.unfinished import whole_folder
 from monai_mmseg.files import write_json
 from monai_mmseg.networks.layers import specialize
@@ -95,16 +96,17 @@ def pack_bundle(
     _check_there([base, inference_file, metadata_file])
     weights = find_weights(source, model, no_model)
     settings = {} if weights is None else read_settings(weights.parent)
-    names = training_overlays(settings, overlays, "" if weights is None else weights.parent)
+    names = training_overlays(settings, overlays)
     files = [base, *(source / "configs" / f"{name}.json" for name in names)]
     _check_there(files)
     check_overrides([str(path) for path in files], given)
-    check_agreement(settings, given, "" if weights is None else weights.parent)
 
     changes: dict[str, Any] = {}
     for path in files[1:]:
         changes.update(_content(path))
     changes.update({**settings.get("overrides", {}), **given})
+    if weights is not None:
+        check_agreement(settings, _said(changes, merged(base, named(changes)), source), weights.parent)
     everything = merged(base, named(changes), settings)
     if modality is not None:
         changes.update(_one_modality(source, modality, resolved(everything, "modalities", source)))
@@ -130,6 +132,12 @@ def pack_bundle(
     with whole_folder(target) as part:
         _write(part, source, contents, state if modality is not None else weights, settings)
     return target
+
+
+def _said(changes: Mapping[str, Any], content: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """What overlays and overrides say of the settings that come with the weights."""
+    own = {name.partition("#")[0] for name in named(changes)}
+    return {name: resolved(content, name, source) for name in trained_knobs(source) if name in own and name in content}
 
 
 def _write(

@@ -46,42 +46,28 @@ def read_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def training_overlays(
-    settings: Mapping[str, Any], given: Sequence[str] | None, folder: str | os.PathLike[str]
-) -> list[str]:
+def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) -> list[str]:
     """Overlays of the training, by name.
 
     Args:
         settings: content of the settings; may be empty.
         given: what was asked for, ``None`` for what the training had.
-        folder: where the settings lie, for the message.
 
     Returns:
         Names below ``configs``, without ending, in the order of the training.
 
-    Raises:
-        ValueError: other ones were asked for than the weights were trained with.
-
     Examples:
-        >>> training_overlays({"overlays": ["demo", "multi_gpu_train"]}, None, "models")
+        >>> training_overlays({"overlays": ["demo", "multi_gpu_train"]}, None)
         ['demo']
-        >>> training_overlays({"overlays": ["demo"]}, ["settings/film"], "models")
-        Traceback (most recent call last):
-        ValueError: --overlays are settings/film, but the weights were trained with demo (models/settings.json); ...
+        >>> training_overlays({"overlays": ["demo"]}, ["settings/film"])
+        ['settings/film']
     """
-    if "overlays" not in settings:
-        return list(given or ())
-    trained = [name for name in settings["overlays"] if name not in _NO_KNOBS]
-    if given and [name for name in given if name not in _NO_KNOBS] != trained:
-        raise ValueError(
-            f"--overlays are {' '.join(given)}, but the weights were trained with {' '.join(trained) or 'none'} "
-            f"({Path(folder).as_posix()}/{FILE}); leave --overlays out."
-        )
-    return trained
+    names = settings.get("overlays", ()) if not given else given
+    return [name for name in names if name not in _NO_KNOBS] if settings else list(names)
 
 
 def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:
-    """Check that overrides say what the training said.
+    """Check that overlays and overrides say what the training said.
 
     Args:
         settings: content of the settings; may be empty.

@@ -14,7 +14,7 @@ import nibabel as nib
 from monai_mmseg.bundle.dicom import dicom_to_nifti
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
-from monai_mmseg.transforms.image_files import VOLUME_ENDINGS
+from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, VOLUME_ENDINGS
 
 PATTERN = "{subject}_{modality}"
 """How files of several modalities are named, without their ending."""
@@ -138,7 +138,7 @@ def _regular(pattern: str, modalities: Sequence[str]) -> re.Pattern[str]:
 
 def _is_stack(file: Path) -> bool:
     """Whether a NIfTI file has a fourth axis; other formats are taken as 3D."""
-    if not file.name.lower().endswith(ENDINGS):
+    if not file.name.lower().endswith(NIFTI_ENDINGS):
         return False
     try:
         image: Any = nib.load(file)

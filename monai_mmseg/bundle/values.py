@@ -111,7 +111,7 @@ def value_errors(parser: ConfigParser, defaults: Mapping[str, Any]) -> list[str]
 def _look(parser: ConfigParser, name: str) -> tuple[bool, Any]:
     """Whether the value of an id can be told without building anything, and the value."""
     content = parser.get(name)
-    if isinstance(content, dict) and ("_target_" in content or list(content) == ["_desc_"]):
+    if isinstance(content, dict) and ("_target_" in content or _holds_a_place(content)):
         return False, None
     if not _mentions(content):
         return True, content
@@ -121,6 +121,11 @@ def _look(parser: ConfigParser, name: str) -> tuple[bool, Any]:
         return True, parser.get_parsed_content(name)
     except Exception:  # what reads it will say what is wrong with the expression
         return False, None
+
+
+def _holds_a_place(content: Any) -> bool:
+    """Whether something in it is nothing but a description, which keeps an id for overlays."""
+    return isinstance(content, dict) and (list(content) == ["_desc_"] or any(map(_holds_a_place, content.values())))
 
 
 def _mentions(content: Any) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,9 @@ from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
 logger = logging.getLogger(__name__)
+
+_MONAI_ACCUMULATES = "accumulation_steps" in inspect.signature(SupervisedTrainer.__init__).parameters
+"""Not before MONAI 1.6; the steps themselves are counted here."""
 
 
 class ObjectiveTrainer(SupervisedTrainer):
@@ -167,9 +171,9 @@ class ObjectiveTrainer(SupervisedTrainer):
             optim_set_to_none=optim_set_to_none,
             to_kwargs=to_kwargs,
             amp_kwargs=_autocast_arguments(amp_kwargs),
-            accumulation_steps=accumulation_steps,
-            **further,
+            **{**further, **({"accumulation_steps": accumulation_steps} if _MONAI_ACCUMULATES else {})},
         )
+        self.accumulation_steps = accumulation_steps
         self.objective, self.bare_objective = objective, bare
         self.optimizers = dict(optimizers)
         self.phases = phases

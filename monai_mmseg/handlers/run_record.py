@@ -136,7 +136,7 @@ class RunRecordHandler:
     def _fail(self, engine: Engine, error: BaseException) -> None:
         if not self._started:  # the folder is not this run's
             raise error
-        self.recorder.warn(f"{ENDED} in epoch {engine.state.epoch}: {short_message(error)}")
+        self.recorder.warn(f"{ENDED} in epoch {engine.state.epoch}: {type(error).__name__}: {short_message(error)}")
         self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", "training")
         # a handler of this event replaces the raise of the engine
         raise error
