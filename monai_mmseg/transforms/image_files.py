@@ -8,11 +8,12 @@ import gzip
 import os
 import re
 import zlib
+from math import prod
 from pathlib import Path
 
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
 
-from monai_mmseg.transforms.nifti_header import HEADER_BYTES, header_problem, read_header
+from monai_mmseg.transforms.nifti_header import DEFLATE_LIMIT, HEADER_BYTES, header_problem, read_header
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 VOLUME_ENDINGS = (*NIFTI_ENDINGS, ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img")
@@ -153,7 +154,7 @@ def _problem(path: Path, ending: str, head: bytes, size: int) -> str | None:
     if not re.match(_MAGIC[ending], head):
         return f"is no {ending} file, whatever its name says: it begins with {head[:12]!r}"
     if ending in _GEOMETRY:
-        return _text_problem(head, _GEOMETRY[ending])
+        return _cut_short(head, ending, size) or _text_problem(head, _GEOMETRY[ending])
     return None
 
 
@@ -202,6 +203,16 @@ def _text_problem(head: bytes, lines: bytes) -> str | None:
         if wrong := [word.decode("latin-1") for word in words if word != b"none" and not _is_number(word)]:
             name = match[1].decode("latin-1")
             return f"the affine cannot be inverted: {name} holds {', '.join(map(repr, wrong[:3]))}"
+    return None
+
+
+def _cut_short(head: bytes, ending: str, size: int) -> str | None:
+    """Voxels in the same file, far more than it can hold: memory for them would be asked for."""
+    lines = {".mha": rb"(?m)^\s*DimSize\s*=([\s\d]*)$", ".nrrd": rb"(?m)^sizes:([\s\d]*)$"}
+    found = re.search(lines[ending], head) if ending in lines else None
+    voxels = prod(int(word) for word in found[1].split()) if found else 0
+    if voxels > size * DEFLATE_LIMIT:
+        return f"is cut short: its header tells of {voxels} voxels, {size} bytes are there"
     return None
 
 
