@@ -71,7 +71,7 @@ def image_ending(path: str | Path) -> str:
     return next((end for end in IMAGE_ENDINGS if name.endswith(end) and len(name) > len(end)), "")
 
 
-def check_image_file(path: str | Path) -> ImageReader:
+def check_image_file(path: str | Path) -> type[ImageReader]:
     """Refuse what is no image before any library opens it, whatever its name says.
 
     Use it wherever a file that came with the data is read as an image: MONAI and the libraries below it choose by the
@@ -81,7 +81,7 @@ def check_image_file(path: str | Path) -> ImageReader:
         path: a file, or a folder of DICOM files.
 
     Returns:
-        The reader of MONAI that is meant for it.
+        The kind of MONAI's readers that is meant for it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -117,8 +117,8 @@ def check_image_file(path: str | Path) -> ImageReader:
         affine = problem.startswith("the affine")
         raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
     if ending in NIFTI_ENDINGS:
-        return NibabelReader()
-    return PILReader() if ending in PICTURE_ENDINGS else ITKReader()
+        return NibabelReader
+    return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
 def _head(path: Path, count: int) -> bytes:
@@ -126,11 +126,11 @@ def _head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _check_folder(folder: Path) -> ImageReader:
+def _check_folder(folder: Path) -> type[ImageReader]:
     try:
         files = [one for one in sorted(folder.iterdir()) if one.is_file()]
         if any(_is_dicom(_head(one, 132)) for one in files):
-            return ITKReader()
+            return ITKReader
     except OSError as error:
         raise VolumeError(f"{folder}: cannot be read ({error.strerror or error}).") from error
     raise VolumeError(f"{folder}: none of the {len(files)} files in this folder is a DICOM file.")

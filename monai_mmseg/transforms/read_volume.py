@@ -76,7 +76,7 @@ def _from_file(source: str | Path) -> MetaTensor:
     load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
     try:
         # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
-        volume = load(str(source), reader=reader)
+        volume = load(str(source), reader=reader())
     except Exception as error:  # readers raise whatever their library raises
         raise VolumeError(f"{source}: cannot be read as an image ({_reason(error)}).") from error
     if volume.ndim == 3:
