@@ -115,8 +115,9 @@ def write_new_json(path: str | os.PathLike[str], content: Mapping[str, Any], *, 
         OSError: as :func:`check_output_file`, or if it cannot be written.
     """
     target = check_output_file(path, overwrite=overwrite)
-    with _one_sentence(target):
-        return write_json(target, content)
+    with new_files(target.parent, overwrite=True) as stage:
+        write_json(stage / target.name, content)
+    return target
 
 
 @contextmanager
@@ -171,7 +172,8 @@ def _one_sentence(target: Path) -> Iterator[None]:
 
 
 def _move(stage: Path, target: Path, overwrite: bool) -> None:
-    files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
+    files = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+    files.sort(key=lambda file: (-len(file.parts), file))  # a list comes after what it names
     if files and not target.exists():
         try:
             os.rename(stage, target)  # all at once

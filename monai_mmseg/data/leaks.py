@@ -71,6 +71,8 @@ def _named_twice(items: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _file(path: str) -> Hashable:
     """One value for all names of a file: links, spellings, letter case where it does not count."""
+    if path.lower().endswith(".img"):  # half of an image, whose other half is its header
+        path = path[:-4] + (".HDR" if path.endswith(".IMG") else ".hdr")
     try:
         known = os.stat(path)
     except (OSError, ValueError):  # not there, a link in a circle, a NUL in the name

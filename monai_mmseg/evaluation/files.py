@@ -99,6 +99,7 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     root, stem = Path(folder), image_stem(item["image"])
     subject, parent = str(item["subject"]), Path(item["image"]).parent.name
     nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
+    nested = [at for at in nested if not at.is_absolute() and ".." not in at.parts]  # predictions lie in their folder
     names = dict.fromkeys([stem, prediction_stem(item["image"], subject)])
     places = [
         root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS

@@ -61,7 +61,8 @@ def write_stacks(
             file = f"{safe_name(name, 'subject')}.nii.gz"
             if (stage / file).exists():  # where case does not count
                 raise ValueError(f"{datalist}: {file} would be the file of two subjects, one of them {name!r}.")
-            _write_stack(stack(orient(load({**group}))), orient, place, stage, file)
+            whole: Any = group
+            _write_stack(stack(orient(load(whole))), orient, place, stage, file)
             written.append(folder / file)
     return written, skipped
 

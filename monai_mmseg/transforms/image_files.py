@@ -8,11 +8,12 @@ import gzip
 import os
 import re
 import zlib
+from math import prod
 from pathlib import Path
 
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
 
-from monai_mmseg.transforms.nifti_header import HEADER_BYTES, header_problem, read_header
+from monai_mmseg.transforms.nifti_header import DEFLATE_LIMIT, HEADER_BYTES, header_problem, read_header
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 VOLUME_ENDINGS = (*NIFTI_ENDINGS, ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img")
@@ -70,7 +71,7 @@ def image_ending(path: str | Path) -> str:
     return next((end for end in IMAGE_ENDINGS if name.endswith(end) and len(name) > len(end)), "")
 
 
-def check_image_file(path: str | Path) -> ImageReader:
+def check_image_file(path: str | Path) -> type[ImageReader]:
     """Refuse what is no image before any library opens it, whatever its name says.
 
     Use it wherever a file that came with the data is read as an image: MONAI and the libraries below it choose by the
@@ -80,7 +81,7 @@ def check_image_file(path: str | Path) -> ImageReader:
         path: a file, or a folder of DICOM files.
 
     Returns:
-        The reader of MONAI that is meant for it.
+        The kind of MONAI's readers that is meant for it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -116,8 +117,8 @@ def check_image_file(path: str | Path) -> ImageReader:
         affine = problem.startswith("the affine")
         raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
     if ending in NIFTI_ENDINGS:
-        return NibabelReader()
-    return PILReader() if ending in PICTURE_ENDINGS else ITKReader()
+        return NibabelReader
+    return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
 def _head(path: Path, count: int) -> bytes:
@@ -125,11 +126,11 @@ def _head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _check_folder(folder: Path) -> ImageReader:
+def _check_folder(folder: Path) -> type[ImageReader]:
     try:
         files = [one for one in sorted(folder.iterdir()) if one.is_file()]
         if any(_is_dicom(_head(one, 132)) for one in files):
-            return ITKReader()
+            return ITKReader
     except OSError as error:
         raise VolumeError(f"{folder}: cannot be read ({error.strerror or error}).") from error
     raise VolumeError(f"{folder}: none of the {len(files)} files in this folder is a DICOM file.")
@@ -153,7 +154,7 @@ def _problem(path: Path, ending: str, head: bytes, size: int) -> str | None:
     if not re.match(_MAGIC[ending], head):
         return f"is no {ending} file, whatever its name says: it begins with {head[:12]!r}"
     if ending in _GEOMETRY:
-        return _text_problem(head, _GEOMETRY[ending])
+        return _cut_short(head, ending, size) or _text_problem(head, _GEOMETRY[ending])
     return None
 
 
@@ -202,6 +203,16 @@ def _text_problem(head: bytes, lines: bytes) -> str | None:
         if wrong := [word.decode("latin-1") for word in words if word != b"none" and not _is_number(word)]:
             name = match[1].decode("latin-1")
             return f"the affine cannot be inverted: {name} holds {', '.join(map(repr, wrong[:3]))}"
+    return None
+
+
+def _cut_short(head: bytes, ending: str, size: int) -> str | None:
+    """Voxels in the same file, far more than it can hold: memory for them would be asked for."""
+    lines = {".mha": rb"(?m)^\s*DimSize\s*=([\s\d]*)$", ".nrrd": rb"(?m)^sizes:([\s\d]*)$"}
+    found = re.search(lines[ending], head) if ending in lines else None
+    voxels = prod(int(word) for word in found[1].split()) if found else 0
+    if voxels > size * DEFLATE_LIMIT:
+        return f"is cut short: its header tells of {voxels} voxels, {size} bytes are there"
     return None
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 _COLOURS, _COMPLEX = (128, 2304), (32, 1792, 2048)  # codes of the standard
-_DEFLATE_LIMIT = 1100  # gzip makes data smaller by 1032 times at most
+DEFLATE_LIMIT = 1100  # gzip makes data smaller by 1032 times at most
 _SINGULAR = 1e-6  # of the product of the columns' lengths: what single precision leaves of a zero
 
 
@@ -55,7 +55,7 @@ def header_problem(head: bytes, size: int, *, packed: bool, pair: bool = False) 
     voxel: Any = kinds.dtype[code]
     wanted = prod(shape) * int(voxel.itemsize)
     wanted += int(offset) if np.isfinite(offset) and offset > 0 else 0
-    if not pair and wanted > size * (_DEFLATE_LIMIT if packed else 1):
+    if not pair and wanted > size * (DEFLATE_LIMIT if packed else 1):
         return f"is cut short: its header tells of {wanted} bytes, {size} are there"
     return _affine_problem(header, min(len(shape), 3))
 

@@ -76,7 +76,7 @@ def _from_file(source: str | Path) -> MetaTensor:
     load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
     try:
         # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
-        volume = load(str(source), reader=reader)
+        volume = load(str(source), reader=reader())
     except Exception as error:  # readers raise whatever their library raises
         raise VolumeError(f"{source}: cannot be read as an image ({_reason(error)}).") from error
     if volume.ndim == 3:
@@ -94,7 +94,8 @@ def _reason(error: Exception) -> str:
     # nibabel finds no type where a header, which was looked at already, is followed by too little
     if isinstance(error, EOFError) or re.search("Error -3 while decompressing|Cannot work out file type", text):
         return "the file ends too early or is damaged; was it copied or downloaded whole?"
-    return text.splitlines()[0].rstrip(".") if text else repr(error)
+    lines = [line for line in text.splitlines() if not re.fullmatch(r"\S+:\d+:", line)]
+    return lines[0].rstrip(".") if lines else repr(error)
 
 
 def read_one_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:

@@ -48,6 +48,11 @@ def test_one_file_under_two_names(tmp_path, how):
     assert found == [f"{image} is named 2 times{also}"]
 
 
+def test_both_halves_of_one_image():
+    found = find_leaks({"training": [item("/n/a.hdr", "s1"), item("/n/a.img", "s2")]})
+    assert found == ["/n/a.hdr is named 2 times (also as /n/a.img)"]
+
+
 def test_labels():
     shared = [item("/n/a.nii", "s1", label="/n/l.nii"), item("/n/b.nii", "s1", "mr", label="/n/x/../l.nii")]
     assert find_leaks({"training": shared}) == []

@@ -50,6 +50,14 @@ def data(tmp_path):
     return items, tmp_path
 
 
+def test_predictions_outside_of_their_folder_are_not_found(data):
+    items, root = data
+    for subject in ("../out", str(root / "out")):
+        (root / "empty").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="got none"):
+            find_prediction(root / "empty", {**items[0], "subject": subject})
+
+
 @pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii", ".hdr"])
 def test_every_format_that_is_read_is_scored(data, ending):
     """Labels, predictions or both: the scores are those of the NIfTI files (see below)."""

@@ -197,6 +197,15 @@ def test_every_format_of_volumes_says_the_same(tmp_path, ending):
     np.testing.assert_allclose(volume.affine, wanted, atol=1e-5)
 
 
+def test_the_order_of_bytes(tmp_path):
+    image = nib.Nifti1Image(VOXELS.astype(">i2"), AFFINE, nib.Nifti1Header(endianness=">"))
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert gzip.decompress((tmp_path / "a.nii.gz").read_bytes())[:4] == b"\0\0\x01\x5c"
+    volume = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(volume[0], VOXELS)
+    np.testing.assert_allclose(volume.affine, AFFINE)
+
+
 def test_nifti_2_and_axes_of_length_one(tmp_path):
     nib.save(nib.Nifti2Image(VOXELS, AFFINE), tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz")[0], VOXELS)
@@ -231,6 +240,20 @@ def test_geometry_of_metaimage(tmp_path, line, message):
     (tmp_path / "a.mha").write_bytes(content[:begin] + line.encode() + content[end:])
     with pytest.raises(VolumeError, match=rf"a.mha: the affine cannot be inverted: {message}"):
         read_volume(tmp_path / "a.mha")
+
+
+def test_text_headers_of_petabytes(tmp_path):
+    image = sitk.GetImageFromArray(VOXELS.transpose(2, 1, 0))
+    for name, line, wrong in (
+        ("a.mha", b"DimSize = 6 5 4", b"DimSize = 30000 30000 30000"),
+        ("a.nrrd", b"sizes: 6 5 4", b"sizes: 30000 30000 30000"),
+    ):
+        sitk.WriteImage(image, str(tmp_path / name))
+        content = (tmp_path / name).read_bytes()
+        assert line in content
+        (tmp_path / name).write_bytes(content.replace(line, wrong))
+        with pytest.raises(VolumeError, match="it is cut short: its header tells of 27000000000000 voxels"):
+            read_volume(tmp_path / name)
 
 
 def test_geometry_of_nrrd(tmp_path):

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import atomic_path, write_nifti
+from monai_mmseg.files import atomic_path, write_json, write_nifti
 from monai_mmseg.names import safe_name
-from monai_mmseg.outputs import check_files, check_output_file, new_files, write_new_json
+from monai_mmseg.outputs import check_files, check_output_file, new_files
 from monai_mmseg.preparation.layouts.btcv import read_btcv
 from monai_mmseg.preparation.layouts.chaos import read_chaos
 from monai_mmseg.preparation.layouts.layout import Case, Layout
@@ -53,7 +53,7 @@ def write_layout(layout: Layout, out: str | Path, *, overwrite: bool = False) ->
             cannot be used.
         OSError: if one of the files is there already, or cannot be written.
     """
-    root = check_output_file(out, overwrite=overwrite).resolve().parent
+    root = check_output_file(out, overwrite=overwrite).absolute().parent.resolve()
     if not overwrite:
         made = [_target(root, "labels", case) for case in layout.cases if case.label is not None]
         check_files(root, [*made, *(_target(root, "images", case) for case in layout.cases if case.image.is_dir())])
@@ -64,15 +64,16 @@ def write_layout(layout: Layout, out: str | Path, *, overwrite: bool = False) ->
             paths = {"image": image} if label is None else {"image": image, "label": label}
             item = {key: _relative(path, stage, root) for key, path in paths.items()}
             sections.setdefault(case.section, []).append({**item, "modality": case.modality, "subject": case.subject})
-    content = {
-        "name": layout.name,
-        "modalities": list(layout.modalities),
-        "labels": {str(value): name for value, name in layout.labels.items()},
-        "reference": layout.reference,
-        "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
-        **sections,
-    }
-    return write_new_json(out, content, overwrite=overwrite)
+        content = {
+            "name": layout.name,
+            "modalities": list(layout.modalities),
+            "labels": {str(value): name for value, name in layout.labels.items()},
+            "reference": layout.reference,
+            "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
+            **sections,
+        }
+        write_json(stage / Path(out).name, content)
+    return Path(out)
 
 
 def _relative(path: Path, stage: Path, root: Path) -> str:
