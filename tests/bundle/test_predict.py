@@ -121,6 +121,19 @@ def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):
     assert not (tmp_path / "three").exists()
 
 
+def test_other_formats_are_read(heart, tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    pytest.importorskip("itk")
+    scan = image(tmp_path / "scan.nii.gz", (12, 10, 4))
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(sitk.ReadImage(str(scan)), str(tmp_path / "in" / "scan.mha"))
+    predict(heart, scan, tmp_path / "nifti", modality="ct")
+    predict(heart, tmp_path / "in", tmp_path / "mha", modality="ct")
+    first, second = (nib.load(tmp_path / name / "scan_seg.nii.gz") for name in ("nifti", "mha"))
+    np.testing.assert_array_equal(np.asarray(first.dataobj), np.asarray(second.dataobj))
+    np.testing.assert_allclose(first.affine, second.affine, atol=1e-5)
+
+
 def test_what_is_not_said_is_asked_for(heart, tmp_path):
     scan = image(tmp_path / "in" / "scan.nii.gz")
     image(tmp_path / "mixed" / "p_ct.nii.gz")
