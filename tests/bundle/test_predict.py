@@ -66,7 +66,7 @@ def test_one_file_is_predicted_as_its_modality(heart, tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert str(tmp_path / "out" / "scan_seg.nii.gz") in said
-    assert "1 images, 1 files" in said
+    assert "1 image, 1 file in " in said
     assert "classes: 0 background, 1 myocardium, 2 left_atrium, 3 LV, 4 ascending_aorta" in said
     listed(tmp_path / "data", [{"image": str(scan), "modality": "mr", "subject": "scan"}])
     by_hand(heart, tmp_path / "data", tmp_path / "same")
