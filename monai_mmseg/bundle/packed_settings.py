@@ -39,10 +39,10 @@ def read_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not the JSON that training writes ({error}); train again or remove it.") from error
+        raise ValueError(f"{path} is no JSON file ({error}); it says how model.pt was trained.") from error
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path} must have the format {FORMAT!r}, got {found!r}; use the version that wrote it.")
+        raise ValueError(f"{path} must have the format {FORMAT!r}, got {found!r}.")
     return content
 
 

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from monai.transforms import Invertd, InvertibleTransform, SaveImaged
 
 from monai_mmseg.bundle.naming import prediction_name
+from monai_mmseg.bundle.unfinished import remove_leftovers
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 
 
@@ -44,6 +45,8 @@ class InvertPredictiond(Invertd):
 class SaveImagePredictiond(SaveImaged):
     """MONAI's ``SaveImaged`` as all bundles use it: one folder, a name of its own for each subject, volumes kept.
 
+    What a killed run left unfinished in the folder is removed when the first volume is saved.
+
     Args:
         keys: of the predictions, on the image's grid.
         output_dir: folder of the files.
@@ -75,3 +78,19 @@ class SaveImagePredictiond(SaveImaged):
         super().__init__(
             keys, output_dir=output_dir, output_postfix=output_postfix, output_dtype=output_dtype, **{**own, **kwargs}
         )
+        self._folder: str | os.PathLike[str] | None = output_dir
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Save the predictions of one item.
+
+        Args:
+            data: the item.
+
+        Returns:
+            The item.
+        """
+        if self._folder is not None:
+            remove_leftovers(self._folder)
+            self._folder = None
+        saved: dict[Hashable, Any] = super().__call__(data)
+        return saved

@@ -32,4 +32,9 @@ def predict(
     done = run(bundle, images, out, modality=modality, pattern=pattern, section=section, overwrite=overwrite)
     print(*done.files, sep="\n")
     classes = ", ".join(f"{value} {name}" for value, name in done.labels.items())
-    print(f"\n{done.images} images, {len(done.files)} files in {out}" + (f"; classes: {classes}" if classes else ""))
+    numbers = f"{_count(done.images, 'image')}, {_count(len(done.files), 'file')}"
+    print(f"\n{numbers} in {out}" + (f"; classes: {classes}" if classes else ""))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -241,7 +241,7 @@ def test_what_contradicts_the_settings_is_refused(heart, tmp_path):
     with pytest.raises(ValueError, match="they were trained with bundle ummkd, no overlay, no override"):
         pack_bundle(heart, tmp_path / "out", model=other)
     for text, reason in [
-        ("{", "is not the JSON"),
+        ("{", "is no JSON file"),
         ('{"format": "x/2"}', "must have the format 'monai_mmseg.settings/1'"),
     ]:
         (other.parent / "settings.json").write_text(text)

@@ -66,7 +66,7 @@ def test_one_file_is_predicted_as_its_modality(heart, tmp_path, capsys):
     assert main(words) == 0
     said = capsys.readouterr().out
     assert str(tmp_path / "out" / "scan_seg.nii.gz") in said
-    assert "1 images, 1 files" in said
+    assert "1 image, 1 file in " in said
     assert "classes: 0 background, 1 myocardium, 2 left_atrium, 3 LV, 4 ascending_aorta" in said
     listed(tmp_path / "data", [{"image": str(scan), "modality": "mr", "subject": "scan"}])
     by_hand(heart, tmp_path / "data", tmp_path / "same")
@@ -119,6 +119,19 @@ def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"1 images are not there, the first is .*a.nii.gz"):
         predict(heart, path, tmp_path / "three")
     assert not (tmp_path / "three").exists()
+
+
+def test_other_formats_are_read(heart, tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    pytest.importorskip("itk")
+    scan = image(tmp_path / "scan.nii.gz", (12, 10, 4))
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(sitk.ReadImage(str(scan)), str(tmp_path / "in" / "scan.mha"))
+    predict(heart, scan, tmp_path / "nifti", modality="ct")
+    predict(heart, tmp_path / "in", tmp_path / "mha", modality="ct")
+    first, second = (nib.load(tmp_path / name / "scan_seg.nii.gz") for name in ("nifti", "mha"))
+    np.testing.assert_array_equal(np.asarray(first.dataobj), np.asarray(second.dataobj))
+    np.testing.assert_allclose(first.affine, second.affine, atol=1e-5)
 
 
 def test_what_is_not_said_is_asked_for(heart, tmp_path):

@@ -1,5 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
 import monai_mmseg.bundle.volume_writer as module
+from monai_mmseg.bundle.predictions import SaveImagePredictiond
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 
 
@@ -53,3 +56,13 @@ def test_a_file_that_fails_half_way_is_not_there(tmp_path, monkeypatch):
     writer.write(target)
     assert nib.load(target).shape == (4, 4, 2)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    left = tmp_path / ".s00_seg.nii.gz.elsewhere@1-0a.part.nii.gz"
+    left.touch()
+    os.utime(left, (0, 0))
+    save = SaveImagePredictiond("pred", tmp_path)
+    assert left.exists()  # nothing is touched before something is saved
+    save({"pred": MetaTensor(torch.zeros(1, 4, 4, 2), meta={"filename_or_obj": "s01.nii.gz"})})
+    assert [path.name for path in tmp_path.iterdir()] == ["s01_seg.nii.gz"]
