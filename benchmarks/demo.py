@@ -87,7 +87,7 @@ def usable_cpus() -> int:
 def copied_masks(datalist: Path, out: Path) -> ScoreTable:
     """Scores of the copied cine masks."""
     items = load_datalist(datalist, "test")
-    found = copy_baseline(items, "cine", "lge", out)
+    found = copy_baseline(items, "cine", "lge", out, overwrite=True)
     return evaluate_predictions(datalist, found, modality="lge", section="test", method="copy")
 
 

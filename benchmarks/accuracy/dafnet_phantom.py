@@ -165,7 +165,7 @@ def main() -> None:
     work, results, overrides = arguments.work, arguments.results, overrides_of(arguments.set)
     data = work / "data"
     datalist = make_heart_phantom(data, subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, seed=PHANTOM_SEED)
-    found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", work / "copy")
+    found = copy_baseline(load_datalist(datalist, "test"), "cine", "lge", work / "copy", overwrite=True)
     copied = scores(evaluate_predictions(datalist, found, modality="lge", section="test", method="copy"))
     jobs = [(name, run, work, data, results, overrides) for name, run in cells(arguments.seeds)]
     in_lanes(run_cell, jobs, arguments.lanes)

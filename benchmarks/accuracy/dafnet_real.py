@@ -188,7 +188,7 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
     """Train and evaluate what is missing."""
     datalist = write_slabs(study, work / "data")
     test = {"modality": study.target, "section": "test"}
-    copied = copy_baseline(load_datalist(datalist, "test"), study.source, study.target, work / "copy")
+    copied = copy_baseline(load_datalist(datalist, "test"), study.source, study.target, work / "copy", overwrite=True)
     near = nearest_slices(study, datalist, work / "nearest_slice")
     tables = {
         "copy": evaluate_predictions(datalist, copied, method="copy", **test),

@@ -62,7 +62,7 @@ def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) 
         >>> training_overlays({"overlays": ["demo"]}, ["settings/film"])
         ['settings/film']
     """
-    names = settings.get("overlays", ()) if not given else given
+    names = given or settings.get("overlays", ())
     return [name for name in names if name not in _NO_KNOBS] if settings else list(names)
 
 

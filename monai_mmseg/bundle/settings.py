@@ -182,7 +182,7 @@ def config_content(path: Path) -> dict[str, Any]:
 
 def _plain_part(parser: ConfigParser, value: Any, name: str, above: frozenset[str]) -> Any:
     if isinstance(value, dict):
-        kept = {key: one for key, one in value.items() if key != "_desc_"}
+        kept = {key: one for key, one in value.items() if key != "_desc_" and not _switched_by_weights(key, one)}
         return {key: _plain_part(parser, one, f"{name}#{key}", above) for key, one in kept.items()}
     if isinstance(value, list):
         return [_plain_part(parser, one, f"{name}#{place}", above) for place, one in enumerate(value)]
@@ -205,6 +205,11 @@ def _evaluated(parser: ConfigParser, expression: str, names: list[str]) -> Any:
     small = {key: one for key, one in parser.get().items() if key == "imports" or is_plain(one, parser) or key in tops}
     found = ConfigParser({**small, "_value_": expression}, globals=None).get_parsed_content("_value_")
     return list(found) if isinstance(found, tuple) else found
+
+
+def _switched_by_weights(key: str, value: Any) -> bool:
+    """Whether it switches off a part that the settings of the weights replace."""
+    return key == "_disabled_" and isinstance(value, str) and TRAINED in value
 
 
 def _origin(parser: ConfigParser, root: Path) -> tuple[list[str], dict[str, Any]]:

@@ -220,7 +220,10 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
     base = _base(root, "inference.json")
     for name in trained_components(root):
         if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):
-            wrong += _definition_conflict(parser, trained, name)
+            if found := _definition_conflict(parser, trained, name):
+                wrong += found
+            else:
+                parser[name] = base[name]  # an overlay of the training said it again
     _refuse(trained, wrong)
 
 
@@ -296,8 +299,8 @@ def _definition_conflict(parser: ConfigParser, trained: TrainedSettings, name: s
     before = trained.definitions[name]
     try:
         now = plain_definition(parser, name)
-    except NotPlain:
-        return [f"{name} is another than in the training"]
+    except NotPlain as error:
+        return [f"{name} cannot be compared with that of the training: {error}"]
     if not isinstance(now, dict) or not isinstance(before, dict):
         return [] if now == before else [f"{name} is {now!r}, trained with {before!r}"]
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in trained.free]

@@ -156,6 +156,8 @@ def _shown(default: Any) -> str:
 
 def _arguments(command: str, words: Sequence[str]) -> dict[str, Any]:
     parser = _parser(command)
+    # as in configs, and as in the overrides of MONAI's commands
+    words = [re.sub(r"^--[a-z][\w-]*", lambda match: match[0].replace("_", "-"), word) for word in words]
     parameters = inspect.signature(COMMANDS[command]).parameters.values()
     known = [_flag(one.name) for one in parameters if one.kind is one.KEYWORD_ONLY]
     typed = Counter(match[1] for word in words if (match := re.match(r"(--?[A-Za-z][\w-]*)(=|$)", word)))

@@ -134,6 +134,11 @@ class Score(NamedTuple):
     flag: str = ""  # missed: in the label only; spurious: in the prediction only; empty: in neither
 
     @property
+    def dice(self) -> float:
+        """Dice; NaN where it was not measured."""
+        return self.values.get("dice", float("nan"))
+
+    @property
     def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """What a table must hold only once."""
         return (self.method, self.subject, tuple(sorted(self.case.items())))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -137,6 +138,8 @@ def test_a_folder_of_files(heart, checkpoint, tmp_path):
 
 def test_sizes_that_are_not_the_networks(heart, checkpoint, tmp_path):
     """Large pixels make the image smaller than the network's, small ones larger; both are brought back."""
+    shutil.copy(Path(checkpoint) / "model.pt", tmp_path / "model.pt")  # without its settings, which say otherwise
+    checkpoint = str(tmp_path)
     for pixdim in ([3.0, 3.0], [11.0, 11.0]):
         volumes = DAFNET.infer(tmp_path / str(pixdim[0]), heart, ckpt_dir=checkpoint, pixdim=pixdim)
         for subject in ("s05", "s06"):
