@@ -346,6 +346,8 @@ def install_hook(error_log: Path | None = None) -> None:
         sys.excepthook = _Hook(error_log, sys.excepthook)
     from monai.apps import get_logger  # MONAI gives this logger an output of its own, if nobody has named it before
 
-    for place in (*logging.getLogger().handlers, logging.lastResort, get_logger("monai.handlers.StatsHandler")):
+    loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    outputs = [handler for one in (logging.getLogger(), *loggers) for handler in one.handlers]
+    for place in (*outputs, logging.lastResort, get_logger("monai.handlers.StatsHandler")):
         if place is not None and not any(isinstance(one, _Quiet) for one in place.filters):
             place.addFilter(_Quiet())

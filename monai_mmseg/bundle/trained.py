@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import (
+    TRAINED,
     NotPlain,
     config_content,
     is_json,
@@ -298,13 +299,20 @@ def _conflicts(parser: ConfigParser, trained: TrainedSettings, names: Iterable[s
 def _definition_conflict(parser: ConfigParser, trained: TrainedSettings, name: str) -> list[str]:
     before = trained.definitions[name]
     try:
-        now = plain_definition(parser, name)
+        now = plain_definition(_with_values(parser), name)
     except NotPlain as error:
         return [f"{name} cannot be compared with that of the training: {error}"]
     if not isinstance(now, dict) or not isinstance(before, dict):
         return [] if now == before else [f"{name} is {now!r}, trained with {before!r}"]
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in trained.free]
     return [f"{name}#{key} is {now.get(key)!r}, trained with {before.get(key)!r}" for key in keys][:3]
+
+
+def _with_values(parser: ConfigParser) -> ConfigParser:
+    """The config with values where its knobs ask the settings of the weights."""
+    content = parser.get()
+    asking = [name for name, one in content.items() if isinstance(one, str) and f"{TRAINED}.get(" in one]
+    return ConfigParser({**content, **{name: parser.get_parsed_content(name) for name in asking}})
 
 
 def _refuse(trained: TrainedSettings, wrong: list[str]) -> None:

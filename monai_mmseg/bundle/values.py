@@ -110,8 +110,8 @@ def value_errors(parser: ConfigParser, defaults: Mapping[str, Any]) -> list[str]
 
 def _look(parser: ConfigParser, name: str) -> tuple[bool, Any]:
     """Whether the value of an id can be told without building anything, and the value."""
-    content = parser.get(name)
-    if isinstance(content, dict) and ("_target_" in content or _holds_a_place(content)):
+    content = _without_descriptions(parser.get(name))
+    if isinstance(content, dict) and ("_target_" in content or not content):
         return False, None
     if not _mentions(content):
         return True, content
@@ -123,9 +123,12 @@ def _look(parser: ConfigParser, name: str) -> tuple[bool, Any]:
         return False, None
 
 
-def _holds_a_place(content: Any) -> bool:
-    """Whether something in it is nothing but a description, which keeps an id for overlays."""
-    return isinstance(content, dict) and (list(content) == ["_desc_"] or any(map(_holds_a_place, content.values())))
+def _without_descriptions(content: Any) -> Any:
+    """What is said, without what is said about it; a mapping that only holds a place for overlays is left out."""
+    if not isinstance(content, dict) or "_target_" in content:
+        return content
+    parts = {key: _without_descriptions(one) for key, one in content.items() if key != "_desc_"}
+    return {key: one for key, one in parts.items() if one != {}}
 
 
 def _mentions(content: Any) -> bool:

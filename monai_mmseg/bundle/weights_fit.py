@@ -61,14 +61,14 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
-    """Check that a file of weights is that of a network.
+    """Load a file of weights into a network that it fits.
 
     When to use: in ``initialize``, before images are read, and before weights are packed.
 
     Args:
         path: file of weights; its folder may hold ``settings.json``, which the message quotes. A file that is not
             there is left to :func:`~monai_mmseg.bundle.check_weights`.
-        network: that will take them.
+        network: takes them.
 
     Raises:
         WeightsError: with the path and what differs.
@@ -84,7 +84,14 @@ def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
     """
     if not Path(path).is_file():
         return
-    state, own = read_weights(path), network.state_dict()
+    state = read_weights(path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(_misfit(path, state, network.state_dict())) from error
+
+
+def _misfit(path: str | os.PathLike[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     odd = [
         f"{name} is {_shape(state[name])} in the file and {_shape(own[name])} in the network"
         for name in own
@@ -92,9 +99,8 @@ def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
     ]
     odd += [f"the file lacks {name}" for name in own if name not in state]
     odd += [f"the network lacks {name}" for name in state if name not in own]
-    if odd:
-        more = f" ({len(odd) - 1} more)" if len(odd) > 1 else ""
-        raise WeightsError(f"{path} does not fit the network: {odd[0]}{more}.\n{_trained_with(path)}")
+    more = f" ({len(odd) - 1} more)" if len(odd) > 1 else ""
+    return f"{path} does not fit the network: {odd[0] if odd else 'it refuses them'}{more}.\n{_trained_with(path)}"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -141,7 +141,7 @@ def test_sizes_that_are_not_the_networks(heart, checkpoint, tmp_path):
     shutil.copy(Path(checkpoint) / "model.pt", tmp_path / "model.pt")  # without its settings, which say otherwise
     checkpoint = str(tmp_path)
     for pixdim in ([3.0, 3.0], [11.0, 11.0]):
-        volumes = DAFNET.infer(tmp_path / str(pixdim[0]), heart, ckpt_dir=checkpoint, pixdim=pixdim)
+        volumes = DAFNET.infer(tmp_path / str(pixdim[0]), heart, "demo", ckpt_dir=checkpoint, pixdim=pixdim)
         for subject in ("s05", "s06"):
             same_place(volumes[f"{subject}_lge_seg.nii.gz"], nib.load(heart / "images" / f"{subject}_lge.nii.gz"))
 
