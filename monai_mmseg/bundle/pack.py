@@ -25,18 +25,18 @@ from monai_mmseg.bundle.pack_configs import (
     without_trained,
 )
 from monai_mmseg.bundle.pack_metadata import describe
-from monai_mmseg.bundle.pack_weights import find_weights, load_weights
+from monai_mmseg.bundle.pack_weights import find_weights
 from monai_mmseg.bundle.packed_settings import (
-    FILE,
     check_agreement,
     packed_settings,
-    read_settings,
     training_overlays,
 )
 from monai_mmseg.bundle.settings import trained_knobs
 from monai_mmseg.bundle.unfinished import whole_folder
+from monai_mmseg.bundle.weights_fit import check_fit, read_weights
 from monai_mmseg.files import write_json
 from monai_mmseg.networks.layers import specialize
+from monai_mmseg.runs.model_settings import SETTINGS, read_settings
 
 _ONE_MODALITY = "one_modality"
 """Overlay of bundles whose network serves several modalities: the plain network of one of them."""
@@ -110,7 +110,7 @@ def pack_bundle(
     everything = merged(base, named(changes), settings)
     if modality is not None:
         changes.update(_one_modality(source, modality, resolved(everything, "modalities", source)))
-    state = None if weights is None else _checked_weights(everything, weights, modality, settings)
+    state = None if weights is None else _checked_weights(everything, weights, modality)
     settings = packed_settings(settings, modality)
     train = merged(base, named(changes), settings)
     if settings and modality is not None:
@@ -161,7 +161,7 @@ def _write(
     elif weights is not None:
         torch.save(weights, folder / "models" / "model.pt")
     if settings:
-        write_json(folder / "models" / FILE, settings)
+        write_json(folder / "models" / SETTINGS, settings)
 
 
 def _check_there(files: Sequence[Path]) -> None:
@@ -186,12 +186,11 @@ def _one_modality(source: Path, modality: str, modalities: Sequence[str]) -> dic
     return {**_content(path), "modalities": [modality], "default_modality": modality}
 
 
-def _checked_weights(
-    train: Mapping[str, Any], path: Path, modality: str | None, settings: Mapping[str, Any]
-) -> Mapping[str, Tensor]:
+def _checked_weights(train: Mapping[str, Any], path: Path, modality: str | None) -> Mapping[str, Tensor]:
     """State of the network of the training, or of the plain network of one modality."""
     network = ConfigParser(dict(train)).get_parsed_content("network_def")
-    load_weights(network, path, settings)
+    check_fit(path, network)
+    network.load_state_dict(read_weights(path))
     state: Mapping[str, Tensor] = (network if modality is None else specialize(network, modality)).state_dict()
     return state
 

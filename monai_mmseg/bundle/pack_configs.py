@@ -12,27 +12,12 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_mmseg.bundle.checks import ALWAYS_KNOWN, config_references
+from monai_mmseg.bundle.checks import ALWAYS_KNOWN
+from monai_mmseg.bundle.references import config_references
+from monai_mmseg.bundle.trained import OF_THE_MACHINE
 
 _TRAINED = "trained"
 """Id under which inference and evaluation have the settings of the training."""
-_OF_THE_MACHINE = frozenset(
-    {
-        *(
-            "bundle_root",
-            "ckpt_dir",
-            "output_dir",
-            "dataset_dir",
-            "phantom_dir",
-            "phantom",
-            "stage_one_root",
-            "stage_one",
-        ),
-        *("stage_one_command", "device", "amp", "num_workers", "channels_last"),
-        *("section", "resume", "overwrite", "load_pretrain", "paper_dice"),
-    }
-)
-"""Knobs that say where and how a training ran, not what it made."""
 _WHOLE_REFERENCE = re.compile(r"@(\w+)")
 
 
@@ -69,7 +54,7 @@ def merged(
     content: dict[str, Any] = parser.get()
     knobs = (settings or {}).get("knobs", {})
     for name, value in content.items():
-        if name in knobs and name not in _OF_THE_MACHINE and not _has_expression(value):
+        if name in knobs and name not in OF_THE_MACHINE and not _has_expression(value):
             content[name] = copy.deepcopy(knobs[name])
     return content
 

@@ -4,46 +4,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-FORMAT = "monai_mmseg.settings/1"
-FILE = "settings.json"
+from monai_mmseg.runs.model_settings import SETTINGS
 
 _NO_KNOBS = ("multi_gpu_train",)
 """Overlays that say how a training runs, not what it makes; a packed bundle keeps their files."""
-
-
-def read_settings(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Content of the settings in a folder of weights.
-
-    Args:
-        folder: where ``model.pt`` lies.
-
-    Returns:
-        The content; empty where there is no such file, as with weights of other origin.
-
-    Raises:
-        ValueError: the file is not what training writes.
-
-    Examples:
-        >>> read_settings("no/such/folder")
-        {}
-    """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no JSON file ({error}); it says how model.pt was trained.") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path} must have the format {FORMAT!r}, got {found!r}.")
-    return content
 
 
 def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) -> list[str]:
@@ -87,7 +56,7 @@ def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], f
         if name in knobs and knobs[name] != value:
             raise ValueError(
                 f"{name} is {value!r}, but the weights were trained with {knobs[name]!r} "
-                f"({Path(folder).as_posix()}/{FILE}); leave it out."
+                f"({Path(folder).as_posix()}/{SETTINGS}); leave it out."
             )
 
 

@@ -17,13 +17,11 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.bundle.naming import check_prediction_names
-from monai_mmseg.bundle.pack_weights import load_weights
-from monai_mmseg.bundle.packed_settings import read_settings
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
 from monai_mmseg.bundle.unfinished import is_unfinished, remove_leftovers
+from monai_mmseg.bundle.weights_fit import check_fit
 from monai_mmseg.files import write_json
-
-_PACK = "merge the overlays of the training into the bundle first: mmseg bundle pack BUNDLE --overlays ... --out DIR"
+from monai_mmseg.runs.model_settings import read_settings
 
 
 class Model(NamedTuple):
@@ -35,7 +33,6 @@ class Model(NamedTuple):
     labels: dict[str, str]  # value to name; empty if it draws images
     target: str | None  # whose file names a subject's prediction
     weights: Path
-    settings: Mapping[str, Any]  # of the training; empty where nobody wrote them
 
 
 class Predicted(NamedTuple):
@@ -81,8 +78,7 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
                 f"{root} has no weights: {weights} is missing. Train first:\n  python -m monai.bundle run training "
                 f"--config_file {root / 'configs' / 'train.json'} --dataset_dir DATA"
             )
-        settings = read_settings(weights.parent)
-        knobs: Mapping[str, Any] = settings.get("knobs", {})
+        knobs: Mapping[str, Any] = read_settings(weights.parent).get("knobs", {})
         found = {
             name: knobs[name] if name in knobs else parser.get_parsed_content(name, default=None)
             for name in ("modalities", "labels", "target", "default_modality")
@@ -93,7 +89,7 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
     target = found["target"] or found["default_modality"]
     labels = {str(value): str(name) for value, name in (found["labels"] or {}).items()}
     modalities = list(found["modalities"])
-    return Model(root.absolute(), modalities, list(sources), labels, target, weights, settings)
+    return Model(root.absolute(), modalities, list(sources), labels, target, weights)
 
 
 def predict(
@@ -191,7 +187,7 @@ def _run(model: Model, data: Path, out: Path) -> None:
     items: Sequence[Mapping[str, Any]] = workflow.parser.get_parsed_content("dataset#data", default=[])
     check_prediction_names(items, model.target)
     if workflow.parser.get_parsed_content("load_pretrain", default=True):
-        load_weights(workflow.parser.get_parsed_content("network_def"), model.weights, model.settings, _PACK)
+        check_fit(model.weights, workflow.parser.get_parsed_content("network_def"))
     workflow.initialize()
     workflow.run()
     workflow.finalize()

@@ -36,7 +36,7 @@ BUILT = (
 )
 """Where the components lie that a definition may name: what came as data builds nothing else."""
 _NOT_BUILT = ("monai.transforms.io", "monai.networks.utils", "monai.networks.trt")
-_OF_THE_MACHINE = frozenset(
+OF_THE_MACHINE = frozenset(
     {
         *(
             "bundle_root",
@@ -217,8 +217,10 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
     if parser is None or not trained.content:
         return
     root = Path(bundle_root)
-    wrong = _conflicts(parser, trained, trained_knobs(root))
-    base = _base(root, "inference.json")
+    base, names = _base(root, "inference.json"), set(trained_knobs(root))
+    if trained.content.get("state") == "packed":  # its config holds the values themselves
+        names = base.keys() & trained.knobs.keys() - OF_THE_MACHINE
+    wrong = _conflicts(parser, trained, names)
     for name in trained_components(root):
         if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):
             if found := _definition_conflict(parser, trained, name):
@@ -253,7 +255,7 @@ def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -
     wrong = _conflicts(parser, trained, knobs - same)
     components = [name for name in trained_components(root) if name in trained.definitions and name in content]
     changes: dict[str, Any] = {
-        name: value for name, value in trained.knobs.items() if name in same and name not in _OF_THE_MACHINE
+        name: value for name, value in trained.knobs.items() if name in same and name not in OF_THE_MACHINE
     }
     if not wrong:
         for name in components:

@@ -9,7 +9,9 @@ import sys
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_mmseg.bundle import bundle_root
+from monai_mmseg.bundle import SettingsConflict, bundle_root, pack_bundle
+from monai_mmseg.bundle.collection import copy_bundle
+from tests.bundle.small_bundle import UMMKD, small_bundle
 
 MAIN = "somewhere/monai/bundle/__main__.py"
 
@@ -86,3 +88,40 @@ def test_every_bundle_finds_itself(repository, elsewhere):
             assert content["bundle_root"] == f"$monai_mmseg.bundle.bundle_root('bundles/{path.parts[-3]}')"
             config = ConfigParser({key: content[key] for key in ("imports", "bundle_root")})
             assert config.get_parsed_content("bundle_root") == "."  # nothing here says where it lies
+
+
+def test_settings_of_a_bundle_that_is_trained_from_elsewhere(tmp_path, monkeypatch):
+    """They name its folder, its overlays and its network, wherever the training is started."""
+    configs = copy_bundle("dafnet", tmp_path / "hearts") / "configs"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = ["../hearts/configs/train.json", "../hearts/configs/demo.json"]
+    monkeypatch.setattr("sys.argv", [MAIN, "run", "training", f"--config_file={files}", "--max_epochs=2"])
+    parser = ConfigParser()
+    parser.read_config(files)
+    for key, value in {"max_epochs": 2, "found": "$monai_mmseg.bundle.model_settings()"}.items():
+        parser[key] = value
+    found = parser.get_parsed_content("found")
+    assert (found["bundle"], found["overlays"], found["overrides"]) == ("hearts", ["demo"], {"max_epochs": 2})
+    demo = json.loads((configs / "demo.json").read_text(encoding="utf-8"))
+    assert found["definitions"]["network_def"]["features"] == demo["features"]
+
+
+def test_a_packed_bundle_refuses_other_settings_than_those_of_its_training(tmp_path):
+    bundle = small_bundle(tmp_path / "ummkd", "ummkd", UMMKD)
+    content = {"format": "monai_mmseg.settings/1", "state": "trained", "knobs": {"pixdim": [1.0, 1.0, 1.0]}}
+    (bundle / "models" / "settings.json").write_text(json.dumps(content))
+    packed = pack_bundle(bundle, tmp_path / "packed")
+    for given, wrong in [({}, False), ({"pixdim": [2.0, 2.0, 2.0]}, True)]:
+        parser = ConfigParser()
+        parser.read_config(str(packed / "configs" / "inference.json"))
+        for key, value in {"bundle_root": str(packed), **given}.items():
+            parser[key] = value
+        parser["check"] = "$monai_mmseg.bundle.check_trained(@trained, @bundle_root)"
+        if wrong:
+            with pytest.raises(RuntimeError) as caught:
+                parser.get_parsed_content("check")
+            assert isinstance(caught.value.__cause__, SettingsConflict)
+            assert "pixdim is [2.0, 2.0, 2.0], trained with [1.0, 1.0, 1.0]" in str(caught.value.__cause__)
+        else:
+            assert parser.get_parsed_content("check") is None

@@ -112,6 +112,7 @@ def test_an_image_that_cannot_be_read_ends_the_run_with_one_line(tmp_path):
     assert code == 1
     # what MONAI and ignite log goes to stdout, which comes first
     shown = [line for line in text.splitlines() if line.strip() and "INFO" not in line and "parsing config" not in line]
+    assert shown.pop(0).startswith("training epochs 1 to 1")
     log = tmp_path / "toy" / "eval" / "error.log"
     assert len(shown) == 2, shown
     assert shown[0].startswith(f"Error: {tmp_path}/a.nii: cannot be read as an image (")
