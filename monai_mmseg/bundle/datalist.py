@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
 from monai_mmseg.evaluation.files import image_stem
+
+logger = logging.getLogger(__name__)
 
 _IMAGES = (".nii", ".nii.gz")
 PHANTOM_KINDS = ("abdomen", "brain", "cardiac", "cmr", "heart")
@@ -82,16 +86,18 @@ def inference_items(
     modalities: Sequence[str],
     *,
     section: str = "test",
+    target: str | None = None,
     phantom_dir: str | os.PathLike[str] | None = None,
     phantom: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """What a bundle's inference runs on: one item per subject, without labels.
 
     Args:
-        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none), or a folder
-            of NIfTI files, each an image of the target or a 4D stack of all modalities.
+        dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none, which is
+            logged), or a folder of NIfTI files, each an image of the target or a 4D stack of all modalities.
         modalities: names of the modalities that the network knows.
         section: section of the datalist.
+        target: modality whose images give the predictions their names, where a subject has it.
         phantom_dir: see :func:`find_datalist`.
         phantom: see :func:`find_datalist`.
 
@@ -100,7 +106,8 @@ def inference_items(
 
     Raises:
         FileNotFoundError: if the folder holds neither.
-        ValueError: if no subject has one of the modalities, or two files of a folder have one name.
+        ValueError: if no subject has one of the modalities, two files of a folder have one name, or two predictions
+            would.
 
     Examples:
         >>> import tempfile
@@ -112,7 +119,9 @@ def inference_items(
     if files := _loose_files(dataset_dir):
         return [{"subject": image_stem(path), "image": str(path)} for path in files]
     items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
-    return [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
+    groups = [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
+    check_prediction_names(groups, target)
+    return groups
 
 
 def volume_items(
@@ -126,8 +135,8 @@ def volume_items(
 ) -> list[dict[str, Any]]:
     """What inference of an unpaired method runs on: one item per image, with its modality and without a label.
 
-    Arguments and errors are those of :func:`inference_items`, and ``default_modality``: what files without a datalist
-    are of; the first of the modalities if it is not given.
+    Arguments and errors are those of :func:`inference_items` without ``target``, and ``default_modality``: what files
+    without a datalist are of; the first of the modalities if it is not given.
 
     Returns:
         ``{"subject", "image", "modality"}`` items with absolute paths.
@@ -136,6 +145,7 @@ def volume_items(
         name = default_modality or modalities[0]
         return [{"subject": image_stem(path), "image": str(path), "modality": name} for path in files]
     items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
+    check_prediction_names(items)
     return [{key: item[key] for key in ("subject", "image", "modality")} for item in items]
 
 
@@ -152,9 +162,12 @@ def _loose_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
 
 
 def _section_items(path: Path, section: str, modalities: Sequence[str]) -> list[dict[str, Any]]:
-    """Items of these modalities in a section, or in the training section where the datalist lacks it."""
+    """Items of these modalities in a section, or, said, in the training section where the datalist lacks it."""
     listed = read_datalist(path)
-    items = listed.items(section if section in listed.sections else "training")
+    if section not in listed.sections:
+        logger.warning("%s has no section %r: its training images are predicted.", path, section)
+        section = "training"
+    items = listed.items(section)
     # not `select`: a network may know more modalities than the datalist declares
     items = [item for item in items if item["modality"] in modalities]
     if not items:

@@ -228,6 +228,7 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
             else:
                 parser[name] = base[name]  # an overlay of the training said it again
     _refuse(trained, wrong)
+    parser.parse(True)
 
 
 def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -> None:
@@ -274,6 +275,7 @@ def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -
     if "dataset_dir" in same:
         parser["dataset_dir"] = trained.data(content["dataset_dir"])
     _refuse(trained, wrong)
+    parser.parse(True)  # what was resolved before is not what was set
 
 
 def _check_owner(output_dir: Path, trained: TrainedSettings) -> None:

@@ -1,0 +1,243 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong without a word where nobody looks: the second run in a folder, the forgotten flag, the odd list."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from monai_mmseg.runs import read_settings
+from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, causes, flags, read, shell, write
+
+ORDER = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}  # the bundle's own says 1 LV, 3 RV
+
+
+@pytest.fixture
+def data(unpaired):
+    return unpaired(CSA)
+
+
+def command(bundle, out, data, *names, run_id="training", **own):
+    """Words of a command as users type it; training is as small as it goes."""
+    small = {**SHORT, **bundle.small("train")} if "train" in names and "evaluate" not in names else {}
+    files = [os.path.relpath(path, BUNDLES.parent) for path in bundle.files(*names)]
+    places = {"dataset_dir": data, "ckpt_dir": out / "models", "output_dir": out / "eval"}
+    places = {key: str(value) for key, value in places.items() if value is not None and key not in own}
+    return ["-m", "monai.bundle", "run", run_id, "--config_file", str(files), *flags({**places, **small, **own})]
+
+
+def typed(*words):
+    return shell(*words, cwd=BUNDLES.parent)
+
+
+def volumes(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.nii.gz"))}
+
+
+def states(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.pt")}
+
+
+def test_a_run_knows_itself(data, tmp_path):
+    """Trained with overlays; evaluated, resumed and used without them; a second training is refused."""
+    out = tmp_path / "run"
+    names = ("train", "demo", "dynunet")
+    code, text = typed(*command(CSA, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
+    assert code == 0, text
+    settings = read_settings(out / "models")
+    assert (settings["bundle"], settings["state"], settings["overlays"]) == (
+        "csa",
+        "trained",
+        ["demo", "settings/dynunet"],
+    )
+    assert settings["definitions"]["network_def"]["network"]["filters"] == [4, 8, 8, 8, 8]
+    about = json.loads((out / "eval" / "run.json").read_text())
+    assert (about["id"], about["status"]) == (settings["run"], "completed")
+
+    before = states(out / "models")
+    code, text = typed(*command(CSA, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
+    assert code == 1
+    assert "holds a finished run (csa, begun" in text
+    assert len([line for line in text.splitlines() if "parsing config" not in line and line.strip()]) <= 4, text
+    assert states(out / "models") == before
+
+    code, text = typed(*command(CSA, out, data, "train", "evaluate", run_id="evaluating"))
+    assert code == 0, text
+    scored = json.loads((out / "eval" / "evaluations.json").read_text())["metrics/csa.json"]
+    assert (scored["run"], scored["model"]) == (about["id"], about["model"]["sha256"])
+    infer = command(CSA, out, data, "inference", run_id="run", output_dir=str(tmp_path / "masks"))
+    code, text = typed(*infer)
+    assert code == 0, text
+    assert volumes(tmp_path / "masks") == volumes(out / "eval" / "predictions")
+
+    code, text = typed(*infer, "--pixdim", "[3.0,3.0]")
+    assert code == 1
+    assert "pixdim is [3.0, 3.0], trained with [5.0, 5.0]" in text
+
+
+def test_labels_that_were_forgotten_come_from_the_datalist(data, tmp_path):
+    content = read(data / "datalist.json")
+    content["labels"] = {"0": "background", "1": "liver", "2": "spleen", "3": "stomach"}
+    workflow = CSA.train(tmp_path, write(tmp_path / "data", content, data))
+    assert workflow.parser.get_parsed_content("labels") == content["labels"]
+    assert read_settings(tmp_path / "models")["knobs"]["labels"] == content["labels"]
+    table = CSA.evaluate(tmp_path, tmp_path / "data") / "metrics" / "csa.csv"
+    assert {line.split(",")[2] for line in table.read_text().splitlines()[1:]} >= {"liver", "spleen", "stomach"}
+
+
+def test_a_knob_that_contradicts_the_datalist_is_refused(data, tmp_path):
+    content = read(data / "datalist.json")
+    content["labels"] = ORDER
+    folder = write(tmp_path / "data", content, data)
+    for own in ({}, {"labels": {"0": "background", "1": "aorta"}}):
+        with pytest.raises(RuntimeError) as error:
+            CSA.train(tmp_path, folder, **own)
+        said = "1 LV, 2 myocardium, 3 RV" if not own else "1 aorta"
+        assert f"labels of the config are {said}; {folder / 'datalist.json'} has 1 RV, 2 myocardium, 3 LV" in causes(
+            error.value
+        )
+    assert not (tmp_path / "models").exists()
+    workflow = CSA.train(tmp_path, folder, labels=ORDER)
+    assert workflow.parser.get_parsed_content("labels") == ORDER
+
+
+def test_labels_with_a_gap_are_refused_with_the_map_that_mends_them(data, tmp_path):
+    content = read(data / "datalist.json")
+    content["labels"] = {"0": "background", "1": "LV", "2": "myocardium", "4": "RV"}
+    with pytest.raises(RuntimeError) as error:
+        CSA.train(tmp_path, write(tmp_path / "data", content, data))
+    assert "4" in causes(error.value)
+    assert "map {4: 3}" in causes(error.value)
+
+
+def test_modalities_come_from_the_datalist(data, tmp_path):
+    content = read(data / "datalist.json")
+    for item in content["training"] + content["test"]:
+        item["modality"] = {"lge": "t2", "bssfp": "t1"}[item["modality"]]
+    content["modalities"] = ["t1", "t2"]
+    workflow = CSA.train(tmp_path, write(tmp_path / "data", content, data))
+    assert workflow.network_def.modalities == ("t1", "t2")
+
+
+@pytest.mark.parametrize("leak", ["folds", "sections", "images"])
+def test_a_subject_on_both_sides_is_refused(leak, data, tmp_path):
+    content = read(data / "datalist.json")
+    first, test = content["training"][0], content["test"][0]
+    if leak == "folds":
+        content["training"].append({**first, "image": test["image"], "fold": 1 - first["fold"], "modality": "bssfp"})
+        content["test"] = content["test"][1:]
+        message = "is in several folds"
+    elif leak == "sections":
+        test["subject"] = first["subject"]
+        message = "is in several sections"
+    else:
+        test["image"] = first["image"]
+        message = "is named 2 times"
+    with pytest.raises(RuntimeError) as error:
+        CSA.train(tmp_path, write(tmp_path / "data", content, data))
+    assert message in causes(error.value)
+
+
+def test_two_predictions_of_one_name_are_refused_before_anything_is_predicted(trained, data, tmp_path):
+    out, _ = trained(CSA, data)
+    content = read(data / "datalist.json")
+    pair = next(item for item in content["test"] if item["modality"] == "lge")
+    image = data / pair["image"]
+    made = tmp_path / "data"
+    made.mkdir()
+    items = []
+    for folder, name, subject in (("a", "2_lge.nii.gz", "p1"), ("b", "lge.nii.gz", "p1_2")):
+        (made / folder).mkdir()
+        (made / folder / name).write_bytes(image.read_bytes())
+        items.append({"image": f"{folder}/{name}", "modality": "lge", "subject": subject})
+    folder = write(made, {"modalities": ["lge", "bssfp"], "test": items})
+    with pytest.raises((RuntimeError, ValueError)) as error:
+        CSA.infer(tmp_path / "out", folder, ckpt_dir=str(out / "models"))
+    assert "two predictions would be named 'p1_2_lge'" in causes(error.value)
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+def test_another_fold_does_not_go_on(data, tmp_path):
+    """Its validation cases would be those of the training."""
+    CSA.train(tmp_path, data, max_epochs=1)
+    with pytest.raises(RuntimeError) as error:
+        CSA.train(tmp_path, data, max_epochs=2, resume=True, fold=1)
+    assert "fold 1 (it was 0)" in causes(error.value)
+
+
+def test_a_second_run_with_other_modalities(data, tmp_path):
+    """Programs replace the run; nothing of the old one is mixed with the new one."""
+    CSA.train(tmp_path, data)
+    first = json.loads((tmp_path / "eval" / "run.json").read_text())["id"]
+    CSA.train(tmp_path, data, "single_lge")
+    about = json.loads((tmp_path / "eval" / "run.json").read_text())
+    assert about["id"] != first
+    assert about["settings"]["modalities"] == ["lge"]
+    (moved,) = (tmp_path / "eval" / "previous").iterdir()
+    assert json.loads((moved / "run.json").read_text())["id"] == first
+    assert not [path for path in (tmp_path / "eval" / "warnings.txt",) if path.exists()]
+
+
+def test_weights_that_are_no_numbers_predict_nothing(trained, data, tmp_path):
+    out, _ = trained(CSA, data)
+    state = torch.load(out / "models" / "model.pt", weights_only=True)
+    next(iter(state.values())).fill_(float("nan"))
+    (tmp_path / "models").mkdir()
+    torch.save(state, tmp_path / "models" / "model.pt")
+    (tmp_path / "models" / "settings.json").write_bytes((out / "models" / "settings.json").read_bytes())
+    with pytest.raises(RuntimeError) as error:
+        CSA.infer(tmp_path, data)
+    assert "holds NaN or infinite numbers" in causes(error.value)
+    assert not (tmp_path / "eval").exists()
+
+
+def test_the_target_of_another_datalist(heart, tmp_path):
+    """LGE is the default; the list has other names, and says which one is the target."""
+    content = read(heart / "datalist.json")
+    for item in content["training"] + content["test"]:
+        item["modality"] = {"cine": "t2", "lge": "t1map"}[item["modality"]]
+    content.update(modalities=["t2", "t1map"], target="t1map")
+    workflow = DAFNET.train(tmp_path, write(tmp_path / "data", content, heart))
+    assert workflow.parser.get_parsed_content("target") == "t1map"
+    assert list(DAFNET.infer(tmp_path, tmp_path / "data")) == ["s05_lge_seg.nii.gz", "s06_lge_seg.nii.gz"]
+
+
+def test_a_section_that_the_datalist_lacks_is_said(trained, data, tmp_path, caplog):
+    out, _ = trained(CSA, data)
+    content = read(data / "datalist.json")
+    del content["test"]
+    CSA.infer(tmp_path, write(tmp_path / "data", content, data), ckpt_dir=str(out / "models"))
+    assert "has no section 'test': its training images are predicted." in caplog.text
+
+
+@pytest.mark.slow
+def test_of_two_trainings_at_once_the_second_is_refused(data, tmp_path):
+    words = command(CSA, tmp_path, data, "train", "demo", max_epochs=500)
+    environment = {**os.environ, "PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    places = {"cwd": BUNDLES.parent, "env": environment}
+    first = subprocess.Popen([sys.executable, *words], **places, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while not (tmp_path / "models" / "resume.pt").exists() and time.monotonic() < until:
+            time.sleep(0.2)
+        code, text = typed(*command(CSA, tmp_path, data, "train", "demo", overwrite=True))
+        assert code == 1
+        assert f"is in use: process {first.pid} on" in text
+        assert first.poll() is None
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    code, text = typed(*command(CSA, tmp_path, data, "train", "demo"))
+    assert code == 0, text
+    assert f"left locked by process {first.pid}" in text
+    assert "a run that did not end" in text
+    (moved,) = (tmp_path / "models" / "previous").iterdir()
+    assert (moved / "resume.pt").is_file()
