@@ -210,12 +210,12 @@ def test_the_target_of_another_datalist(heart, tmp_path):
     assert list(DAFNET.infer(tmp_path, tmp_path / "data")) == ["s05_lge_seg.nii.gz", "s06_lge_seg.nii.gz"]
 
 
-def test_a_section_that_the_datalist_lacks_is_said(trained, data, tmp_path, caplog):
+def test_a_section_that_the_datalist_lacks_is_said(trained, data, tmp_path, capsys):
     out, _ = trained(CSA, data)
     content = read(data / "datalist.json")
     del content["test"]
     CSA.infer(tmp_path, write(tmp_path / "data", content, data), ckpt_dir=str(out / "models"))
-    assert "has no section 'test': its training images are predicted." in caplog.text
+    assert "has no section 'test': its training images are predicted." in capsys.readouterr().out
 
 
 @pytest.mark.slow
