@@ -299,6 +299,9 @@ class _Hook:
         if issubclass(kind, KeyboardInterrupt):
             sys.stderr.write(f"{who}Interrupted.\n")
             return
+        if said := next((link.error for link in _chain(error) if getattr(link.error, "says_all", False)), None):
+            sys.stderr.write(f"{who}Error: {said}\n")  # a refusal: no traceback would tell more
+            return
         place = self._write("".join(traceback.format_exception(kind, error, trace)), rank)
         sys.stderr.write(f"{who}Error: {short_message(error, lines=2)}\n(traceback: {place})\n")
 

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 class DataConflict(ValueError):
     """A config and its datalist contradict each other, or the datalist is not fit for a training."""
 
+    says_all = True
+
 
 def check_data(
     data_id: str = "train#dataset#data",

@@ -188,6 +188,8 @@ def _run(model: Model, data: Path, out: Path) -> None:
     check_prediction_names(items, model.target)
     if workflow.parser.get_parsed_content("load_pretrain", default=True):
         check_fit(model.weights, workflow.parser.get_parsed_content("network_def"))
+    # the command says what it wrote
+    workflow.parser["run"] = [one for one in workflow.parser["run"] if "print_written" not in str(one)]
     workflow.initialize()
     workflow.run()
     workflow.finalize()

@@ -58,6 +58,8 @@ OF_THE_MACHINE = frozenset(
 class SettingsConflict(ValueError):
     """A setting contradicts what the weights were trained with."""
 
+    says_all = True
+
 
 class TrainedSettings:
     """What ``settings.json`` says of the weights beside it; without the file every answer is the default.
@@ -83,9 +85,11 @@ class TrainedSettings:
         return self.knobs.get(name, default)
 
     def data(self, default: str) -> str:
-        """Folder of the datalist that it was trained on; the default for weights of the bundle's own phantom."""
+        """Folder of the datalist that it was trained on; the default for weights of a phantom that is gone."""
         path = (self.content.get("datalist") or {}).get("path")
-        return str(Path(path).parent) if path else default
+        if path and (Path(path).is_file() or not self.content.get("phantom")):
+            return str(Path(path).parent)
+        return default
 
 
 def trained_settings(ckpt_dir: str | os.PathLike[str], free: Iterable[str] = ()) -> TrainedSettings:
@@ -321,8 +325,9 @@ def _with_values(parser: ConfigParser) -> ConfigParser:
 
 def _refuse(trained: TrainedSettings, wrong: list[str]) -> None:
     if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise SettingsConflict(
-            f"The settings contradict what {trained.ckpt_dir / MODEL} was trained with:\n  " + "\n  ".join(wrong) + "\n"
+            f"The settings contradict what {trained.ckpt_dir / MODEL} was trained with: {'; '.join(wrong[:3])}{more}.\n"
             "Leave them out: the weights bring their own. With other settings, train anew in another ckpt_dir."
         )
 

@@ -18,6 +18,8 @@ from monai_mmseg.runs.model_settings import read_settings
 class WeightsError(ValueError):
     """Weights that a network must not be used with."""
 
+    says_all = True
+
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Tensors of a file of weights, all of them finite; nothing but tensors is read.

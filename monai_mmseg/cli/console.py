@@ -89,7 +89,9 @@ def _print_method(method: str, table: ScoreTable) -> None:
             for modality, mean in means.items()
             for one in [*(pair for pair in lines if pair[1].case["modality"] == modality), ("mean", mean)]
         ]
-        names = [name for name in MEASURES if name != "slices" and any(name in line.measures for _, line in lines)]
+        names = [
+            name for name, about in MEASURES.items() if about.printed and any(name in one.measures for _, one in lines)
+        ]
         columns = ["modality", "class", *(MEASURES[name].title for name in names), "subjects", "missed", "spurious"]
         rows = [
             [

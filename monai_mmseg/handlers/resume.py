@@ -117,8 +117,6 @@ class ResumeCheckpoint:
         if engine.state.epoch:
             return  # the same trainer runs on, e.g. in the next round of federated training
         if not self.resume:
-            if self.path.exists():
-                logger.info("Starting anew; %s will be replaced.", self.path)
             return
         if not self.path.exists():
             logger.info("Nothing to resume from: %s is not there; starting anew.", self.path)

@@ -26,6 +26,8 @@ BEAT_S, SILENT_S = 20.0, 180.0
 class FolderInUse(RuntimeError):
     """Another process that still runs trains into the folder."""
 
+    says_all = True
+
 
 class FolderLock:
     """A file with the process and the machine that own a folder; the lock of a process that is gone is taken over.

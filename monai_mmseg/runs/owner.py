@@ -47,6 +47,8 @@ _PART = re.compile(r"\.[0-9a-f]{32}\.part.*|\.lock\.[0-9a-f]{32}")
 class FolderTaken(RuntimeError):
     """The folders hold another run, or one that cannot go on with these settings."""
 
+    says_all = True
+
 
 class RunOwner:
     """Claims the folders of a training, before anything is written into them.
