@@ -184,12 +184,12 @@ def _run(model: Model, data: Path, out: Path) -> None:
             **places,
             section="test",
         )
+    # the command says what it wrote
+    workflow.parser["run"] = [one for one in workflow.parser["run"] if "print_written" not in str(one)]
     items: Sequence[Mapping[str, Any]] = workflow.parser.get_parsed_content("dataset#data", default=[])
     check_prediction_names(items, model.target)
     if workflow.parser.get_parsed_content("load_pretrain", default=True):
         check_fit(model.weights, workflow.parser.get_parsed_content("network_def"))
-    # the command says what it wrote
-    workflow.parser["run"] = [one for one in workflow.parser["run"] if "print_written" not in str(one)]
     workflow.initialize()
     workflow.run()
     workflow.finalize()
