@@ -22,6 +22,7 @@ from monai_mmseg.bundle.settings import config_content
 from monai_mmseg.bundle.trained import TrainedSettings
 from monai_mmseg.data.datalist import Datalist, label_problem, read_datalist
 from monai_mmseg.data.leaks import find_leaks
+from monai_mmseg.runs.model_settings import read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +78,11 @@ def check_data(
     listed = read_datalist(path)
     base = config_content(root / "configs" / "train.json")
     inputs = [name for name in listed.modalities if output is None or name != parser.get_parsed_content(output)]
-    _settle_modalities(parser, listed, inputs, base, every=every)
+    training = data_id.startswith("train")  # else they are those of the weights
+    _settle_modalities(parser, listed, inputs, base, every=every and training)
     if "labels" in base:
-        _settle_labels(parser, listed, base, root)
+        fixed = not training and bool(read_settings(str(parser.get_parsed_content("ckpt_dir"))))
+        _settle_labels(parser, listed, [] if fixed else [base["labels"], *_overlay_values(root, "labels")])
     if target is not None:
         _settle_target(parser, listed, base, target)
     # a label file that two subjects share is for `mmseg data check`
@@ -92,7 +95,7 @@ def check_data(
             f"{path}: {'; '.join(found[:3])}{' ...' if len(found) > 3 else ''}. `mmseg data check` lists all."
         )
     modalities = parser.get_parsed_content("modalities")
-    if labelled is not None and data_id.startswith("train"):
+    if labelled is not None and training:
         _check_labelled(listed, modalities, labelled, parser.get_parsed_content("fold"))
     if "section" in parser and (section := parser.get_parsed_content("section")) in listed.sections:
         check_prediction_names([item for item in listed.items(section) if item["modality"] in modalities])
@@ -118,7 +121,8 @@ def _settle_modalities(
         logger.info("not used of %s: %s", listed.path, ", ".join(unused))
 
 
-def _settle_labels(parser: ConfigParser, listed: Datalist, base: Mapping[str, Any], root: Path) -> None:
+def _settle_labels(parser: ConfigParser, listed: Datalist, defaults: list[Any]) -> None:
+    """Labels of the datalist in the place of the bundle's own defaults."""
     if not listed.labels:
         return
     if problem := label_problem(listed.labels):
@@ -128,16 +132,18 @@ def _settle_labels(parser: ConfigParser, listed: Datalist, base: Mapping[str, An
     if given == ours:
         parser["labels"] = ours
         return
-    of_the_bundle = _overlay_values(root, "labels")
     permuted = sorted(given.values()) == sorted(ours.values())
-    if parser["labels"] in [base["labels"], *of_the_bundle] and not permuted:
+    if parser["labels"] in defaults and not permuted:
         logger.info("labels of %s: %s", listed.path, _shown(ours))
         parser["labels"] = ours
         return
     what = "the same classes in another order; which value is which?" if permuted else "other classes."
+    whose, advice = "the config", f'give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
+    if not defaults:
+        whose, advice = "the weights", "these weights cannot be scored on them; else mend the datalist."
     raise DataConflict(
-        f"labels of the config are {_shown(given)}; {listed.path} has {_shown(ours)}: {what}\nIf the label files are "
-        f'as the datalist says, give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
+        f"labels of {whose} are {_shown(given)}; {listed.path} has {_shown(ours)}: {what}\n"
+        f"If the label files are as the datalist says, {advice}"
     )
 
 

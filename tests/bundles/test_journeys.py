@@ -14,8 +14,9 @@ import time
 import pytest
 import torch
 
+from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.runs import read_settings
-from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, causes, flags, read, shell, write
+from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, Bundle, causes, flags, read, shell, write
 
 ORDER = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}  # the bundle's own says 1 LV, 3 RV
 
@@ -241,3 +242,35 @@ def test_of_two_trainings_at_once_the_second_is_refused(data, tmp_path):
     assert "a run that did not end" in text
     (moved,) = (tmp_path / "models" / "previous").iterdir()
     assert (moved / "resume.pt").is_file()
+
+
+def test_an_evaluation_on_other_classes_is_refused(trained, data, tmp_path):
+    out, _ = trained(CSA, data)
+    content = read(data / "datalist.json")
+    content["labels"] = {"0": "background", "1": "liver", "2": "spleen", "3": "stomach"}
+    with pytest.raises(RuntimeError) as error:
+        CSA.evaluate(tmp_path, write(tmp_path / "data", content, data), ckpt_dir=str(out / "models"))
+    assert "labels of the weights are 1 LV, 2 myocardium, 3 RV" in causes(error.value)
+
+
+def test_an_evaluation_keeps_the_modalities_of_the_weights(trained, data, tmp_path):
+    """The datalist may have more."""
+    out, _ = trained(CSA, data)
+    content = read(data / "datalist.json")
+    content["modalities"] = [*content["modalities"], "t2"]
+    workflow = CSA.load(
+        ("train", "evaluate"), tmp_path, write(tmp_path / "data", content, data), ckpt_dir=str(out / "models")
+    )
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("modalities") == ["lge", "bssfp"]
+
+
+def test_a_packed_network_of_one_modality_trains_on_that_one(trained, data, tmp_path):
+    out, _ = trained(CSA, data)
+    model = out / "models" / "model.pt"
+    pack_bundle(CSA.root, tmp_path / "packed", overlays=["demo"], model=model, modality="bssfp")
+    served = Bundle("packed", folder=tmp_path)
+    workflow = served.load(("train",), tmp_path / "again", data)
+    workflow.initialize()
+    items = workflow.parser.get_parsed_content("train#dataset#data")
+    assert {item["modality"] for item in items} == {"bssfp"}
