@@ -119,10 +119,11 @@ def pack_bundle(
         merged(inference_file, named(changes), settings, known_only=True), train, settings, modality
     )
     # what the weights know is no default any more, which a datalist would replace
-    train["initialize"] = [
-        one if "every=False" in one else one.replace("check_data(", "check_data(every=False, ")
-        for one in train["initialize"]
-    ]
+    if isinstance(train.get("initialize"), list):
+        train["initialize"] = [
+            one if "every=False" in one else one.replace("check_data(", "check_data(every=False, ")
+            for one in map(str, train["initialize"])
+        ]
     for config in (train, inference):
         config["bundle_root"] = f"$monai_mmseg.bundle.bundle_root('bundles/{target.name}')"
         config.pop("_meta_", None)
