@@ -1,12 +1,16 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files and folders that are whole or not there: written beside their place, then renamed."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import platform
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +20,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+ABANDONED = 3600.0
+"""Seconds after which an unfinished file is nobody's, where it cannot be asked whether its process lives."""
+
+_OWNER = re.compile(r"\.(?P<host>[\w-]*)@(?P<process>\d+)-[0-9a-f]+\.part")
+
+
+def part_path(target: Path) -> Path:
+    """A hidden name beside the target that says who writes it; threads, processes and machines have their own.
+
+    Args:
+        target: file or folder that it is to become.
+
+    Returns:
+        The path.
+    """
+    host = re.sub(r"[^\w-]", "_", platform.node())
+    return target.with_name(f".{target.name[:100]}.{host}@{os.getpid()}-{uuid.uuid4().hex[:8]}.part{_ending(target)}")
+
+
+def _ending(target: Path) -> str:
+    # writers choose the format by it; what else follows a dot belongs to the name
+    return ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
 
 
 @contextmanager
@@ -35,8 +63,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # a name of its own keeps threads, processes and machines apart; whoever writes gives it the rights of its umask
-    part = target.with_name(f".{uuid.uuid4().hex}.part{''.join(target.suffixes[-2:])}")
+    part = part_path(target)
     try:
         yield part
         with part.open("rb") as file:
@@ -45,6 +72,92 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, which takes its name when the block ends and is deleted when it fails.
+
+    Args:
+        path: the folder; must not exist. Unfinished ones of this name, which killed processes left, are removed.
+
+    Raises:
+        FileExistsError: there is something at `path`.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_folder(f"{folder}/sub/a") as part:
+        ...         _ = (part / "x").write_text("whole")
+        ...     os.listdir(f"{folder}/sub"), os.listdir(f"{folder}/sub/a")
+        (['a'], ['x'])
+    """
+    target = Path(os.path.abspath(path))
+    if os.path.lexists(target):
+        raise FileExistsError(f"{os.fspath(path)} must not exist, but it is there; give another place or remove it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent, of=target.name)
+    part = part_path(target)
+    part.mkdir()
+    try:
+        yield part
+        os.rename(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def remove_leftovers(folder: str | os.PathLike[str], of: str | None = None) -> None:
+    """Remove what killed processes left unfinished; files of processes that live stay.
+
+    Args:
+        folder: where to look, not in its sub-folders.
+        of: only what was to become a file or folder of this name.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_path(f"{folder}/a.txt") as part:
+        ...         _ = part.write_text("in work")
+        ...         remove_leftovers(folder)
+        ...     os.listdir(folder)
+        ['a.txt']
+    """
+    place = Path(folder)
+    for path in place.iterdir() if place.is_dir() else ():
+        if is_unfinished(path.name) and (of is None or path.name.startswith(f".{of[:100]}.")) and _is_abandoned(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name is one that a process writes, or left.
+
+    Args:
+        name: without its folder.
+
+    Examples:
+        >>> is_unfinished(".a.nii.gz.host@12-0123abcd.part.nii.gz"), is_unfinished("a.part.nii.gz")
+        (True, False)
+    """
+    return name.startswith(".") and re.search(r"\.part(\.|$)", name) is not None
+
+
+def _is_abandoned(path: Path) -> bool:
+    owner = _OWNER.search(path.name)
+    if owner and owner["host"] == re.sub(r"[^\w-]", "_", platform.node()) and os.name == "posix":
+        try:
+            os.kill(int(owner["process"]), 0)  # asks only
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.files import write_json
+from monai_mmseg.files import is_unfinished, part_path, remove_leftovers, write_json
 
 ASK = "name another one, or overwrite it (--overwrite; overwrite=True in Python)"
 
-_STAGE = ".mmseg-"
+_STAGE = "new_files"
 
 
 def _place(path: str | os.PathLike[str]) -> Path:
@@ -77,7 +76,7 @@ def check_output_folder(path: str | os.PathLike[str], *, overwrite: bool = False
     target = _place(path)
     if os.path.lexists(target) and not target.is_dir():
         raise NotADirectoryError(f"{path} is a file, a folder is to be written.")
-    if not overwrite and target.is_dir() and any(not one.match(f"{_STAGE}*.part") for one in target.iterdir()):
+    if not overwrite and target.is_dir() and any(not is_unfinished(one.name) for one in target.iterdir()):
         raise FileExistsError(f"{path} is not empty; {ASK}.")
     return target
 
@@ -147,8 +146,8 @@ def new_files(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
         # a folder that is there may be a disk of its own, onto which nothing can be renamed from beside it
         place = target if target.is_dir() else target.parent
         place.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(place)
-        stage = place / f"{_owner()}-{uuid.uuid4().hex[:8]}.part"
+        remove_leftovers(place, of=_STAGE)
+        stage = part_path(place / _STAGE)
         try:
             stage.mkdir()
             yield stage
@@ -186,27 +185,3 @@ def _move(stage: Path, target: Path, overwrite: bool) -> None:
     for file in files:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         os.replace(stage / file, target / file)
-
-
-def _owner() -> str:
-    return f"{_STAGE}{uuid.getnode():x}-{os.getpid()}"
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Folders of processes of this machine that were killed."""
-    for path in folder.glob(f"{_STAGE}{uuid.getnode():x}-*-*.part"):
-        number = path.name.split("-")[2]
-        if number.isdigit() and int(number) != os.getpid() and not _runs(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    if os.name == "nt":  # there the call below would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

@@ -48,12 +48,12 @@ def test_a_kill_leaves_nothing_that_counts_and_the_next_call_cleans(tmp_path, th
     process.wait()
     process.stdout.close()
     check_output_folder(tmp_path / "out")  # what is left does not count
-    left = [path for path in tmp_path.rglob(".mmseg-*") if path.is_dir()]
+    left = [path for path in tmp_path.rglob(".new_files.*") if path.is_dir()]
     assert len(left) == 1
     with new_files(tmp_path / "out") as stage:
         (stage / "y.txt").write_text("y")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["y.txt"]
-    assert not list(tmp_path.rglob(".mmseg-*"))
+    assert not list(tmp_path.rglob(".new_files.*"))
 
 
 def test_work_of_another_process_stays(tmp_path):

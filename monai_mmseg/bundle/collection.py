@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser
 
 import monai_mmseg
-from monai_mmseg.bundle.unfinished import whole_folder
+from monai_mmseg.files import atomic_folder
 
 TRAVELLING = ("LICENSE", "large_files.yml", "configs", "docs", "models/README.md")
 """What of a bundle's folder is given to others: no weights, data or results."""
@@ -129,7 +129,7 @@ def copy_bundle(name: str, out: str | os.PathLike[str]) -> Path:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"name must be one of {', '.join(names)}, got {name!r}.{hint}")
     source = bundles_folder() / name
-    with whole_folder(out) as part:
+    with atomic_folder(out) as part:
         for file in travelling_files(source):
             (part / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, part / file)

@@ -32,9 +32,8 @@ from monai_mmseg.bundle.packed_settings import (
     training_overlays,
 )
 from monai_mmseg.bundle.settings import trained_knobs
-from monai_mmseg.bundle.unfinished import whole_folder
 from monai_mmseg.bundle.weights_fit import check_fit, read_weights
-from monai_mmseg.files import write_json
+from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings
 
@@ -135,7 +134,7 @@ def pack_bundle(
     knobs = {name: resolved(train, name, source) for name in wanted if name in train}
     describe(metadata, knobs, resolved(merged(base, {}), "modalities", source), modality)
     contents = {"train": train, "inference": inference, "metadata": metadata}
-    with whole_folder(target) as part:
+    with atomic_folder(target) as part:
         _write(part, source, contents, state if modality is not None else weights, settings)
     return target
 

@@ -18,9 +18,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
-from monai_mmseg.bundle.unfinished import is_unfinished, remove_leftovers
 from monai_mmseg.bundle.weights_fit import check_fit
-from monai_mmseg.files import write_json
+from monai_mmseg.files import is_unfinished, remove_leftovers, write_json
 from monai_mmseg.runs.model_settings import read_settings
 
 

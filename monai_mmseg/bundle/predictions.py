@@ -11,8 +11,8 @@ from typing import Any
 from monai.transforms import Invertd, InvertibleTransform, SaveImaged
 
 from monai_mmseg.bundle.naming import prediction_name
-from monai_mmseg.bundle.unfinished import remove_leftovers
 from monai_mmseg.bundle.volume_writer import VolumeWriter
+from monai_mmseg.files import remove_leftovers
 
 
 class InvertPredictiond(Invertd):

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.data import NibabelWriter
 
-from monai_mmseg.bundle.unfinished import whole_file
+from monai_mmseg.files import atomic_path
 
 
 class VolumeWriter(NibabelWriter):
@@ -52,5 +52,5 @@ class VolumeWriter(NibabelWriter):
             verbose: print what is done.
             **kwargs: for MONAI's writer.
         """
-        with whole_file(filename) as part:
+        with atomic_path(filename) as part:
             super().write(part, verbose=verbose, **kwargs)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.files import write_json
+from monai_mmseg.files import remove_leftovers, write_json
 from monai_mmseg.runs.identity import datalist_identity, file_sha256
 from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings, write_settings
@@ -40,8 +40,6 @@ FREE_ON_RESUME = frozenset(
     }
 )
 """Settings that may change when a run goes on; folders may, too."""
-
-_PART = re.compile(r"\.[0-9a-f]{32}\.part.*|\.lock\.[0-9a-f]{32}")
 
 
 class FolderTaken(RuntimeError):
@@ -164,7 +162,8 @@ class RunOwner:
 
     def _settle(self) -> None:
         for folder in (self.ckpt_dir, self.output_dir):
-            remove_leftovers(folder)
+            for place in (folder, *(folder / name for name in ("metrics", "figures", "predictions"))):
+                remove_leftovers(place)
         trained, run = read_settings(self.ckpt_dir), _read_run(self.output_dir)
         if self._goes_on():
             self.id, self.resumed = str(trained.get("run") or run.get("id") or _new_id()), True
@@ -297,22 +296,6 @@ def record_evaluation(
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
     write_json(path, {**known, **dict.fromkeys(files, entry)})
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
-    """Delete half-written files that a process which was killed left in a folder and in those right below it.
-
-    Args:
-        folder: where to look.
-
-    Returns:
-        What was deleted.
-    """
-    root = Path(folder)
-    found = [path for path in [*root.glob(".*"), *root.glob("*/.*")] if path.is_file() and _PART.fullmatch(path.name)]
-    for path in found:
-        path.unlink(missing_ok=True)
-    return found
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:

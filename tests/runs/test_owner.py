@@ -10,7 +10,7 @@ import json
 import pytest
 
 from monai_mmseg.runs import RunOwner, read_settings, record_evaluation
-from monai_mmseg.runs.owner import FolderTaken, remove_leftovers
+from monai_mmseg.runs.owner import FolderTaken
 
 
 @pytest.fixture
@@ -170,14 +170,6 @@ def test_only_the_first_process_acts(folder, monkeypatch):
     run.claim()
     run.finish()
     assert not (folder / "models").exists()
-
-
-def test_half_written_files_go(tmp_path):
-    part, mine = tmp_path / f".{'a' * 32}.part.pt", tmp_path / ".hidden"
-    part.touch()
-    mine.touch()
-    assert remove_leftovers(tmp_path) == [part]
-    assert mine.exists()
 
 
 def test_an_evaluation_names_the_model(folder):

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from monai_mmseg.bundle.unfinished import ABANDONED, is_unfinished, remove_leftovers, whole_file, whole_folder
+from monai_mmseg.files import ABANDONED, atomic_folder, atomic_path, is_unfinished, remove_leftovers
 
 WRITE = """
 import os, sys
-from monai_mmseg.bundle.unfinished import whole_file, whole_folder
-with whole_folder(sys.argv[1] + "/packed") as folder, whole_file(sys.argv[1] + "/s.1_seg.nii.gz") as file:
+from monai_mmseg.files import atomic_folder, atomic_path
+with atomic_folder(sys.argv[1] + "/packed") as folder, atomic_path(sys.argv[1] + "/s.1_seg.nii.gz") as file:
     (folder / "a").write_text("half")
     file.write_text("half")
     print(file.name, flush=True)
@@ -56,7 +56,7 @@ def test_what_others_write_stays(tmp_path):
     remove_leftovers(tmp_path / "lost")
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [atomic_path, atomic_folder])
 def test_what_fails_leaves_nothing(whole, tmp_path):
     def write():
         with whole(tmp_path / "a") as part:
@@ -72,6 +72,6 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("a", "link"):
-        with pytest.raises(FileExistsError, match="must not exist, but it is there"), whole_folder(tmp_path / name):
+        with pytest.raises(FileExistsError, match="must not exist, but it is there"), atomic_folder(tmp_path / name):
             pass
     assert names(tmp_path) == ["a", "link"]
