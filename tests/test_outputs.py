@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,9 @@ def test_a_kill_leaves_nothing_that_counts_and_the_next_call_cleans(tmp_path, th
 
 
 def test_work_of_another_process_stays(tmp_path):
-    other = tmp_path / f".mmseg-{uuid.getnode():x}-{os.getppid()}-12345678.part"
-    elsewhere = tmp_path / ".mmseg-0-1-12345678.part"
+    host = re.sub(r"[^\w-]", "_", platform.node())
+    other = tmp_path / f".new_files.{host}@{os.getppid()}-12345678.part"
+    elsewhere = tmp_path / ".new_files.elsewhere@1-12345678.part"
     for folder in (other, elsewhere):
         folder.mkdir()
     with new_files(tmp_path / "out") as stage:
