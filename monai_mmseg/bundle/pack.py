@@ -30,6 +30,7 @@ from monai_mmseg.bundle.packed_settings import (
     check_agreement,
     packed_settings,
     training_overlays,
+    training_overrides,
 )
 from monai_mmseg.bundle.settings import trained_knobs
 from monai_mmseg.bundle.weights_fit import check_fit, read_weights
@@ -103,7 +104,7 @@ def pack_bundle(
     changes: dict[str, Any] = {}
     for path in files[1:]:
         changes.update(_content(path))
-    changes.update({**settings.get("overrides", {}), **given})
+    changes.update({**training_overrides(settings), **given})
     if weights is not None:
         check_agreement(settings, _said(changes, merged(base, named(changes)), source), weights.parent)
     everything = merged(base, named(changes), settings)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.bundle.trained import PATHS
 from monai_mmseg.runs.model_settings import SETTINGS
 
 _NO_KNOBS = ("multi_gpu_train",)
@@ -33,6 +34,22 @@ def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) 
     """
     names = given or settings.get("overlays", ())
     return [name for name in names if name not in _NO_KNOBS] if settings else list(names)
+
+
+def training_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides of the training that mean the same on every machine.
+
+    Args:
+        settings: content of the settings; may be empty.
+
+    Returns:
+        Values by id, without paths.
+
+    Examples:
+        >>> training_overrides({"overrides": {"seed": 3, "stage_one": "/home/me/run/model.pt"}})
+        {'seed': 3}
+    """
+    return _without_paths(settings.get("overrides", {}))
 
 
 def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:
@@ -63,6 +80,8 @@ def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], f
 def packed_settings(settings: Mapping[str, Any], modality: str | None) -> dict[str, Any]:
     """What a packed bundle says about its weights: overlays and overrides are in its configs now.
 
+    It is made to be handed on, so it does not say where data and folders lay; name and fingerprint tell the data.
+
     Args:
         settings: content of the settings; empty settings stay empty.
         modality: the only one that is left, if it was taken out.
@@ -76,10 +95,21 @@ def packed_settings(settings: Mapping[str, Any], modality: str | None) -> dict[s
     """
     if not settings:
         return {}
-    merged = {key: settings[key] for key in ("overlays", "overrides") if settings.get(key)}
-    packed = {**settings, "state": "packed", "overlays": [], "overrides": {}, "merged": settings.get("merged", merged)}
+    merged = dict(
+        settings.get("merged") or {key: settings[key] for key in ("overlays", "overrides") if settings.get(key)}
+    )
+    packed = {**settings, "state": "packed", "overlays": [], "overrides": {}, "merged": merged}
+    if merged.get("overrides"):
+        merged["overrides"] = _without_paths(merged["overrides"])
+    if settings.get("datalist"):
+        packed["datalist"] = {key: value for key, value in settings["datalist"].items() if key != "path"}
+    packed["knobs"] = _without_paths(settings.get("knobs", {}))
     if modality is not None:
-        knobs = {key: value for key, value in settings.get("knobs", {}).items() if key != "separate"}
+        knobs = {key: value for key, value in packed["knobs"].items() if key != "separate"}
         packed["knobs"] = {**knobs, "modalities": [modality], "default_modality": modality}
         packed["definitions"] = dict(settings.get("definitions", {}))
     return packed
+
+
+def _without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in PATHS}

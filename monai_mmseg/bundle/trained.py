@@ -36,22 +36,17 @@ BUILT = (
 )
 """Where the components lie that a definition may name: what came as data builds nothing else."""
 _NOT_BUILT = ("monai.transforms.io", "monai.networks.utils", "monai.networks.trt")
-OF_THE_MACHINE = frozenset(
+PATHS = frozenset(
     {
-        *(
-            "bundle_root",
-            "ckpt_dir",
-            "output_dir",
-            "dataset_dir",
-            "phantom_dir",
-            "phantom",
-            "stage_one_root",
-            "stage_one",
-        ),
-        *("device", "amp", "num_workers", "channels_last", "section", "resume", "overwrite", "load_pretrain"),
-        *("paper_dice", "stage_one_command"),
+        *("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "phantom_dir"),
+        *("stage_one_root", "stage_one", "stage_one_command"),
     }
 )
+"""Settings that say where something lies on the machine of the training."""
+OF_THE_MACHINE = PATHS | {
+    *("device", "amp", "num_workers", "channels_last", "section", "resume", "overwrite", "load_pretrain"),
+    *("phantom", "paper_dice"),
+}
 """Settings of a training that an evaluation does not take over."""
 
 

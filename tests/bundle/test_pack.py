@@ -263,6 +263,31 @@ def test_settings_of_one_modality_name_it_alone(heart, tmp_path):
     assert (network["features"], network["in_channels"], network["out_channels"]) == ([4] * 8, 3, 5)
 
 
+def test_where_things_lay_is_not_handed_on(heart, tmp_path):
+    """Folders of the machine of the training are neither in the settings nor in the configs of what is packed."""
+    place = "/home/someone/heart"
+    datalist = {"name": "heart", "path": f"{place}/datalist.json", "fingerprint": "ab"}
+    knobs = {
+        **settings()["knobs"],
+        "phantom_dir": place,
+        "stage_one": f"{place}/a.pt",
+        "stage_one_command": f"{place}/b",
+    }
+    model = with_settings(
+        heart, tmp_path / "run", knobs=knobs, overrides={"phantom_dir": place, "kd_weight": 0.7}, datalist=datalist
+    )
+    out = pack_bundle(heart, tmp_path / "out", model=model)
+    assert not [path for path in out.rglob("*.json") if place in path.read_text(encoding="utf-8")]
+    assert read(out, "train")["phantom_dir"] == read(heart, "train")["phantom_dir"]
+    assert read(out, "train")["kd_weight"] == 0.7
+    packed = json.loads((out / "models" / "settings.json").read_text(encoding="utf-8"))
+    assert packed["datalist"] == {"name": "heart", "fingerprint": "ab"}
+    assert (packed["knobs"], packed["merged"]) == (settings()["knobs"], {"overrides": {"kd_weight": 0.7}})
+    assert place in (model.parent / "settings.json").read_text(encoding="utf-8")  # the run itself keeps it
+    pack_bundle(heart, tmp_path / "named", model=model, overrides={"phantom_dir": place})
+    assert read(tmp_path / "named", "train")["phantom_dir"] == place  # what is asked for is done
+
+
 def test_a_definition_of_the_training_brings_what_inference_lacks():
     inference = {"trained": "$x(@ckpt_dir)", "net": {"_target_": "$y(@trained)", "size": "@size"}, "size": 2}
     train = {"net": {"_target_": "A", "size": "@size", "gain": "@gain"}, "size": 2, "gain": [1, "@size"]}

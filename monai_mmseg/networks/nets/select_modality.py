@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monai_mmseg.networks.dropout import set_dropout
+
 
 class SelectModality(nn.Module):
     """Any network of one modality, fed with one of the modalities of a stack.
@@ -18,9 +20,12 @@ class SelectModality(nn.Module):
         network: takes ``(B, 1, *spatial)``.
         modality: number of the modality it sees; in samples that lack it, the first one that is there.
         num_modalities: number ``M`` of modalities of the stack.
+        dropout: probability of every dropout layer of the network; ``None`` leaves them as they are. MONAI Label sets
+            it to ask how sure the network is.
 
     Raises:
-        ValueError: if ``modality`` is not one of ``0 .. num_modalities - 1``.
+        ValueError: if ``modality`` is not one of ``0 .. num_modalities - 1``, or the network has no layer for
+            ``dropout``.
 
     Examples:
         >>> net = SelectModality(nn.Conv2d(1, 3, 1), modality=1, num_modalities=2)
@@ -28,10 +33,12 @@ class SelectModality(nn.Module):
         torch.Size([1, 3, 8, 8])
     """
 
-    def __init__(self, network: nn.Module, modality: int, num_modalities: int) -> None:
+    def __init__(self, network: nn.Module, modality: int, num_modalities: int, *, dropout: float | None = None) -> None:
         super().__init__()
         if not 0 <= modality < num_modalities:
             raise ValueError(f"modality must be one of 0 .. {num_modalities - 1}, got {modality}.")
+        if dropout is not None:
+            set_dropout(network, dropout)
         self.network = network
         self.modality = modality
         self.num_modalities = num_modalities

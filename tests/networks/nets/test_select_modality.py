@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_mmseg.networks.nets import SelectModality
+from monai_mmseg.networks.nets import AnatomyUNet, SelectModality
 
 
 def test_takes_the_first_candidate_of_its_modality():
@@ -29,6 +29,21 @@ def test_scripts_and_exports():
     image = torch.rand(2, 2, 8, 8)
     torch.testing.assert_close(torch.jit.script(net)(image), net(image))
     torch.testing.assert_close(torch.export.export(net, (image,)).module()(image), net(image))
+
+
+def test_dropout_is_that_of_the_network():
+    """MONAI Label adds the argument to a bundle's network when it asks how sure the network is."""
+    unet = AnatomyUNet(features=(4, 8))
+    assert [layer.p for layer in unet.modules() if isinstance(layer, nn.Dropout2d)] == [0.0]
+    image = torch.rand(1, 2, 8, 8)
+    plain = SelectModality(unet, 1, 2)
+    assert torch.equal(plain(image), plain(image))
+    dropping = SelectModality(unet, 1, 2, dropout=0.5)
+    assert dropping.state_dict().keys() == plain.state_dict().keys()
+    assert [layer.p for layer in dropping.modules() if isinstance(layer, nn.Dropout2d)] == [0.5]
+    assert not torch.equal(dropping(image), dropping(image))
+    with pytest.raises(ValueError, match=r"needs dropout layers, got 0.5 for Conv2d with 0 of them"):
+        SelectModality(nn.Conv2d(1, 2, 3), 0, 2, dropout=0.5)
 
 
 def test_error():

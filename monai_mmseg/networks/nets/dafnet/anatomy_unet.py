@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import torch
 from monai.networks.blocks import Convolution
-from monai.networks.layers.factories import Norm, Pool
+from monai.networks.layers.factories import Dropout, Norm, Pool
 from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
@@ -140,6 +140,7 @@ class ExpandingPath(nn.Module):
         features: width of each level from the largest to the bottleneck.
         out_channels: channels of the result.
         num_norms: normalisation layers a convolution, 1 = shared by all.
+        dropout: probability of dropping a channel in front of the last convolution.
         norm_eps: epsilon of the batch normalisation.
         norm_momentum: its momentum, in PyTorch's sense.
 
@@ -156,6 +157,7 @@ class ExpandingPath(nn.Module):
         out_channels: int,
         *,
         num_norms: int = 1,
+        dropout: float = 0.0,
         norm_eps: float = NORM_EPS,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
@@ -165,6 +167,7 @@ class ExpandingPath(nn.Module):
         norms = _batch_norms(spatial_dims, num_norms, norm_eps, norm_momentum)
         self.bottleneck = _DoubleConvolution(spatial_dims, features[-2], features[-1], norms)
         self.levels = nn.ModuleList(_UpBlock(spatial_dims, a, b, norms) for a, b in pairwise(reversed(features)))
+        self.dropout = Dropout[Dropout.DROPOUT, spatial_dims](dropout)
         self.out = Convolution(spatial_dims, features[0], out_channels, kernel_size=1, conv_only=True)
         self.apply(he_normal)
         self.out.apply(glorot_uniform)
@@ -180,7 +183,7 @@ class ExpandingPath(nn.Module):
         last = len(levels) - 2
         for index, block in enumerate(self.levels):
             hidden = block(hidden, levels[last - index], modality)
-        return self.out(hidden)
+        return self.out(self.dropout(hidden))
 
 
 class AnatomyUNet(nn.Module):
@@ -195,6 +198,7 @@ class AnatomyUNet(nn.Module):
         in_channels: channels of the image.
         out_channels: classes, background included.
         features: width of each level; the size is halved between two levels.
+        dropout: probability of dropping a channel in front of the last convolution; the original has none.
         norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
         norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).
 
@@ -218,6 +222,7 @@ class AnatomyUNet(nn.Module):
         out_channels: int = 2,
         *,
         features: Sequence[int] = (64, 128, 256, 512, 1024),
+        dropout: float = 0.0,
         norm_eps: float = NORM_EPS,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
@@ -227,7 +232,7 @@ class AnatomyUNet(nn.Module):
             spatial_dims, in_channels, features[:-1], norm_eps=norm_eps, norm_momentum=norm_momentum
         )
         self.expanding = ExpandingPath(
-            spatial_dims, features, out_channels, norm_eps=norm_eps, norm_momentum=norm_momentum
+            spatial_dims, features, out_channels, dropout=dropout, norm_eps=norm_eps, norm_momentum=norm_momentum
         )
 
     def forward(self, image: Tensor) -> Tensor:
