@@ -217,9 +217,15 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
         return
     root = Path(bundle_root)
     base, names = _base(root, "inference.json"), set(trained_knobs(root))
-    if trained.content.get("state") == "packed":  # its config holds the values themselves
+    packed = trained.content.get("state") == "packed"
+    if packed or not names:  # its config holds the values themselves
         names = base.keys() & trained.knobs.keys() - OF_THE_MACHINE
     wrong = _conflicts(parser, trained, names)
+    if wrong and not packed and not trained_knobs(root):
+        raise SettingsConflict(
+            f"{root / 'configs' / 'inference.json'} says other settings than {trained.ckpt_dir / MODEL} was trained "
+            f"with since it was packed: {_some(wrong)}.\nPack it again: mmseg bundle pack {root} --out NEW_FOLDER, or train where it came from."
+        )
     for name in trained_components(root):
         if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):
             if found := _definition_conflict(parser, trained, name):
@@ -320,11 +326,14 @@ def _with_values(parser: ConfigParser) -> ConfigParser:
 
 def _refuse(trained: TrainedSettings, wrong: list[str]) -> None:
     if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise SettingsConflict(
-            f"The settings contradict what {trained.ckpt_dir / MODEL} was trained with: {'; '.join(wrong[:3])}{more}.\n"
+            f"The settings contradict what {trained.ckpt_dir / MODEL} was trained with: {_some(wrong)}.\n"
             "Leave them out: the weights bring their own. With other settings, train anew in another ckpt_dir."
         )
+
+
+def _some(wrong: list[str]) -> str:
+    return "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
 def _built(value: Any, source: str) -> Any:

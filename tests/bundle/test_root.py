@@ -125,3 +125,26 @@ def test_a_packed_bundle_refuses_other_settings_than_those_of_its_training(tmp_p
             assert "pixdim is [2.0, 2.0, 2.0], trained with [1.0, 1.0, 1.0]" in str(caught.value.__cause__)
         else:
             assert parser.get_parsed_content("check") is None
+
+
+def test_a_packed_bundle_that_was_trained_with_other_settings_predicts_nothing(tmp_path):
+    """Its inference.json holds the values of the packing, which a training beside it does not change."""
+    bundle = small_bundle(tmp_path / "ummkd", "ummkd", UMMKD)
+    content = {"format": "monai_mmseg.settings/1", "state": "trained", "knobs": {"pixdim": [1.0, 1.0, 1.0]}}
+    (bundle / "models" / "settings.json").write_text(json.dumps(content))
+    packed = pack_bundle(bundle, tmp_path / "packed")
+    for pixdim in ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0]):
+        (packed / "models" / "settings.json").write_text(json.dumps({**content, "knobs": {"pixdim": pixdim}}))
+        parser = ConfigParser()
+        parser.read_config(str(packed / "configs" / "inference.json"))
+        parser["bundle_root"] = str(packed)
+        parser["check"] = "$monai_mmseg.bundle.check_trained(@trained, @bundle_root)"
+        if pixdim == [1.0, 1.0, 1.0]:
+            assert parser.get_parsed_content("check") is None
+            continue
+        with pytest.raises(RuntimeError) as caught:
+            parser.get_parsed_content("check")
+        assert isinstance(caught.value.__cause__, SettingsConflict)
+        message = str(caught.value.__cause__)
+        assert "pixdim is [1.0, 1.0, 1.0], trained with [2.0, 2.0, 2.0]" in message
+        assert f"Pack it again: mmseg bundle pack {packed} --out NEW_FOLDER" in message
