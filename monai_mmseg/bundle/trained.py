@@ -224,7 +224,8 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
     if wrong and not packed and not trained_knobs(root):
         raise SettingsConflict(
             f"{root / 'configs' / 'inference.json'} says other settings than {trained.ckpt_dir / MODEL} was trained "
-            f"with since it was packed: {_some(wrong)}.\nPack it again: mmseg bundle pack {root} --out NEW_FOLDER, or train where it came from."
+            f"with since it was packed: {_some(wrong)}.\nPack it again: mmseg bundle pack {root} --out NEW_FOLDER, or "
+            "train where it came from."
         )
     for name in trained_components(root):
         if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):

@@ -153,7 +153,7 @@ def test_scores_of_one_run_stay_out_of_the_folder_of_another(bundle):
 
 def test_data_of_the_training_are_read_where_none_are_named(bundle):
     record(bundle)
-    content = json.loads((bundle / "models" / "settings.json").read_text())
+    content = json.loads((bundle / "models" / "settings.json").read_text(encoding="utf-8"))
     content["datalist"] = {"name": "mine", "path": "/somewhere/datalist.json", "fingerprint": "f"}
     (bundle / "models" / "settings.json").write_text(json.dumps(content))
     assert TrainedSettings(bundle / "models").data("phantom") == "/somewhere"
@@ -178,7 +178,7 @@ def test_nothing_else_is_built_from_data(target):
 
 def test_an_expression_in_the_settings_is_not_evaluated(bundle):
     record(bundle)
-    content = json.loads((bundle / "models" / "settings.json").read_text())
+    content = json.loads((bundle / "models" / "settings.json").read_text(encoding="utf-8"))
     content["knobs"]["features"] = "$__import__('os').abort()"
     (bundle / "models" / "settings.json").write_text(json.dumps(content))
     with pytest.raises(RuntimeError) as error:

@@ -60,7 +60,7 @@ def test_a_run_knows_itself(data, tmp_path):
         ["demo", "settings/dynunet"],
     )
     assert settings["definitions"]["network_def"]["network"]["filters"] == [4, 8, 8, 8, 8]
-    about = json.loads((out / "eval" / "run.json").read_text())
+    about = json.loads((out / "eval" / "run.json").read_text(encoding="utf-8"))
     assert (about["id"], about["status"]) == (settings["run"], "completed")
 
     before = states(out / "models")
@@ -72,7 +72,7 @@ def test_a_run_knows_itself(data, tmp_path):
 
     code, text = typed(*command(CSA, out, data, "train", "evaluate", run_id="evaluating"))
     assert code == 0, text
-    scored = json.loads((out / "eval" / "evaluations.json").read_text())["metrics/csa.json"]
+    scored = json.loads((out / "eval" / "evaluations.json").read_text(encoding="utf-8"))["metrics/csa.json"]
     assert (scored["run"], scored["model"]) == (about["id"], about["model"]["sha256"])
     infer = command(CSA, out, data, "inference", run_id="run", output_dir=str(tmp_path / "masks"))
     code, text = typed(*infer)
@@ -91,7 +91,7 @@ def test_labels_that_were_forgotten_come_from_the_datalist(data, tmp_path):
     assert workflow.parser.get_parsed_content("labels") == content["labels"]
     assert read_settings(tmp_path / "models")["knobs"]["labels"] == content["labels"]
     table = CSA.evaluate(tmp_path, tmp_path / "data") / "metrics" / "csa.csv"
-    assert {line.split(",")[2] for line in table.read_text().splitlines()[1:]} >= {"liver", "spleen", "stomach"}
+    assert {line.split(",")[2] for line in table.read_text(encoding="utf-8").splitlines()[1:]} >= {"liver", "spleen", "stomach"}
 
 
 def test_a_knob_that_contradicts_the_datalist_is_refused(data, tmp_path):
@@ -177,13 +177,13 @@ def test_another_fold_does_not_go_on(data, tmp_path):
 def test_a_second_run_with_other_modalities(data, tmp_path):
     """Programs replace the run; nothing of the old one is mixed with the new one."""
     CSA.train(tmp_path, data)
-    first = json.loads((tmp_path / "eval" / "run.json").read_text())["id"]
+    first = json.loads((tmp_path / "eval" / "run.json").read_text(encoding="utf-8"))["id"]
     CSA.train(tmp_path, data, "single_lge")
-    about = json.loads((tmp_path / "eval" / "run.json").read_text())
+    about = json.loads((tmp_path / "eval" / "run.json").read_text(encoding="utf-8"))
     assert about["id"] != first
     assert about["settings"]["modalities"] == ["lge"]
     (moved,) = (tmp_path / "eval" / "previous").iterdir()
-    assert json.loads((moved / "run.json").read_text())["id"] == first
+    assert json.loads((moved / "run.json").read_text(encoding="utf-8"))["id"] == first
     assert not [path for path in (tmp_path / "eval" / "warnings.txt",) if path.exists()]
 
 

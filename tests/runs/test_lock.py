@@ -38,7 +38,7 @@ def test_a_process_that_runs_keeps_its_folder(holder, tmp_path):
     for refuse in (FolderLock(tmp_path).check, FolderLock(tmp_path).acquire):
         with pytest.raises(FolderInUse, match=rf"is in use: process {holder.pid} on .* Wait for it, stop it, or name"):
             refuse()
-    assert json.loads((tmp_path / LOCK).read_text())["pid"] == holder.pid
+    assert json.loads((tmp_path / LOCK).read_text(encoding="utf-8"))["pid"] == holder.pid
 
 
 def test_the_lock_of_a_killed_process_is_taken_over_and_said(holder, tmp_path, caplog):
@@ -47,7 +47,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_and_said(holder, tmp_path, c
     lock = FolderLock(tmp_path)
     lock.acquire()
     assert f"left locked by process {holder.pid}" in caplog.text
-    assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert json.loads((tmp_path / LOCK).read_text(encoding="utf-8"))["pid"] == os.getpid()
     lock.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_another_machine_is_believed_while_it_touches_its_lock(tmp_path):
 def test_a_lock_that_says_nothing_is_taken(text, tmp_path):
     (tmp_path / LOCK).write_text(text)
     FolderLock(tmp_path).acquire()
-    assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert json.loads((tmp_path / LOCK).read_text(encoding="utf-8"))["pid"] == os.getpid()
 
 
 def test_of_many_processes_one_gets_it(tmp_path):

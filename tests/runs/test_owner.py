@@ -65,7 +65,7 @@ def test_a_finished_run_stays(folder):
             refuse()
     for word in ("--ckpt_dir", "--overwrite True", "--resume True"):
         assert word in str(error.value)
-    assert (folder / "models" / "model.pt").read_text() == f"weights{first.id}"
+    assert (folder / "models" / "model.pt").read_text(encoding="utf-8") == f"weights{first.id}"
     assert read_settings(folder / "models")["run"] == first.id
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_was_cut_off_moves_away_by_itself(status, folder, caplog):
     first = train(folder, status=status)
     owner(folder).claim()
     (moved,) = (folder / "models" / "previous").iterdir()
-    assert (moved / "resume.pt").read_text() == f"all{first.id}"
+    assert (moved / "resume.pt").read_text(encoding="utf-8") == f"all{first.id}"
     assert "a run that did not end" in caplog.text
     assert "add --resume True" in caplog.text
 
@@ -176,7 +176,7 @@ def test_an_evaluation_names_the_model(folder):
     run = train(folder)
     record_evaluation(folder / "eval", folder / "models", "metrics/csa.json", section="test")
     record_evaluation(folder / "eval", folder / "models", "subsets.json", section="test")
-    found = json.loads((folder / "eval" / "evaluations.json").read_text())
+    found = json.loads((folder / "eval" / "evaluations.json").read_text(encoding="utf-8"))
     assert sorted(found) == ["metrics/csa.json", "subsets.json"]
     expected = hashlib.sha256(f"weights{run.id}".encode()).hexdigest()
     assert {(one["run"], one["model"], one["section"]) for one in found.values()} == {(run.id, expected, "test")}
