@@ -91,7 +91,11 @@ def test_labels_that_were_forgotten_come_from_the_datalist(data, tmp_path):
     assert workflow.parser.get_parsed_content("labels") == content["labels"]
     assert read_settings(tmp_path / "models")["knobs"]["labels"] == content["labels"]
     table = CSA.evaluate(tmp_path, tmp_path / "data") / "metrics" / "csa.csv"
-    assert {line.split(",")[2] for line in table.read_text(encoding="utf-8").splitlines()[1:]} >= {"liver", "spleen", "stomach"}
+    assert {line.split(",")[2] for line in table.read_text(encoding="utf-8").splitlines()[1:]} >= {
+        "liver",
+        "spleen",
+        "stomach",
+    }
 
 
 def test_a_knob_that_contradicts_the_datalist_is_refused(data, tmp_path):
