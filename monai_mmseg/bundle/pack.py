@@ -20,7 +20,6 @@ from monai_mmseg.bundle.pack_configs import (
     inline_network,
     merged,
     named,
-    plain_definition,
     resolved,
     without_trained,
 )
@@ -32,7 +31,7 @@ from monai_mmseg.bundle.packed_settings import (
     training_overlays,
     training_overrides,
 )
-from monai_mmseg.bundle.settings import trained_knobs
+from monai_mmseg.bundle.settings import plain_definition, trained_knobs
 from monai_mmseg.bundle.weights_fit import check_fit, read_weights
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.networks.layers import specialize
@@ -114,7 +113,7 @@ def pack_bundle(
     settings = packed_settings(settings, modality)
     train = merged(base, named(changes), settings)
     if settings and modality is not None:
-        settings["definitions"]["network_def"] = plain_definition(train, train["network_def"])
+        settings["definitions"]["network_def"] = plain_definition(ConfigParser(dict(train)), "network_def")
     inference = without_trained(
         merged(inference_file, named(changes), settings, known_only=True), train, settings, modality
     )

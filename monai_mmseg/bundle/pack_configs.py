@@ -85,29 +85,6 @@ def resolved(content: Mapping[str, Any], name: str, root: str | Path) -> Any:
     return ConfigParser({**content, "bundle_root": str(root)}).get_parsed_content(name)
 
 
-def plain_definition(content: Mapping[str, Any], value: Any) -> Any:
-    """A component's definition with values in place of references: data, which no config is needed for.
-
-    Args:
-        content: the config that it stands in.
-        value: the definition, or a part of it.
-
-    Examples:
-        >>> plain_definition({"n": 2, "net": {"_target_": "A", "size": "$@n * 4"}}, {"_target_": "B", "net": "@net"})
-        {'_target_': 'B', 'net': {'_target_': 'A', 'size': 8}}
-    """
-    if isinstance(value, dict):
-        return {key: plain_definition(content, one) for key, one in value.items() if key != "_desc_"}
-    if isinstance(value, list):
-        return [plain_definition(content, one) for one in value]
-    if not isinstance(value, str) or value[:1] not in {"@", "$"}:
-        return value
-    match = _WHOLE_REFERENCE.fullmatch(value)
-    if match and isinstance(content.get(match[1]), dict | list):
-        return plain_definition(content, content[match[1]])
-    return ConfigParser({**content, "value_of_definition": value}).get_parsed_content("value_of_definition")
-
-
 def inline_network(config: dict[str, Any]) -> None:
     """``network_def`` as a component of its own: MONAI Label sets arguments in it before references are resolved.
 
