@@ -248,7 +248,7 @@ def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -
         bundle_root: folder of the bundle.
 
     Raises:
-        SettingsConflict: with all settings that differ and both values.
+        SettingsConflict: with all settings that differ and both values; or if a packed bundle is told no data.
     """
     parser = resolving_parser()
     if parser is None or not trained.content:
@@ -278,10 +278,21 @@ def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -
     for name in components:
         if name not in changes and not wrong:
             wrong += _definition_conflict(parser, trained, name)
-    if "dataset_dir" in same:
-        parser["dataset_dir"] = trained.data(content["dataset_dir"])
     _refuse(trained, wrong)
+    if "dataset_dir" in same:
+        _check_place(trained)
+        parser["dataset_dir"] = trained.data(content["dataset_dir"])
     parser.parse(True)  # what was resolved before is not what was set
+
+
+def _check_place(trained: TrainedSettings) -> None:
+    """A packed bundle does not say where the data of its training lie: nothing else is scored in their place."""
+    datalist = trained.content.get("datalist") or {}
+    if datalist and not datalist.get("path") and not trained.content.get("phantom"):
+        raise SettingsConflict(
+            f"dataset_dir must be given: the weights in {trained.ckpt_dir} were trained on {datalist.get('name')!r}, "
+            "and a packed bundle does not say where that lies. Add --dataset_dir with the folder of a datalist.json."
+        )
 
 
 def _check_owner(output_dir: Path, trained: TrainedSettings) -> None:

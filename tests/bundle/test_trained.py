@@ -160,6 +160,25 @@ def test_data_of_the_training_are_read_where_none_are_named(bundle):
     assert TrainedSettings(bundle / "nowhere").data("phantom") == "phantom"
 
 
+def test_a_packed_bundle_that_knows_no_place_scores_nothing_else(bundle):
+    record(bundle)
+    content = json.loads((bundle / "models" / "settings.json").read_text())
+    content |= {"state": "packed", "datalist": {"name": "mine", "fingerprint": "f"}}
+    (bundle / "models" / "settings.json").write_text(json.dumps(content))
+    with pytest.raises(RuntimeError) as error:
+        resolve(parser(bundle, "train", "evaluate"), USE)
+    said = str(error.value.__cause__)
+    assert "dataset_dir must be given: the weights in" in said
+    assert "were trained on 'mine', and a packed bundle does not say where that lies. Add --dataset_dir" in said
+    told = parser(bundle, "train", "evaluate", dataset_dir="/somewhere")
+    resolve(told, USE)
+    assert told["dataset_dir"] == "/somewhere"
+    (bundle / "models" / "settings.json").write_text(json.dumps({**content, "phantom": True}))
+    phantom = parser(bundle, "train", "evaluate")
+    resolve(phantom, USE)
+    assert phantom["dataset_dir"] == "nowhere"  # the phantom is made anew where the bundle puts it
+
+
 def test_weights_without_settings_are_said(bundle, caplog):
     (bundle / "models").mkdir()
     (bundle / "models" / "model.pt").touch()
