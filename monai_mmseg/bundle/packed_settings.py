@@ -46,7 +46,7 @@ def training_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
         Values by id, without paths.
 
     Examples:
-        >>> training_overrides({"overrides": {"seed": 3, "stage_one": "/home/me/run/model.pt"}})
+        >>> training_overrides({"overrides": {"seed": 3, "stage_one": "runs/one/model.pt"}})
         {'seed': 3}
     """
     return _without_paths(settings.get("overrides", {}))

@@ -265,7 +265,7 @@ def test_settings_of_one_modality_name_it_alone(heart, tmp_path):
 
 def test_where_things_lay_is_not_handed_on(heart, tmp_path):
     """Folders of the machine of the training are neither in the settings nor in the configs of what is packed."""
-    place = "/home/someone/heart"
+    place = "/somewhere/heart"
     datalist = {"name": "heart", "path": f"{place}/datalist.json", "fingerprint": "ab"}
     knobs = {
         **settings()["knobs"],
