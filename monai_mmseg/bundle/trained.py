@@ -228,11 +228,18 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
             "train where it came from."
         )
     for name in trained_components(root):
-        if name in trained.definitions and parser.get(name) != base.get(name) and not _reads_trained(parser.get(name)):
-            if found := _definition_conflict(parser, trained, name):
-                wrong += found
-            else:
-                parser[name] = base[name]  # an overlay of the training said it again
+        now, before = parser.get(name), base.get(name)
+        if name not in trained.definitions or not isinstance(before, Mapping):
+            continue
+        if now == before:  # nobody said anything: what the knobs would make of it plays no part
+            parser[name] = {key: one for key, one in before.items() if key == "_target_" or key in trained.free}
+        elif _reads_trained(now):
+            added = [key for key in now if key not in before and key not in {*trained.definitions[name], *trained.free}]
+            wrong += [f"{name}#{key} is {now[key]!r}, trained without" for key in added]
+        elif found := _definition_conflict(parser, trained, name):
+            wrong += found
+        else:
+            parser[name] = before  # an overlay of the training said it again
     _refuse(trained, wrong)
     parser.parse(True)
 

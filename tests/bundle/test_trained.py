@@ -117,6 +117,22 @@ def test_what_contradicts_the_training_is_refused_with_both_values(bundle):
     )
 
 
+def test_an_argument_of_a_component_comes_back_unsaid(bundle):
+    """``--network_def#features`` of the training, which is no knob, is not what the knob of the same name says."""
+    record(bundle, network_def__features=FEW)
+    config = parser(bundle, "inference")
+    resolve(config, CHECK)
+    assert features(config.get_parsed_content("network_def")) == 4
+
+
+def test_an_argument_that_the_training_did_not_have_is_refused(bundle):
+    record(bundle)
+    with pytest.raises(RuntimeError) as caught:
+        resolve(parser(bundle, "inference", network_def__bias=False), CHECK)
+    assert isinstance(caught.value.__cause__, SettingsConflict)
+    assert "network_def#bias is False, trained without" in str(caught.value.__cause__)
+
+
 def test_what_agrees_or_is_free_may_be_said(bundle):
     record(bundle, features=FEW)
     resolve(parser(bundle, "inference", features=FEW, mode="single"), CHECK)
