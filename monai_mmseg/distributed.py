@@ -26,6 +26,25 @@ def rank() -> int:
     return dist.get_rank() if is_distributed() else 0
 
 
+def of_first(own: T) -> T:
+    """What process 0 holds.
+
+    Args:
+        own: of this process, which can be pickled.
+
+    Returns:
+        The value of process 0.
+
+    Examples:
+        >>> of_first("refused")
+        'refused'
+    """
+    values = [own]
+    if is_distributed():
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
 def gather_mapping(own: dict[str, T]) -> dict[str, T]:
     """The entries of all processes; of a key that several have, the last one counts.
 

@@ -233,7 +233,7 @@ def test_what_engines_log_of_the_error_is_held_back(monkeypatch, capsys):
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     install_hook()
-    logger = logging.getLogger("ignite.engine.engine.Trainer")
+    logger = logging.getLogger("an.engine")
     logger.error("Current run is terminating due to exception: a\nTraceback")
     logger.error("Exception: a")
     logger.error("the loss is not a number")

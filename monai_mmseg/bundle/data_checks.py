@@ -39,6 +39,7 @@ def check_data(
     labelled: str | None = None,
     target: str | None = None,
     every: bool = True,
+    fixed: bool = False,
     output: str | None = None,
 ) -> None:
     """Give a config the modalities and labels of its datalist, and refuse what contradicts them.
@@ -57,6 +58,7 @@ def check_data(
         target: id of a setting that names one modality; a default that the datalist does not have becomes the
             datalist's own ``target``, or its last modality.
         every: train on all modalities of the datalist; else on those of the config, if it has these.
+        fixed: modalities and classes are those of the config, as in a packed bundle; other ones are an error.
         output: id of a setting that names a modality which is no input.
 
     Raises:
@@ -77,12 +79,13 @@ def check_data(
     path = find_datalist(folder, phantom_dir, phantom)
     listed = read_datalist(path)
     base = config_content(root / "configs" / "train.json")
+    defaults = {} if fixed else base
     inputs = [name for name in listed.modalities if output is None or name != parser.get_parsed_content(output)]
     training = data_id.startswith("train")  # else they are those of the weights
-    _settle_modalities(parser, listed, inputs, base, every=every and training)
+    _settle_modalities(parser, listed, inputs, defaults, every=every and training)
     if "labels" in base:
-        fixed = not training and bool(read_settings(str(parser.get_parsed_content("ckpt_dir"))))
-        _settle_labels(parser, listed, [] if fixed else [base["labels"], *_overlay_values(root, "labels")])
+        known = fixed or (not training and bool(read_settings(str(parser.get_parsed_content("ckpt_dir")))))
+        _settle_labels(parser, listed, [] if known else [base["labels"], *_overlay_values(root, "labels")])
     if target is not None:
         _settle_target(parser, listed, base, target)
     # a label file that two subjects share is for `mmseg data check`
@@ -109,6 +112,10 @@ def _settle_modalities(
         return  # the order of the config stays: names go with the images everywhere
     unknown = [name for name in given if name not in listed.modalities]
     if given == base.get("modalities") and (every or unknown):
+        there = {item["modality"] for items in listed.sections.values() for item in items}
+        if empty := [name for name in inputs if name not in there]:
+            logger.warning("%s declares %s, of which it has no image: left out.", listed.path, ", ".join(empty))
+            inputs = [name for name in inputs if name in there]
         logger.info("modalities of %s: %s", listed.path, ", ".join(inputs))
         parser["modalities"] = inputs
     elif unknown:
@@ -140,7 +147,7 @@ def _settle_labels(parser: ConfigParser, listed: Datalist, defaults: list[Any]) 
     what = "the same classes in another order; which value is which?" if permuted else "other classes."
     whose, advice = "the config", f'give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
     if not defaults:
-        whose, advice = "the weights", "these weights cannot be scored on them; else mend the datalist."
+        whose, advice = "the weights", "other weights are needed for them; else mend the datalist."
     raise DataConflict(
         f"labels of {whose} are {_shown(given)}; {listed.path} has {_shown(ours)}: {what}\n"
         f"If the label files are as the datalist says, {advice}"

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.datalist import find_datalist
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import model_settings
+from monai_mmseg.distributed import of_first
 from monai_mmseg.runs.lock import FolderInUse
 from monai_mmseg.runs.owner import FolderTaken, RunOwner
 
@@ -80,12 +83,19 @@ def check_folders(owner: RunOwner) -> None:
         FolderTaken: with the same message otherwise.
         FolderInUse: likewise.
     """
+    on_command = parse_run_command(sys.argv) is not None
+    message = ""
     try:
         owner.check()
     except (FolderTaken, FolderInUse) as error:
-        if parse_run_command(sys.argv) is None:
+        if not on_command:
             raise
-        raise SystemExit(f"Nothing was run. {error}") from None
+        message = f"Nothing was run. {error}"
+    if refused := of_first(message):
+        raise SystemExit(refused if owner.is_main else 1)
+    if on_command and threading.current_thread() is threading.main_thread():
+        # what ends jobs on clusters is an interruption: it is noted, and the folders are given back
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def is_training_command() -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ def pack_bundle(
     # what the weights know is no default any more, which a datalist would replace
     if isinstance(train.get("initialize"), list):
         train["initialize"] = [
-            one if "every=False" in one else one.replace("check_data(", "check_data(every=False, ")
+            re.sub(r"check_data\((?:every=False(?:, )?)?", "check_data(fixed=True, ", one).replace(", )", ")")
             for one in map(str, train["initialize"])
         ]
     for config in (train, inference):

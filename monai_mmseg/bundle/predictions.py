@@ -92,5 +92,11 @@ class SaveImagePredictiond(SaveImaged):
         if self._folder is not None:
             remove_leftovers(self._folder)
             self._folder = None
-        saved: dict[Hashable, Any] = super().__call__(data)
+        VolumeWriter.failure = None
+        try:
+            saved: dict[Hashable, Any] = super().__call__(data)
+        except RuntimeError:
+            if VolumeWriter.failure is not None:
+                raise VolumeWriter.failure from None
+            raise
         return saved

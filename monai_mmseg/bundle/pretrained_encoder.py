@@ -13,7 +13,9 @@ from pathlib import Path
 from torch import nn
 
 from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
+from monai_mmseg.runs.model_settings import read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def load_pretrained_encoder(
     for place in places:
         if place.is_file():
             network.load_encoder(place)
+            _compare_settings(place)
             logger.info("encoder of %s", place.as_posix())
             return
     message = (
@@ -66,3 +69,13 @@ def load_pretrained_encoder(
         # the message alone: a traceback through MONAI's parser would bury it
         raise SystemExit(f"Nothing was run. {message}")
     logger.warning(message)
+
+
+def _compare_settings(path: Path) -> None:
+    """Say what the encoder was trained with and is not what it gets now."""
+    parser, knobs = resolving_parser(), read_settings(path.parent).get("knobs", {})
+    if parser is None:
+        return
+    for name in ("modalities", "pixdim", "slice_axis", "num_slices", "background"):
+        if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != knobs[name]:
+            logger.warning("%s is %s here, and the encoder %s was trained with %s.", name, now, path, knobs[name])

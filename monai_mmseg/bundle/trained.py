@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_mmseg.bundle.definitions import build_definition
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import (
     TRAINED,
@@ -24,18 +25,11 @@ from monai_mmseg.bundle.settings import (
     trained_components,
     trained_knobs,
 )
-from monai_mmseg.bundle.targets import find_target
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings
 from monai_mmseg.runs.owner import MODEL
 
 logger = logging.getLogger(__name__)
 
-BUILT = (
-    *("monai.networks.", "monai.inferers.", "monai.transforms."),
-    *("monai_mmseg.networks.", "monai_mmseg.inferers.", "monai_mmseg.transforms."),
-)
-"""Where the components lie that a definition may name: what came as data builds nothing else."""
-_NOT_BUILT = ("monai.transforms.io", "monai.networks.utils", "monai.networks.trt")
 PATHS = frozenset(
     {
         *("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "phantom_dir"),
@@ -164,42 +158,6 @@ def trained_target(trained: TrainedSettings, name: str, default: str) -> str | C
     return build
 
 
-def build_definition(definition: Mapping[str, Any], source: str = "definition") -> Any:
-    """A component from plain data; only networks, inferers and transforms of MONAI and of this package are built.
-
-    Args:
-        definition: ``_target_`` and arguments, components among them.
-        source: where it stands, for messages.
-
-    Returns:
-        The component.
-
-    Raises:
-        ValueError: another target.
-
-    Examples:
-        >>> build_definition({"_target_": "monai.networks.nets.Discriminator", "in_shape": [1, 8, 8],
-        ...                   "channels": [2], "strides": [2]}).__class__.__name__
-        'Discriminator'
-        >>> build_definition({"_target_": "os.system", "command": "true"})
-        Traceback (most recent call last):
-        ValueError: definition: 'os.system' is not built from data: no network, inferer or transform of MONAI or ...
-    """
-    target = str(definition.get("_target_"))
-    found = find_target(target) if "." not in target or target.startswith(BUILT) else None
-    home = f"{getattr(found, '__module__', '')}."
-    allowed = home.startswith(BUILT) and not home.startswith(_NOT_BUILT)
-    if not callable(found) or not (allowed and (isinstance(found, type) or home.startswith("monai_mmseg."))):
-        raise ValueError(
-            f"{source}: {target!r} is not built from data: no network, inferer or transform of MONAI or monai_mmseg. "
-            "Weights of another network: give the overlay with its definition that they were trained with."
-        )
-    if definition.get("_disabled_") is True:
-        return None
-    arguments = {key: _built(one, source) for key, one in definition.items() if not key.startswith("_")}
-    return found(**arguments)
-
-
 def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -> None:
     """Check that no override or overlay contradicts what the weights were trained with.
 
@@ -232,6 +190,7 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
         if name not in trained.definitions or not isinstance(before, Mapping):
             continue
         if now == before:  # nobody said anything: what the knobs would make of it plays no part
+            wrong += _part_conflicts(parser, trained, base, name)
             parser[name] = {key: one for key, one in before.items() if key == "_target_" or key in trained.free}
         elif _reads_trained(now):
             added = [key for key in now if key not in before and key not in {*trained.definitions[name], *trained.free}]
@@ -241,6 +200,9 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
         else:
             parser[name] = before  # an overlay of the training said it again
     _refuse(trained, wrong)
+    for name in ("volume_transforms", "preprocessing", "channels"):
+        if parser.get(name) != base.get(name):
+            logger.warning("%s is not that of the bundle: images reach the network as they did not in training.", name)
     parser.parse(True)
 
 
@@ -336,6 +298,18 @@ def _definition_conflict(parser: ConfigParser, trained: TrainedSettings, name: s
     return [f"{name}#{key} is {now.get(key)!r}, trained with {before.get(key)!r}" for key in keys][:3]
 
 
+def _part_conflicts(parser: ConfigParser, trained: TrainedSettings, base: Mapping[str, Any], name: str) -> list[str]:
+    """What was said of the components that a component takes, such as the backbone of a network."""
+    before, found = trained.definitions[name], []
+    for key, value in base[name].items():
+        part = value.removeprefix("@") if isinstance(value, str) else ""
+        if key in before and isinstance(base.get(part), Mapping) and parser.get(part) != base[part]:
+            now = plain_definition(_with_values(parser), part)
+            if now != before[key]:
+                found.append(f"{name}#{key} is {now!r}, trained with {before[key]!r}")
+    return found
+
+
 def _with_values(parser: ConfigParser) -> ConfigParser:
     """The config with values where its knobs ask the settings of the weights."""
     content = parser.get()
@@ -353,14 +327,6 @@ def _refuse(trained: TrainedSettings, wrong: list[str]) -> None:
 
 def _some(wrong: list[str]) -> str:
     return "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-
-
-def _built(value: Any, source: str) -> Any:
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            return build_definition(value, source)
-        return {key: _built(one, source) for key, one in value.items()}
-    return [_built(one, source) for one in value] if isinstance(value, list) else value
 
 
 def _reads_trained(value: Any) -> bool:

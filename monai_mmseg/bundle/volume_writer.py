@@ -28,6 +28,8 @@ class VolumeWriter(NibabelWriter):
     """
 
     data_obj: Any
+    failure: OSError | None = None
+    """What the system said last; MONAI's ``SaveImage`` says that a package is missing."""
 
     def set_data_array(
         self, data_array: Any, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
@@ -52,5 +54,9 @@ class VolumeWriter(NibabelWriter):
             verbose: print what is done.
             **kwargs: for MONAI's writer.
         """
-        with atomic_path(filename) as part:
-            super().write(part, verbose=verbose, **kwargs)
+        try:
+            with atomic_path(filename) as part:
+                super().write(part, verbose=verbose, **kwargs)
+        except OSError as error:
+            type(self).failure = error
+            raise

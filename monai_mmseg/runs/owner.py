@@ -222,7 +222,9 @@ class RunOwner:
         moved = self._move_away(run, trained)
         if not moved:
             return
-        what = "the weights that came with the bundle" if kind == "packed" else f"an older run{about}"
+        what = "what came with the bundle" if kind == "packed" else f"an older run{about}"
+        if not self.strict:
+            what = f"the record of an older run{about}, whose weights are replaced,"
         hint = ""
         if kind == "unfinished":
             what = f"a run that did not end{about}"

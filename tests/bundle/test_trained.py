@@ -12,8 +12,9 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from monai_mmseg.bundle import SettingsConflict, WeightsError, check_fit
+from monai_mmseg.bundle.definitions import build_definition
 from monai_mmseg.bundle.json_text import json_text
-from monai_mmseg.bundle.trained import TrainedSettings, build_definition, trained_settings
+from monai_mmseg.bundle.trained import TrainedSettings, trained_settings
 from monai_mmseg.runs.model_settings import write_settings
 
 UNET = "monai.networks.nets.BasicUNet"

@@ -278,3 +278,44 @@ def test_a_packed_network_of_one_modality_trains_on_that_one(trained, data, tmp_
     workflow.initialize()
     items = workflow.parser.get_parsed_content("train#dataset#data")
     assert {item["modality"] for item in items} == {"bssfp"}
+
+
+def test_parts_of_the_network_do_not_change_at_inference(trained, data, tmp_path):
+    """They were switched off, so that an override of them was read by nobody."""
+    out, _ = trained(CSA, data)
+    with pytest.raises(RuntimeError) as error:
+        CSA.infer(tmp_path, data, ckpt_dir=str(out / "models"), **{"backbone#dropout": 0.7})
+    assert "network_def#network is" in causes(error.value)
+    assert "'dropout': 0.7" in causes(error.value)
+
+
+def test_another_input_of_the_network_is_said(trained, data, tmp_path, capsys):
+    out, _ = trained(CSA, data)
+    CSA.infer(tmp_path, data, ckpt_dir=str(out / "models"), **{"volume_transforms#1#pixdim": [7.0, 7.0]})
+    assert "volume_transforms is not that of the bundle" in capsys.readouterr().out
+
+
+def test_a_modality_without_any_image_is_left_out(data, tmp_path, capsys):
+    content = read(data / "datalist.json")
+    content["modalities"] = [*content["modalities"], "t1"]
+    workflow = CSA.train(tmp_path, write(tmp_path / "data", content, data))
+    assert sorted(workflow.network_def.modalities) == ["bssfp", "lge"]
+    assert "declares t1, of which it has no image: left out." in capsys.readouterr().out
+
+
+def test_a_packed_bundle_keeps_its_modalities_and_classes(trained, data, tmp_path):
+    out, _ = trained(CSA, data)
+    pack_bundle(CSA.root, tmp_path / "packed", overlays=["demo"], model=out / "models" / "model.pt")
+    served = Bundle("packed", folder=tmp_path)
+    content = read(data / "datalist.json")
+    content["labels"] = {"0": "background", "1": "liver", "2": "spleen", "3": "stomach"}
+    with pytest.raises(RuntimeError) as error:
+        served.load(("train",), tmp_path / "a", write(tmp_path / "labels", content, data)).initialize()
+    assert "labels of the weights are 1 LV, 2 myocardium, 3 RV" in causes(error.value)
+    content = read(data / "datalist.json")
+    for item in content["training"] + content["test"]:
+        item["modality"] = {"lge": "t2", "bssfp": "t1"}[item["modality"]]
+    content["modalities"] = ["t1", "t2"]
+    with pytest.raises(RuntimeError) as error:
+        served.load(("train",), tmp_path / "b", write(tmp_path / "names", content, data)).initialize()
+    assert "got ['lge', 'bssfp']" in causes(error.value)

@@ -108,10 +108,11 @@ class FusedAnatomyNet(DownstreamNet):
         try:
             self.encoder.load_state_dict(own or state)
         except RuntimeError as error:
+            first = (str(error).splitlines()[1:] or [str(error)])[0].strip()[:200]
             raise ValueError(
                 f"{file.as_posix()} must hold weights of the encoder that is configured (modalities "
                 f"{list(self.encoder.modalities)}, {self.encoder.in_channels} channel(s), spatial size "
-                f"{tuple(self.encoder.spatial_size)}). {error}"
+                f"{tuple(self.encoder.spatial_size)}). {first}"
             ) from error
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
