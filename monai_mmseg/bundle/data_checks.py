@@ -199,6 +199,11 @@ def check_labels(trained: TrainedSettings, dataset_dir: str | os.PathLike[str]) 
 
     Raises:
         DataConflict: the datalist calls a value of the model otherwise.
+
+    Examples:
+        In ``initialize`` of ``inference.json``::
+
+            "$monai_mmseg.bundle.check_labels(@trained, @dataset_dir)"
     """
     path, labels = Path(dataset_dir) / "datalist.json", trained.get("labels")
     if not path.is_file() or not labels:

@@ -49,6 +49,11 @@ def own_run(
 
     Returns:
         The owner, which has not claimed anything yet.
+
+    Examples:
+        In ``train.json``::
+
+            "owner": "$monai_mmseg.bundle.own_run(@ckpt_dir, @output_dir, @dataset_dir, resume=@resume)"
     """
     parser = resolving_parser()
     reads_list = parser is not None and "dataset_dir" in json.dumps(parser.get("train#dataset#data"), default=str)
@@ -82,6 +87,11 @@ def check_folders(owner: RunOwner) -> None:
         SystemExit: with the message, if the command line is a ``monai.bundle`` run.
         FolderTaken: with the same message otherwise.
         FolderInUse: likewise.
+
+    Examples:
+        In ``initialize`` of ``train.json``::
+
+            "$monai_mmseg.bundle.check_folders(@owner)"
     """
     on_command = parse_run_command(sys.argv) is not None
     message = ""

@@ -169,6 +169,11 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
 
     Raises:
         SettingsConflict: with all settings that differ and both values.
+
+    Examples:
+        In ``initialize`` of ``inference.json``::
+
+            "$monai_mmseg.bundle.check_trained(@trained, @bundle_root)"
     """
     parser = resolving_parser()
     if parser is None or not trained.content:
@@ -218,6 +223,11 @@ def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -
 
     Raises:
         SettingsConflict: with all settings that differ and both values; or if a packed bundle is told no data.
+
+    Examples:
+        In ``initialize`` of ``evaluate.json``::
+
+            "$monai_mmseg.bundle.use_trained(@trained, @bundle_root)"
     """
     parser = resolving_parser()
     if parser is None or not trained.content:

@@ -116,7 +116,7 @@ class RunOwner:
             self.settings.update(datalist=self.datalist(), versions=software_versions())
             trained, run = read_settings(self.ckpt_dir), _read_run(self.output_dir)
             if self._goes_on():
-                self._check_same(trained)
+                self._check_same(trained, run)
             elif self._files():
                 self._check_free(trained, run)
 
@@ -179,8 +179,13 @@ class RunOwner:
     def _write_settings(self, state: str) -> None:
         write_settings(self.ckpt_dir, {"run": self.id, "state": state, **self.settings})
 
-    def _check_same(self, trained: Mapping[str, Any]) -> None:
+    def _check_same(self, trained: Mapping[str, Any], run: Mapping[str, Any]) -> None:
         """Whether the run that goes on is the one that was begun."""
+        if run.get("id") and trained.get("run") and run["id"] != trained["run"]:
+            raise FolderTaken(
+                f"{self.ckpt_dir / RESUME} belongs to run {trained['run'][:8]}, and output_dir {self.output_dir} to run "
+                f"{run['id'][:8]}. Name the --output_dir of the run that is to go on, or an empty one."
+            )
         if not trained:
             logger.warning("%s has no %s: its fold, data and settings cannot be compared.", self.ckpt_dir, SETTINGS)
             return
@@ -288,6 +293,17 @@ def record_evaluation(
         ckpt_dir: folder of the weights.
         *files: tables, relative to the folder of the run.
         section: section of the datalist.
+
+    Raises:
+        FileNotFoundError: there is no ``model.pt``.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "model.pt").write_bytes(b"abc")
+        ...     record_evaluation(folder, folder, "metrics/csa.json", section="test")
+        ...     json.loads((Path(folder) / "evaluations.json").read_text())["metrics/csa.json"]["model"][:8]
+        'ba7816bf'
     """
     path = Path(output_dir) / EVALUATIONS
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -4,9 +4,11 @@ import logging
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
 
 from monai_mmseg.bundle import load_pretrained_encoder
+from monai_mmseg.runs.model_settings import write_settings
 from tests.networks.nets.disentangle.test_fused_anatomy_net import fused_of
 
 RUN = ["/x/monai/bundle/__main__.py", "run", "training", "--config_file", "train.json"]
@@ -40,3 +42,18 @@ def test_nothing_there(tmp_path, caplog):
         load_pretrained_encoder(net, tmp_path / "none.pt", command="make it", argv=["server"])
     assert "none.pt are missing" in caplog.text
     load_pretrained_encoder(nn.Identity(), tmp_path / "none.pt", argv=RUN)  # has no encoder
+
+
+def test_an_encoder_of_another_spacing_is_said(tmp_path, caplog):
+    torch.save(changed().encoder.state_dict(), tmp_path / "model.pt")
+    write_settings(tmp_path, {"knobs": {"pixdim": [3.0, 3.0, 3.0], "num_slices": 3}})
+    for pixdim, said in (([1.0, 1.0, 1.0], True), ([3.0, 3.0, 3.0], False)):
+        caplog.clear()
+        config = ConfigParser({"pixdim": pixdim, "num_slices": 3, "imports": ["$import monai_mmseg"]})
+        config["network"] = (
+            "$__import__('tests.bundle.test_pretrained_encoder').bundle.test_pretrained_encoder.fused_of()"
+        )
+        config["load"] = f"$monai_mmseg.bundle.load_pretrained_encoder(@network, {str(tmp_path / 'model.pt')!r})"
+        config.get_parsed_content("load")
+        assert (f"pixdim is {pixdim} here, and the encoder" in caplog.text) == said
+        assert "num_slices" not in caplog.text

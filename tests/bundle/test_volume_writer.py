@@ -1,12 +1,13 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import os
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, NibabelWriter
 from monai.transforms import SaveImage
 
 import monai_mmseg.bundle.volume_writer as module
@@ -66,3 +67,16 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     assert left.exists()  # nothing is touched before something is saved
     save({"pred": MetaTensor(torch.zeros(1, 4, 4, 2), meta={"filename_or_obj": "s01.nii.gz"})})
     assert [path.name for path in tmp_path.iterdir()] == ["s01_seg.nii.gz"]
+
+
+def test_a_full_disk_is_what_is_said(tmp_path, monkeypatch):
+    """MONAI says that a package for writing is missing."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(NibabelWriter, "write", full)
+    pred = MetaTensor(torch.zeros(1, 4, 4, 1), meta={"filename_or_obj": "s01/lge.nii.gz", "subject": "s01"})
+    with pytest.raises(OSError, match="No space left on device"):
+        SaveImagePredictiond("pred", tmp_path)({"pred": pred})
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import torch
 
 from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.runs import read_settings
-from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, Bundle, causes, flags, read, shell, write
+from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, Bundle, causes, flags, read, run, shell, write
 
 ORDER = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}  # the bundle's own says 1 LV, 3 RV
 
@@ -70,18 +71,18 @@ def test_a_run_knows_itself(data, tmp_path):
     assert len([line for line in text.splitlines() if "parsing config" not in line and line.strip()]) <= 4, text
     assert states(out / "models") == before
 
-    code, text = typed(*command(CSA, out, data, "train", "evaluate", run_id="evaluating"))
-    assert code == 0, text
+    places = {"ckpt_dir": str(out / "models")}
+    run(CSA.load(("train", "evaluate"), out, data, **places))
     scored = json.loads((out / "eval" / "evaluations.json").read_text(encoding="utf-8"))["metrics/csa.json"]
     assert (scored["run"], scored["model"]) == (about["id"], about["model"]["sha256"])
-    infer = command(CSA, out, data, "inference", run_id="run", output_dir=str(tmp_path / "masks"))
-    code, text = typed(*infer)
-    assert code == 0, text
-    assert volumes(tmp_path / "masks") == volumes(out / "eval" / "predictions")
+    CSA.infer(tmp_path / "masks", data, **places)
+    assert volumes(tmp_path / "masks" / "eval") == volumes(out / "eval" / "predictions")
 
-    code, text = typed(*infer, "--pixdim", "[3.0,3.0]")
+    code, text = typed(*command(CSA, out, data, "inference", run_id="run"), "--pixdim", "[3.0,3.0]")
     assert code == 1
     assert "pixdim is [3.0, 3.0], trained with [5.0, 5.0]" in text
+    shown = [line for line in text.splitlines() if line.strip() and "parsing config" not in line]
+    assert len(shown) <= 3, text
 
 
 def test_labels_that_were_forgotten_come_from_the_datalist(data, tmp_path):
@@ -223,29 +224,46 @@ def test_a_section_that_the_datalist_lacks_is_said(trained, data, tmp_path, caps
     assert "has no section 'test': its training images are predicted." in capsys.readouterr().out
 
 
+@contextlib.contextmanager
+def running(words, out):
+    """A training in another process, once it has saved what it can go on from; what it says is in ``out/log``."""
+    own = {"PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    out.mkdir(exist_ok=True)
+    with (out / "log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, *words], cwd=BUNDLES.parent, env={**os.environ, **own}, stdout=log, stderr=log
+        )
+        try:
+            until = time.monotonic() + 120
+            while not (out / "models" / "resume.pt").exists() and time.monotonic() < until:
+                time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.slow
 def test_of_two_trainings_at_once_the_second_is_refused(data, tmp_path):
+    """One that was killed gives way to the next, which moves it; and SIGTERM, of which clusters die, is noted."""
     words = command(CSA, tmp_path, data, "train", "demo", max_epochs=500)
-    environment = {**os.environ, "PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    places = {"cwd": BUNDLES.parent, "env": environment}
-    first = subprocess.Popen([sys.executable, *words], **places, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "models" / "resume.pt").exists() and time.monotonic() < until:
-            time.sleep(0.2)
+    with running(words, tmp_path) as first:
         code, text = typed(*command(CSA, tmp_path, data, "train", "demo", overwrite=True))
         assert code == 1
         assert f"is in use: process {first.pid} on" in text
         assert first.poll() is None
-    finally:
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-    code, text = typed(*command(CSA, tmp_path, data, "train", "demo"))
-    assert code == 0, text
+    (tmp_path / "models" / "resume.pt").rename(tmp_path / "models" / "last.pt")  # so that the next one is waited for
+    with running(words, tmp_path) as second:
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(60) != 0
+    text = (tmp_path / "log").read_text(encoding="utf-8")
     assert f"left locked by process {first.pid}" in text
     assert "a run that did not end" in text
+    assert text.rstrip().endswith("Interrupted.")
     (moved,) = (tmp_path / "models" / "previous").iterdir()
-    assert (moved / "resume.pt").is_file()
+    assert (moved / "last.pt").is_file()
+    assert json.loads((tmp_path / "eval" / "run.json").read_text(encoding="utf-8"))["status"] == "interrupted"
+    assert not list(tmp_path.rglob(".lock*"))
 
 
 def test_an_evaluation_on_other_classes_is_refused(trained, data, tmp_path):

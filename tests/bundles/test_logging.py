@@ -59,7 +59,7 @@ def own_lines(text):
     return [line for line in lines if line and "parsing config_file" not in line and "Not all config" not in line]
 
 
-@pytest.mark.slow
+@pytest.mark.overlays
 def test_a_run_says_everything_once(heart, tmp_path):
     code, text = DAFNET.shell(tmp_path, heart)
     assert code == 0, text

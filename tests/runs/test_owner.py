@@ -134,6 +134,14 @@ def test_another_fold_does_not_go_on(folder):
         owner(folder, {"learning_rate": 0.2}, resume=True).check()
 
 
+def test_it_does_not_go_on_in_the_folder_of_another_run(folder):
+    train(folder)
+    about = json.loads((folder / "eval" / "run.json").read_text(encoding="utf-8"))
+    (folder / "eval" / "run.json").write_text(json.dumps({**about, "id": "b" * 32}))
+    with pytest.raises(FolderTaken, match="and output_dir .*eval to run bbbbbbbb. Name the --output_dir"):
+        owner(folder, resume=True).check()
+
+
 def test_other_data_do_not_go_on(folder):
     train(folder)
     owner(folder, resume=True).check()
