@@ -26,6 +26,7 @@ from monai_mmseg.engines.iteration_output import IterationOutput
 from monai_mmseg.engines.loss_averages import LossAverages
 from monai_mmseg.engines.phase import Phase, make_phases
 from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
+from monai_mmseg.memory import give_back_freed_memory, keep_freed_memory
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
 logger = logging.getLogger(__name__)
@@ -196,9 +197,11 @@ class ObjectiveTrainer(SupervisedTrainer):
         flushed = _flushes_denormal()
         if self.flush_denormal and self.state.device.type == "cpu":
             torch.set_flush_denormal(True)
+        keep_freed_memory(self.state.device)
         try:
             Workflow.run(self)  # not Trainer.run, whose scaler is for one optimiser and CUDA only
         finally:
+            give_back_freed_memory()
             torch.set_flush_denormal(flushed)
             for phase in self.phases:
                 for parameter in phase.parameters:
