@@ -15,9 +15,11 @@ Each variant is a process of its own, in which the step and its bare convolution
 * ``fp32``: single precision, freed memory goes back to the system (as before);
 * ``kept``: single precision, freed memory is kept;
 * ``bf16``: kept, mixed precision with bfloat16;
+* ``contiguous``: as ``kept``, without channels-last;
 * ``compile``: bf16 with ``torch.compile`` (``"compile": true`` in the config).
 
-Writes ``benchmarks/results/step_<device>.json``.
+On a GPU ``share_of_peak`` is the counted operations a second over what the chip's data sheet promises (dense). Writes
+``benchmarks/results/step_<device>.json``.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from benchmarks.timing import clock, machine, peak_memory, speed_parser
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {"amp": False},
     "kept": {"amp": False},
+    "contiguous": {"amp": False, "channels_last": False},
     "bf16": {"amp": True},
     "compile": {"amp": True, "compile": True},
 }
@@ -58,6 +61,10 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "dafnet": ("dafnet", {"batch_size": 1}),
 }
 """Bundle and settings of each row; those of ``train.json`` otherwise."""
+
+
+PEAK_TFLOPS = {"H100": (67.0, 989.0), "H200": (67.0, 989.0), "A100": (19.5, 312.0), "TITAN X": (11.0, 11.0)}
+"""Dense operations a second in float32 and bfloat16, by a part of the device's name."""
 
 
 def make_batch(bundle: str, config: ConfigParser, device: torch.device) -> dict[str, Any]:
@@ -115,6 +122,7 @@ def make_step(row: str, variant: str, device: torch.device) -> tuple[Callable[[]
     batch = make_batch(bundle, config, device)
     config["train"]["dataloader"] = "$[None]"
     config["lr_scheduler"] = None
+    config["train"]["trainer"]["amp_kwargs"] = {"dtype": "bfloat16"}
     config.parse(reset=True)
     trainer = config.get_parsed_content("train#trainer", instantiate=True)
     trainer.data_loader = [batch]
@@ -225,7 +233,15 @@ def measure(row: str, variant: str, arguments: argparse.Namespace) -> dict[str, 
             seconds_of_bare_convolutions=min(found["bare"]),
             over_bare_convolutions=min(found["step"]) / min(found["bare"]),
         )
+        if device.type == "cuda" and (peaks := _peak_tflops(device)):
+            peak = peaks[1 if VARIANTS[variant]["amp"] else 0]
+            result["share_of_peak"] = flops / 1e12 / min(found["step"]) / peak
     return result
+
+
+def _peak_tflops(device: torch.device) -> tuple[float, float] | None:
+    name = torch.cuda.get_device_name(device)
+    return next((peaks for known, peaks in PEAK_TFLOPS.items() if known in name), None)
 
 
 def table(report: dict[str, Any]) -> str:

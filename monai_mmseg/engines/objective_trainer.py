@@ -77,6 +77,9 @@ class ObjectiveTrainer(SupervisedTrainer):
         amp_kwargs: further arguments of ``torch.autocast``; ``dtype`` may be a name, e.g. ``"bfloat16"``.
         nan_check_interval: iterations between looks at the terms on a GPU, each of which waits for it; there is one at
             the end of each epoch too. On a CPU every iteration is checked, before its backward.
+        compile: compile the objective with ``torch.compile``, networks and losses in one; a mapping holds arguments of
+            it. The first steps then take minutes, and each new pattern of missing modalities some seconds. Names of the
+            weights, validation and export are as without.
         flush_denormal: on a CPU, treat denormal numbers as zero while training, which can be much faster.
         non_blocking: copy the batch without waiting.
         prepare_batch: ``(batch, device, non_blocking, **to_kwargs) -> dict``.
@@ -125,6 +128,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         amp: bool = False,
         amp_kwargs: Mapping[str, Any] | None = None,
         nan_check_interval: int = 10,
+        compile: bool | Mapping[str, Any] = False,
         flush_denormal: bool = True,
         non_blocking: bool = False,
         prepare_batch: Callable[..., dict[str, Any]] = prepare_training_batch,
@@ -178,6 +182,8 @@ class ObjectiveTrainer(SupervisedTrainer):
         self.objective, self.bare_objective = objective, bare
         self.optimizers = dict(optimizers)
         self.phases = phases
+        if compile:
+            bare.compile(**({} if compile is True else compile))
         self.averaging = averaging
         self.seed = seed
         self.flush_denormal = flush_denormal

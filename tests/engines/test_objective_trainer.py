@@ -381,3 +381,16 @@ def test_denormal_numbers_are_as_before_after_a_run(before):
         assert (float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0) is before
     finally:
         torch.set_flush_denormal(False)
+
+
+def test_a_compiled_objective_trains_as_the_plain_one_and_keeps_its_names():
+    batch = joined(toy_items(4))
+    plain, compiled = deterministic_trainer([batch], 3), deterministic_trainer([batch], 3, compile={"backend": "eager"})
+    names = list(plain.objective.state_dict())
+    for trainer in (plain, compiled):
+        trainer.run()
+    assert list(compiled.objective.state_dict()) == names
+    for (name, mine), other in zip(plain.objective.named_parameters(), compiled.objective.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-6, msg=name)
+    copied = copy.deepcopy(compiled.network)  # what is exported and averaged
+    assert copied._compiled_call_impl is None
