@@ -4,10 +4,10 @@
 
     python -m benchmarks.accuracy.precision --work runs/precision [--bundles dafnet ummkd csa disentangle] [--lanes 2]
 
-One phantom a bundle, made by its own demo settings. A cell is one training and its evaluation on the test subjects, by
-the bundle's commands, with ``amp`` false or true; on a CPU that is bfloat16. Segmentation is scored by Dice, the mean of
-classes and test subjects; disentangle by the SSIM of test images that are drawn with another sequence's anatomy.
-Finished cells are kept. Results: ``benchmarks/results/precision.{json,md}``.
+One phantom a bundle. A cell is one training and its evaluation on the test subjects, by the commands of the bundle,
+with ``amp`` false or true; on a CPU that is bfloat16. Segmentation is scored by Dice, the mean of classes and test
+subjects; disentangle by the SSIM of test images that are drawn with another sequence's anatomy. Finished cells are
+kept. Results: ``benchmarks/results/precision.{json,md}``.
 """
 
 from __future__ import annotations
