@@ -81,26 +81,30 @@ def render(
             rows = slice(first, first + step)
             points = slice(first * a, (first + step) * a)
             tissue, part = anatomy.classify(*(np.stack([p[:, points] for p in ps], axis=1) for ps in (moved, fixed)))
-            sums = _over_points(intensities[..., tissue], subdivide)
-            signal[..., rows, :, index] = sums / np.float32(a * b * c)
+            for row, volume in zip(np.atleast_2d(intensities), signal.reshape(-1, *grid.shape), strict=True):
+                values = row.take(tissue)
+                # equal files need one order of additions: one sequence first along the columns, several point by point
+                sums = values if sequences else _over_points(values, (1, b, 1))
+                volume[rows, :, index] = _over_points(sums, (a, b if sequences else 1, c))[0] / np.float32(a * b * c)
             label[rows, :, index] = _most_frequent(part, subdivide, anatomy.num_labels)
     return Rendering(signal, label)
 
 
 def _over_points(values: NDArray[Any], subdivide: tuple[int, int, int]) -> NDArray[Any]:
-    """Sum over the points of each voxel, ``(..., Z points, X points, Y points)`` to ``(..., X, Y)``."""
+    """Sums of blocks of points, along ``(X points, Y points, Z points)``; ``values`` has Z first."""
     a, b, c = subdivide
-    columns = sum(values[..., j::b] for j in range(1, b)) + values[..., ::b] if b > 1 else values
-    return np.asarray(functools.reduce(np.add, (columns[..., s, i::a, :] for s in range(c) for i in range(a))))
+    return np.asarray(
+        functools.reduce(np.add, (values[s::c, i::a, j::b] for s in range(c) for i in range(a) for j in range(b)))
+    )
 
 
 def _most_frequent(part: NDArray[np.uint8], subdivide: tuple[int, int, int], num_labels: int) -> NDArray[np.uint8]:
     """Label that most points of each voxel carry, of equals the lowest."""
-    found = np.flatnonzero(np.bincount(part.ravel(), minlength=num_labels))
+    found = np.flatnonzero(np.bincount(part.ravel(), minlength=num_labels)).astype(np.uint8)
     if len(found) == 1:
-        return np.full(part[0, :: subdivide[0], :: subdivide[1]].shape, found[0], np.uint8)
-    votes = [_over_points((part == value).view(np.uint8), subdivide) for value in found]
-    return found.astype(np.uint8)[np.argmax(votes, axis=0)]
+        return np.full(part[0, :: subdivide[0], :: subdivide[1]].shape, found[0])
+    votes = [_over_points((part == value).view(np.uint8), subdivide)[0] for value in found]
+    return found[np.argmax(votes, axis=0)]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> NDArray[np.float32]:
