@@ -18,7 +18,7 @@ SKIN_INWARDS = np.array([TISSUE[name] for name in ("air", "fat", "muscle", "lung
 Array = NDArray[np.float32]
 
 
-def in_disc(x: Array, y: Array, radius: float) -> NDArray[np.intp]:
+def in_disc(x: NDArray[np.floating], y: NDArray[np.floating], radius: float) -> NDArray[np.intp]:
     """Places in an array where points lie nearer to the origin of a plane than ``radius``.
 
     Args:
