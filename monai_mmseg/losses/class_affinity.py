@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -232,6 +232,5 @@ def _average(values: Tensor, grid: Sequence[int]) -> Tensor:
     """Adaptive average pooling to a grid."""
     if tuple(values.shape[2:]) == tuple(grid):
         return values
-    pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[values.ndim - 3]
-    average: Tensor = pool(values, tuple(grid))
-    return average
+    pools: tuple[Callable[..., Tensor], ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    return pools[values.ndim - 3](values, tuple(grid))
