@@ -16,7 +16,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import mean
 
+from benchmarks.progress import Counted, Progress, trained_share
 from benchmarks.runs import Run, train_and_evaluate
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
@@ -31,6 +33,7 @@ UNETS = (
     Run("unet_source", ("settings/unet_source", "demo")),
     Run("unet_copied_masks", ("settings/unet_copied_masks", "demo")),
 )
+STAGES = {"phantom": 10.0, "U-Nets": 35.0, "DAFNet": 75.0}  # seconds on two cores
 MEANING = {
     "copy": "cine masks put on the LGE slices by position (needs the cine mask of the test subject)",
     "unet_source": "U-Net trained on cine and its labels",
@@ -48,27 +51,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the phantom")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    start = time.monotonic()
+    progress = Progress(STAGES)
+    made = Counted("monai_mmseg.phantom", SUBJECTS)
 
     def say(text: str) -> None:
-        print(f"[{time.monotonic() - start:4.0f} s] {text}", flush=True)
+        progress.say(f"[{time.monotonic() - progress.begun:4.0f} s] {text}")
 
     say(f"Making a heart phantom with cine and LGE of {SUBJECTS} subjects (labels of LGE are kept for the test) ...")
-    datalist = make_heart_phantom(
-        out / "data", subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, folds=FOLDS, seed=arguments.seed
-    )
+    with progress.stage("phantom", made.share):
+        datalist = make_heart_phantom(
+            out / "data", subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, folds=FOLDS, seed=arguments.seed
+        )
     # The U-Nets beside each other, for one does not fill the cores; then DAFNet on all: beside it, they would idle.
     threads = min(usable_cpus(), MOST_THREADS)
     dataset_dir = Path(datalist).parent
     tables = [copied_masks(Path(datalist), out / "copy")]
     say(f"Training and evaluating: {', '.join(MEANING[run.name] for run in UNETS)} ...")
     lanes = min(len(UNETS), threads)
-    train = partial(train_and_evaluate, dataset_dir=dataset_dir, threads=threads // lanes, echo=True)
-    with ThreadPoolExecutor(lanes) as pool:
+    train = partial(train_and_evaluate, dataset_dir=dataset_dir, threads=threads // lanes, echo=progress.say)
+    with (
+        progress.stage("U-Nets", lambda: mean(trained_share(out / run.name) for run in UNETS)),
+        ThreadPoolExecutor(lanes) as pool,
+    ):
         tables += [found.table for found in pool.map(lambda run: train(run, out / run.name), UNETS)]
-    say(f"Training and evaluating: {MEANING[DAFNET.name]}: some minutes ...")
+    say(f"Training and evaluating: {MEANING[DAFNET.name]} ...")
     # the run folder of DAFNet is the one that the page is made of
-    trained = train_and_evaluate(DAFNET, out, dataset_dir, threads=threads, echo=True)
+    with progress.stage("DAFNet", lambda: trained_share(out)):
+        trained = train_and_evaluate(DAFNET, out, dataset_dir, threads=threads, echo=progress.say)
     for table in tables:
         table.save(out / "metrics", next(iter(table.methods)))
     page = write_report(out)

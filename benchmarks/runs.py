@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def run_bundle(
     overrides: Mapping[str, Any] | None = None,
     evaluating: Mapping[str, Any] | None = None,
     threads: int = 1,
-    echo: bool = False,
+    echo: Callable[[str], object] | None = None,
 ) -> float:
     """Run the two commands, unless they ran before.
 
@@ -67,7 +67,7 @@ def run_bundle(
         overrides: further overrides of both commands.
         evaluating: overrides of the evaluation alone.
         threads: CPU threads of each command.
-        echo: print the commands.
+        echo: called with each command.
 
     Returns:
         Seconds of training and evaluation.
@@ -105,7 +105,7 @@ def train_and_evaluate(
     bundle: str = "dafnet",
     overrides: Mapping[str, Any] | None = None,
     threads: int = 1,
-    echo: bool = False,
+    echo: Callable[[str], object] | None = None,
 ) -> Result:
     """Run a bundle that segments, or read what it left if it ran before.
 
@@ -116,7 +116,7 @@ def train_and_evaluate(
         bundle: name of the bundle.
         overrides: further overrides of both commands.
         threads: CPU threads of each command.
-        echo: print the commands.
+        echo: called with each command.
 
     Returns:
         The table of the test subjects.
@@ -135,10 +135,10 @@ def quoted(word: str) -> str:
     return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
-def _call(line: list[str], log: Path, threads: int, *, echo: bool) -> None:
-    if echo:
+def _call(line: list[str], log: Path, threads: int, *, echo: Callable[[str], object] | None) -> None:
+    if echo is not None:
         shown = ["python", *line[1:]]
-        print("$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown), flush=True)
+        echo(" ".join(["$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown)]))
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONWARNINGS="ignore")
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     with log.open("w", encoding="utf-8") as file:

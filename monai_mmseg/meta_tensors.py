@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from monai.data import MetaTensor
 from torch import Tensor
+from torch.nn import Parameter
 
 T = TypeVar("T", bound=Tensor)
 
@@ -21,6 +21,10 @@ def plain_tensor(tensor: Tensor) -> Tensor:
     Returns:
         A tensor.
     """
+    if type(tensor) in (Tensor, Parameter):
+        return tensor
+    from monai.data import MetaTensor
+
     plain: Tensor = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
     return plain
 
@@ -39,9 +43,12 @@ def with_metadata(values: Tensor, source: T) -> T:
 
     Examples:
         >>> import torch
+        >>> from monai.data import MetaTensor
         >>> source = MetaTensor(torch.zeros(1, 2, 2), meta={"filename_or_obj": "a.nii"})
         >>> with_metadata(torch.ones(1, 2, 2).long(), source).meta["filename_or_obj"]
         'a.nii'
     """
+    from monai.data import MetaTensor
+
     wrapped = MetaTensor(values).copy_meta_from(source) if isinstance(source, MetaTensor) else values
     return cast(T, wrapped)

@@ -197,7 +197,7 @@ def run_study(study: Study, work: Path) -> dict[str, Any]:
     seconds = {}
     for name, overlay in METHODS.items():
         run = Run(name, (overlay, "demo"))
-        result = train_and_evaluate(run, work / name, datalist.parent, overrides=overrides_of(study), echo=True)
+        result = train_and_evaluate(run, work / name, datalist.parent, overrides=overrides_of(study), echo=print)
         tables[name], seconds[name] = result.table, result.seconds
     tables["dafnet_single"] = evaluate_single(study, work / "dafnet_fused", datalist)
     about = read_json(work / "dafnet_fused" / "disentanglement.json")

@@ -175,7 +175,7 @@ def main(words: Sequence[str] | None = None) -> None:
         bundle="disentangle",
         overrides=overrides,
         threads=arguments.threads,
-        echo=True,
+        echo=print,
     )
     ours = ScoreTable.from_json(folder / "reconstruction.json")
     people = read_stacks(data, "training", OVERLAYS, overrides)

@@ -187,7 +187,7 @@ def run_study(study: Study, work: Path, run: Run, bundle: str) -> dict[str, Any]
     """Train what is missing and evaluate; the data lie beside the folders of the runs."""
     data = write_data(study, work / "data")
     overrides = {"labels": {str(k): v for k, v in study.labels.items()}, **TRAINING, **study.overrides}
-    result = train_and_evaluate(run, work / run.name, data, bundle=bundle, overrides=overrides, echo=True)
+    result = train_and_evaluate(run, work / run.name, data, bundle=bundle, overrides=overrides, echo=print)
     overrides = {**run.overrides, **overrides}
     return {
         "slices": {

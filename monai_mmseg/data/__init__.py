@@ -2,19 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datalists, datasets and samplers."""
 
-from monai_mmseg.data.balanced_sampler import BalancedModalityBatchSampler
-from monai_mmseg.data.datalist import (
-    Datalist,
-    group_by_subject,
-    label_problem,
-    load_datalist,
-    read_datalist,
-)
-from monai_mmseg.data.leaks import find_leaks
-from monai_mmseg.data.paired_dataset import PairedSliceDataset
-from monai_mmseg.data.sampler import EpochRandomSampler
-from monai_mmseg.data.subject_sampler import SubjectRandomSampler
-from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
+from typing import TYPE_CHECKING
+
+from monai_mmseg.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from monai_mmseg.data.balanced_sampler import BalancedModalityBatchSampler
+    from monai_mmseg.data.datalist import (
+        Datalist,
+        group_by_subject,
+        label_problem,
+        load_datalist,
+        read_datalist,
+    )
+    from monai_mmseg.data.leaks import find_leaks
+    from monai_mmseg.data.paired_dataset import PairedSliceDataset
+    from monai_mmseg.data.sampler import EpochRandomSampler
+    from monai_mmseg.data.subject_sampler import SubjectRandomSampler
+    from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
 
 __all__ = [
     "BalancedModalityBatchSampler",
@@ -30,3 +35,10 @@ __all__ = [
     "load_datalist",
     "read_datalist",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

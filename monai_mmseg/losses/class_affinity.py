@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from monai.networks.layers.utils import get_pool_layer
 from torch import Tensor
+from torch.nn import functional as F
 
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_sums, mask_samples
@@ -232,5 +232,5 @@ def _average(values: Tensor, grid: Sequence[int]) -> Tensor:
     """Adaptive average pooling to a grid."""
     if tuple(values.shape[2:]) == tuple(grid):
         return values
-    average: Tensor = get_pool_layer(("adaptiveavg", {"output_size": tuple(grid)}), values.ndim - 2)(values)
-    return average
+    pools: tuple[Callable[..., Tensor], ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    return pools[values.ndim - 3](values, tuple(grid))

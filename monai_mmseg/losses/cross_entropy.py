@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -211,7 +210,7 @@ class WeightedCrossEntropyLoss(PerSampleLoss):
         softmax: bool = False,
         to_onehot_y: bool = False,
         swapped: bool = False,
-        reduction: LossReduction | str = LossReduction.MEAN,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(softmax=softmax, to_onehot_y=to_onehot_y, reduction=reduction)
         self.swapped = bool(swapped)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.utils import LossReduction
 from torch import Tensor
 
 from monai_mmseg.losses.cross_entropy import (
@@ -273,7 +272,7 @@ class SegmentationLoss(WeightedCrossEntropyLoss):
         to_onehot_y: bool = False,
         ce_weight: float = CE_WEIGHT,
         swapped: bool = False,
-        reduction: LossReduction | str = LossReduction.MEAN,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(softmax=softmax, to_onehot_y=to_onehot_y, swapped=swapped, reduction=reduction)
         if not ce_weight >= 0:

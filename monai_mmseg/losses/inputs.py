@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
@@ -100,20 +99,26 @@ class ReducedLoss(_Loss):
             through :func:`monai_mmseg.losses.masked_mean`, so it is right in distributed training too; without a mask
             it is a plain local mean, as in ``monai.losses``.
 
+    Raises:
+        ValueError: when the reduction is another word.
+
     Examples:
         >>> ReducedLoss(reduction="sum").reduce(torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
         tensor(1.)
     """
 
-    def __init__(self, *, reduction: LossReduction | str = LossReduction.MEAN) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
+    def __init__(self, *, reduction: str = "mean") -> None:
+        word = str(getattr(reduction, "value", reduction))
+        if word not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+        super().__init__(reduction=word)
 
     def reduce(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Returns the rows ``(N,)`` (zero outside of the mask ``(N,)``), their sum or their mean."""
-        if self.reduction == LossReduction.MEAN.value:
+        if self.reduction == "mean":
             return values.mean() if mask is None else masked_mean(values, mask)
         values = mask_samples(values, mask)
-        return values.sum() if self.reduction == LossReduction.SUM.value else values
+        return values.sum() if self.reduction == "sum" else values
 
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
@@ -149,7 +154,7 @@ class PerSampleLoss(ReducedLoss):
         *,
         softmax: bool = False,
         to_onehot_y: bool = False,
-        reduction: LossReduction | str = LossReduction.MEAN,
+        reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
         self.softmax, self.to_onehot_y = bool(softmax), bool(to_onehot_y)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from monai.networks.layers.factories import Pool
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.inputs import at_least_float32
@@ -52,8 +52,8 @@ def anatomy_signature(anatomy: Tensor, pool: int = 16, mode: Literal["max", "mea
             f"anatomy must have shape (B, M, C, *spatial) with at least {pool} pixels along each of 2 or 3 axes, got "
             f"{tuple(anatomy.shape)}."
         )
-    layer = Pool[Pool.MAX if mode == "max" else Pool.AVG, dims](pool)
-    pooled: Tensor = layer(at_least_float32(anatomy).flatten(0, 1))
+    pools = (F.max_pool2d, F.max_pool3d) if mode == "max" else (F.avg_pool2d, F.avg_pool3d)
+    pooled: Tensor = pools[dims - 2](at_least_float32(anatomy).flatten(0, 1), pool)
     return pooled.flatten(1).unflatten(0, anatomy.shape[:2])
 
 

@@ -82,6 +82,8 @@ class SmoothField:
         Returns:
             Values of shape ``(components, *shape)``.
         """
+        if not self.amplitudes.any():
+            return np.zeros((len(self.amplitudes), *shape), np.float32)
         along_i = np.exp(1j * np.outer(np.arange(shape[0]), self.vectors @ step_i))
         along_j = np.exp(1j * np.outer(self.vectors @ step_j, np.arange(shape[1])))
         start = self.amplitudes * np.exp(1j * (self.vectors @ origin))

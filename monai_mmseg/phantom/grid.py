@@ -25,7 +25,10 @@ class Plane(NamedTuple):
         i = np.arange(self.shape[0], dtype=np.float32)[:, None]
         j = np.arange(self.shape[1], dtype=np.float32)[None, :]
         o, a, b = (v.astype(np.float32) for v in (self.origin, self.step_i, self.step_j))
-        return np.stack([o[c] + a[c] * i + b[c] * j for c in range(3)])
+        points = np.empty((3, *self.shape), np.float32)
+        for c in range(3):
+            np.add(o[c] + a[c] * i, b[c] * j, out=points[c])
+        return points
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ class Motion:
         back = rotation_matrix(self.rotation).T
         origin = back @ (plane.origin - self.centre - self.translation - self.jitter[index]) + self.centre
         rest = Plane(origin, back @ plane.step_i, back @ plane.step_j, plane.shape).points()
-        return np.asarray(rest - self.field.on_plane(*plane), dtype=np.float32)
+        rest -= self.field.on_plane(*plane)
+        return rest
 
     def summary(self) -> dict[str, Any]:
         """The true motion as plain numbers, for the record beside the images."""

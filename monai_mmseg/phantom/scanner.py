@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from monai_mmseg.phantom.motion import Motion
 
 SUBDIVIDE = (2, 2, 3)
 """Points in each voxel along the three axes; slices are thick, so they get more."""
+
+AT_ONCE = 1 << 16
+"""Points that are classified at a time: what is worked out about them stays in a core's cache."""
 
 
 class Anatomy(Protocol):
@@ -68,15 +72,39 @@ def render(
     signal = np.empty((*sequences, *grid.shape), np.float32)
     label = np.empty(grid.shape, np.uint8)
     a, b, c = subdivide
-    blocks = (c, grid.shape[0], a, grid.shape[1], b)
+    step = max(1, AT_ONCE // (c * a * b * grid.shape[1]))
     for index in range(grid.shape[2]):
         planes = [grid.plane(index, (s + 0.5) / c - 0.5, (a, b)) for s in range(c)]
-        moved = np.stack([motion.pull_back(p, index) for p in planes], axis=1)
-        tissue, part = anatomy.classify(moved, np.stack([p.points() for p in planes], axis=1))
-        signal[..., index] = intensities[..., tissue].reshape(*sequences, *blocks).mean(axis=(-5, -3, -1))
-        votes = [(part == k).reshape(blocks).sum(axis=(0, 2, 4)) for k in range(anatomy.num_labels)]
-        label[..., index] = np.argmax(votes, axis=0)
+        moved = [motion.pull_back(plane, index) for plane in planes]
+        fixed = [plane.points() for plane in planes]
+        for first in range(0, grid.shape[0], step):
+            rows = slice(first, first + step)
+            points = slice(first * a, (first + step) * a)
+            tissue, part = anatomy.classify(*(np.stack([p[:, points] for p in ps], axis=1) for ps in (moved, fixed)))
+            for row, volume in zip(np.atleast_2d(intensities), signal.reshape(-1, *grid.shape), strict=True):
+                values = row.take(tissue)
+                # equal files need one order of additions: one sequence first along the columns, several point by point
+                sums = values if sequences else _over_points(values, (1, b, 1))
+                volume[rows, :, index] = _over_points(sums, (a, b if sequences else 1, c))[0] / np.float32(a * b * c)
+            label[rows, :, index] = _most_frequent(part, subdivide, anatomy.num_labels)
     return Rendering(signal, label)
+
+
+def _over_points(values: NDArray[Any], subdivide: tuple[int, int, int]) -> NDArray[Any]:
+    """Sums of blocks of points, along ``(X points, Y points, Z points)``; ``values`` has Z first."""
+    a, b, c = subdivide
+    return np.asarray(
+        functools.reduce(np.add, (values[s::c, i::a, j::b] for s in range(c) for i in range(a) for j in range(b)))
+    )
+
+
+def _most_frequent(part: NDArray[np.uint8], subdivide: tuple[int, int, int], num_labels: int) -> NDArray[np.uint8]:
+    """Label that most points of each voxel carry, of equals the lowest."""
+    found = np.flatnonzero(np.bincount(part.ravel(), minlength=num_labels)).astype(np.uint8)
+    if len(found) == 1:
+        return np.full(part[0, :: subdivide[0], :: subdivide[1]].shape, found[0])
+    votes = [_over_points((part == value).view(np.uint8), subdivide)[0] for value in found]
+    return found[np.argmax(votes, axis=0)]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> NDArray[np.float32]:

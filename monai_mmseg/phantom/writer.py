@@ -26,7 +26,7 @@ DATALIST, RECORD = "datalist.json", "phantom.json"
 OUTLIERS = "outliers.json"
 """Datalist of the outlier cases, beside the one of all others."""
 
-MOST_THREADS = 4  # a full-size volume of the heart takes about 200 MB while it is made
+MOST_THREADS = 8  # more would wait for Python's lock
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,8 @@ def in_threads(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]])
         >>> list(in_threads(pow, [(2, 3), (3, 2)]))
         [8, 9]
     """
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(MOST_THREADS, usable)) as pool:
         waiting = [pool.submit(function, *job) for job in jobs]
         try:
             for result in waiting:

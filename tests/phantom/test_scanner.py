@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from monai_mmseg.phantom import scanner
 from monai_mmseg.phantom.fields import SmoothField
 from monai_mmseg.phantom.grid import Grid
 from monai_mmseg.phantom.motion import Motion
@@ -59,6 +60,40 @@ def test_motion_moves_what_is_seen():
     shifted = render(HalfSpace(0, 2.5), grid, moved, np.array([0, 1], np.float32)).label[:, 0, 0]
     assert list(still) == [0] * 3 + [1] * 6
     assert list(shifted) == [0] * 6 + [1] * 3
+
+
+class Speckle:
+    """Tissues and labels without order, a function of the place."""
+
+    num_labels = 4
+
+    def classify(self, moved, fixed):
+        code = np.abs(np.sin(12.9 * moved[0] + 78.2 * moved[1] + 37.7 * moved[2]) * 43758.5)
+        tissue = (7 * (code % 1)).astype(np.uint8)
+        return tissue, np.maximum(tissue, 3) - 3
+
+
+@pytest.mark.parametrize("sequences", [(), (3,)])
+@pytest.mark.parametrize("subdivide", [(1, 1, 1), (2, 2, 3), (2, 1, 2)])
+def test_pieces_give_the_whole_volume_to_the_last_bit(monkeypatch, sequences, subdivide):
+    grid = Grid((23, 17, 2), np.diag([1.3, 1.1, 5.0, 1.0]), 4.0)
+    table = np.random.default_rng(0).random((*sequences, 7)).astype(np.float32)
+    a, b, c = subdivide
+    monkeypatch.setattr(scanner, "AT_ONCE", 3 * a * b * c * 17)  # three rows, and two in the last piece
+    pieces = render(Speckle(), grid, STILL, table, subdivide=subdivide)
+    monkeypatch.undo()
+    signal, label = render(Speckle(), grid, STILL, table, subdivide=subdivide)
+    np.testing.assert_array_equal(pieces.signal, signal)
+    np.testing.assert_array_equal(pieces.label, label)
+    for index in range(2):
+        planes = [grid.plane(index, (s + 0.5) / c - 0.5, (a, b)) for s in range(c)]
+        points = np.stack([plane.points() for plane in planes], axis=1)
+        tissue, part = Speckle().classify(points, points)
+        blocks = (c, 23, a, 17, b)
+        expected = table[..., tissue].reshape(*sequences, *blocks).mean(axis=(-5, -3, -1))
+        np.testing.assert_allclose(signal[..., index], expected, rtol=1e-6)
+        votes = [(part == value).reshape(blocks).sum(axis=(0, 2, 4)) for value in range(4)]
+        np.testing.assert_array_equal(label[..., index], np.argmax(votes, axis=0))
 
 
 def test_rician_noise_agrees_with_scipy():

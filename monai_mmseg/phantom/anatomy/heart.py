@@ -140,6 +140,10 @@ class Ventricles:
         self.wall = float(np.sqrt(self.radius**2 + area)) - self.radius
         # the base descends to the apex, which stays
         self.origin = shape.centre + shape.axes[:, 2] * (shape.length / 2 - self.length)
+        # farther than this from the LV's axis (mm) there is neither its wall nor its fat
+        ripple, thick = 1 + np.abs(shape.ripple).max(0).sum(), 1 + np.abs(shape.wall_ripple).sum()
+        outer = max(self.radius * ripple + self.wall * thick, (self.radius + self.wall) * thick)
+        self.reach = 1.01 * float(outer + 2.2 * shape.fat)
 
     def _radii(self, height: Array, w: Array, turn: NDArray[np.complex64]) -> tuple[Array, Array]:
         """Inner and outer radius of the LV's wall in the direction of each point."""
@@ -153,16 +157,19 @@ class Ventricles:
             ripple -= power.imag * ((1 - t) * base.imag + t * apex.imag)
         first, second = s.wall_ripple.astype(np.complex64)
         thick = 1 + (turn * first).real + (squared * second).real
-        inner = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None)) * ripple
+        middle = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None))
+        inner = middle * ripple
         end = np.clip(w / (self.length + s.apex_wall), 0, 1)
         smooth = (self.radius + self.wall) * np.sqrt(np.clip(1 - end**2.6, 0, None))
-        middle = self.radius * np.sqrt(np.clip(1 - t**2.4, 0, None))
         return inner, np.maximum((smooth - middle) * thick, 0) + inner
 
-    def _right_ventricle(self, u: Array, v: Array, w: Array, outer: Array) -> tuple[Mask, Mask, Mask]:
+    def _right_ventricle(self, u: Array, v: Array, w: Array) -> tuple[Mask, Mask, Mask]:
         """Cavity, wall and fat of the RV: a shrinking ellipse that the LV is cut out of."""
         s = self.shape
         full = self.radius + self.wall
+        found = np.zeros((3, *w.shape), bool)
+        maybe = np.flatnonzero((w > -6) & (w < 0.90 * self.length) & (u > -0.2 * full))
+        u, v, w = u[maybe], v[maybe], w[maybe]
         end = np.clip(w, 0, None) / (0.90 * self.length)
         open_ = np.sqrt(np.clip(1 - end**2.2, 0, None))  # 1 at the base, 0 at the RV's own apex
         core = full * np.sqrt(np.clip(1 - (np.clip(w, 0, None) / (self.length + s.apex_wall)) ** 2.6, 0, None))
@@ -172,8 +179,20 @@ class Ventricles:
         along = (u * cos + v * sin - 0.55 * core) / np.maximum(a, 1)
         across = (v * cos - u * sin) / np.maximum(b, 1)
         distance = (np.hypot(along, across) - 1) * np.minimum(a, b)  # about mm
-        present = (w > -6) & (open_ > 0.05) & (u > -0.2 * core)
-        return present & (distance < -3), present & (distance < 0), present & (distance < s.fat * 1.4)
+        present = (open_ > 0.05) & (u > -0.2 * core)
+        for part, edge in zip(found, (-3, 0, s.fat * 1.4), strict=True):
+            part[maybe] = present & (distance < edge)
+        return found[0], found[1], found[2]
+
+    def _ridges(
+        self, lv: NDArray[np.intp], turn: NDArray[np.complex64], r: Array, height: Array, inner: Array
+    ) -> NDArray[np.intp]:
+        """Those places of the LV's cavity where papillary muscles and trabeculae are."""
+        turn, r, height, inner = turn[lv], r[lv], height[lv], inner[lv]
+        muscle = self._papillary(turn, r, height, inner)
+        rim = np.flatnonzero(inner - r < 4.5)  # ridges are at most 4.4 mm high
+        muscle[rim] |= self._trabeculae(turn[rim], r[rim], height[rim], inner[rim])
+        return lv[muscle]
 
     def _papillary(self, turn: NDArray[np.complex64], r: Array, height: Array, inner: Array) -> Mask:
         """Where the two papillary muscles are."""
@@ -233,9 +252,10 @@ class HeartAnatomy(Ventricles):
         tissue = self.thorax.classify(moved, fixed)
         label = np.zeros(tissue.shape, np.uint8)
         centre = self.shape.centre.astype(np.float32).reshape(3, *(1,) * (moved.ndim - 1))
-        near = np.flatnonzero(np.square(moved - centre).sum(0) < REACH**2)
+        away = moved - centre
+        near = np.flatnonzero(np.square(away, out=away).sum(0) < REACH**2)
         if near.size:
-            points = moved.reshape(3, -1)[:, near] - self.origin.astype(np.float32)[:, None]
+            points = moved.reshape(3, -1).take(near, axis=1) - self.origin.astype(np.float32)[:, None]
             local = self.shape.axes.T.astype(np.float32) @ points
             around = tissue.reshape(-1)[near]
             tissue.reshape(-1)[near], label.reshape(-1)[near] = self._heart(local, around)
@@ -248,19 +268,22 @@ class HeartAnatomy(Ventricles):
         height = w / self.length
         u = u - s.bend[0] * height * (height - 1)
         v = v - s.bend[1] * height * (height - 1)
-        r = np.hypot(u, v)
-        turn = (u + 1j * v) / np.maximum(r, np.float32(1e-3))
-        inner, outer = self._radii(height, w, turn)
-        below = w >= 0
-        lv = below & (r < inner)
-        wall = below & (r < outer) & ~lv
-
-        rv, rv_wall, rv_fat = self._right_ventricle(u, v, w, outer)
-        rv, rv_wall = rv & ~(lv | wall), rv_wall & ~(lv | wall)
+        rv, rv_wall, rv_fat = self._right_ventricle(u, v, w)
         atria, atria_wall = self._atria(u, v, w)
+
+        # the LV, where it can be
+        close = np.flatnonzero((np.abs(u) < self.reach) & (np.abs(v) < self.reach) & (w > -25))
+        x, y, z, h = u[close], v[close], w[close], height[close]
+        r = np.hypot(x, y)
+        turn = (x + 1j * y) / np.maximum(r, np.float32(1e-3))
+        inner, outer = self._radii(h, z, turn)
+        lv = np.flatnonzero((z >= 0) & (r < inner))
+        wall = np.flatnonzero((z >= 0) & (r < outer) & ~(r < inner))
         # fat is thick in the groove between atria and ventricles and beside the RV
-        fat_edge = outer + s.fat * (0.5 + 0.5 * turn.real + 1.2 * np.exp(-np.square(height / 0.18)))
-        fat = (((w > -25) & (w < self.length + s.apex_wall) & (r < fat_edge) & (outer > 0)) | rv_fat) & (w > -35)
+        fat_edge = outer + s.fat * (0.5 + 0.5 * turn.real + 1.2 * np.exp(-np.square(h / 0.18)))
+        fat = rv_fat
+        fat[close[(z < self.length + s.apex_wall) & (r < fat_edge) & (outer > 0)]] = True
+        rv[close[lv]] = rv[close[wall]] = rv_wall[close[lv]] = rv_wall[close[wall]] = False
 
         tissue = around.copy()
         label = np.zeros(around.shape, np.uint8)
@@ -270,25 +293,29 @@ class HeartAnatomy(Ventricles):
         tissue[atria] = TISSUE["blood"]
         tissue[rv_wall] = TISSUE["myocardium"]
         tissue[rv] = TISSUE["blood"]
-        band = np.square((height - 0.62) / 0.06) + np.square((v - 0.25 * s.radius + 0.4 * u) / 3.5)
-        tissue[rv & (band < 1)] = TISSUE["myocardium"]  # moderator band
-        tissue[wall] = TISSUE["myocardium"]
-        tissue[lv] = TISSUE["blood"]
-        tissue[lv & (self._papillary(turn, r, height, inner) | self._trabeculae(turn, r, height, inner))] = TISSUE[
-            "myocardium"
-        ]
+        band = np.flatnonzero(rv & (np.abs(height - 0.62) < 0.06))
+        inside = np.square((height[band] - 0.62) / 0.06)
+        inside += np.square((v[band] - 0.25 * s.radius + 0.4 * u[band]) / 3.5)
+        tissue[band[inside < 1]] = TISSUE["myocardium"]  # moderator band
+        tissue[close[wall]] = TISSUE["myocardium"]
+        tissue[close[lv]] = TISSUE["blood"]
+        tissue[close[self._ridges(lv, turn, r, h, inner)]] = TISSUE["myocardium"]
         if s.scar is not None:
-            tissue[wall & self._scar(s.scar, turn, r, height, inner, outer)] = TISSUE["scar"]
-        label[rv & below] = 3
-        label[wall] = 2
-        label[lv] = 1
+            scar = self._scar(s.scar, turn[wall], r[wall], h[wall], inner[wall], outer[wall])
+            tissue[close[wall[scar]]] = TISSUE["scar"]
+        label[rv & (w >= 0)] = 3
+        label[close[wall]] = 2
+        label[close[lv]] = 1
         return tissue, label
 
     def _atria(self, u: Array, v: Array, w: Array) -> tuple[Mask, Mask]:
         """Blood and wall of both atria and of the aortic root above the base."""
         full = self.radius + self.wall
-        blood = np.zeros(u.shape, bool)
-        wall = np.zeros(u.shape, bool)
+        found = np.zeros((2, *u.shape), bool)
+        above = np.flatnonzero((w < 0) & (w > -70))
+        u, v, w = u[above], v[above], w[above]
+        root = np.hypot(u - 0.45 * full, v + 0.50 * full)
+        blood, wall = np.zeros(w.shape, bool), root < 15.5
         for centre, radii in (
             ((-0.15 * full, 0.15 * full, -30.0), (0.88 * full, 0.80 * full, 29.0)),
             ((1.25 * full, 0.35 * full, -33.0), (0.70 * full, 0.80 * full, 28.0)),
@@ -297,7 +324,6 @@ class HeartAnatomy(Ventricles):
             distance = np.sqrt(sum(np.square(x) for x in offset))
             blood |= distance < 1
             wall |= distance < 1.08
-        root = np.hypot(u - 0.45 * full, v + 0.50 * full)
-        above = (w < 0) & (w > -70)
-        blood = (blood & (root > 15.5) | (root < 13.5) & above) & (w < 0)
-        return blood, (wall | (root < 15.5) & above) & (w < 0)
+        found[0, above] = blood & (root > 15.5) | (root < 13.5)
+        found[1, above] = wall
+        return found[0], found[1]

@@ -13,7 +13,28 @@ from monai_mmseg.phantom.tissues import HEART_TISSUES
 
 TISSUE = {name: np.uint8(number) for number, name in enumerate(HEART_TISSUES)}
 
+SKIN_INWARDS = np.array([TISSUE[name] for name in ("air", "fat", "muscle", "lung")])
+
 Array = NDArray[np.float32]
+
+
+def in_disc(x: NDArray[np.floating], y: NDArray[np.floating], radius: float) -> NDArray[np.intp]:
+    """Places in an array where points lie nearer to the origin of a plane than ``radius``.
+
+    Args:
+        x: first coordinate, shape ``(n,)``.
+        y: second coordinate, same shape.
+        radius: of the disc.
+
+    Returns:
+        Places in ascending order.
+
+    Examples:
+        >>> in_disc(np.array([0.0, 0.9, 2.0]), np.array([0.5, 0.9, 0.0]), 1).tolist()
+        [0]
+    """
+    square = np.flatnonzero((np.abs(x) < radius) & (np.abs(y) < radius))  # hypot is slow
+    return square[np.hypot(x[square], y[square]) < radius]
 
 
 @dataclass(frozen=True)
@@ -66,47 +87,66 @@ class Thorax:
         Returns:
             Places in ``HEART_TISSUES``, shape ``(*shape)``.
         """
-        x, y, z = fixed
+        x, y, z = (part.reshape(-1) for part in fixed)
+        # what lies deep in the chest or far outside is told without a root
+        rim = np.square(x / self.width) + np.square(y / self.depth)
+        deep = np.square(1 - (self.fat + self.muscle + 1) / self.depth)
+        tissue = np.where(rim < deep, TISSUE["lung"], TISSUE["air"])
+        band = np.flatnonzero((rim >= deep) & (rim < 1.01))
+        tissue[band] = self._wall(x[band], y[band], z[band])
+        cavity = np.flatnonzero(tissue == TISSUE["lung"])
+        tissue[cavity] = self._cavity(*moved.reshape(3, -1).take(cavity, axis=1))
+        tissue[in_disc(x, y + self.depth - 48, 19)] = TISSUE["bone"]
+        return tissue.reshape(fixed.shape[1:])
+
+    def _wall(self, x: Array, y: Array, z: Array) -> NDArray[np.uint8]:
+        """Skin, muscles and ribs at points near the surface; air outside, lung inside."""
         rim = np.hypot(x / self.width, y / self.depth)
         inside = (1 - rim) * self.depth * (1 + (self.width / self.depth - 1) * np.square(x / self.width))  # about mm
-        tissue = np.full(x.shape, TISSUE["air"], np.uint8)
-        tissue[inside > 0] = TISSUE["fat"]
-        tissue[inside > self.fat] = TISSUE["muscle"]
-        middle = inside - self.fat - self.muscle / 2
-        rib = np.square(middle / (0.3 * self.muscle)) < 1 - np.square(
-            np.sin(np.pi * (z - 0.3 * y) / self.rib_distance + self.rib_phase) / 0.6
-        )
-        tissue[rib] = TISSUE["bone"]
-        cavity = inside > self.fat + self.muscle
-        tissue[cavity] = TISSUE["lung"]
+        levels = (0.0, self.fat, self.fat + self.muscle)
+        tissue = SKIN_INWARDS.take(np.sum([inside > level for level in levels], axis=0, dtype=np.uint8))
+        middle = np.square((inside - self.fat - self.muscle / 2) / (0.3 * self.muscle))
+        near = np.flatnonzero(middle < 1)
+        turn = np.pi * (z[near] - 0.3 * y[near]) / self.rib_distance + self.rib_phase
+        tissue[near[middle[near] < 1 - np.square(np.sin(turn) / 0.6)]] = TISSUE["bone"]
+        return tissue
 
-        p, q, h = moved
-        lung = np.flatnonzero(cavity)
-        tissue.reshape(-1)[lung[self._vessels(*(c.reshape(-1)[lung] for c in moved))]] = TISSUE["blood"]
-        mediastinum = np.hypot((p - 2) / 34, (q + 30) / 62) < 1
-        tissue[cavity & mediastinum] = TISSUE["fat"]
+    def _cavity(self, p: Array, q: Array, h: Array) -> NDArray[np.uint8]:
+        """Tissue at points within the ribs, at their positions at rest."""
+        tissue = np.full(p.shape, TISSUE["lung"], np.uint8)
+        mediastinum = in_disc((p - 2) / 34, (q + 30) / 62, 1)
+        tissue[mediastinum] = TISSUE["fat"]
         pad = (
             np.square((p + 22) / 52) + np.square((q - self.depth + 40) / (18 + self.fat_pad)) + np.square((h + 30) / 62)
         )
-        tissue[cavity & (pad < 1)] = TISSUE["fat"]
-        tissue[cavity & (np.hypot(p - 4, q + 42) < 9)] = TISSUE["muscle"]  # oesophagus
-        aorta = np.hypot(p + 24, q + 50)
-        tissue[cavity & (aorta < 14)] = TISSUE["muscle"]
-        tissue[cavity & (aorta < 12)] = TISSUE["blood"]
+        tissue[pad < 1] = TISSUE["fat"]
+        tissue[in_disc(p - 4, q + 42, 9)] = TISSUE["muscle"]  # oesophagus
+        tissue[in_disc(p + 24, q + 50, 14)] = TISSUE["muscle"]  # aorta
+        tissue[in_disc(p + 24, q + 50, 12)] = TISSUE["blood"]
 
+        low = np.flatnonzero(h < self.dome + self.dome_right + 1)
+        tissue[low] = self._abdomen(p[low], q[low], h[low], tissue[low])
+        lung = np.flatnonzero(tissue == TISSUE["lung"])
+        tissue[lung[self._vessels(p[lung], q[lung], h[lung])]] = TISSUE["blood"]
+        return tissue
+
+    def _abdomen(self, p: Array, q: Array, h: Array, around: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Tissue below the diaphragm, ``around`` above it."""
         top = self.dome + self.dome_right / (1 + np.exp(-(p - 10) / 15))
         top = top - np.square(p - 20) / 420 - np.square(q) / 330
-        under = cavity & (h < top)
-        tissue[under] = TISSUE["fat"]
+        under = h < top
+        tissue = np.where(under, TISSUE["fat"], around)
         tissue[under & (h < top - 2) & (p > -55)] = TISSUE["liver"]
         a, b, c = self.stomach
         stomach = np.square((p - a) / 38) + np.square((q - b) / 42) + np.square((h - c) / 30)
         tissue[under & (stomach < 1)] = TISSUE["stomach"]
-        tissue[np.hypot(x, y + self.depth - 48) < 19] = TISSUE["bone"]
         return tissue
 
     def _vessels(self, p: Array, q: Array, h: Array) -> NDArray[np.bool_]:
         """Where the lungs have vessels: peaks of crossed waves, bent so that they make no lattice."""
         a, b, c = self.vessels
         wave = np.sin(p / 7 + 2.5 * np.sin(h / 23 + a)) * np.sin(q / 8 + 2.5 * np.sin(p / 29 + b))
-        return np.asarray(wave * np.sin(h / 9 + 2.5 * np.sin(q / 21 + c)) > 0.80)
+        found = np.abs(wave) > 0.80  # the third wave makes no peak higher
+        h, q, wave = h[found], q[found], wave[found]
+        found[found] = wave * np.sin(h / 9 + 2.5 * np.sin(q / 21 + c)) > 0.80
+        return found

@@ -207,7 +207,7 @@ class CardiacAnatomy(Ventricles):
         inner, outer = self._radii(height, w, turn)
         below = w >= 0
         lv, wall = below & (r < inner), below & (r < outer)
-        rv, rv_wall, rv_fat = self._right_ventricle(u, v, w, outer)
+        rv, rv_wall, rv_fat = self._right_ventricle(u, v, w)
         free = canvas.label[near] == 0
         fat = (w > 0) & (w < self.length + s.apex_wall) & (r < outer + s.fat * (0.6 + 0.5 * turn.real)) & (outer > 0)
         lungs = canvas.tissue[near] == TISSUE["lung"]
@@ -218,5 +218,5 @@ class CardiacAnatomy(Ventricles):
         # the aortic root opens into the cavity: its label wins above the base, the ventricle's below
         canvas.paint(near, TISSUE["myocardium"], 1, where=wall)
         canvas.paint(near, TISSUE["blood"], 3, where=lv)
-        muscle = lv & (self._papillary(turn, r, height, inner) | self._trabeculae(turn, r, height, inner))
-        canvas.paint(near, TISSUE["myocardium"], 3, where=muscle)
+        muscle = self._ridges(np.flatnonzero(lv), turn, r, height, inner)
+        canvas.paint(near[muscle], TISSUE["myocardium"], 3)
