@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from monai.networks.layers.factories import Conv, Pool
-from monai.networks.layers.utils import get_act_layer, get_dropout_layer
+from monai.networks.layers.utils import get_act_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from monai_mmseg.networks.dropout import value_dropout
 from monai_mmseg.networks.initialisation import he_normal
 from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
 from monai_mmseg.networks.layers.spatial_check import check_divisible
@@ -35,7 +36,7 @@ class _Layers:
             ("conv", conv),
             ("norm", channel_norm(self.spatial_dims, channels, self.norm)),
             ("act", get_act_layer(self.act)),
-            ("dropout", get_dropout_layer(self.dropout, dropout_dim=1)),
+            ("dropout", value_dropout(self.dropout)),
         ]
         return nn.Sequential(OrderedDict(parts))
 
