@@ -27,9 +27,8 @@ def symmetric_pad(image: Tensor, width: int) -> Tensor:
     """
     if width == 0:
         return image
-    if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-        if image.requires_grad and torch.is_grad_enabled():
-            return cast(Tensor, _SymmetricPad.apply(image, width))
+    if not torch.jit.is_scripting() and not torch.jit.is_tracing() and image.requires_grad:
+        return cast(Tensor, _SymmetricPad.apply(image, width))
     return _mirrored(image, width)
 
 

@@ -96,8 +96,9 @@ class _SubPixelShuffle(nn.Module):
         order = [0]
         for axis in range(dims):
             order += [1 + axis, 2 + dims + axis]
+        order.append(1 + dims)
         doubled = [image.shape[0]] + [self.factor * length for length in size] + [channels]
-        return cells.permute(order + [1 + dims]).reshape(doubled).movedim(-1, 1)
+        return cells.permute(order).reshape(doubled).movedim(-1, 1)
 
 
 class DilatedResidualNet(nn.Sequential):
