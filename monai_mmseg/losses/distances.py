@@ -11,6 +11,7 @@ gradient. The classes do both.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -185,8 +186,23 @@ def sum_of_squares(parameters: Iterable[Tensor]) -> Tensor:
         >>> sum_of_squares([torch.tensor([3.0]), torch.tensor([[1.0, 2.0]])])
         tensor(14.)
     """
-    squares = [at_least_float32(parameter).square().sum() for parameter in parameters]
+    squares = [_SumOfSquares.apply(at_least_float32(parameter)) for parameter in parameters]
     return torch.stack(squares).sum() if squares else torch.zeros(())
+
+
+class _SumOfSquares(torch.autograd.Function):
+    """Its gradient in one product; that of ``square`` is three, which counts for the weights of a whole network."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        product: Tensor = values * (2 * grad)
+        return product
 
 
 class GaussianKLLoss(ReducedLoss):

@@ -111,17 +111,20 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             ValueError: if the batch does not fit.
         """
         self.check_phase(phase)
-        modality, kept = self._row_masks(batch)
-        with self.tapped() as taps:
-            aware = {"modality": modality} if self.modality_aware else {}
-            logits: Tensor = self.network(batch["image"], **aware)
+        modality, labelled, names = self._row_masks(batch)
+        if any(term.layers for term in self._active()):
+            logits, features = self._tapped_network(batch["image"], modality)
+        else:
+            # names are constants of a compiled graph, a tensor would cut it
+            aware = {"modality": names if torch.compiler.is_compiling() else modality} if self.modality_aware else {}
+            logits, features = self.network(batch["image"], **aware), {}
         label = batch["label"]
         if logits.shape[1:2] != (self.num_classes,) or label.shape != (logits.shape[0], 1, *logits.shape[2:]):
             raise ValueError(
                 f"the network must give {self.num_classes} classes on the grid of the label (B, 1, *spatial), got "
                 f"logits of shape {tuple(logits.shape)} for labels of shape {tuple(label.shape)}."
             )
-        labelled = None if bool(kept.all()) else kept.to(label.device, non_blocking=True)
+        labelled = None if labelled is None else labelled.to(label.device, non_blocking=True)
         group, count = modality.to(label.device, non_blocking=True), len(self.modalities)
         scores = mask_samples(at_least_float32(logits), labelled)
         onehot, probs = mask_samples(onehot_labels(label, self.num_classes, scores.dtype), labelled), scores.softmax(1)
@@ -133,13 +136,20 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             "dice": squared_dice_loss(probs, onehot, labelled, group=group, num_groups=count).sum(),
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
-        features = {} if taps is None else {name: taps.rows(name, modality, self.modalities) for name in taps}
         added = self.added(TermInputs(self.network, scores, label, onehot, group, count, labelled, features))
         outputs = {"logits": logits.detach(), "pred": logits.detach()}
         return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
 
-    def _row_masks(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Modality and labelled of every row, on the CPU."""
+    @torch.compiler.disable  # a compiled graph keeps the hooks of its first step
+    def _tapped_network(self, image: Tensor, modality: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and what the layers put out that terms ask for."""
+        with self.tapped() as taps:
+            logits: Tensor = self.network(image, **({"modality": modality} if self.modality_aware else {}))
+        return logits, {} if taps is None else {name: taps.rows(name, modality, self.modalities) for name in taps}
+
+    @torch.compiler.disable  # what it finds is constant in a graph
+    def _row_masks(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, list[str]]:
+        """Modality of every row and which are labelled (``None``: all), on the CPU, and the names of the modalities."""
         rows, count = batch["image"].shape[0], len(self.modalities)
         if "modality" not in batch:
             raise ValueError(f"batch must hold 'modality', the index of each row in {self.modalities}.")
@@ -155,4 +165,5 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             raise ValueError(
                 f"batch['labelled'] must be bool of shape ({rows},), got {labelled.dtype} of {tuple(labelled.shape)}."
             )
-        return modality, labelled
+        names = [self.modalities[index] for index in modality.tolist()]
+        return modality, None if bool(labelled.all()) else labelled, names

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -188,3 +190,22 @@ def test_weights():
     }  # fmt: skip
     given = objective_of(csa_weight=0.3, kd_weight=0.5, weights={"segmentation": {"dice": 2}}).weights["segmentation"]
     assert (given["affinity"], given["knowledge_distillation"], given["dice"]) == (0.3, 0.25, 2.0)
+
+
+# torch's compiler looks at the tensors that pass from one graph to the next
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.parametrize("csa_weight", [0.5, 0.0])
+def test_compiled_it_is_the_same_for_every_pattern_of_modalities(csa_weight):
+    """With the weight 0 no layer is tapped, and the network is compiled too."""
+    torch.compiler.reset()
+    network = share_network(unet(norm="batch"), MODALITIES)
+    objective = objective_of(network, csa_weight=csa_weight, kd_weight=0.5)
+    compiled = copy.deepcopy(objective)
+    compiled.compile(backend="eager")
+    for modality in ((0, 0, 1, 1), (1, 0, 0, 1)):
+        batch = make_batch(modality=modality)
+        batch["image"] = torch.rand_like(batch["image"])
+        expected, found = (one(batch, "segmentation") for one in (objective, compiled))
+        torch.testing.assert_close(found.terms, expected.terms)
+        torch.testing.assert_close(found.outputs, expected.outputs)
+    torch.compiler.reset()

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -24,11 +27,47 @@ def symmetric_pad(image: Tensor, width: int) -> Tensor:
     """
     if width == 0:
         return image
+    if not torch.jit.is_scripting() and not torch.jit.is_tracing() and image.requires_grad:
+        return cast(Tensor, _SymmetricPad.apply(image, width))
+    return _mirrored(image, width)
+
+
+def _mirrored(image: Tensor, width: int) -> Tensor:
     for axis in range(2, image.dim()):
         size = image.shape[axis]
         before, after = image.narrow(axis, 0, width), image.narrow(axis, size - width, width)
         image = torch.cat([before.flip(axis), image, after.flip(axis)], dim=axis)
     return image
+
+
+class _SymmetricPad(torch.autograd.Function):
+    """The same, with a gradient that is copied once: what autograd makes of slices adds whole images."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, width: int) -> Tensor:
+        ctx.width = width
+        return _mirrored(image, width)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        width = ctx.width
+        axes = range(2, grad.dim())
+        inner = grad
+        for axis in axes:
+            inner = inner.narrow(axis, width, grad.shape[axis] - 2 * width)
+        total = inner.clone(memory_format=torch.preserve_format)
+        for sides in itertools.product((-1, 0, 1), repeat=len(axes)):
+            border, target, flipped = grad, total, [a for a, side in zip(axes, sides, strict=True) if side]
+            for axis, side in zip(axes, sides, strict=True):
+                size = total.shape[axis]
+                if side == 0:
+                    border = border.narrow(axis, width, size)
+                else:
+                    border = border.narrow(axis, 0 if side < 0 else width + size, width)
+                    target = target.narrow(axis, 0 if side < 0 else size - width, width)
+            if flipped:
+                target += border.flip(flipped)
+        return total, None
 
 
 class SymmetricPad(nn.Module):

@@ -20,9 +20,20 @@ def test_as_numpy(shape, width):
     assert torch.equal(SymmetricPad(width)(image), expected)
 
 
-def test_gradient():
-    image = torch.rand(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("shape", [(1, 2, 4), (1, 1, 3, 4), (1, 1, 2, 3, 4)])
+def test_gradient(shape):
+    image = torch.rand(shape, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: symmetric_pad(x, 2), image)
+    assert torch.autograd.gradgradcheck(lambda x: symmetric_pad(x, 2), image)
+
+
+def test_gradient_keeps_the_layout():
+    image = torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    seen = []
+    hooked = image * 1
+    hooked.register_hook(seen.append)
+    symmetric_pad(hooked, 2).square().sum().backward()
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_scripts_and_exports():

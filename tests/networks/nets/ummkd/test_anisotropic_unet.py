@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.nets import AnisotropicUNet
+from monai_mmseg.networks.nets.ummkd.anisotropic_unet import _Doubling
 from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.networks.ummkd_weights import case_of, image_in, load_modality
 
@@ -81,6 +82,17 @@ def test_every_second_slice_of_a_flat_deconvolution_is_empty():
     assert not doubled[..., 1::2].any()
     assert doubled[..., ::2].any(dim=1).all()
     assert network.decoder_1.up.conv(torch.rand(1, 4, 3, 4, 5))[..., 1::2].any()
+
+
+@pytest.mark.parametrize("kernel_size", [(3, 3, 3), (3, 3, 1), (5, 1, 3)])
+def test_doubling_is_a_transposed_convolution_cut_at_the_end(kernel_size):
+    double = _Doubling(3, 4, 6, kernel_size)
+    image = torch.randn(2, 4, 5, 3, 4).contiguous(memory_format=torch.channels_last_3d)
+    missing = [max(0, 2 - size) for size in kernel_size]
+    whole = F.conv_transpose3d(image, double.deconv.weight, stride=2, output_padding=missing)
+    found = double(image)
+    torch.testing.assert_close(found, whole[:, :, :10, :6, :8])
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)  # no gap in memory
 
 
 @pytest.mark.parametrize("size", [(8, 16, 8), (24, 8, 16)])
