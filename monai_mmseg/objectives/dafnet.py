@@ -22,6 +22,7 @@ from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_means, masked_mean
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
+from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import PairedRows, paired_rows
 
@@ -180,7 +181,7 @@ class DAFNetObjective(Objective):
     def _generator(self, batch: Batch, rows: PairedRows) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
-        anatomy = torch.cat([net.anatomy(image[b, m].flatten(0, 1), m) for m, b in enumerate(rows.encode) if len(b)])
+        anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
         own = anatomy[rows.own]
         moved, offsets, candidate_weight = self._deform(anatomy, rows)
         num_own = len(rows.own)
@@ -192,10 +193,10 @@ class DAFNetObjective(Objective):
         terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
         style = net.style(own, own_image)
         terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
-        rendered = self._render(own, moved, style.mu, style.logvar, rows, weight)
+        rendered, again, sampled = self._render(own, moved, style, rows, weight)
         terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
         terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
-        terms["latent"] = self._latent(own, rows, weight["latent"])
+        terms["latent"] = self._latent(own, again, sampled, rows)
         terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
             rows.num_branches - self.num_modalities, 1
         )
@@ -237,14 +238,25 @@ class DAFNetObjective(Objective):
         return self._mean(score, rows, first_only=True)
 
     def _render(
-        self, own: Tensor, moved: Tensor, mu: Tensor, logvar: Tensor, rows: PairedRows, weight: Mapping[str, float]
-    ) -> Tensor:
-        """Images of every row, own and deformed anatomies with the style of the frame's modality."""
-        if weight["reconstruction"] == 0 and weight["adversarial_image"] == 0:
-            return own.new_zeros(0, 1, *own.shape[2:])
-        style = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-        rendered: Tensor = self.network.decode(torch.cat([own, moved]), torch.cat([style, style[rows.fixed_own]]))
-        return at_least_float32(rendered)
+        self, own: Tensor, moved: Tensor, style: StyleOutput, rows: PairedRows, weight: Mapping[str, float]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images of every row in the style of the frame's modality, those of the own rows in a sampled style, and it.
+
+        Without the terms that need them there are no images.
+        """
+        drawn, anatomies, styles = own.new_zeros(0, self.network.style_channels), [own], []
+        num_rendered = 0
+        if weight["reconstruction"] != 0 or weight["adversarial_image"] != 0:
+            shown = style.mu + torch.exp(0.5 * style.logvar) * torch.randn_like(style.mu)
+            anatomies, styles = [own, moved], [shown, shown[rows.fixed_own]]
+            num_rendered = len(own) + len(moved)
+        if weight["latent"] != 0:
+            drawn = torch.randn(len(own), self.network.style_channels, device=own.device, dtype=own.dtype)
+            styles.append(drawn)
+        if not styles:
+            return own.new_zeros(0, 1, *own.shape[2:]), own.new_zeros(0, 1, *own.shape[2:]), drawn
+        images = at_least_float32(self.network.decode(torch.cat(anatomies), torch.cat(styles)))
+        return images[:num_rendered], images[num_rendered:], drawn
 
     def _reconstruction(self, rendered: Tensor, own_image: Tensor, rows: PairedRows, weight: Tensor) -> Tensor:
         if not len(rendered):
@@ -260,14 +272,13 @@ class DAFNetObjective(Objective):
             score[index] = least_squares_real(discriminator(rendered[index])).flatten().to(score)
         return self._mean(score, rows, first_only=True)
 
-    def _latent(self, own: Tensor, rows: PairedRows, weight: float) -> Tensor:
-        if weight == 0:
+    def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
+        if not len(image):
             return own.new_zeros(())
-        sampled = torch.randn(len(own), self.network.style_channels, device=own.device, dtype=own.dtype)
-        image = at_least_float32(self.network.decode(own, sampled))
         anatomy = own
         if self.reencode_anatomy:
-            anatomy = torch.cat([self.network.anatomy(part, m) for m, part in self._by_modality(image, rows)])
+            parts = image.split([len(index) for index in rows.encode])
+            anatomy = self.network.stacked_anatomies(parts)
         return self._mean(mean_absolute(self.network.style(anatomy, image).mu, sampled), rows, own_only=True)
 
     # ---- discriminators
@@ -319,10 +330,6 @@ class DAFNetObjective(Objective):
 
     def _onehot(self, label: Tensor) -> Tensor:
         return onehot_labels(label.unsqueeze(1), self.num_classes)
-
-    def _by_modality(self, own: Tensor, rows: PairedRows) -> list[tuple[int, Tensor]]:
-        parts = own.split([len(index) for index in rows.encode])
-        return [(m, part) for m, part in enumerate(parts) if len(part)]
 
     @staticmethod
     def _draw(index: Tensor, number: int) -> Tensor:

@@ -209,13 +209,19 @@ class ThinPlateSpline(nn.Module):
             )
         # the matrix maps the grid itself onto the pixels, so only the offsets need to pass through it: what is left of
         # a product in half precision is then an error relative to the offsets, not to the image
-        offsets = offsets.to(self.matrix.dtype)
+        # One product for the batch, not one a row.
+        rows = offsets.to(self.matrix.dtype).transpose(1, 2).reshape(-1, offsets.shape[1])
+        moved = self._displacements(rows).reshape(offsets.shape[0], offsets.shape[2], -1).transpose(1, 2)
+        return self.identity + moved
+
+    def _displacements(self, rows: Tensor) -> Tensor:
+        """Displacement of every pixel along one axis, from those of the control points along it."""
         # nested, because TorchScript must not see the inner call, which it knows without arguments only
         if not is_scripting():  # noqa: SIM102
-            if torch.is_autocast_enabled(offsets.device.type):
-                with torch.autocast(offsets.device.type, enabled=False):
-                    return self.identity + torch.matmul(self.matrix, offsets)
-        return self.identity + torch.matmul(self.matrix, offsets).to(self.identity.dtype)
+            if torch.is_autocast_enabled(rows.device.type):
+                with torch.autocast(rows.device.type, enabled=False):
+                    return torch.matmul(rows, self.matrix.mT)
+        return torch.matmul(rows, self.matrix.mT).to(self.identity.dtype)
 
     def forward(self, volume: Tensor, offsets: Tensor) -> Tensor:
         """Warped images, of the shape and type of ``volume``.
