@@ -182,7 +182,7 @@ class DAFNetObjective(Objective):
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
         anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
-        own = anatomy[rows.own]
+        own = anatomy if self.candidates == 1 else anatomy[rows.own]
         moved, offsets, candidate_weight = self._deform(anatomy, rows)
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
@@ -225,7 +225,7 @@ class DAFNetObjective(Objective):
 
     def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
         onehot = self._onehot(batch["label"][rows.sample, rows.frame])
-        labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
+        labelled = self._labelled(batch, rows.sample, rows.frame)
         group, count, swapped = rows.branch, rows.num_branches, self.swapped_cross_entropy
         error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
         return self._mean(error * candidate_weight, rows, mask=labelled)
@@ -233,9 +233,9 @@ class DAFNetObjective(Objective):
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
             return probs.new_zeros(())
-        score = probs.new_zeros(len(probs))
-        score[rows.first] = least_squares_real(self.mask_discriminator(probs[rows.first, 1:])).flatten().to(score)
-        return self._mean(score, rows, first_only=True)
+        judged = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
+        score = least_squares_real(self.mask_discriminator(judged)).flatten()
+        return group_means(score, rows.branch[rows.first], rows.num_branches).sum()
 
     def _render(
         self, own: Tensor, moved: Tensor, style: StyleOutput, rows: PairedRows, weight: Mapping[str, float]
@@ -267,10 +267,9 @@ class DAFNetObjective(Objective):
     def _adversarial_image(self, rendered: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0 or not len(rendered):
             return rendered.new_zeros(())
-        score = rendered.new_zeros(len(rendered))
-        for index, discriminator in zip(rows.frames, self.image_discriminators, strict=True):
-            score[index] = least_squares_real(discriminator(rendered[index])).flatten().to(score)
-        return self._mean(score, rows, first_only=True)
+        judged = zip(rows.frames, self.image_discriminators, strict=True)
+        score = torch.cat([least_squares_real(judge(rendered[index])).flatten() for index, judge in judged])
+        return group_means(score, rows.branch[torch.cat(rows.frames)], rows.num_branches).sum()
 
     def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
         if not len(image):
@@ -287,7 +286,7 @@ class DAFNetObjective(Objective):
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
         num_own = len(rows.own)
         real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
-        labelled = batch["labelled"].to(real.device, non_blocking=True)[rows.sample[:num_own], rows.frame[:num_own]]
+        labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
         fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
         return self._judge(self.mask_discriminator, real, fake, labelled)
 
@@ -308,6 +307,14 @@ class DAFNetObjective(Objective):
         return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
 
     # ---- helpers
+    @staticmethod
+    def _labelled(batch: Batch, sample: Tensor, frame: Tensor) -> Tensor | None:
+        """Which rows carry a label; ``None`` where all do, which saves masking them."""
+        labelled: Tensor = batch["labelled"]
+        if labelled.device.type == "cpu" and bool(labelled.all()):
+            return None
+        return labelled.to(sample.device, non_blocking=True)[sample, frame]
+
     def _plan(self, batch: Batch) -> PairedRows:
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
@@ -344,14 +351,11 @@ class DAFNetObjective(Objective):
         mask: Tensor | None = None,
         own_only: bool = False,
         pairs_only: bool = False,
-        first_only: bool = False,
     ) -> Tensor:
         """Sum over branches of the mean over the samples of each."""
         num_own = len(rows.own)
         branch = rows.branch[:num_own] if own_only else rows.branch[num_own:] if pairs_only else rows.branch
-        if first_only and self.candidates > 1:
-            values, branch = values[rows.first], branch[rows.first]
-        elif self.candidates > 1 and not own_only:
+        if self.candidates > 1 and not own_only:
             # a mean over k candidate rows of one sample, whose weights sum to one, times k is their weighted sum
             scale = values.new_full((rows.num_branches,), float(self.candidates))
             scale[: self.num_modalities] = 1.0

@@ -28,8 +28,24 @@ def film(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         >>> film(torch.ones(1, 2, 3), torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, -1.0]])).tolist()
         [[[3.0, 3.0, 3.0], [-1.0, -1.0, -1.0]]]
     """
+    # nested, because TorchScript must not see the inner calls
+    if not torch.jit.is_scripting() and features.device.type == "cpu":  # noqa: SIM102
+        if features.dtype == torch.bfloat16 and features.stride(1) == 1 and features.dim() > 2:
+            return _film_along_rows(features, gamma, beta)
     shape = list(gamma.shape) + [1] * (features.dim() - 2)
     return torch.addcmul(beta.reshape(shape), features, gamma.reshape(shape))
+
+
+def _film_along_rows(features: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """The same with scale and shift written out along a row of pixels, where the channels of a pixel lie together.
+
+    A CPU broadcasts over a few channels one pixel at a time, which in bfloat16 takes ten times as long.
+    """
+    pixels = features.movedim(1, -1)
+    rows = pixels.reshape(pixels.shape[0], pixels.shape[1], -1)
+    repeats = rows.shape[2] // gamma.shape[1]
+    scaled = torch.addcmul(beta.repeat(1, repeats).unsqueeze(1), rows, gamma.repeat(1, repeats).unsqueeze(1))
+    return scaled.reshape(pixels.shape).movedim(-1, 1)
 
 
 class FiLM(nn.Module):

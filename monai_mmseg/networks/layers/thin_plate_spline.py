@@ -102,7 +102,11 @@ def sample_volume(volume: Tensor, coordinates: Tensor) -> Tensor:
     grid = (2.0 * coordinates.to(dtype) - 1.0).flip(-1)
     grid = grid.reshape(list(volume.shape[:1]) + list(volume.shape[2:]) + list(grid.shape[-1:]))
     sampled = F.grid_sample(volume.to(dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return sampled.to(volume.dtype)
+    sampled = sampled.to(volume.dtype)
+    # Sampling lays the channels apart; convolutions want them as they were.
+    if volume.dim() == 4 and volume.is_contiguous(memory_format=torch.channels_last):
+        return sampled.contiguous(memory_format=torch.channels_last)
+    return sampled
 
 
 def _regular_grid(size: Sequence[int]) -> Tensor:

@@ -144,7 +144,11 @@ class AnatomyEncoders(nn.Module):
         paths = [path(image) for path, image in zip(self.contracting, images, strict=True) if len(image)]
         levels = [torch.cat(level) for level in zip(*paths, strict=True)]
         hidden = self.expanding(levels, rows=[len(image) for image in images])
-        return self._binary(torch.softmax(full_precision(hidden), dim=1))
+        probabilities = torch.softmax(full_precision(hidden), dim=1)
+        if hidden.stride(1) == 1 and hidden.ndim == 4:
+            # the softmax lays the channels apart, and what follows are convolutions again
+            probabilities = probabilities.contiguous(memory_format=torch.channels_last)
+        return self._binary(probabilities)
 
     def _binary(self, probabilities: Tensor) -> Tensor:
         if self.one_hot:
