@@ -64,9 +64,7 @@ class _ConvolutionNorm(nn.Module):
         hidden = self.convolve(image)
         if not torch.jit.is_scripting():  # noqa: SIM102
             if rows is not None:
-                last = len(self.norms) - 1
-                parts = enumerate(hidden.split(rows))
-                return self.act(torch.cat([self.norms[min(m, last)](part) for m, part in parts if len(part)]))
+                return self.act(self._normalise_parts(hidden, rows))
         if len(self.norms) == 1:
             modality = 0
         out = hidden
@@ -76,6 +74,11 @@ class _ConvolutionNorm(nn.Module):
             if index == modality:
                 out = norm(hidden)
         return self.act(out)
+
+    def _normalise_parts(self, hidden: Tensor, rows: list[int]) -> Tensor:
+        norms = list(self.norms) * (1 if len(self.norms) > 1 else len(rows))
+        parts = zip(norms, hidden.split(rows), strict=True)
+        return torch.cat([norm(part) for norm, part in parts if len(part)])
 
 
 class _DoubleConvolution(nn.Module):
