@@ -213,10 +213,9 @@ class ThinPlateSpline(nn.Module):
             )
         # the matrix maps the grid itself onto the pixels, so only the offsets need to pass through it: what is left of
         # a product in half precision is then an error relative to the offsets, not to the image
-        # One product for the batch, not one a row.
-        rows = offsets.to(self.matrix.dtype).transpose(1, 2).reshape(-1, offsets.shape[1])
-        moved = self._displacements(rows).reshape(offsets.shape[0], offsets.shape[2], -1).transpose(1, 2)
-        return self.identity + moved
+        # one product for the batch, not one a row
+        moved = self._displacements(offsets.to(self.matrix.dtype).transpose(1, 2).flatten(0, 1))
+        return self.identity + moved.unflatten(0, [offsets.shape[0], offsets.shape[2]]).transpose(1, 2)
 
     def _displacements(self, rows: Tensor) -> Tensor:
         """Displacement of every pixel along one axis, from those of the control points along it."""
