@@ -265,7 +265,12 @@ def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> 
     if num_groups < 1:
         raise ValueError(f"num_groups must be at least 1, got {num_groups}.")
     # reading the range would make a GPU wait, and cut a compiled graph
-    if group.device.type == "cpu" and rows and not torch.compiler.is_compiling() and (int(group.min()) < 0 or int(group.max()) >= num_groups):
+    if (
+        group.device.type == "cpu"
+        and rows
+        and not torch.compiler.is_compiling()
+        and (int(group.min()) < 0 or int(group.max()) >= num_groups)
+    ):
         raise ValueError(f"group must hold numbers from 0 to {num_groups - 1}, got {sorted(set(group.tolist()))}.")
     members = group[None] == torch.arange(num_groups, device=group.device)[:, None]
     if mask is not None:

@@ -112,7 +112,8 @@ class SpadeNorm(nn.Module):
 
         Args:
             features: feature map, shape ``(B, channels, *spatial)``, also of the result.
-            anatomy: shape ``(B, anatomy_channels, *any_spatial)``; resized to the features by nearest neighbour.
+            anatomy: shape ``(B, anatomy_channels, *any_spatial)``; resized to the features by nearest neighbour. Where
+                there are fewer than features, the further features have the first anatomies again.
         """
         size = list(features.shape[2:])
         if list(anatomy.shape[2:]) != size:

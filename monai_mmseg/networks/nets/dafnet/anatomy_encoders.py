@@ -139,7 +139,9 @@ class AnatomyEncoders(nn.Module):
             ValueError: when there are not as many as modalities.
         """
         if len(images) != self.num_modalities:
-            raise ValueError(f"images must hold one tensor for each of {self.num_modalities} modalities: {len(images)}.")
+            raise ValueError(
+                f"images must hold one tensor for each of {self.num_modalities} modalities, got {len(images)}."
+            )
         check_divisible(images[0].shape[2:], self.halvings, "the size of image")
         paths = [path(image) for path, image in zip(self.contracting, images, strict=True) if len(image)]
         levels = [torch.cat(level) for level in zip(*paths, strict=True)]

@@ -175,7 +175,7 @@ class DAFNet(nn.Module):
     def decode(self, anatomy: Tensor, style: Tensor) -> Tensor:
         """Image in [-1, 1], ``(N, in_channels, H, W)``, of anatomy ``(N, C, H, W)`` and modality factor ``(N, Z)``.
 
-        Where there are more modality factors than anatomies, the first anatomies are rendered again in the further ones.
+        Modality factors beyond the number of anatomies render the first anatomies again.
         """
         return self.decoder(anatomy, style)
 
