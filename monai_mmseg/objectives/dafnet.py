@@ -311,7 +311,8 @@ class DAFNetObjective(Objective):
     def _labelled(batch: Batch, sample: Tensor, frame: Tensor) -> Tensor | None:
         """Which rows carry a label; ``None`` where all do, which saves masking them."""
         labelled: Tensor = batch["labelled"]
-        if labelled.device.type == "cpu" and bool(labelled.all()):
+        # reading it would make a GPU wait, and cut a compiled graph
+        if labelled.device.type == "cpu" and not torch.compiler.is_compiling() and bool(labelled.all()):
             return None
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
