@@ -59,6 +59,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "disentangle_conv": ("disentangle", {"batch_size": 2, "settings": "conv_sim"}),
     "dafnet_96": ("dafnet", {"batch_size": 1, "spatial_size": [96, 96]}),
     "dafnet": ("dafnet", {"batch_size": 1}),
+    "dafnet_demo": ("dafnet", {"settings": "../demo"}),
 }
 """Bundle and settings of each row; those of ``train.json`` otherwise."""
 

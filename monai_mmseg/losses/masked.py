@@ -44,7 +44,7 @@ def mask_samples(values: Tensor, mask: Tensor | None, name: str = "mask") -> Ten
     if mask is None:
         return values
     _check_rows(name, mask, values.shape[0], torch.bool)
-    return torch.where(mask.reshape(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
+    return torch.where(mask.reshape(-1, *[1] * (values.ndim - 1)), values, values.new_zeros(()))
 
 
 def global_count(count: Tensor) -> Tensor:
@@ -264,8 +264,13 @@ def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> 
     _check_rows("group", group, rows, torch.long)
     if num_groups < 1:
         raise ValueError(f"num_groups must be at least 1, got {num_groups}.")
-    # reading the range would make a GPU wait
-    if group.device.type == "cpu" and rows and (int(group.min()) < 0 or int(group.max()) >= num_groups):
+    # reading the range would make a GPU wait, and cut a compiled graph
+    if (
+        group.device.type == "cpu"
+        and rows
+        and not torch.compiler.is_compiling()
+        and (int(group.min()) < 0 or int(group.max()) >= num_groups)
+    ):
         raise ValueError(f"group must hold numbers from 0 to {num_groups - 1}, got {sorted(set(group.tolist()))}.")
     members = group[None] == torch.arange(num_groups, device=group.device)[:, None]
     if mask is not None:

@@ -22,6 +22,7 @@ from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_means, masked_mean
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
+from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import PairedRows, paired_rows
 
@@ -180,8 +181,8 @@ class DAFNetObjective(Objective):
     def _generator(self, batch: Batch, rows: PairedRows) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
-        anatomy = torch.cat([net.anatomy(image[b, m].flatten(0, 1), m) for m, b in enumerate(rows.encode) if len(b)])
-        own = anatomy[rows.own]
+        anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
+        own = anatomy if self.candidates == 1 else anatomy[rows.own]
         moved, offsets, candidate_weight = self._deform(anatomy, rows)
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
@@ -192,10 +193,10 @@ class DAFNetObjective(Objective):
         terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
         style = net.style(own, own_image)
         terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
-        rendered = self._render(own, moved, style.mu, style.logvar, rows, weight)
+        rendered, again, sampled = self._render(own, moved, style, rows, weight)
         terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
         terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
-        terms["latent"] = self._latent(own, rows, weight["latent"])
+        terms["latent"] = self._latent(own, again, sampled, rows)
         terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
             rows.num_branches - self.num_modalities, 1
         )
@@ -224,7 +225,7 @@ class DAFNetObjective(Objective):
 
     def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
         onehot = self._onehot(batch["label"][rows.sample, rows.frame])
-        labelled = batch["labelled"].to(probs.device, non_blocking=True)[rows.sample, rows.frame]
+        labelled = self._labelled(batch, rows.sample, rows.frame)
         group, count, swapped = rows.branch, rows.num_branches, self.swapped_cross_entropy
         error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
         return self._mean(error * candidate_weight, rows, mask=labelled)
@@ -232,19 +233,30 @@ class DAFNetObjective(Objective):
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
             return probs.new_zeros(())
-        score = probs.new_zeros(len(probs))
-        score[rows.first] = least_squares_real(self.mask_discriminator(probs[rows.first, 1:])).flatten().to(score)
-        return self._mean(score, rows, first_only=True)
+        judged = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
+        score = least_squares_real(self.mask_discriminator(judged)).flatten()
+        return group_means(score, rows.branch[rows.first], rows.num_branches).sum()
 
     def _render(
-        self, own: Tensor, moved: Tensor, mu: Tensor, logvar: Tensor, rows: PairedRows, weight: Mapping[str, float]
-    ) -> Tensor:
-        """Images of every row, own and deformed anatomies with the style of the frame's modality."""
-        if weight["reconstruction"] == 0 and weight["adversarial_image"] == 0:
-            return own.new_zeros(0, 1, *own.shape[2:])
-        style = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-        rendered: Tensor = self.network.decode(torch.cat([own, moved]), torch.cat([style, style[rows.fixed_own]]))
-        return at_least_float32(rendered)
+        self, own: Tensor, moved: Tensor, style: StyleOutput, rows: PairedRows, weight: Mapping[str, float]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images of every row in the style of the frame's modality, those of the own rows in a sampled style, and it.
+
+        Without the terms that need them there are no images.
+        """
+        drawn, anatomies, styles = own.new_zeros(0, self.network.style_channels), [own], []
+        num_rendered = 0
+        if weight["reconstruction"] != 0 or weight["adversarial_image"] != 0:
+            shown = style.mu + torch.exp(0.5 * style.logvar) * torch.randn_like(style.mu)
+            anatomies, styles = [own, moved], [shown, shown[rows.fixed_own]]
+            num_rendered = len(own) + len(moved)
+        if weight["latent"] != 0:
+            drawn = torch.randn(len(own), self.network.style_channels, device=own.device, dtype=own.dtype)
+            styles.append(drawn)
+        if not styles:
+            return own.new_zeros(0, 1, *own.shape[2:]), own.new_zeros(0, 1, *own.shape[2:]), drawn
+        images = at_least_float32(self.network.decode(torch.cat(anatomies), torch.cat(styles)))
+        return images[:num_rendered], images[num_rendered:], drawn
 
     def _reconstruction(self, rendered: Tensor, own_image: Tensor, rows: PairedRows, weight: Tensor) -> Tensor:
         if not len(rendered):
@@ -255,19 +267,17 @@ class DAFNetObjective(Objective):
     def _adversarial_image(self, rendered: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0 or not len(rendered):
             return rendered.new_zeros(())
-        score = rendered.new_zeros(len(rendered))
-        for index, discriminator in zip(rows.frames, self.image_discriminators, strict=True):
-            score[index] = least_squares_real(discriminator(rendered[index])).flatten().to(score)
-        return self._mean(score, rows, first_only=True)
+        judged = zip(rows.frames, self.image_discriminators, strict=True)
+        score = torch.cat([least_squares_real(judge(rendered[index])).flatten() for index, judge in judged])
+        return group_means(score, rows.branch[torch.cat(rows.frames)], rows.num_branches).sum()
 
-    def _latent(self, own: Tensor, rows: PairedRows, weight: float) -> Tensor:
-        if weight == 0:
+    def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
+        if not len(image):
             return own.new_zeros(())
-        sampled = torch.randn(len(own), self.network.style_channels, device=own.device, dtype=own.dtype)
-        image = at_least_float32(self.network.decode(own, sampled))
         anatomy = own
         if self.reencode_anatomy:
-            anatomy = torch.cat([self.network.anatomy(part, m) for m, part in self._by_modality(image, rows)])
+            parts = image.split([len(index) for index in rows.encode])
+            anatomy = self.network.stacked_anatomies(parts)
         return self._mean(mean_absolute(self.network.style(anatomy, image).mu, sampled), rows, own_only=True)
 
     # ---- discriminators
@@ -276,7 +286,7 @@ class DAFNetObjective(Objective):
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
         num_own = len(rows.own)
         real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
-        labelled = batch["labelled"].to(real.device, non_blocking=True)[rows.sample[:num_own], rows.frame[:num_own]]
+        labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
         fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
         return self._judge(self.mask_discriminator, real, fake, labelled)
 
@@ -297,6 +307,15 @@ class DAFNetObjective(Objective):
         return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
 
     # ---- helpers
+    @staticmethod
+    def _labelled(batch: Batch, sample: Tensor, frame: Tensor) -> Tensor | None:
+        """Which rows carry a label; ``None`` where all do, which saves masking them."""
+        labelled: Tensor = batch["labelled"]
+        # reading it would make a GPU wait, and cut a compiled graph
+        if labelled.device.type == "cpu" and not torch.compiler.is_compiling() and bool(labelled.all()):
+            return None
+        return labelled.to(sample.device, non_blocking=True)[sample, frame]
+
     def _plan(self, batch: Batch) -> PairedRows:
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
@@ -320,10 +339,6 @@ class DAFNetObjective(Objective):
     def _onehot(self, label: Tensor) -> Tensor:
         return onehot_labels(label.unsqueeze(1), self.num_classes)
 
-    def _by_modality(self, own: Tensor, rows: PairedRows) -> list[tuple[int, Tensor]]:
-        parts = own.split([len(index) for index in rows.encode])
-        return [(m, part) for m, part in enumerate(parts) if len(part)]
-
     @staticmethod
     def _draw(index: Tensor, number: int) -> Tensor:
         """``number`` of the rows without replacement (all, when there are no more)."""
@@ -337,14 +352,11 @@ class DAFNetObjective(Objective):
         mask: Tensor | None = None,
         own_only: bool = False,
         pairs_only: bool = False,
-        first_only: bool = False,
     ) -> Tensor:
         """Sum over branches of the mean over the samples of each."""
         num_own = len(rows.own)
         branch = rows.branch[:num_own] if own_only else rows.branch[num_own:] if pairs_only else rows.branch
-        if first_only and self.candidates > 1:
-            values, branch = values[rows.first], branch[rows.first]
-        elif self.candidates > 1 and not own_only:
+        if self.candidates > 1 and not own_only:
             # a mean over k candidate rows of one sample, whose weights sum to one, times k is their weighted sum
             scale = values.new_full((rows.num_branches,), float(self.candidates))
             scale[: self.num_modalities] = 1.0

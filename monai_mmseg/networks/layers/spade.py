@@ -112,14 +112,19 @@ class SpadeNorm(nn.Module):
 
         Args:
             features: feature map, shape ``(B, channels, *spatial)``, also of the result.
-            anatomy: shape ``(B, anatomy_channels, *any_spatial)``; resized to the features by nearest neighbour.
+            anatomy: shape ``(B, anatomy_channels, *any_spatial)``; resized to the features by nearest neighbour. Where
+                there are fewer than features, the further features have the first anatomies again.
         """
         size = list(features.shape[2:])
         if list(anatomy.shape[2:]) != size:
             anatomy = F.interpolate(anatomy, size=size, mode="nearest")
-        shared = torch.relu(self.shared(anatomy))
+        shared = torch.relu_(self.shared(anatomy))
+        gamma, beta = self.gamma(shared), self.beta(shared)
+        if features.shape[0] > anatomy.shape[0]:
+            again = features.shape[0] - anatomy.shape[0]
+            gamma, beta = torch.cat([gamma, gamma[:again]]), torch.cat([beta, beta[:again]])
         normal = joint_normalise(features) if self.norm == "joint" else instance_normalise(features)
-        return normal * (1 + self.gamma(shared)) + self.beta(shared)
+        return torch.addcmul(normal + beta, normal, gamma)
 
     def extra_repr(self) -> str:
         """Settings for ``print(module)``."""

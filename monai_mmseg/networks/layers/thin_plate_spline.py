@@ -102,7 +102,11 @@ def sample_volume(volume: Tensor, coordinates: Tensor) -> Tensor:
     grid = (2.0 * coordinates.to(dtype) - 1.0).flip(-1)
     grid = grid.reshape(list(volume.shape[:1]) + list(volume.shape[2:]) + list(grid.shape[-1:]))
     sampled = F.grid_sample(volume.to(dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return sampled.to(volume.dtype)
+    sampled = sampled.to(volume.dtype)
+    # Sampling lays the channels apart; convolutions want them as they were.
+    if volume.dim() == 4 and volume.is_contiguous(memory_format=torch.channels_last):
+        return sampled.contiguous(memory_format=torch.channels_last)
+    return sampled
 
 
 def _regular_grid(size: Sequence[int]) -> Tensor:
@@ -209,13 +213,18 @@ class ThinPlateSpline(nn.Module):
             )
         # the matrix maps the grid itself onto the pixels, so only the offsets need to pass through it: what is left of
         # a product in half precision is then an error relative to the offsets, not to the image
-        offsets = offsets.to(self.matrix.dtype)
+        # one product for the batch, not one a row
+        moved = self._displacements(offsets.to(self.matrix.dtype).transpose(1, 2).flatten(0, 1))
+        return self.identity + moved.unflatten(0, [offsets.shape[0], offsets.shape[2]]).transpose(1, 2)
+
+    def _displacements(self, rows: Tensor) -> Tensor:
+        """Displacement of every pixel along one axis, from those of the control points along it."""
         # nested, because TorchScript must not see the inner call, which it knows without arguments only
         if not is_scripting():  # noqa: SIM102
-            if torch.is_autocast_enabled(offsets.device.type):
-                with torch.autocast(offsets.device.type, enabled=False):
-                    return self.identity + torch.matmul(self.matrix, offsets)
-        return self.identity + torch.matmul(self.matrix, offsets).to(self.identity.dtype)
+            if torch.is_autocast_enabled(rows.device.type):
+                with torch.autocast(rows.device.type, enabled=False):
+                    return torch.matmul(rows, self.matrix.mT)
+        return torch.matmul(rows, self.matrix.mT).to(self.identity.dtype)
 
     def forward(self, volume: Tensor, offsets: Tensor) -> Tensor:
         """Warped images, of the shape and type of ``volume``.

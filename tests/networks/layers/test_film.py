@@ -56,3 +56,20 @@ class TestFiLMBlock(NetworkTester):
 
     def test_parameter_count(self):
         assert num_parameters(FiLMBlock(2, 8, 8)) == 2 * 584 + 2 * 72
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_bfloat16_stays_near_single_precision(layout):
+    torch.manual_seed(0)
+    found, expected = [], []
+    for dtype, results in ((torch.bfloat16, found), (torch.float32, expected)):
+        torch.manual_seed(1)
+        x = torch.rand(2, 4, 5, 6).to(memory_format=layout).to(dtype).requires_grad_()
+        gamma, beta = (torch.rand(2, 4).to(dtype).requires_grad_() for _ in range(2))
+        out = film(x, gamma, beta)
+        assert out.dtype == dtype
+        assert out.stride() == x.stride()
+        out.sum().backward()
+        results += [out, x.grad, gamma.grad, beta.grad]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=2e-2, atol=2e-2)

@@ -127,7 +127,32 @@ class AnatomyEncoders(nn.Module):
             image: images of one modality, shape ``(N, in_channels, *spatial)``.
             modality: index of that modality.
         """
-        probabilities = self.probabilities(image, modality)
+        return self._binary(self.probabilities(image, modality))
+
+    def stacked(self, images: Sequence[Tensor]) -> Tensor:
+        """Binary anatomies of all modalities, one after the other: :meth:`forward` of each, with the shared part once.
+
+        Args:
+            images: images of each modality, in order, shape ``(N_m, in_channels, *spatial)``; ``N_m`` may be 0.
+
+        Raises:
+            ValueError: when there are not as many as modalities.
+        """
+        if len(images) != self.num_modalities:
+            raise ValueError(
+                f"images must hold one tensor for each of {self.num_modalities} modalities, got {len(images)}."
+            )
+        check_divisible(images[0].shape[2:], self.halvings, "the size of image")
+        paths = [path(image) for path, image in zip(self.contracting, images, strict=True) if len(image)]
+        levels = [torch.cat(level) for level in zip(*paths, strict=True)]
+        hidden = self.expanding(levels, rows=[len(image) for image in images])
+        probabilities = torch.softmax(full_precision(hidden), dim=1)
+        if hidden.stride(1) == 1 and hidden.ndim == 4:
+            # the softmax lays the channels apart, and what follows are convolutions again
+            probabilities = probabilities.contiguous(memory_format=torch.channels_last)
+        return self._binary(probabilities)
+
+    def _binary(self, probabilities: Tensor) -> Tensor:
         if self.one_hot:
             return straight_through_argmax(probabilities, dim=1)
         return straight_through_round(probabilities)

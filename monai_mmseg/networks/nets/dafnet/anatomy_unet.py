@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Dropout, Norm, Pool
 from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
 from monai_mmseg.networks.layers.spatial_check import check_divisible
+from monai_mmseg.networks.layers.upsampled_convolution import convolve_upsampled
 
 # PyTorch counts momentum the other way round: these are Keras' 0.99 and 1e-3.
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01
@@ -28,19 +30,41 @@ def _batch_norms(spatial_dims: int, number: int, eps: float, momentum: float) ->
     return lambda channels: nn.ModuleList(kind(channels, eps=eps, momentum=momentum) for _ in range(number))
 
 
+# fewer pixels in a batch do not make up for adding up the weights
+_WORTH_ADDING_WEIGHTS = 256
+
+
 class _ConvolutionNorm(nn.Module):
-    """3x3 convolution, normalisation, and ReLU unless ``act`` is off."""
+    """3x3 convolution, normalisation, and ReLU; behind a nearest upsampling it has no activation.
+
+    Of a batch of several modalities ``rows`` says how many rows each has, in order; otherwise all are of ``modality``.
+    """
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms, *, act: bool = True
+        self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms, *, upsample: bool = False
     ) -> None:
         super().__init__()
+        self.doubles = upsample
         self.conv = Convolution(spatial_dims, in_channels, out_channels, kernel_size=3, conv_only=True)
         self.norms = norms(out_channels)
-        self.act = nn.ReLU() if act else nn.Identity()
+        # the normalisation does not need its output for its gradient
+        self.act = nn.Identity() if upsample else nn.ReLU(inplace=True)
 
-    def forward(self, image: Tensor, modality: int = 0) -> Tensor:
-        hidden = self.conv(image)
+    def convolve(self, image: Tensor) -> Tensor:
+        """The convolution, upsampled first where the layer does that."""
+        if not self.doubles:
+            return self.conv(image)
+        # nested, because TorchScript must not see the inner call
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():  # noqa: SIM102
+            if self.training and image.device.type == "cpu" and image[:, 0].numel() >= _WORTH_ADDING_WEIGHTS:
+                return convolve_upsampled(image, self.conv.conv.weight, self.conv.conv.bias)
+        return self.conv(F.interpolate(image, scale_factor=2.0, mode="nearest"))
+
+    def forward(self, image: Tensor, modality: int = 0, rows: list[int] | None = None) -> Tensor:
+        hidden = self.convolve(image)
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if rows is not None:
+                return self.act(self._normalise_parts(hidden, rows))
         if len(self.norms) == 1:
             modality = 0
         out = hidden
@@ -51,6 +75,11 @@ class _ConvolutionNorm(nn.Module):
                 out = norm(hidden)
         return self.act(out)
 
+    def _normalise_parts(self, hidden: Tensor, rows: list[int]) -> Tensor:
+        norms = list(self.norms) * (1 if len(self.norms) > 1 else len(rows))
+        parts = zip(norms, hidden.split(rows), strict=True)
+        return torch.cat([norm(part) for norm, part in parts if len(part)])
+
 
 class _DoubleConvolution(nn.Module):
     """Two rounds of convolution, normalisation, ReLU."""
@@ -60,8 +89,8 @@ class _DoubleConvolution(nn.Module):
         self.first = _ConvolutionNorm(spatial_dims, in_channels, out_channels, norms)
         self.second = _ConvolutionNorm(spatial_dims, out_channels, out_channels, norms)
 
-    def forward(self, image: Tensor, modality: int = 0) -> Tensor:
-        return self.second(self.first(image, modality), modality)
+    def forward(self, image: Tensor, modality: int = 0, rows: list[int] | None = None) -> Tensor:
+        return self.second(self.first(image, modality, rows), modality, rows)
 
 
 class _UpBlock(nn.Module):
@@ -69,13 +98,12 @@ class _UpBlock(nn.Module):
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, norms: MakeNorms) -> None:
         super().__init__()
-        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.reduce = _ConvolutionNorm(spatial_dims, in_channels, out_channels, norms, act=False)
+        self.reduce = _ConvolutionNorm(spatial_dims, in_channels, out_channels, norms, upsample=True)
         self.convs = _DoubleConvolution(spatial_dims, 2 * out_channels, out_channels, norms)
 
-    def forward(self, image: Tensor, skip: Tensor, modality: int = 0) -> Tensor:
-        up = self.reduce(self.upsample(image), modality)
-        return self.convs(torch.cat([up, skip], dim=1), modality)
+    def forward(self, image: Tensor, skip: Tensor, modality: int = 0, rows: list[int] | None = None) -> Tensor:
+        up = self.reduce(image, modality, rows)
+        return self.convs(torch.cat([up, skip], dim=1), modality, rows)
 
 
 class ContractingPath(nn.Module):
@@ -172,17 +200,19 @@ class ExpandingPath(nn.Module):
         self.apply(he_normal)
         self.out.apply(glorot_uniform)
 
-    def forward(self, levels: list[Tensor], modality: int = 0) -> Tensor:
+    def forward(self, levels: list[Tensor], modality: int = 0, rows: list[int] | None = None) -> Tensor:
         """Values without activation at full size, shape ``(N, out_channels, *spatial)``.
 
         Args:
             levels: what :meth:`ContractingPath.forward` returns.
             modality: which normalisation layers to use when ``num_norms > 1``.
+            rows: of a batch of several modalities, how many rows each has; one after the other, and each normalised by
+                itself. Not in TorchScript.
         """
-        hidden = self.bottleneck(levels[-1], modality)
+        hidden = self.bottleneck(levels[-1], modality, rows)
         last = len(levels) - 2
         for index, block in enumerate(self.levels):
-            hidden = block(hidden, levels[last - index], modality)
+            hidden = block(hidden, levels[last - index], modality, rows)
         return self.out(self.dropout(hidden))
 
 

@@ -78,7 +78,7 @@ class AdversarialDiscriminator(nn.Module):
         for index, stride in enumerate(_STRIDES):
             width_out = features * 2**index
             self.convs.append(convolution(width_in, width_out, kernel_size=4, stride=stride))
-            self.convs.append(nn.LeakyReLU(0.2))
+            self.convs.append(nn.LeakyReLU(0.2, inplace=True))
             width_in, size = width_out, [(n - 4) // stride + 1 for n in size]
         self.out = nn.Linear(width_in * math.prod(size), 1)
         self.convs.apply(he_normal)

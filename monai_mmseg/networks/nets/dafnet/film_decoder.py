@@ -49,7 +49,7 @@ class FiLMDecoder(nn.Module):
         convolution = Conv[Conv.CONV, spatial_dims]
         self.stem = nn.Sequential(
             convolution(anatomy_channels, features, kernel_size=3, padding=1),
-            nn.LeakyReLU(0.3),
+            nn.LeakyReLU(0.3, inplace=True),
         )
         self.blocks = nn.ModuleList([FiLMBlock(spatial_dims, features, style_channels) for _ in range(num_blocks)])
         self.out = convolution(features, out_channels, kernel_size=1)
@@ -61,7 +61,8 @@ class FiLMDecoder(nn.Module):
 
         Args:
             anatomy: shape ``(B, anatomy_channels, *spatial)``.
-            style: shape ``(B, style_channels)``.
+            style: shape ``(B, style_channels)``. Further rows render the first anatomies again; what does not depend
+                on the style is computed once.
         """
         features = self.stem(anatomy)
         for block in self.blocks:

@@ -69,10 +69,10 @@ class ModalityEncoder(nn.Module):
         channels, cells = anatomy_channels + in_channels, list(spatial_size)
         for width in features:
             self.convs.append(conv(channels, width, kernel_size=3, stride=2))
-            self.convs.append(nn.LeakyReLU(0.3))
+            self.convs.append(nn.LeakyReLU(0.3, inplace=True))
             channels, cells = width, [(size - 1) // 2 for size in cells]
         inputs = channels * math.prod(cells)
-        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.LeakyReLU(0.3))
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.LeakyReLU(0.3, inplace=True))
         self.mu = nn.Linear(hidden, style_channels)
         self.logvar = nn.Linear(hidden, style_channels)
         self.convs.apply(he_normal)

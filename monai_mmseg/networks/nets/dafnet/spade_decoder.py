@@ -85,7 +85,8 @@ class SPADEDecoder(nn.Module):
 
         Args:
             anatomy: shape ``(B, anatomy_channels, *spatial_size)``.
-            style: shape ``(B, style_channels)``.
+            style: shape ``(B, style_channels)``. Further rows render the first anatomies again; what does not depend
+                on the style is computed once.
 
         Raises:
             ValueError: when the spatial size is not the one the network was built for.

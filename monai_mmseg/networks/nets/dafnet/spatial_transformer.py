@@ -89,13 +89,13 @@ class SpatialTransformer(nn.Module):
         self.spline = ThinPlateSpline(spatial_size, num_points)
         self.localisation = nn.Sequential(
             convolution(2 * in_channels, features[0], kernel_size=5),
-            nn.LeakyReLU(0.3),
+            nn.LeakyReLU(0.3, inplace=True),
             pool(2),
             convolution(features[0], features[1], kernel_size=5),
-            nn.LeakyReLU(0.3),
+            nn.LeakyReLU(0.3, inplace=True),
             pool(2),
             convolution(features[1], features[2], kernel_size=5),
-            nn.LeakyReLU(0.3),
+            nn.LeakyReLU(0.3, inplace=True),
         )
         left = math.prod(((n - 4) // 2 - 4) // 2 - 4 for n in self.spatial_size)
         self.hidden = nn.Linear(features[2] * left, hidden)

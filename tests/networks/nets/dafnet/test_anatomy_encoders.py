@@ -141,3 +141,30 @@ def test_wrong_settings_are_refused(settings, message):
 def test_unknown_modality_is_refused():
     with pytest.raises(ValueError, match="modality must be from 0 to 1, got 2"):
         AnatomyEncoders(2, 1, 4, **SMALL)(torch.zeros(1, 1, 8, 8), 2)
+
+
+@pytest.mark.parametrize("modality_norm", [False, True])
+@pytest.mark.parametrize("rows", [(3, 2), (0, 4), (3, 0)])
+def test_all_modalities_at_once_equal_one_after_the_other(modality_norm, rows):
+    torch.manual_seed(0)
+    together = AnatomyEncoders(2, 1, 4, modality_norm=modality_norm, **SMALL).double().train()
+    apart = AnatomyEncoders(2, 1, 4, modality_norm=modality_norm, **SMALL).double().train()
+    apart.load_state_dict(together.state_dict())
+    images = [torch.rand(count, 1, 32, 32, dtype=torch.float64) for count in rows]
+    found = together.stacked(images)
+    expected = torch.cat([apart(image, m) for m, image in enumerate(images) if len(image)])
+    assert torch.equal(found, expected)
+    weights = torch.rand_like(found)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for (name, one), other in zip(together.named_parameters(), apart.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-9, msg=name)
+    for one, other in zip(together.buffers(), apart.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_all_modalities_at_once_refuses_another_number():
+    with pytest.raises(ValueError, match="images must hold one tensor for each of 2 modalities, got 1"):
+        AnatomyEncoders(2, 1, 4, **SMALL).stacked([torch.zeros(1, 1, 8, 8)])

@@ -48,3 +48,10 @@ def test_channels_last_gives_the_same():
     expected = decoder(anatomy, style)
     other = decoder.to(memory_format=torch.channels_last)
     torch.testing.assert_close(other(anatomy.to(memory_format=torch.channels_last), style), expected)
+
+
+def test_further_styles_render_the_first_anatomies_again():
+    decoder = FiLMDecoder(3, 5, features=4).double()
+    anatomy, style = torch.rand(3, 3, 32, 32).double(), torch.randn(5, 5).double()
+    expected = torch.cat([decoder(anatomy, style[:3]), decoder(anatomy[:2], style[3:])])
+    torch.testing.assert_close(decoder(anatomy, style), expected)

@@ -65,3 +65,10 @@ def test_wrong_size_of_the_anatomy():
     decoder = SPADEDecoder(3, 4, (32, 32), features=8, hidden=4)
     with pytest.raises(ValueError, match=r"anatomy must have the spatial size \[32, 32\] .*, got \[64, 32\]\."):
         decoder(torch.rand(1, 3, 64, 32), torch.randn(1, 4))
+
+
+def test_further_styles_render_the_first_anatomies_again():
+    decoder = SPADEDecoder(3, 5, spatial_size=(32, 32), features=8, hidden=6).double()
+    anatomy, style = torch.rand(3, 3, 32, 32).double(), torch.randn(5, 5).double()
+    expected = torch.cat([decoder(anatomy, style[:3]), decoder(anatomy[:2], style[3:])])
+    torch.testing.assert_close(decoder(anatomy, style), expected)
