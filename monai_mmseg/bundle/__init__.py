@@ -8,7 +8,7 @@ from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_ite
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
-from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
+from monai_mmseg.bundle.predictions import InvertClassesd, InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
 from monai_mmseg.bundle.root import bundle_root
 from monai_mmseg.bundle.settings import model_settings, run_settings
@@ -26,6 +26,7 @@ from monai_mmseg.bundle.weights_fit import WeightsError, check_fit
 __all__ = [
     "ConfigError",
     "DataConflict",
+    "InvertClassesd",
     "InvertPredictiond",
     "SaveImagePredictiond",
     "SettingsConflict",

@@ -8,11 +8,24 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import torch
+from monai.data import MetaTensor
 from monai.transforms import Invertd, InvertibleTransform, SaveImaged
+from monai.utils import TraceKeys
+from torch import Tensor
 
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.files import remove_leftovers
+from monai_mmseg.meta_tensors import plain_tensor, with_metadata
+from monai_mmseg.transforms.resample_blocks import most_likely, resample_in_blocks
+from monai_mmseg.transforms.spacing import ONLY_CLASSES
+
+_COPIES_VOXELS = {
+    *("OrientSlices", "Orientation", "Flip", "Transpose"),
+    *("Pad", "SpatialPad", "BorderPad", "Crop", "CenterSpatialCrop", "SpatialCrop", "ResizeWithPadOrCrop"),
+}
+"""Transforms whose inverse moves voxels and mixes none; what they cannot restore is background, as is 0 everywhere."""
 
 
 class InvertPredictiond(Invertd):
@@ -40,6 +53,70 @@ class InvertPredictiond(Invertd):
         **kwargs: Any,
     ) -> None:
         super().__init__(keys, transform, orig_keys, nearest_interp=nearest_interp, **kwargs)
+
+
+class InvertClassesd(InvertPredictiond):
+    """As :class:`InvertPredictiond`, and of each voxel the most likely class alone.
+
+    When to use: for segmentations. Probabilities are interpolated block by block and never lie on the image's grid as a
+    whole; where no transform interpolates, classes are found first. The result is that of inverting all probabilities
+    and taking their ``argmax`` afterwards.
+
+    Args:
+        keys: of class probabilities, ``(C, *spatial)``; they become ``(1, *spatial)``, uint8.
+        transform: the preprocessing to undo.
+        orig_keys: whose transforms are undone.
+        **kwargs: for MONAI's transform.
+
+    Examples:
+        In ``postprocessing``::
+
+            {"_target_": "monai_mmseg.bundle.InvertClassesd", "keys": "pred", "transform": "@preprocessing"}
+    """
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        transform: InvertibleTransform,
+        orig_keys: Hashable | Sequence[Hashable] = "image",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(keys, transform, orig_keys, **kwargs)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring the classes of one item to its image's grid.
+
+        Args:
+            data: the item.
+
+        Returns:
+            A copy of it.
+        """
+        asked = dict(data)
+        for key, image in zip(self.keys, self.orig_keys, strict=True):
+            if not isinstance(asked.get(image), MetaTensor) or key not in asked:
+                continue
+            marked = MetaTensor(asked[image].as_tensor()).copy_meta_from(asked[image])
+            # what MONAI copies: to the prediction, for the transforms that are undone
+            marked.meta = {**marked.meta, ONLY_CLASSES: True}
+            asked[image] = marked
+            if {operation.get(TraceKeys.CLASS_NAME) for operation in marked.applied_operations} <= _COPIES_VOXELS:
+                asked[key] = _classes(asked[key])
+                marked.meta.pop(ONLY_CLASSES)
+        found: dict[Hashable, Any] = super().__call__(asked)
+        for key, image in zip(self.keys, self.orig_keys, strict=True):
+            if image in data:
+                found[image] = data[image]
+            if key in found and getattr(found[key], "meta", {}).pop(ONLY_CLASSES, False):
+                found[key] = _classes(found[key])
+        return found
+
+
+def _classes(values: Tensor) -> Tensor:
+    plain = plain_tensor(values)
+    if plain.ndim != 4:
+        return with_metadata(most_likely(plain), values)
+    return with_metadata(resample_in_blocks(plain, torch.eye(4), plain.shape[1:], finish=most_likely), values)
 
 
 class SaveImagePredictiond(SaveImaged):
