@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
+from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
@@ -24,6 +25,7 @@ from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit
 
 __all__ = [
+    "AheadLoader",
     "ConfigError",
     "DataConflict",
     "InvertClassesd",

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.transforms import Invertd, InvertibleTransform, SaveImaged
 from monai.utils import TraceKeys
 from torch import Tensor
 
+from monai_mmseg.bundle.ahead import PREPROCESSING
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.files import remove_leftovers
@@ -53,6 +57,19 @@ class InvertPredictiond(Invertd):
         **kwargs: Any,
     ) -> None:
         super().__init__(keys, transform, orig_keys, nearest_interp=nearest_interp, **kwargs)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring the predictions of one item to its image's grid.
+
+        Args:
+            data: the item.
+
+        Returns:
+            A copy of it.
+        """
+        with PREPROCESSING:
+            inverted: dict[Hashable, Any] = super().__call__(data)
+        return inverted
 
 
 class InvertClassesd(InvertPredictiond):
@@ -124,6 +141,9 @@ class SaveImagePredictiond(SaveImaged):
 
     What a killed run left unfinished in the folder is removed when the first volume is saved.
 
+    As a handler of an engine it writes in a thread, while the network works on the next volume: one volume at a time,
+    in order; an error is raised with the next volume, or at the end. Without an engine it writes at once.
+
     Args:
         keys: of the predictions, on the image's grid.
         output_dir: folder of the files.
@@ -156,6 +176,18 @@ class SaveImagePredictiond(SaveImaged):
             keys, output_dir=output_dir, output_postfix=output_postfix, output_dtype=output_dtype, **{**own, **kwargs}
         )
         self._folder: str | os.PathLike[str] | None = output_dir
+        self._writer: ThreadPoolExecutor | None = None
+        self._waiting: Future[Any] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Write in a thread from now on, and wait for the last volume when the engine is done.
+
+        Args:
+            engine: whose postprocessing this is a part of.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._stop)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save the predictions of one item.
@@ -166,6 +198,13 @@ class SaveImagePredictiond(SaveImaged):
         Returns:
             The item.
         """
+        if self._writer is None:
+            return self._save(data)
+        self._wait()
+        self._waiting = self._writer.submit(self._save, {key: data[key] for key in self.key_iterator(data)})
+        return dict(data)
+
+    def _save(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if self._folder is not None:
             remove_leftovers(self._folder)
             self._folder = None
@@ -177,3 +216,24 @@ class SaveImagePredictiond(SaveImaged):
                 raise VolumeWriter.failure from None
             raise
         return saved
+
+    def _wait(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.result()
+
+    def _start(self, engine: Engine) -> None:
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="mmseg_write")
+
+    def _finish(self, engine: Engine) -> None:
+        writer, self._writer = self._writer, None
+        try:
+            self._wait()
+        finally:
+            if writer is not None:
+                writer.shutdown()
+
+    def _stop(self, engine: Engine, error: BaseException) -> None:
+        with suppress(Exception):  # the engine's own error is what is told
+            self._finish(engine)
+        raise error
