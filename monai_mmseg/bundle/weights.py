@@ -40,7 +40,7 @@ def check_weights(
     Examples:
         In ``inference.json``::
 
-            "initialize": [..., "$monai_mmseg.bundle.check_weights([@checkpointloader#load_path], 'configs/train.json')"]
+            "$monai_mmseg.bundle.check_weights([@checkpointloader#load_path], 'configs/train.json')"
     """
     paths = [Path(one.load_path) for one in handlers if isinstance(one, CheckpointLoader)]
     paths += [Path(one) for one in handlers if isinstance(one, str | os.PathLike)]

@@ -36,9 +36,11 @@ class WindowInferer(SlidingWindowInferer):
         [2.0]
     """
 
+    sw_batch_size: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.windows = self.sw_batch_size
+        self.windows: Any = self.sw_batch_size
         if self.windows != "auto" and (not isinstance(self.windows, int) or self.windows < 1):
             raise ValueError(f'sw_batch_size must be a whole number of at least 1 or "auto", got {self.windows!r}.')
         self._fitting: dict[Any, int] = {}

@@ -101,8 +101,8 @@ def _along_axes(values: Tensor, xform: Tensor, rows: tuple[int, int], size: Sequ
 
 def _along(values: Tensor, place: Tensor, dim: int, border: bool) -> Tensor:
     last = values.shape[dim] - 1
-    # what inverting two affines leaves is no reason to interpolate
-    place = torch.where((place - place.round()).abs() < 1e-6, place.round(), place)
+    if bool(((place - place.round()).abs() < 1e-6).all()):
+        place = place.round()  # what inverting two affines leaves is no reason to interpolate
     inside = place.clamp(0, last)
     below = inside.floor().clamp(max=max(last - 1, 0))
     shape = [-1 if axis == dim else 1 for axis in range(values.ndim)]

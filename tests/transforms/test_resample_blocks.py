@@ -37,9 +37,7 @@ def test_blocks_are_the_whole(size, shear, border):
     for block_values in (1, 5000, 1 << 23):
         found = resample_in_blocks(values, xform, size, border=border, block_values=block_values)
         torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
-        labels = resample_in_blocks(
-            values, xform, size, border=border, block_values=block_values, finish=most_likely
-        )
+        labels = resample_in_blocks(values, xform, size, border=border, block_values=block_values, finish=most_likely)
         assert labels.dtype == torch.uint8
         assert torch.equal(labels[0].long(), wanted.argmax(0)) or not border
 
