@@ -7,11 +7,11 @@
 
 Everything comes from ``bundles/<bundle>/configs/inference.json``; only the volume is made here: a CT of 512 x 512
 slices, 0.8 x 0.8 x 2.5 mm. The network has the paper's windows and random weights, and a few channels unless
-``--full``: what is compared is what is not the network. Each case is run twice in processes of their own: in stages, and as a whole
-by the bundle's evaluator, whose peak of resident memory counts (with what Python and its libraries take). Seconds are
-CPU time. ``--name`` is the state of the code; ``--compare`` puts two of them side by side, with the share of voxels
-whose label differs, out of ``--report`` and the volumes kept in ``--folder``. To measure an older state, copy this file
-into a checkout of it.
+``--full``: what is compared is what is not the network. Each case runs twice in a process of its own: in stages, and
+as a whole by the bundle's evaluator, whose peak of resident memory counts (with what Python and its libraries take).
+Seconds are CPU time. ``--name`` is the state of the code; ``--compare`` puts two side by side, with the share of
+voxels whose label differs, out of ``--report`` and the volumes kept in ``--folder``. To measure an older state, copy
+this file into a checkout of it.
 """
 
 from __future__ import annotations
