@@ -22,6 +22,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--name", default="after")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/mmseg_inference"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "mmseg_inference"))
     parser.add_argument("--report", type=Path, default=RESULTS / "inference_cpu.json")
     parser.add_argument("--full", action="store_true", help="the paper's channels")
     parser.add_argument("--one", choices=["stages", "whole"], help=argparse.SUPPRESS)
