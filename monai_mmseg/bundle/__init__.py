@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
+from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
-from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
+from monai_mmseg.bundle.predictions import InvertClassesd, InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder
 from monai_mmseg.bundle.root import bundle_root
 from monai_mmseg.bundle.settings import model_settings, run_settings
@@ -24,8 +25,10 @@ from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit
 
 __all__ = [
+    "AheadLoader",
     "ConfigError",
     "DataConflict",
+    "InvertClassesd",
     "InvertPredictiond",
     "SaveImagePredictiond",
     "SettingsConflict",

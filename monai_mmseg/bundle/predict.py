@@ -20,6 +20,7 @@ from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
 from monai_mmseg.bundle.weights_fit import check_fit
 from monai_mmseg.files import is_unfinished, remove_leftovers, write_json
+from monai_mmseg.networks.initialisation import NotDrawn
 from monai_mmseg.runs.model_settings import read_settings
 
 
@@ -188,7 +189,9 @@ def _run(model: Model, data: Path, out: Path) -> None:
     items: Sequence[Mapping[str, Any]] = workflow.parser.get_parsed_content("dataset#data", default=[])
     check_prediction_names(items, model.target)
     if workflow.parser.get_parsed_content("load_pretrain", default=True):
-        check_fit(model.weights, workflow.parser.get_parsed_content("network_def"))
+        with NotDrawn():
+            network = workflow.parser.get_parsed_content("network_def")
+        check_fit(model.weights, network)
     workflow.initialize()
     workflow.run()
     workflow.finalize()

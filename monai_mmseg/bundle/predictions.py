@@ -6,13 +6,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
+import torch
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 from monai.transforms import Invertd, InvertibleTransform, SaveImaged
+from monai.utils import TraceKeys
+from torch import Tensor
 
+from monai_mmseg.bundle.ahead import PREPROCESSING
 from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.files import remove_leftovers
+from monai_mmseg.meta_tensors import plain_tensor, with_metadata
+from monai_mmseg.transforms.resample_blocks import most_likely, resample_in_blocks
+from monai_mmseg.transforms.spacing import ONLY_CLASSES
+
+_COPIES_VOXELS = {
+    *("OrientSlices", "Orientation", "Flip", "Transpose"),
+    *("Pad", "SpatialPad", "BorderPad", "Crop", "CenterSpatialCrop", "SpatialCrop", "ResizeWithPadOrCrop"),
+}
+"""Transforms whose inverse moves voxels and mixes none; what they cannot restore is background, as is 0 everywhere."""
 
 
 class InvertPredictiond(Invertd):
@@ -41,11 +58,91 @@ class InvertPredictiond(Invertd):
     ) -> None:
         super().__init__(keys, transform, orig_keys, nearest_interp=nearest_interp, **kwargs)
 
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring the predictions of one item to its image's grid.
+
+        Args:
+            data: the item.
+
+        Returns:
+            A copy of it.
+        """
+        with PREPROCESSING:
+            inverted: dict[Hashable, Any] = super().__call__(data)
+        return inverted
+
+
+class InvertClassesd(InvertPredictiond):
+    """As :class:`InvertPredictiond`, and of each voxel the most likely class alone.
+
+    When to use: for segmentations. Probabilities are interpolated block by block and never lie on the image's grid as a
+    whole; where no transform interpolates, classes are found first. The result is that of inverting all probabilities
+    and taking their ``argmax`` afterwards.
+
+    Args:
+        keys: of class probabilities, ``(C, *spatial)``; they become ``(1, *spatial)``, uint8.
+        transform: the preprocessing to undo.
+        orig_keys: whose transforms are undone.
+        **kwargs: for MONAI's transform.
+
+    Examples:
+        In ``postprocessing``::
+
+            {"_target_": "monai_mmseg.bundle.InvertClassesd", "keys": "pred", "transform": "@preprocessing"}
+    """
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        transform: InvertibleTransform,
+        orig_keys: Hashable | Sequence[Hashable] = "image",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(keys, transform, orig_keys, **kwargs)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring the classes of one item to its image's grid.
+
+        Args:
+            data: the item.
+
+        Returns:
+            A copy of it.
+        """
+        asked = dict(data)
+        for key, image in zip(self.keys, self.orig_keys, strict=True):
+            if not isinstance(asked.get(image), MetaTensor) or key not in asked:
+                continue
+            marked = MetaTensor(asked[image].as_tensor()).copy_meta_from(asked[image])
+            # what MONAI copies: to the prediction, for the transforms that are undone
+            marked.meta = {**marked.meta, ONLY_CLASSES: True}
+            asked[image] = marked
+            if {operation.get(TraceKeys.CLASS_NAME) for operation in marked.applied_operations} <= _COPIES_VOXELS:
+                asked[key] = _classes(asked[key])
+                marked.meta.pop(ONLY_CLASSES)
+        found: dict[Hashable, Any] = super().__call__(asked)
+        for key, image in zip(self.keys, self.orig_keys, strict=True):
+            if image in data:
+                found[image] = data[image]
+            if key in found and getattr(found[key], "meta", {}).pop(ONLY_CLASSES, False):
+                found[key] = _classes(found[key])
+        return found
+
+
+def _classes(values: Tensor) -> Tensor:
+    plain = plain_tensor(values)
+    if plain.ndim != 4:
+        return with_metadata(most_likely(plain), values)
+    return with_metadata(resample_in_blocks(plain, torch.eye(4), plain.shape[1:], finish=most_likely), values)
+
 
 class SaveImagePredictiond(SaveImaged):
     """MONAI's ``SaveImaged`` as all bundles use it: one folder, a name of its own for each subject, volumes kept.
 
     What a killed run left unfinished in the folder is removed when the first volume is saved.
+
+    As a handler of an engine it writes in a thread, while the network works on the next volume: one volume at a time,
+    in order; an error is raised with the next volume, or at the end. Without an engine it writes at once.
 
     Args:
         keys: of the predictions, on the image's grid.
@@ -79,6 +176,18 @@ class SaveImagePredictiond(SaveImaged):
             keys, output_dir=output_dir, output_postfix=output_postfix, output_dtype=output_dtype, **{**own, **kwargs}
         )
         self._folder: str | os.PathLike[str] | None = output_dir
+        self._writer: ThreadPoolExecutor | None = None
+        self._waiting: Future[Any] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Write in a thread from now on, and wait for the last volume when the engine is done.
+
+        Args:
+            engine: whose postprocessing this is a part of.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._stop)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save the predictions of one item.
@@ -89,6 +198,13 @@ class SaveImagePredictiond(SaveImaged):
         Returns:
             The item.
         """
+        if self._writer is None:
+            return self._save(data)
+        self._wait()
+        self._waiting = self._writer.submit(self._save, {key: data[key] for key in self.key_iterator(data)})
+        return dict(data)
+
+    def _save(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if self._folder is not None:
             remove_leftovers(self._folder)
             self._folder = None
@@ -100,3 +216,24 @@ class SaveImagePredictiond(SaveImaged):
                 raise VolumeWriter.failure from None
             raise
         return saved
+
+    def _wait(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.result()
+
+    def _start(self, engine: Engine) -> None:
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="mmseg_write")
+
+    def _finish(self, engine: Engine) -> None:
+        writer, self._writer = self._writer, None
+        try:
+            self._wait()
+        finally:
+            if writer is not None:
+                writer.shutdown()
+
+    def _stop(self, engine: Engine, error: BaseException) -> None:
+        with suppress(Exception):  # the engine's own error is what is told
+            self._finish(engine)
+        raise error

@@ -118,9 +118,15 @@ RANGES = (
     Range("epoch_length", "a whole number of at least 1, or null", _whole(1), nullable=True),
     Range(
         "max_epochs|batch_size|val_interval|num_candidates|accumulation_steps|init_filters|pool|lr_decay_steps"
-        r"|mask_discriminator_updates|sw_batch_size|\w+_channels|\w+_features",
+        r"|mask_discriminator_updates|\w+_channels|\w+_features",
         "a whole number of at least 1",
         _whole(1),
+    ),
+    Range(
+        "sw_batch_size",
+        "a whole number of at least 1, or 'auto'",
+        lambda value: value == "auto" or _whole(1)(value),
+        "whole",
     ),
     Range("num_workers|seed|random_shift|align_start|patience", "a whole number of at least 0", _whole(0)),
     Range("fold", "a whole number of at least 0, or a list of such", _whole(0), "either"),

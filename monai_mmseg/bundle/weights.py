@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_weights(
-    handlers: Iterable[Any], train_config: str | os.PathLike[str], argv: Sequence[str] | None = None
+    handlers: Sequence[Any], train_config: str | os.PathLike[str], argv: Sequence[str] | None = None
 ) -> None:
     """Check that the files of weights that a run will load are there.
 
@@ -28,7 +28,8 @@ def check_weights(
     their own after initialising: for them the message is a warning.
 
     Args:
-        handlers: handlers of the evaluator; the ``CheckpointLoader`` ones among them are checked.
+        handlers: files, or handlers of the evaluator, of which the ``CheckpointLoader`` ones are checked. By their
+            ``load_path`` in a config, so that no network is made yet.
         train_config: path of the bundle's ``train.json``, for the message.
         argv: command line; ``sys.argv`` by default.
 
@@ -39,9 +40,10 @@ def check_weights(
     Examples:
         In ``inference.json``::
 
-            "initialize": [..., "$monai_mmseg.bundle.check_weights([@checkpointloader], 'configs/train.json')"]
+            "$monai_mmseg.bundle.check_weights([@checkpointloader#load_path], 'configs/train.json')"
     """
-    paths = [Path(handler.load_path) for handler in handlers if isinstance(handler, CheckpointLoader)]
+    paths = [Path(one.load_path) for one in handlers if isinstance(one, CheckpointLoader)]
+    paths += [Path(one) for one in handlers if isinstance(one, str | os.PathLike)]
     missing = [path for path in paths if not path.is_file()]
     if not missing:
         return

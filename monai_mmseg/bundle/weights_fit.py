@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.networks.initialisation import NotDrawn
 from monai_mmseg.runs.model_settings import read_settings
 
 
@@ -62,7 +64,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return dict(content)
 
 
-def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
+def check_fit(path: str | os.PathLike[str], network: nn.Module | str) -> None:
     """Load a file of weights into a network that it fits.
 
     When to use: in ``initialize``, before images are read, and before weights are packed.
@@ -70,7 +72,8 @@ def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
     Args:
         path: file of weights; its folder may hold ``settings.json``, which the message quotes. A file that is not
             there is left to :func:`~monai_mmseg.bundle.check_weights`.
-        network: takes them.
+        network: takes them; or its id in the config, which is then made here, without drawing weights that the file
+            replaces.
 
     Raises:
         WeightsError: with the path and what differs.
@@ -87,10 +90,20 @@ def check_fit(path: str | os.PathLike[str], network: nn.Module) -> None:
     if not Path(path).is_file():
         return
     state = read_weights(path)
+    made = _made(network) if isinstance(network, str) else network
     try:
-        network.load_state_dict(state)
+        made.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(_misfit(path, state, network.state_dict())) from error
+        raise WeightsError(_misfit(path, state, made.state_dict())) from error
+
+
+def _made(network_id: str) -> nn.Module:
+    parser = resolving_parser()
+    if parser is None:
+        raise ValueError(f"network must be a module outside of a config, got the id {network_id!r}.")
+    with NotDrawn():
+        made: nn.Module = parser.get_parsed_content(network_id)
+    return made
 
 
 def _misfit(path: str | os.PathLike[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

@@ -5,10 +5,12 @@
 from monai_mmseg.inferers.downstream_inferer import DownstreamInferer
 from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
 from monai_mmseg.inferers.synthesis_inferer import CrossReconstructionInferer, SynthesisInferer
+from monai_mmseg.inferers.window_inferer import WindowInferer
 
 __all__ = [
     "CrossReconstructionInferer",
     "DownstreamInferer",
     "ModalitySliceInferer",
     "SynthesisInferer",
+    "WindowInferer",
 ]

@@ -11,15 +11,17 @@ from typing import Any
 from monai.inferers import SliceInferer
 from torch import Tensor
 
+from monai_mmseg.inferers.window_inferer import WindowInferer
 
-class ModalitySliceInferer(SliceInferer):
+
+class ModalitySliceInferer(SliceInferer, WindowInferer):
     """MONAI's ``SliceInferer`` that hands extra arguments to the network.
 
     When to use: to run a two-dimensional network that takes ``modality=`` over volumes. MONAI 1.6.1 documents that
     ``SliceInferer`` passes arguments on, but drops them without a word: every image would then be segmented with the
     normalisation of the default modality. ``SlidingWindowInferer`` does pass them.
 
-    Arguments are those of ``SliceInferer``.
+    Arguments are those of ``SliceInferer``, and ``sw_batch_size`` may be ``"auto"``, see :class:`WindowInferer`.
 
     Examples:
         >>> import torch

@@ -11,17 +11,18 @@ import torch
 from monai.inferers import SliceInferer
 from torch import Tensor
 
+from monai_mmseg.inferers.window_inferer import WindowInferer
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 
 
-class SynthesisInferer(SliceInferer):
+class SynthesisInferer(SliceInferer, WindowInferer):
     """The middle channel of what a two-dimensional network synthesises of each slice, as a volume.
 
     Use it with a network that gives a slice and its neighbours, such as
     :class:`~monai_mmseg.networks.nets.DisentangleNet`.
 
     Args:
-        *args: for MONAI's ``SliceInferer``.
+        *args: for MONAI's ``SliceInferer``; its ``sw_batch_size`` may be ``"auto"``, see :class:`WindowInferer`.
         target: modality to synthesise, given to the network by this name; ``None``: the network's own.
         **kwargs: for ``SliceInferer``.
 
@@ -54,7 +55,7 @@ class SynthesisInferer(SliceInferer):
         return cast(Tensor, super().__call__(inputs, run))
 
 
-class CrossReconstructionInferer(SliceInferer):
+class CrossReconstructionInferer(SliceInferer, WindowInferer):
     """Every modality of a volume, reconstructed from the anatomy of every modality with its own code.
 
     Use it to validate a :class:`~monai_mmseg.networks.nets.DisentangleNet`. Channel ``i * M + j`` of the result is

@@ -5,15 +5,55 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
+from torch.overrides import TorchFunctionMode
 
 # Standard deviation of a unit normal truncated at two standard deviations.
 TRUNCATED_STD = 0.87962566103423978
 
 NARROW_STD = 0.01
+
+_DRAWING = {
+    *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_),  # those that torch hands over as a whole
+    *(Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.bernoulli_, Tensor.exponential_, Tensor.random_),
+}
+
+
+class NotDrawn(TorchFunctionMode):
+    """Context in which parameters of new modules are not drawn, for weights that are loaded right after.
+
+    When to use: around the constructor of a network that then takes a whole ``state_dict``. Drawing them can be a third
+    of the start of a run. Buffers, and tensors that are no parameters, get what they always do, and so does everything
+    that is not random; parameters that nothing is loaded into hold whatever was in memory.
+
+    Examples:
+        >>> source = nn.Linear(2, 1)
+        >>> with NotDrawn():
+        ...     layer = nn.Linear(2, 1)
+        >>> _ = layer.load_state_dict(source.state_dict())
+        >>> bool((layer.weight == source.weight).all())
+        True
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Give a parameter back as it is, or call the function."""
+        named = dict(kwargs or {})
+        if func in _DRAWING:
+            drawn = args[0] if args else named.get("tensor")
+            if isinstance(drawn, nn.Parameter):
+                return drawn
+        return func(*args, **named)
 
 
 def _zero_bias(layer: nn.Module) -> None:

@@ -18,6 +18,7 @@ from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.map_transforms import OneImaged
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import path_of
+from monai_mmseg.transforms.spacing import inverse_in_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
             volume = result[key]
             if self.pad_or_crop is not None:
                 volume = self.pad_or_crop.inverse(volume)
-            result[key] = self.orient.inverse(self.spacing.inverse(volume))
+            result[key] = self.orient.inverse(inverse_in_blocks(self.spacing, volume))
         return result
 
     def _image(self, volume: MetaTensor, grid: MetaTensor) -> Tensor:

@@ -1,19 +1,72 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Resampling to a spacing: a ``Spacingd`` that runs inside MONAI Label, and one that leaves the slices alone."""
+"""Resampling to a spacing: in blocks on the way back, inside MONAI Label, and one that leaves the slices alone."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import Spacingd
+from monai.data import MetaTensor
+from monai.transforms import Spacing, Spacingd
+from monai.utils import TraceKeys
+from torch import Tensor
+
+from monai_mmseg.transforms.resample_blocks import most_likely, resample_in_blocks
+
+ONLY_CLASSES = "only_classes"
+"""Entry of the metadata of class probabilities of which the most likely class is wanted; gone once it is found."""
+
+_ONLY_TURN = {"OrientSlices", "Orientation", "Flip", "Transpose"}
+
+
+def inverse_in_blocks(spacing: Spacing, data: Tensor) -> Tensor:
+    """What ``spacing.inverse`` gives, to rounding, in single precision and block by block.
+
+    When to use: where many channels go back to a large grid. Where the metadata hold :data:`ONLY_CLASSES`, each block
+    becomes a map of classes, so that the channels never exist on the large grid; the transforms that are undone after
+    it must then only turn the volume.
+
+    Args:
+        spacing: MONAI's transform that made the volume.
+        data: a volume that carries its trace.
+
+    Returns:
+        ``(C, *spatial)``, or ``(1, *spatial)`` of classes, as the volume was.
+
+    Examples:
+        >>> spacing = Spacing(2.0)
+        >>> coarse = spacing(MetaTensor(torch.rand(3, 8, 8, 8)))
+        >>> tuple(coarse.shape), tuple(inverse_in_blocks(spacing, coarse).shape)
+        ((3, 4, 4, 4), (3, 8, 8, 8))
+    """
+    trace = data.applied_operations[-1] if isinstance(data, MetaTensor) and data.applied_operations else {}
+    how = trace.get(TraceKeys.EXTRA_INFO, {})
+    if how.get("mode") != "bilinear" or how.get("padding_mode") not in ("border", "zeros") or data.ndim != 4:
+        return cast(Tensor, spacing.inverse(data))
+    assert isinstance(data, MetaTensor)
+    spacing.sp_resample.pop_transform(data)
+    before = np.asarray(how["src_affine"], dtype=np.float64)
+    size = [int(edge) for edge in trace[TraceKeys.ORIG_SIZE]]
+    turned = {operation[TraceKeys.CLASS_NAME] for operation in data.applied_operations} <= _ONLY_TURN
+    classes = bool(data.meta.get(ONLY_CLASSES)) and turned
+    values: Tensor = data.as_tensor()
+    values = values if values.is_floating_point() else values.to(torch.float32)
+    place = torch.as_tensor(np.linalg.solve(np.asarray(data.affine, dtype=np.float64), before))
+    border = how["padding_mode"] == "border"
+    found = resample_in_blocks(values, place, size, border=border, finish=most_likely if classes else None)
+    result = MetaTensor(found).copy_meta_from(data)
+    result.affine = torch.as_tensor(before)
+    if classes:
+        result.meta.pop(ONLY_CLASSES)
+    return result
 
 
 class SafeSpacingd(Spacingd):
-    """``monai.transforms.Spacingd`` that does not stop on entries such as ``image_path``.
+    """``monai.transforms.Spacingd`` that goes back in blocks and does not stop on entries such as ``image_path``.
 
     MONAI 1.6.0 and 1.6.1 call ``.update`` on every entry whose name starts with ``image_`` after resampling ``image``
     from a NIfTI file; MONAI Label adds a string ``image_path``. Entries of that kind that are no mappings are set aside
@@ -40,6 +93,13 @@ class SafeSpacingd(Spacingd):
         # the order of the entries of the caller is restored, in case somebody iterates
         order = [*data, *(name for name in resampled if name not in data)]
         return {name: resampled[name] if name in resampled else aside[name] for name in order}
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of the dictionary with the volumes as they were; see :func:`inverse_in_blocks`."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = inverse_in_blocks(self.spacing_transform, result[key])
+        return result
 
 
 class SpacingInPlaned(SafeSpacingd):

@@ -232,3 +232,19 @@ def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path):
             predict(bundle, scan, tmp_path / "out", modality="ct")
         assert len(str(caught.value).splitlines()) <= 3
     assert not (tmp_path / "out").exists()
+
+
+def test_probabilities_are_saved_where_asked(heart, tmp_path):
+    """They lie beside the labels, on the image's grid, and the most likely class is the label."""
+    scan = image(tmp_path / "scan.nii.gz")
+    listed(tmp_path / "data", [{"image": str(scan), "modality": "mr", "subject": "scan"}])
+    places = {"bundle_root": str(heart), "dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "out")}
+    config = str(heart / "configs" / "inference.json")
+    workflow = ConfigWorkflow(config, workflow_type="infer", logging_file=False, **places, save_probabilities=True)
+    workflow.initialize()
+    workflow.run()
+    assert written(tmp_path / "out") == ["scan_probabilities.nii.gz", "scan_seg.nii.gz"]
+    files = [tmp_path / "out" / name for name in written(tmp_path / "out")]
+    probabilities, labels = (np.asarray(nib.load(file).dataobj) for file in files)
+    assert probabilities.shape == (*nib.load(scan).shape, 5)
+    np.testing.assert_array_equal(probabilities.argmax(-1), labels)

@@ -43,3 +43,8 @@ def test_a_run_is_stopped(files, there, tmp_path):
 def test_other_programs_are_warned(tmp_path, caplog):
     check_weights([loader(tmp_path / "model.pt")], "configs/train.json", ["monailabel", "start_server"])
     assert "model.pt are missing" in caplog.text
+
+
+def test_files_are_checked_without_a_handler(tmp_path):
+    with pytest.raises(SystemExit, match="there is no such folder"):
+        check_weights([str(tmp_path / "models" / "model.pt")], "configs/train.json", RUN)

@@ -8,7 +8,7 @@ from scipy.stats import kstest, norm, truncnorm
 from torch import nn
 
 from monai_mmseg.networks import glorot_uniform, he_normal, narrow_normal
-from monai_mmseg.networks.initialisation import balance_channels_
+from monai_mmseg.networks.initialisation import NotDrawn, balance_channels_
 
 
 def test_he_normal_is_a_truncated_normal_of_the_right_variance():
@@ -62,3 +62,36 @@ def test_balanced_channels_do_not_see_what_all_inputs_have_in_common():
     assert torch.allclose(layer.weight[:, 1] - layer.weight[:, 0], 4 * (before[:, 1] - before[:, 0]), atol=1e-5)
     with pytest.raises(ValueError, match="gain must be positive"):
         balance_channels_(layer.weight, 0.0)
+
+
+class Mixed(nn.Module):
+    """Parameters drawn in several ways, and buffers that no file of weights has."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 3), nn.Conv2d(3, 4, 1))
+        self.layers[0].apply(he_normal)
+        self.layers[3].apply(narrow_normal)
+        nn.init.orthogonal_(self.layers[2].weight)
+        self.register_buffer("drawn", torch.empty(5).normal_(), persistent=False)
+        self.scale = nn.Parameter(torch.ones(3))
+
+
+def test_parameters_that_are_loaded_need_not_be_drawn():
+    torch.manual_seed(0)
+    source = Mixed()
+    torch.manual_seed(0)
+    with NotDrawn():
+        network = Mixed()
+        assert not torch.equal(torch.empty(9).uniform_(1, 2), torch.zeros(9))  # other tensors are drawn
+    assert torch.isfinite(network.drawn).all()
+    assert network.drawn.std() > 0
+    assert (network.scale == 1).all()
+    assert (network.layers[1].weight == 1).all()  # what is not random is set
+    network.load_state_dict(source.state_dict())
+    for name, value in source.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+    torch.manual_seed(1)
+    first = nn.Linear(2, 2).weight
+    torch.manual_seed(1)
+    assert torch.equal(nn.Linear(2, 2).weight, first)  # afterwards all is as before
