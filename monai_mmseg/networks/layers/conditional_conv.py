@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -127,7 +127,23 @@ class ConditionalConv(nn.Module):
 
     def kernels(self) -> Tensor:
         """Mixed kernels of all modalities, shape ``(M, out_channels, in_channels / groups, *kernel_size)``."""
-        return torch.einsum("mk,k...->m...", self.mixture(), self.weight)
+        # as a flat matrix in the order in which experts lie in memory, so that kernels have their memory format
+        order = list(range(1, self.weight.ndim))
+        if not self.weight.is_contiguous():  # channels last
+            order = [1, *order[2:], 2]
+        experts = self.weight.permute(0, *order)
+        mixed = (self.mixture() @ experts.flatten(1)).unflatten(1, experts.shape[1:])
+        return mixed if order[-1] != 2 else mixed.movedim(-1, 2)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConditionalConv:
+        """Move or convert all parameters; a memory format is that of each expert's kernel."""
+
+        def each(tensor: Tensor) -> Tensor:
+            if tensor.ndim != self.spatial_dims + 3:
+                return fn(tensor)
+            return fn(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2])
+
+        return super()._apply(each, recurse)
 
     def forward(self, x: Tensor, modality: int | Sequence[int] | Tensor) -> Tensor:
         """Each row convolved with the kernel of its modality, shape ``(N, out_channels, *spatial)``.
