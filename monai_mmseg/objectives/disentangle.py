@@ -23,6 +23,7 @@ from monai_mmseg.losses.margin import (
 from monai_mmseg.losses.masked import group_sums, mean_of_columns
 from monai_mmseg.losses.modality_adversarial import modality_classification, modality_confusion
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
+from monai_mmseg.networks.nets.disentangle.modulation import memory_format_of
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
 
@@ -173,7 +174,7 @@ class DisentangleObjective(Objective):
         sampled_code = self._sampled(code.code, code.log_variance)
 
         recon = self._reconstruct(anatomy, sampled_code, plan)
-        error = mean_absolute(recon, own[plan.code])
+        error = mean_absolute(recon, own[plan.code].contiguous(memory_format=memory_format_of(recon)))
         shape = (image.shape[0], network.num_modalities)
         zero = error.sum() * 0
         terms = dict.fromkeys(weights, zero)

@@ -127,13 +127,15 @@ class ConditionalConv(nn.Module):
 
     def kernels(self) -> Tensor:
         """Mixed kernels of all modalities, shape ``(M, out_channels, in_channels / groups, *kernel_size)``."""
-        # as a flat matrix in the order in which experts lie in memory, so that kernels have their memory format
-        order = list(range(1, self.weight.ndim))
-        if not self.weight.is_contiguous():  # channels last
-            order = [1, *order[2:], 2]
-        experts = self.weight.permute(0, *order)
-        mixed = (self.mixture() @ experts.flatten(1)).unflatten(1, experts.shape[1:])
-        return mixed if order[-1] != 2 else mixed.movedim(-1, 2)
+        return torch.stack(self._mixed())
+
+    def _mixed(self) -> list[Tensor]:
+        """The mixed kernels, each in the memory format of the experts."""
+        # a flat matrix in the order in which experts lie in memory: nothing is copied, forward or backward
+        last = not self.weight.is_contiguous()
+        experts = self.weight.movedim(2, -1) if last else self.weight
+        mixed = (self.mixture() @ experts.flatten(1)).unflatten(1, experts.shape[1:]).unbind()
+        return [kernel.movedim(-1, 1) if last else kernel for kernel in mixed]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConditionalConv:
         """Move or convert all parameters; a memory format is that of each expert's kernel."""
@@ -164,14 +166,14 @@ class ConditionalConv(nn.Module):
                 f"modality must be one index below {self.num_modalities} or one for each of {rows} rows, got "
                 f"{modality}."
             )
-        kernels = self.kernels()
+        kernels = self._mixed()
         if len(set(index)) == 1:
             return self._convolve(x, kernels[index[0]], self.bias, self.groups)
         count = self.num_modalities
         if rows % count == 0 and index == list(range(count)) * (rows // count):
             bias = None if self.bias is None else self.bias.repeat(count)
             stacked = x.reshape(rows // count, count * x.shape[1], *x.shape[2:])
-            found = self._convolve(stacked, kernels.flatten(0, 1), bias, count * self.groups)
+            found = self._convolve(stacked, torch.cat(kernels), bias, count * self.groups)
             return found.reshape(rows, self.out_channels, *found.shape[2:])
         modalities = sorted(set(index))
         counts = [index.count(m) for m in modalities]

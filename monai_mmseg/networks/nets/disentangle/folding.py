@@ -36,7 +36,8 @@ def fold_convolutions(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
         >>> bool(inner.abs().max() < 1e-5)
         True
     """
-    assert isinstance(first.weight, Tensor) and isinstance(second.weight, Tensor)
+    assert isinstance(first.weight, Tensor)
+    assert isinstance(second.weight, Tensor)
     dims = x.ndim - 2
     axes = list(range(2, x.ndim))
     with torch.autocast(x.device.type, enabled=False):
