@@ -40,7 +40,8 @@ def fold_convolutions(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
     assert isinstance(second.weight, Tensor)
     dims = x.ndim - 2
     axes = list(range(2, x.ndim))
-    with torch.autocast(x.device.type, enabled=False):
+    kind = "cpu" if x.device.type == "meta" else x.device.type
+    with torch.autocast(kind, enabled=False):
         kernel = CONVOLUTION[dims](second.weight, first.weight.transpose(0, 1).flip(axes), padding=2)
         bias = (second.weight.sum(axes) * first.bias).sum(1) + second.bias  # type: ignore[operator]
     return CONVOLUTION[dims](x, kernel, bias, padding=2)
