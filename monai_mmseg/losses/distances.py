@@ -74,7 +74,7 @@ def mean_absolute(a: Tensor, b: Tensor) -> Tensor:
         >>> mean_absolute(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
         tensor([2., 0.])
     """
-    return _difference(a, b).abs().flatten(1).mean(1)
+    return _row_means(_difference(a, b).abs())
 
 
 def mean_squared(a: Tensor, b: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def mean_squared(a: Tensor, b: Tensor) -> Tensor:
         >>> mean_squared(torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.zeros(2, 2))
         tensor([5., 0.])
     """
-    return _difference(a, b).square().flatten(1).mean(1)
+    return _row_means(_difference(a, b).square())
 
 
 def least_squares_real(score: Tensor) -> Tensor:
@@ -278,5 +278,9 @@ def _difference(a: Tensor, b: Tensor) -> Tensor:
 def _mean_square(distance: Tensor) -> Tensor:
     if distance.ndim < 1:
         raise ValueError("score must have rows, shape (N, ...), got a scalar.")
-    rows = distance.square()
-    return rows.flatten(1).mean(1) if rows.ndim > 1 else rows  # flatten, unlike reshape, takes zero rows
+    return _row_means(distance.square())
+
+
+def _row_means(values: Tensor) -> Tensor:
+    # over axes, not of a flattened tensor, which copies channels last
+    return values.mean(list(range(1, values.ndim))) if values.ndim > 1 else values

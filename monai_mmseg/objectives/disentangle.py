@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.distances import gaussian_kl, mean_absolute
 from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.margin import ModalityMarginLoss, Pairs, SubjectMarginLoss
+from monai_mmseg.losses.margin import (
+    ModalityMarginLoss,
+    Pairs,
+    SubjectMarginLoss,
+    anatomy_signature,
+    subject_margin,
+)
 from monai_mmseg.losses.masked import group_sums, mean_of_columns
 from monai_mmseg.losses.modality_adversarial import modality_classification, modality_confusion
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
+from monai_mmseg.networks.nets.disentangle.modulation import memory_format_of
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
 
@@ -167,7 +174,7 @@ class DisentangleObjective(Objective):
         sampled_code = self._sampled(code.code, code.log_variance)
 
         recon = self._reconstruct(anatomy, sampled_code, plan)
-        error = mean_absolute(recon, own[plan.code])
+        error = mean_absolute(recon, own[plan.code].contiguous(memory_format=memory_format_of(recon)))
         shape = (image.shape[0], network.num_modalities)
         zero = error.sum() * 0
         terms = dict.fromkeys(weights, zero)
@@ -182,8 +189,10 @@ class DisentangleObjective(Objective):
             terms["latent"] = self._mean(distance, sample, index, shape, there)
         subject = batch.get("subject_index")
         if weights["subject_margin"]:
-            maps = anatomy.new_zeros(*shape, *anatomy.shape[1:]).index_put((sample, index), anatomy)
-            terms["subject_margin"] = self.subject_loss(maps, there, subject)
+            signature = anatomy_signature(anatomy[:, None], self.subject_loss.pool)[:, 0]
+            table = signature.new_zeros(*shape, signature.shape[1]).index_put((sample, index), signature)
+            loss = self.subject_loss
+            terms["subject_margin"] = subject_margin(table, there, loss.margin, pairs=loss.pairs, subject=subject)
         if weights["modality_margin"]:
             codes = sampled_code.new_zeros(*shape, sampled_code.shape[1]).index_put((sample, index), sampled_code)
             terms["modality_margin"] = self.modality_loss(codes, there, subject)
@@ -244,8 +253,7 @@ class DisentangleObjective(Objective):
         decoder = self.network.decoder
         if decoder.out.conditional:
             return self.network.decode(anatomy[plan.anatomy], code[plan.code], plan.target)
-        maps = [type(own)(*(part[plan.anatomy] for part in own)) for own in decoder.maps(anatomy)]
-        return decoder.reconstruct(maps, code[plan.code])
+        return decoder.reconstruct(decoder.maps(anatomy), code[plan.code], rows=plan.anatomy)
 
     def _sampled(self, mean: Tensor, log_variance: Tensor | None) -> Tensor:
         if log_variance is None or not self.training:

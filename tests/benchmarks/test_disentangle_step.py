@@ -47,13 +47,20 @@ def test_operations_of_the_decoder_by_hand(loops):
     """Of 16 drawings a subject, 4 anatomies: the path of an anatomy has a quarter of its operations."""
     loop = loops["ours"]
     channels = loop.objective.network.anatomy_channels
-    blocks, size = [(8, 8), (8, 8), (8, 8), (8, 8), (8, 4), (4, 4)], 1 * 2  # of 32 x 64, halved five times
-    maps = drawn = 0
+    blocks, size = [(8, 8), (8, 8), (8, 8), (8, 8), (8, 4), (4, 4)], (1, 2)  # 32 x 64, halved five times
+    maps = folding = drawn = 0
     for number, (cin, cout) in enumerate(blocks):
-        pixels = size * 4**number
-        maps += 2 * 9 * pixels * cin * (channels + 2 * cin)
-        drawn += 2 * 9 * pixels * cin * cout
-    drawn += 2 * 32 * 64 * 4 * 3 + 2 * 16 * 8 * size  # the last convolution, the code
+        height, width = (edge * 2**number for edge in size)
+        drawn += 2 * 9 * height * width * cin * cout
+        if height < 16:
+            maps += 2 * 9 * height * width * cin * (channels + 2 * cin)
+            continue
+        # two kernels of 5 x 5, and along four edges three rows of the first convolution and two of the others
+        maps += 2 * 2 * 25 * height * width * channels * cin
+        maps += 2 * 9 * 2 * (height + width) * cin * (3 * channels + 2 * 2 * cin)
+        folding += 2 * 2 * 25 * 9 * cin * cin * channels  # of the kernels, once for all anatomies
+    drawn += 2 * 32 * 64 * 4 * 3 + 2 * 16 * 8 * 2  # the last convolution, the code
+    contributed = 2 * 4 * maps + folding
     assert decoder_operations(loop) == {
-        "once an anatomy": 2 * (4 * maps + 16 * drawn), "once a drawing": 2 * 16 * (maps + drawn),
+        "once an anatomy": contributed + 2 * 16 * drawn, "once a drawing": 4 * contributed + 2 * 16 * drawn,
     }  # fmt: skip

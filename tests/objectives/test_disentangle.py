@@ -104,6 +104,22 @@ def test_what_is_absent_changes_nothing():
             torch.testing.assert_close(other[name], value)
 
 
+@pytest.mark.parametrize("encoders", ["conditional", "separate"])
+def test_channels_last_gives_the_same(encoders):
+    net = net_of(encoders=encoders).double()
+    other = net_of(encoders=encoders).double()
+    other.load_state_dict(net.state_dict())
+    other.to(memory_format=torch.channels_last)
+    batch = batch_of(net)
+    batch["image"] = batch["image"].double()
+    found = [DisentangleObjective(one)(batch, "generator").terms for one in (other, net)]
+    torch.testing.assert_close(found[0], found[1])
+    for terms in found:
+        torch.stack(list(terms.values())).sum().backward()
+    for own, expected in zip(other.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, expected.grad, rtol=1e-6, atol=1e-9)
+
+
 def test_a_modality_absent_in_the_whole_batch_is_left_out():
     net = net_of()
     present = torch.tensor([[True, False, True]] * 3)

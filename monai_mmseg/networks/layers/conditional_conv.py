@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -127,7 +127,25 @@ class ConditionalConv(nn.Module):
 
     def kernels(self) -> Tensor:
         """Mixed kernels of all modalities, shape ``(M, out_channels, in_channels / groups, *kernel_size)``."""
-        return torch.einsum("mk,k...->m...", self.mixture(), self.weight)
+        return torch.stack(self._mixed())
+
+    def _mixed(self) -> list[Tensor]:
+        """The mixed kernels, each in the memory format of the experts."""
+        # a flat matrix in the order in which experts lie in memory: nothing is copied, forward or backward
+        last = not self.weight.is_contiguous()
+        experts = self.weight.movedim(2, -1) if last else self.weight
+        mixed = (self.mixture() @ experts.flatten(1)).unflatten(1, experts.shape[1:]).unbind()
+        return [kernel.movedim(-1, 1) if last else kernel for kernel in mixed]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ConditionalConv:
+        """Move or convert all parameters; a memory format is that of each expert's kernel."""
+
+        def each(tensor: Tensor) -> Tensor:
+            if tensor.ndim != self.spatial_dims + 3:
+                return fn(tensor)
+            return fn(tensor.flatten(0, 1)).unflatten(0, tensor.shape[:2])
+
+        return super()._apply(each, recurse)
 
     def forward(self, x: Tensor, modality: int | Sequence[int] | Tensor) -> Tensor:
         """Each row convolved with the kernel of its modality, shape ``(N, out_channels, *spatial)``.
@@ -148,14 +166,14 @@ class ConditionalConv(nn.Module):
                 f"modality must be one index below {self.num_modalities} or one for each of {rows} rows, got "
                 f"{modality}."
             )
-        kernels = self.kernels()
+        kernels = self._mixed()
         if len(set(index)) == 1:
             return self._convolve(x, kernels[index[0]], self.bias, self.groups)
         count = self.num_modalities
         if rows % count == 0 and index == list(range(count)) * (rows // count):
             bias = None if self.bias is None else self.bias.repeat(count)
             stacked = x.reshape(rows // count, count * x.shape[1], *x.shape[2:])
-            found = self._convolve(stacked, kernels.flatten(0, 1), bias, count * self.groups)
+            found = self._convolve(stacked, torch.cat(kernels), bias, count * self.groups)
             return found.reshape(rows, self.out_channels, *found.shape[2:])
         modalities = sorted(set(index))
         counts = [index.count(m) for m in modalities]

@@ -122,6 +122,30 @@ def test_state_and_scripts():
     torch.testing.assert_close(program.module()(x, 2), conv(x, 2))
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("index", [[0, 0, 1, 1, 2, 2], [0, 1, 2, 0, 1, 2], [2, 0, 1, 1, 0, 2]])
+def test_channels_last_gives_the_same(dims, index):
+    memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}[dims]
+    conv = ConditionalConv(dims, 4, 6, 3, kernel_size=3, padding=1).double()
+    other = ConditionalConv(dims, 4, 6, 3, kernel_size=3, padding=1).double().to(memory_format=memory_format)
+    other.load_state_dict(conv.state_dict())
+    assert all(expert.is_contiguous(memory_format=memory_format) for expert in other.weight)
+    assert all(kernel.is_contiguous(memory_format=memory_format) for kernel in other.kernels())
+    x = torch.rand(6, 4, *[8] * dims, dtype=torch.float64)
+    found = other(x, index)
+    torch.testing.assert_close(found, conv(x, index))
+    for one in (conv, other):
+        one(x, index).square().sum().backward()
+    assert other.weight.grad.stride() == other.weight.stride()
+    for own, expected in zip(other.parameters(), conv.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, expected.grad)
+
+
+def test_memory_format_leaves_one_dimension_alone():
+    conv = ConditionalConv(1, 4, 6, 3)
+    assert conv.to(memory_format=torch.channels_last).weight.is_contiguous()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

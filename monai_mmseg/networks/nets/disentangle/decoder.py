@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.layers.conditional_conv import ConditionalConvInit, Routing
-from monai_mmseg.networks.layers.spade import instance_normalise
 from monai_mmseg.networks.layers.spatial_check import check_divisible
-from monai_mmseg.networks.nets.disentangle.encoders import INTERPOLATION, ModalityConv
+from monai_mmseg.networks.nets.disentangle.encoders import ModalityConv
+from monai_mmseg.networks.nets.disentangle.folding import fold_convolutions, set_edges
+from monai_mmseg.networks.nets.disentangle.modulation import enlarge, modulate
+
+FOLDED = 16  # edge from which on one larger convolution and the strips along the edges are less work than two
 
 
 class SpadeMaps(NamedTuple):
@@ -60,7 +63,6 @@ class DisentangleSpadeBlock(nn.Module):
         init: ConditionalConvInit = "plain",
     ) -> None:
         super().__init__()
-        self.spatial_dims = spatial_dims
 
         def conv(a: int, b: int) -> ModalityConv:
             return ModalityConv(
@@ -88,22 +90,46 @@ class DisentangleSpadeBlock(nn.Module):
             size: of the features.
             modality: index of the modality of all rows, or of each.
         """
-        if tuple(anatomy.shape[2:]) != tuple(size):
-            anatomy = F.interpolate(
-                anatomy, size=tuple(size), mode=INTERPOLATION[self.spatial_dims], align_corners=False
-            )
+        anatomy = enlarge(anatomy, size)
+        if not self.gamma.conditional and min(size) >= FOLDED:
+            return SpadeMaps(*self._folded(anatomy))
         hidden = self.shared(anatomy, modality)
         return SpadeMaps(self.gamma(hidden, modality), self.beta(hidden, modality))
 
-    def forward(self, features: Tensor, maps: SpadeMaps, modality: int | Sequence[int] | Tensor = 0) -> Tensor:
+    def _folded(self, anatomy: Tensor) -> list[Tensor]:
+        """The maps, by one 5 x 5 convolution each: there is no activation between the two of 3 x 3.
+
+        Not so in the outermost pixels, where the second convolution finds zeros beside what the first one made.
+        """
+        convs = (self.gamma, self.beta)
+        maps = [fold_convolutions(self.shared.conv, conv.conv, anatomy) for conv in convs]
+        edges: list[tuple[int, int]] = []
+        strips: list[list[Tensor]] = [[], []]
+        for axis in range(2, anatomy.ndim):
+            for last in (0, 1):
+                edges.append((axis, -last))
+                strip = anatomy.narrow(axis, last * (anatomy.shape[axis] - 3), 3)
+                hidden = self.shared(strip, 0).narrow(axis, last, 2)
+                for own, conv in zip(strips, convs, strict=True):
+                    own.append(conv(hidden, 0).narrow(axis, last, 1))
+        return [set_edges(own, edges, strip) for own, strip in zip(maps, strips, strict=True)]
+
+    def forward(
+        self,
+        features: Tensor,
+        maps: SpadeMaps,
+        modality: int | Sequence[int] | Tensor = 0,
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Features, normalised, scaled, shifted and convolved: ``(N, out_channels, *size)``.
 
         Args:
-            features: shape ``(N, in_channels, *size)``.
+            features: shape ``(N, in_channels, *size)``; those of another size than the maps are interpolated first.
             maps: of :meth:`maps`.
             modality: index of the modality of all rows, or of each.
+            rows: which row of the maps each row has, int64 ``(N,)``. ``None``: its own.
         """
-        recon: Tensor = self.out(instance_normalise(features) * (1 + maps.gamma) + maps.beta, modality)
+        recon: Tensor = self.out(modulate(features, maps.gamma, maps.beta, rows), modality)
         return recon
 
 
@@ -191,15 +217,23 @@ class DisentangleDecoder(nn.Module):
         return found
 
     def reconstruct(
-        self, maps: Sequence[SpadeMaps], code: Tensor, modality: int | Sequence[int] | Tensor = 0
+        self,
+        maps: Sequence[SpadeMaps],
+        code: Tensor,
+        modality: int | Sequence[int] | Tensor = 0,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """Images from :meth:`maps` of anatomies and codes, row by row; other arguments and shape as in a call."""
+        """Images from :meth:`maps` of anatomies and codes, row by row; other arguments and shape as in a call.
+
+        Args:
+            maps: of :meth:`maps`.
+            code: shape ``(N, code_size)``.
+            modality: index of the modality of all rows, or of each.
+            rows: which of the anatomies each image has, int64 ``(N,)``. ``None``: each its own.
+        """
         hidden = self.code(code).reshape(-1, self.width, *self.start)
-        for number, (block, own) in enumerate(zip(self.blocks, maps, strict=True)):
-            hidden = block(hidden, own, modality)
-            if number < self.levels:
-                mode = INTERPOLATION[self.spatial_dims]
-                hidden = F.interpolate(hidden, scale_factor=2, mode=mode, align_corners=False)
+        for block, own in zip(self.blocks, maps, strict=True):
+            hidden = block(hidden, own, modality, rows)
         image: Tensor = self.out(hidden, modality)
         return F.softplus(image) if self.activation == "softplus" else image
 

@@ -13,6 +13,7 @@ from monai_mmseg.networks.nets import (
     DisentangleSpadeBlock,
 )
 from monai_mmseg.networks.nets.disentangle.encoders import anatomy_softmax
+from monai_mmseg.networks.nets.disentangle.modulation import enlarge, modulate
 from tests.networks.network_tester import num_parameters
 from tests.reference_cases import arrays_of, cases_of
 
@@ -210,6 +211,81 @@ def test_block_without_modulation_and_scale_of_its_input():
         nn.init.zeros_(conv.conv.bias)
     plain = block.out.conv(nn.functional.instance_norm(features))
     torch.testing.assert_close(block(features, block.maps(anatomy, (8, 8))), plain, rtol=1e-4, atol=1e-5)
+
+
+def direct_maps(block, anatomy, size):
+    """By the two convolutions of each map, one after the other."""
+    hidden = block.shared.conv(enlarge(anatomy, size))
+    return block.gamma.conv(hidden), block.beta.conv(hidden)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (20, 16, 16), (12, 40)])
+@pytest.mark.parametrize("anatomy_size", ["same", "other"])
+def test_folded_maps_are_those_of_both_convolutions(size, anatomy_size):
+    torch.manual_seed(0)
+    block = DisentangleSpadeBlock(len(size), 6, 3, 4).double()
+    shape = size if anatomy_size == "same" else [2 * edge for edge in size]
+    anatomy = torch.rand(2, 4, *shape, dtype=torch.float64, requires_grad=True)
+    variables = [anatomy, *(p for name, p in block.named_parameters() if not name.startswith("out"))]
+    found, expected = block.maps(anatomy, size), direct_maps(block, anatomy, size)
+    noise = torch.rand(2, *expected[0].shape, dtype=torch.float64)
+    for maps in (found, expected):
+        assert maps[0].shape == (2, 6, *size)
+    torch.testing.assert_close(tuple(found), expected)
+    gradients = [
+        torch.autograd.grad((noise[0] * maps[0] + noise[1] * maps[1].square()).sum(), variables, retain_graph=True)
+        for maps in (found, expected)
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def plain_modulation(features, gamma, beta, rows):
+    large = nn.functional.interpolate(features, gamma.shape[2:], mode="bilinear" if gamma.ndim == 4 else "trilinear")
+    return nn.functional.instance_norm(large) * (1 + gamma[rows]) + beta[rows]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_modulation(dims, last, factor):
+    torch.manual_seed(0)
+    form = {2: torch.channels_last, 3: torch.channels_last_3d}[dims] if last else torch.contiguous_format
+    rows = torch.tensor([3, 0, 0, 1, 3])  # none has the third
+    features = torch.rand(5, 3, *[4] * dims, dtype=torch.float64).contiguous(memory_format=form)
+    maps = torch.rand(2, 4, 3, *[4 * factor] * dims, dtype=torch.float64)
+    inputs = [x.contiguous(memory_format=form).requires_grad_() for x in (features, *maps)]
+    found = modulate(*inputs, rows)
+    torch.testing.assert_close(found, plain_modulation(*inputs, rows))
+    assert found.is_contiguous(memory_format=form)
+    assert torch.autograd.gradcheck(lambda *x: modulate(*x, rows), inputs, fast_mode=True)
+
+
+def test_modulation_in_half_precision_has_statistics_of_single():
+    features, maps = 1000 + torch.randn(2, 3, 16, 16), torch.rand(2, 2, 3, 32, 32)
+    inputs = [x.bfloat16().requires_grad_() for x in (features, *maps)]
+    found = modulate(*inputs)
+    expected = plain_modulation(*(x.detach().float() for x in inputs), torch.arange(2))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-2)
+    found.sum().backward()
+    assert all(x.grad.dtype == torch.bfloat16 for x in inputs)
+
+
+def test_compiled_program_has_the_plain_form():
+    block = DisentangleSpadeBlock(2, 4, 3, 4)
+    features, anatomy = torch.rand(2, 4, 8, 8), torch.rand(2, 4, 16, 16)
+
+    class Program(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = block
+
+        def forward(self, features, anatomy):
+            return self.block(features, self.block.maps(anatomy, (16, 16)))
+
+    program = torch.export.export(Program(), (features, anatomy)).module()
+    expected = block(features, block.maps(anatomy, (16, 16)))
+    torch.testing.assert_close(program(features, anatomy), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
