@@ -15,6 +15,9 @@ from monai_mmseg.data.paired_dataset import PairedSliceDataset
 from monai_mmseg.data.sampler import EpochRandomSampler
 from monai_mmseg.data.subject_sampler import SubjectRandomSampler
 from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
+from monai_mmseg.data.volume_store import remove_unused
+from monai_mmseg.data.whole_volumes import WholeVolumeDataset
+from monai_mmseg.data.workers import default_workers
 
 __all__ = [
     "BalancedModalityBatchSampler",
@@ -24,9 +27,12 @@ __all__ = [
     "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
+    "WholeVolumeDataset",
+    "default_workers",
     "find_leaks",
     "group_by_subject",
     "label_problem",
     "load_datalist",
     "read_datalist",
+    "remove_unused",
 ]
