@@ -19,9 +19,20 @@ class Rows(Protocol):
     """What a tensor and an array on disk have in common."""
 
     @property
-    def shape(self) -> torch.Size: ...
+    def shape(self) -> torch.Size:
+        """Size of each axis."""
 
     def __getitem__(self, places: slice) -> Tensor: ...
+
+
+def slices_first(rows: Rows) -> Tensor:
+    """All of a volume, whose slices are its last axis, with that axis first in memory.
+
+    Examples:
+        >>> slices_first(torch.zeros(2, 8, 9, 4)).shape
+        torch.Size([4, 2, 8, 9])
+    """
+    return rows[:].movedim(-1, 0).contiguous()
 
 
 def neighbours(rows: Rows, place: int, count: int) -> Tensor:

@@ -53,8 +53,8 @@ def describe(value: Any) -> Any:
 
     Examples:
         >>> from monai.transforms import ScaleIntensity
-        >>> describe(ScaleIntensity(0, 1)) == describe(ScaleIntensity(0, 1)), describe(ScaleIntensity(0, 2)) == describe(
-        ...     ScaleIntensity(0, 1))
+        >>> one, same, other = (describe(ScaleIntensity(0, top)) for top in (1, 1, 2))
+        >>> one == same, one == other
         (True, False)
     """
     return _describe(value, ())
@@ -127,7 +127,7 @@ def _may_use_subject(value: Any) -> bool:
 
 
 def _describe(value: Any, above: tuple[int, ...]) -> Any:
-    if value is None or isinstance(value, bool | int | float | str) and type(value).__module__ == "builtins":
+    if value is None or (isinstance(value, bool | int | float | str) and type(value).__module__ == "builtins"):
         return repr(value) if isinstance(value, float) else value
     if id(value) in above:
         raise NotDescribed(f"{type(value).__name__} holds itself.")
@@ -181,7 +181,9 @@ def _class(kind: type) -> list[str]:
 def _function(function: Any) -> list[str]:
     name = getattr(function, "__qualname__", function.__name__)
     if "<" in name:
-        raise NotDescribed(f"{name} of {getattr(function, '__module__', None)} is a function without a name of its own.")
+        raise NotDescribed(
+            f"{name} of {getattr(function, '__module__', None)} is a function without a name of its own."
+        )
     return _named(function, name)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from monai_mmseg.data.datalist import group_by_subject
-from monai_mmseg.data.disk_arrays import Rows, neighbours
+from monai_mmseg.data.disk_arrays import Rows, neighbours, slices_first
 from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, numbers_of
 from monai_mmseg.meta_tensors import plain_tensor
 
@@ -173,22 +173,20 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
                 "it?"
             )
         image, present = _fill(image, present.bool(), count)
-        image = image.movedim(-1, 0).contiguous()
+        image = slices_first(image)
         depth, _, *size = image.shape
         label = volumes.get("label")
         if label is None or isinstance(label, Mapping):  # paths that nobody was asked to read
             # a view of one number: no memory for labels that are not there
             label = torch.zeros((), dtype=torch.uint8).expand(depth, count, *size)
         else:
-            label = plain_tensor(torch.as_tensor(label)).to(torch.uint8).movedim(-1, 0).contiguous()
+            label = slices_first(plain_tensor(torch.as_tensor(label)).to(torch.uint8))
         labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
         given = {key: plain_tensor(torch.as_tensor(volumes[key])) for key in self.extra_keys if key in volumes}
         if wrong := {key: tuple(v.shape) for key, v in given.items() if v.shape[1:] != (*size, depth)}:
             raise ValueError(f"extra_keys must lie on the grid of image {(*size, depth)}, got {wrong}.")
-        extra: dict[str, Rows] = {
-            key: volume.to(torch.float32).movedim(-1, 0).contiguous() for key, volume in given.items()
-        }
+        extra: dict[str, Rows] = {key: slices_first(volume.to(torch.float32)) for key, volume in given.items()}
         foreground = label.flatten(2).amax(2).T > 0
         return _Subject(image, label, present, labelled, foreground, self._content(image, present), name, extra)
 

@@ -78,7 +78,8 @@ class EpochRandomSampler(EpochSampler[int]):
     """Random order that depends on the seed and the epoch alone, for epochs of any length and any number of processes.
 
     When to use: as ``sampler`` of a training ``DataLoader``. Samples are drawn without replacement until the data set
-    is used up, then again, as ``RepeatedIndex``. An :class:`~monai_mmseg.engines.ObjectiveTrainer` calls :meth:`set_epoch`.
+    is used up, then again, as ``RepeatedIndex``. An :class:`~monai_mmseg.engines.ObjectiveTrainer` calls
+    :meth:`set_epoch`.
 
     Args:
         data_source: the data set.

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
-from monai_mmseg.data.disk_arrays import DiskArray, Rows, SlicesLast, neighbours
+from monai_mmseg.data.disk_arrays import DiskArray, Rows, SlicesLast, neighbours, slices_first
 from monai_mmseg.data.unpaired_volumes import UnpairedVolumes, Volume
 from monai_mmseg.data.volume_dataset import Cache, parts_of
 from monai_mmseg.transforms.slice_window import RandSliceWindowd
@@ -107,8 +107,8 @@ class UnpairedSliceDataset(UnpairedVolumes):
         if volume.image.shape[0] != 1:
             raise ValueError(f"transform must give image (1, X, Y, Z), got {tuple(volume.image.shape)}.")
         # slices first, so that a slice and its neighbours are one block
-        image, label = (None if one is None else one[:][0].movedim(-1, 0).contiguous() for one in volume[:2])
-        return volume._replace(image=image, label=label)
+        label = None if volume.label is None else slices_first(volume.label[:][0])
+        return volume._replace(image=slices_first(volume.image[:][0]), label=label)
 
     def _kept(self, volume: Volume) -> list[int]:
         if self.keep == "labelled" and volume.label is None:
@@ -211,8 +211,8 @@ class UnpairedVolumeDataset(UnpairedVolumes):
         volume = super()._load(number)
         if not self._by_window:
             return volume
-        image, label = (None if one is None else one[:].movedim(-1, 0).contiguous() for one in volume[:2])
-        return volume._replace(image=image, label=label)
+        label = None if volume.label is None else slices_first(volume.label)
+        return volume._replace(image=slices_first(volume.image), label=label)
 
     def _transform(self, index: int) -> Any:
         volume = self._volume(index)

@@ -118,7 +118,7 @@ class UnpairedVolumes(VolumeDataset[Volume]):
     def _named(self, volume: Volume, number: int) -> Volume:
         name, shares = self.data[number].get("subject"), self.store is not None and self.store.shares
         extra = {key: one[:] if isinstance(one, DiskArray) else one for key, one in volume.extra.items()}
-        return volume._replace(extra=extra, **({"subject": name} if shares and isinstance(name, str) else {}))
+        return volume._replace(extra=extra, subject=name if shares and isinstance(name, str) else volume.subject)
 
     def _modality_of(self, item: Mapping[str, Any]) -> int:
         name = item.get("modality", self.default_modality)

@@ -150,7 +150,7 @@ def check_cache(cache: Cache | bool, cache_dir: str | os.PathLike[str] | None) -
         raise ValueError(f"cache must be 'memory', 'disk', 'disk_raw' or false, got {cache!r}.")
     if cache in ("disk", "disk_raw") and not cache_dir:
         raise ValueError(f"cache_dir must name a folder for cache {cache!r}, got {cache_dir!r}.")
-    return cache  # type: ignore[return-value]
+    return cache
 
 
 def parts_of(transform: Any) -> list[Any]:

@@ -141,19 +141,12 @@ class VolumeStore:
         if self._has(key):
             return
         _mark(self.folder)
-        with contextlib.suppress(_Made):
-            try:
-                with atomic_folder(self._place(key)) as part:
-                    _save(make(place), part, self.compress)
-                    if self._has(key):
-                        raise _Made
-            except OSError:
-                if not self._has(key):  # another process was faster: as good as this one
-                    raise
-
-
-class _Made(Exception):  # noqa: N818 - no error: another process was faster
-    pass
+        try:
+            with atomic_folder(self._place(key)) as part:
+                _save(make(place), part, self.compress)
+        except OSError:
+            if not self._has(key):  # else another process was faster, and its entry is as good
+                raise
 
 
 def remove_unused(folder: str | os.PathLike[str], days: float = 30.0) -> list[Path]:

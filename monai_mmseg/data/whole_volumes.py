@@ -60,10 +60,8 @@ class WholeVolumeDataset(VolumeDataset[Any]):
         on_disk = check_cache(cache, cache_dir) in ("disk", "disk_raw")
         count = next((place for place, part in enumerate(parts) if not _can_be_kept(part, on_disk)), len(parts))
         if on_disk and not count:
-            raise ValueError(
-                f"transform begins with {type(parts[0]).__name__ if parts else 'nothing'}, which is random or cannot be "
-                "recognised, so nothing can be kept on disk."
-            )
+            first = type(parts[0]).__name__ if parts else "nothing"
+            raise ValueError(f"transform begins with {first}, which is random or cannot be recognised on a disk.")
         self.kept = Compose(parts[:count])
         super().__init__(data, transform, Compose(parts[count:]) if parts[count:] else None, cache, cache_dir)
         self._keys: list[str] = []

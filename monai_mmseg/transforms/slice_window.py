@@ -107,8 +107,9 @@ class RandSliceWindow(RandomizableTransform):
         self.window, self.tile_prob, self.start = int(window), float(tile_prob), 0
 
     def randomize(self, data: Any) -> None:
-        """Sample the first slice of the window for ``data``: ``(depth, label)``; the label, of which the slices with
-        foreground are enough, may be ``None``.
+        """Sample the first slice of the window for ``data``: ``(depth, label)``.
+
+        The label may be ``None``, or what :func:`foreground_slices` gives for it.
         """
         depth, label = data
         tiles = tiling_starts(depth, self.window)
