@@ -100,7 +100,10 @@ class VolumeStore:
             keys: names of entries; equal ones are made once.
             make: gives the content of the entry at a place of `keys`.
         """
-        places = list({key: place for place, key in reversed(list(enumerate(keys)))}.items())
+        first: dict[str, int] = {}
+        for place, key in enumerate(keys):
+            first.setdefault(key, place)
+        places = list(first.items())
         start = len(places) * rank() // world_size()  # each process of a run begins elsewhere
         waiting = [(key, place) for key, place in places[start:] + places[:start] if not self._has(key)]
         later = []

@@ -227,6 +227,10 @@ class ObjectiveTrainer(SupervisedTrainer):
             seed_data(self.data_loader, self.seed, epoch, engine.state.rank)
         # a fresh iterator: ignite would go on with the old one where an epoch is shorter than the data
         engine.set_data(self.data_loader)
+        if self.seed is not None and getattr(self.data_loader, "persistent_workers", False):
+            # where workers live on nothing was drawn; a loader that starts anew draws one number
+            seed_random_state(epoch_seed(self.seed, engine.state.epoch - 1, engine.state.rank))
+            torch.empty((), dtype=torch.int64).random_()
 
     def _complete_epoch(self, engine: Engine) -> None:
         self._check_finite()
