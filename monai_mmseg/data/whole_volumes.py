@@ -72,7 +72,7 @@ class WholeVolumeDataset(VolumeDataset[Any]):
                 pass
 
     def _transform(self, index: int) -> Any:
-        number = int(index)
+        number = range(len(self.data))[int(index)]  # an IndexError ends loops over the data set
         if self.store is not None:
             item = self.store.read(self._keys[number])
         elif self.cache:

@@ -195,6 +195,10 @@ def test_whole_volumes_keep_metadata_and_the_way_back(items, tmp_path):
     torch.testing.assert_close(flip.inverse(flip(read))["image"], read["image"])
 
 
+def test_a_loop_over_whole_volumes_ends(items):
+    assert len(list(whole(items))) == 4
+
+
 def test_what_has_no_description_is_made_at_each_access(items, tmp_path):
     transform = Compose([READ, Lambdad("image", lambda image: image + 1)])
     data = WholeVolumeDataset(items, transform, cache="disk_raw", cache_dir=tmp_path / "cache")
