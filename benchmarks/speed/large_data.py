@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory and time of training on more volumes than fit into memory, and what formats on disk cost.
 
-    python -m benchmarks.speed.large_data [--volumes 40] [--links 50] [--size 512] [--slices 120] [--cache disk disk_raw]
+    python -m benchmarks.speed.large_data [--volumes 40] [--links 50] [--size 512] [--slices 120] [--cache disk]
     python -m benchmarks.speed.large_data --formats [--size 512] [--slices 120]
 
 Makes a datalist of ``volumes * links`` subjects: synthetic CT volumes with a label, each linked under so many names.
 Each cache is a process of its own that loads it through UMMKD's two-dimensional chain with two workers, and takes
-batches for three epochs; memory is what this process and its workers have for themselves (anonymous), of files that they
-map (given back when others need it) and at most (RSS). For the cache in memory only four subjects are taken, and the
-figure for all is extrapolated, as subjects there share nothing.
+batches for three epochs. Memory is what this process and its workers have for themselves (anonymous), of files that
+they map (given back when others need it) and at most (RSS). For the cache in memory only four subjects are taken, and
+the figure for all is extrapolated, as subjects there share nothing.
 
 ``--formats`` writes one volume in every format and reads random slices with two neighbours, and windows of eight.
 

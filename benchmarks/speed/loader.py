@@ -7,7 +7,7 @@
 Data set, sampler, augmentation and loader are those of ``bundles/<bundle>/configs/train.json``; only reading files is
 replaced, by random volumes of 60 slices of the paper's size, kept in memory. CPU time is that of one process without
 workers, the minimum over passes: *cut* is the data set without augmentation, *augment* what the augmentation adds,
-*batch* what joining samples adds. Samples a second with workers are by the clock, which other work on the machine slows.
+*batch* what joining samples adds. Samples a second with workers are by the clock, which other work slows.
 
 ``--flops`` counts the floating-point operations of a training step (one sample, or one of each modality) and gives the
 cores that make samples as fast as an H100 takes them: at 40 % of 990 TFLOP/s (bfloat16, dense) and of 67 TFLOP/s
