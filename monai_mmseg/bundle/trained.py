@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 PATHS = frozenset(
     {
-        *("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "phantom_dir"),
+        *("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "phantom_dir", "cache_dir"),
         *("stage_one_root", "stage_one", "stage_one_command"),
     }
 )
 """Settings that say where something lies on the machine of the training."""
 OF_THE_MACHINE = PATHS | {
-    *("device", "amp", "num_workers", "channels_last", "section", "resume", "overwrite", "load_pretrain"),
+    *("device", "amp", "num_workers", "cache", "channels_last", "section", "resume", "overwrite", "load_pretrain"),
     *("phantom", "paper_dice"),
 }
 """Settings of a training that an evaluation does not take over."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from monai_mmseg.data.sampler import EpochRandomSampler
     from monai_mmseg.data.subject_sampler import SubjectRandomSampler
     from monai_mmseg.data.unpaired_dataset import UnpairedSliceDataset, UnpairedVolumeDataset
+    from monai_mmseg.data.volume_store import remove_unused
+    from monai_mmseg.data.whole_volumes import WholeVolumeDataset
+    from monai_mmseg.data.workers import default_workers
 
 __all__ = [
     "BalancedModalityBatchSampler",
@@ -29,11 +32,14 @@ __all__ = [
     "SubjectRandomSampler",
     "UnpairedSliceDataset",
     "UnpairedVolumeDataset",
+    "WholeVolumeDataset",
+    "default_workers",
     "find_leaks",
     "group_by_subject",
     "label_problem",
     "load_datalist",
     "read_datalist",
+    "remove_unused",
 ]
 
 if not TYPE_CHECKING:

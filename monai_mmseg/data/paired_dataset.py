@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,19 +12,22 @@ import torch
 from torch import Tensor
 
 from monai_mmseg.data.datalist import group_by_subject
-from monai_mmseg.data.volume_dataset import VolumeDataset
+from monai_mmseg.data.disk_arrays import Rows, neighbours, slices_first
+from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, numbers_of
 from monai_mmseg.meta_tensors import plain_tensor
 
 
 class _Subject(NamedTuple):
-    """One subject on its lattice, as plain tensors."""
+    """One subject on its lattice; slices first, so that a slice and its neighbours are one block."""
 
-    image: Tensor  # (M * k, H, W, D), finite
-    label: Tensor  # (M, H, W, D), or (1, H, W, D) for one of the subject; uint8
+    image: Rows  # (D, M * k, H, W), finite
+    label: Rows  # (D, M, H, W), or (D, 1, H, W) for one of the subject; uint8
     present: Tensor  # (M, D), bool
     labelled: Tensor  # (M,), or without axes for one label of the subject; bool
-    name: str
-    extra: dict[str, Tensor]  # (C, H, W, D)
+    foreground: Tensor  # (M or 1, D), bool: whether the label is not empty
+    content: Tensor  # (D,), share of the pixels that are not background in some modality
+    subject: str
+    extra: dict[str, Rows]  # (D, C, H, W)
 
 
 class PairedSliceDataset(VolumeDataset[_Subject]):
@@ -52,7 +56,10 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         fill: value of absent modalities in a batch; ``nan`` for networks that read it as absence.
         extra_keys: further volumes ``(C, H, W, D)`` that the transform may give and that are cut into slices as well,
             float32, for example a target image.
-        cache: keep the transformed volumes in memory; off, they are made again on each access.
+        cache: keep the transformed volumes in ``"memory"``, on ``"disk"`` (compressed; needs blosc2) or not compressed
+            (``"disk_raw"``), or not at all (False): then they are made again on each access. From a disk, an access
+            reads the slices that it needs.
+        cache_dir: folder for volumes on disk; :func:`~monai_mmseg.data.remove_unused` clears it.
         progress: show a progress bar while volumes are read.
 
     Returns:
@@ -61,7 +68,8 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         `extra_keys`; ``subject``, ``subject_index`` (its number, int64) and ``slice``.
 
     Raises:
-        ValueError: if there are no items or no slices, or the transform gives something else.
+        ValueError: if there are no items or no slices, the transform gives something else, or ``cache="disk"`` cannot
+            recognise it.
 
     Examples:
         >>> def volumes(item):
@@ -84,7 +92,8 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         background: float = 0.0,
         fill: float = 0.0,
         extra_keys: Sequence[str] = (),
-        cache: bool = True,
+        cache: Cache | bool = "memory",
+        cache_dir: str | os.PathLike[str] | None = None,
         progress: bool = False,
     ) -> None:
         if keep not in ("all", "foreground", "labelled", "paired"):
@@ -96,7 +105,7 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         self.modalities = [str(name) for name in modalities]
         self.num_slices, self.min_content, self.background = int(num_slices), float(min_content), float(background)
         self.fill, self.extra_keys = float(fill), [str(key) for key in extra_keys]
-        super().__init__(_grouped(data, self.modalities), transform, slice_transform, cache)
+        super().__init__(_grouped(data, self.modalities), transform, slice_transform, cache, cache_dir)
         if not self.data:
             raise ValueError(f"data holds no item with a modality of {self.modalities}.")
         self.keep = keep
@@ -118,9 +127,9 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
     def subject(self, number: int) -> dict[str, Any]:
         """All slices of the subject at a place of ``data``, without augmentation, shaped as `transform` gives them."""
         one = self._volume(number)
-        names = ("image", "label", "present", "labelled")
-        extra = {key: volume.clone() for key, volume in one.extra.items()}
-        return {**{name: getattr(one, name).clone() for name in names}, **extra, "subject": one.name}
+        rows = {"image": one.image, "label": one.label, **one.extra}
+        volumes = {key: volume[:].movedim(0, -1).contiguous() for key, volume in rows.items()}
+        return {**volumes, "present": one.present.clone(), "labelled": one.labelled.clone(), "subject": one.subject}
 
     def _transform(self, index: int) -> dict[Hashable, Any]:
         number, place = self.index[index]
@@ -128,26 +137,27 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         present = subject.present[:, place].clone()
         item: dict[Hashable, Any] = {
             "image": self._with_neighbours(subject, place),
-            "label": subject.label[..., place].to(torch.int64),
+            "label": _row(subject.label, place).to(torch.int64),
             "present": present,
-            **{key: volume[..., place].clone() for key, volume in subject.extra.items()},
+            **{key: _row(volume, place).clone() for key, volume in subject.extra.items()},
         }
-        item = self._augmented(item, index)
+        item = self._augmented(item, *numbers_of(index))
         item["image"] = _masked(item["image"], item["present"], self.fill)
         item["labelled"] = subject.labelled & present if subject.labelled.ndim else subject.labelled.clone()
-        item["subject"], item["subject_index"], item["slice"] = subject.name, torch.tensor(number), place
+        item["subject"], item["subject_index"], item["slice"] = subject.subject, torch.tensor(number), place
         return item
 
     def _with_neighbours(self, subject: _Subject, place: int) -> Tensor:
         """Slice and neighbours ``(M * k * S, H, W)``; where a neighbour is absent the slice itself stands in."""
-        half, depth = self.num_slices // 2, subject.image.shape[-1]
+        half = self.num_slices // 2
         if not half:
-            return subject.image[..., place].clone()
-        places = torch.arange(place - half, place + half + 1).clamp(0, depth - 1)
-        window = subject.image[..., places].unflatten(0, (len(self.modalities), -1))
-        present = subject.present[:, places][:, None, None, None]
-        window = torch.where(present, window, window[..., half : half + 1])
-        return window.flatten(0, 1).movedim(-1, 1).flatten(0, 1)
+            return _row(subject.image, place).clone()
+        window = neighbours(subject.image, place, self.num_slices).unflatten(1, (len(self.modalities), -1))
+        places = torch.arange(place - half, place + half + 1).clamp(0, len(subject.content) - 1)
+        present = subject.present[:, places]
+        if not present.all():
+            window = torch.where(present.T[:, :, None, None, None], window, window[half : half + 1])
+        return window.movedim(0, 2).flatten(0, 2).contiguous()
 
     def _load(self, number: int) -> _Subject:
         volumes = self.transform(dict(self.data[number]))
@@ -163,27 +173,41 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
                 "it?"
             )
         image, present = _fill(image, present.bool(), count)
-        # a view of one number: no memory for labels that are not there
-        blank = torch.zeros((), dtype=torch.uint8).expand(count, *image.shape[1:])
-        label = volumes.get("label", blank)
-        if isinstance(label, Mapping):  # paths that nobody was asked to read
-            label = blank
-        label = plain_tensor(torch.as_tensor(label)).to(torch.uint8)
+        image = slices_first(image)
+        depth, _, *size = image.shape
+        label = volumes.get("label")
+        if label is None or isinstance(label, Mapping):  # paths that nobody was asked to read
+            # a view of one number: no memory for labels that are not there
+            label = torch.zeros((), dtype=torch.uint8).expand(depth, count, *size)
+        else:
+            label = slices_first(plain_tensor(torch.as_tensor(label)).to(torch.uint8))
         labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
-        extra = {
-            key: plain_tensor(torch.as_tensor(volumes[key])).to(torch.float32)
-            for key in self.extra_keys
-            if key in volumes
-        }
-        if wrong := {key: tuple(v.shape) for key, v in extra.items() if v.shape[1:] != image.shape[1:]}:
-            raise ValueError(f"extra_keys must lie on the grid of image {tuple(image.shape[1:])}, got {wrong}.")
-        return _Subject(image.contiguous(), label, present, labelled, name, extra)
+        given = {key: plain_tensor(torch.as_tensor(volumes[key])) for key in self.extra_keys if key in volumes}
+        if wrong := {key: tuple(v.shape) for key, v in given.items() if v.shape[1:] != (*size, depth)}:
+            raise ValueError(f"extra_keys must lie on the grid of image {(*size, depth)}, got {wrong}.")
+        extra: dict[str, Rows] = {key: slices_first(volume.to(torch.float32)) for key, volume in given.items()}
+        foreground = label.flatten(2).amax(2).T > 0
+        return _Subject(image, label, present, labelled, foreground, self._content(image, present), name, extra)
+
+    def _content(self, image: Tensor, present: Tensor) -> Tensor:
+        if self.min_content <= 0:
+            return torch.ones(len(image))
+        content = (image != self.background).unflatten(1, (len(self.modalities), -1)).any(2)
+        return (content & present.T[:, :, None, None]).any(1).float().mean((1, 2))
+
+    def _kind(self) -> list[Any]:
+        return [self.modalities, self.extra_keys, self.background if self.min_content > 0 else None]
+
+    def _named(self, volume: _Subject, number: int) -> _Subject:
+        name, shares = self.data[number].get("subject"), self.store is not None and self.store.shares
+        return volume._replace(subject=name) if shares and isinstance(name, str) else volume
 
     def _kept(self, subject: _Subject) -> list[int]:
         # one label of the subject counts wherever it has an image
-        labelled = subject.labelled.expand(len(subject.label))[:, None] & (
-            subject.present if len(subject.label) == len(subject.present) else subject.present.any(0, keepdim=True)
+        rows = len(subject.foreground)
+        labelled = subject.labelled.expand(rows)[:, None] & (
+            subject.present if rows == len(subject.present) else subject.present.any(0, keepdim=True)
         )
         keep = subject.present.any(0)
         if self.keep == "paired":
@@ -191,11 +215,9 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         elif self.keep == "labelled":
             keep = labelled.any(0)
         elif self.keep == "foreground" and labelled.any():
-            keep = ((subject.label > 0).flatten(1, 2).any(1) & labelled).any(0)
+            keep = (subject.foreground & labelled).any(0)
         if self.min_content > 0:
-            content = (subject.image != self.background).unflatten(0, (len(self.modalities), -1)).any(1)
-            content = (content & subject.present[:, None, None]).any(0)
-            keep = keep & (content.float().mean((0, 1)) >= self.min_content)
+            keep = keep & (subject.content >= self.min_content)
         return [int(place) for place in keep.nonzero()[:, 0]]
 
 
@@ -205,6 +227,10 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
     if flat and len(flat) != len(data):
         raise ValueError(f"data mixes {len(flat)} flat items with {len(data) - len(flat)} items of another kind.")
     return group_by_subject(flat, modalities) if flat else list(map(dict, data))
+
+
+def _row(rows: Rows, place: int) -> Tensor:
+    return rows[place : place + 1][0]
 
 
 def _masked(image: Tensor, present: Tensor, fill: float) -> Tensor:

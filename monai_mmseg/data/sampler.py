@@ -18,6 +18,32 @@ from monai_mmseg.distributed import world_size
 T = TypeVar("T")
 
 
+class RepeatedIndex(int):
+    """Place in a data set, and the number of the draw.
+
+    Samplers that repeat samples within an epoch give it out; for any data set it is an ``int``. Data sets whose
+    augmentation is a function of seed, epoch and item mix in `draw`: else all repeats in an epoch would be one picture.
+
+    Examples:
+        >>> index = RepeatedIndex(3, draw=2)
+        >>> ["a", "b", "c", "d"][index], index.draw
+        ('d', 2)
+    """
+
+    draw: int
+
+    def __new__(cls, value: int, draw: int = 0) -> RepeatedIndex:
+        """Make an index.
+
+        Args:
+            value: place in the data set.
+            draw: how often it was drawn before in this epoch.
+        """
+        index = super().__new__(cls, value)
+        index.draw = int(draw)
+        return index
+
+
 class EpochSampler(Sampler[T]):
     """Base of samplers whose order depends on seed and epoch alone, so a resumed run draws what the first one drew.
 
@@ -52,7 +78,8 @@ class EpochRandomSampler(EpochSampler[int]):
     """Random order that depends on the seed and the epoch alone, for epochs of any length and any number of processes.
 
     When to use: as ``sampler`` of a training ``DataLoader``. Samples are drawn without replacement until the data set
-    is used up, then again. An :class:`~monai_mmseg.engines.ObjectiveTrainer` calls :meth:`set_epoch`.
+    is used up, then again, as ``RepeatedIndex``. An :class:`~monai_mmseg.engines.ObjectiveTrainer` calls
+    :meth:`set_epoch`.
 
     Args:
         data_source: the data set.
@@ -98,10 +125,14 @@ class EpochRandomSampler(EpochSampler[int]):
         return self.total // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.seed, self.epoch, self._next_pass()])
+        number = self._next_pass()
+        generator = np.random.default_rng([self.seed, self.epoch, number])
         order: list[int] = []
+        drawn = number * -(-self.total // self.size)  # no draw is numbered twice
         while len(order) < self.total:
-            order += self._once(generator, order)
+            again = self._once(generator, order)
+            order += [RepeatedIndex(one, drawn) for one in again] if drawn else again
+            drawn += 1
         mine: list[int] = []
         for first in range(0, self.total, self.batch_size * self.num_replicas):
             shared = order[first : min(first + self.batch_size * self.num_replicas, self.total)]

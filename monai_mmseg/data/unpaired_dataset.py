@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
+from monai_mmseg.data.disk_arrays import DiskArray, Rows, SlicesLast, neighbours, slices_first
 from monai_mmseg.data.unpaired_volumes import UnpairedVolumes, Volume
-from monai_mmseg.transforms.adjacent_slices import pad_slices
+from monai_mmseg.data.volume_dataset import Cache, parts_of
+from monai_mmseg.transforms.slice_window import RandSliceWindowd
 
 
 class UnpairedSliceDataset(UnpairedVolumes):
@@ -30,7 +33,10 @@ class UnpairedSliceDataset(UnpairedVolumes):
         slice_transform: augmentation of ``{"image": (num_slices, X, Y), "label": (1, X, Y)}``; may return several.
         keep: ``"all"`` slices; ``"foreground"``: of volumes with a label only slices where it is not empty;
             ``"labelled"``: slices of volumes with a label.
-        cache: keep the transformed volumes in memory; off, they are made again when another volume is asked for.
+        cache: keep the transformed volumes in ``"memory"``, on ``"disk"`` (compressed; needs blosc2) or not compressed
+            (``"disk_raw"``), or not at all (False): then they are made again when another volume is asked for. From a
+            disk, an access reads the slices that it needs.
+        cache_dir: folder for volumes on disk; :func:`~monai_mmseg.data.remove_unused` clears it.
         progress: show a progress bar while volumes are read.
 
     Returns:
@@ -61,7 +67,8 @@ class UnpairedSliceDataset(UnpairedVolumes):
         default_modality: str | None = None,
         slice_transform: Callable[[dict[Hashable, Any]], Any] | None = None,
         keep: Literal["all", "foreground", "labelled"] = "all",
-        cache: bool = True,
+        cache: Cache | bool = "memory",
+        cache_dir: str | os.PathLike[str] | None = None,
         progress: bool = False,
     ) -> None:
         if keep not in ("all", "foreground", "labelled"):
@@ -76,6 +83,7 @@ class UnpairedSliceDataset(UnpairedVolumes):
             default_modality=default_modality,
             augment=slice_transform,
             cache=cache,
+            cache_dir=cache_dir,
         )
         self.index: list[tuple[int, int]] = []
         sizes = set()
@@ -98,23 +106,21 @@ class UnpairedSliceDataset(UnpairedVolumes):
         volume = super()._load(number)
         if volume.image.shape[0] != 1:
             raise ValueError(f"transform must give image (1, X, Y, Z), got {tuple(volume.image.shape)}.")
-        # slices first in memory, so that a slice and its neighbours are one block: (Z + num_slices - 1, X, Y)
-        stack = pad_slices(volume.image[0].movedim(-1, 0), self.num_slices, 0).contiguous()
-        label = None if volume.label is None else volume.label[0].movedim(-1, 0).contiguous()
-        return volume._replace(image=stack, label=label)
+        # slices first, so that a slice and its neighbours are one block
+        label = None if volume.label is None else slices_first(volume.label[:][0])
+        return volume._replace(image=slices_first(volume.image[:][0]), label=label)
 
     def _kept(self, volume: Volume) -> list[int]:
-        depth = volume.image.shape[0] - self.num_slices + 1
         if self.keep == "labelled" and volume.label is None:
             return []
         if self.keep == "foreground" and volume.label is not None:
-            return [int(place) for place in (volume.label > 0).flatten(1).any(1).nonzero()[:, 0]]
-        return list(range(depth))
+            return [int(place) for place in volume.foreground.nonzero()[:, 0]]
+        return list(range(volume.image.shape[0]))
 
     def _transform(self, index: int) -> Any:
         number, place = self.index[index]
         volume = self._volume(number)
-        image = volume.image[place : place + self.num_slices]
+        image = neighbours(volume.image, place, self.num_slices)
         item: dict[Hashable, Any] = {
             # what augments may write into its input, which must not be the cache
             "image": image if self.augment is None else image.clone(),
@@ -140,7 +146,9 @@ class UnpairedVolumeDataset(UnpairedVolumes):
             :class:`~monai_mmseg.transforms.RandSliceWindowd` or MONAI's ``RandCropByPosNegLabeld``; may return several.
             Its first step must not write into its input, which is the cached volume.
         default_modality: modality of items that name none; if there is one modality only, that one.
-        cache: keep the transformed volumes in memory; off, they are made again on each access.
+        cache: as for the data set above. From a disk, an access reads the window that it needs if `patch_transform`
+            begins with ``RandSliceWindowd``, else (but for ``"disk_raw"``) the whole volume.
+        cache_dir: likewise.
         extra_keys: further entries that `transform` makes and `patch_transform` needs, such as those of
             ``FgBgToIndicesd``.
         progress: show a progress bar while volumes are read.
@@ -170,7 +178,8 @@ class UnpairedVolumeDataset(UnpairedVolumes):
         modalities: Sequence[str],
         patch_transform: Callable[[dict[Hashable, Any]], Any] | None = None,
         default_modality: str | None = None,
-        cache: bool = True,
+        cache: Cache | bool = "memory",
+        cache_dir: str | os.PathLike[str] | None = None,
         extra_keys: Sequence[str] = (),
         progress: bool = False,
     ) -> None:
@@ -181,15 +190,42 @@ class UnpairedVolumeDataset(UnpairedVolumes):
             default_modality=default_modality,
             augment=patch_transform,
             cache=cache,
+            cache_dir=cache_dir,
             extra_keys=extra_keys,
         )
         self.modality_indices = list(self.volume_modalities)
-        if cache:
+        if self.cache:
             for _ in self._read_all(progress):
                 pass
 
+    @property
+    def _by_window(self) -> bool:
+        """Whether an access is to some slices of a volume, which then are its first axis."""
+        first = next(iter(parts_of(self.augment)), None)
+        return isinstance(first, RandSliceWindowd) and {"image", "label"} <= set(first.keys)
+
+    def _kind(self) -> list[Any]:
+        return [*super()._kind(), self._by_window]
+
+    def _load(self, number: int) -> Volume:
+        volume = super()._load(number)
+        if not self._by_window:
+            return volume
+        label = None if volume.label is None else slices_first(volume.label)
+        return volume._replace(image=slices_first(volume.image), label=label)
+
     def _transform(self, index: int) -> Any:
         volume = self._volume(index)
-        item: dict[Hashable, Any] = {**volume.extra, "image": volume.image, "label": volume.label}
-        item["subject"] = volume.subject
+        item: dict[Hashable, Any] = {
+            **volume.extra,
+            "image": self._channels_first(volume.image),
+            "label": None if volume.label is None else self._channels_first(volume.label),
+            "foreground_slices": volume.foreground,
+            "subject": volume.subject,
+        }
         return self._finished(item, index, index)
+
+    def _channels_first(self, rows: Rows) -> Any:
+        if not self._by_window:
+            return rows[:]
+        return SlicesLast(rows) if isinstance(rows, DiskArray) else rows[:].movedim(0, -1)

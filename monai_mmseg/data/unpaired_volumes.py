@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +12,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from monai_mmseg.data.volume_dataset import VolumeDataset
+from monai_mmseg.data.disk_arrays import DiskArray, Rows
+from monai_mmseg.data.volume_dataset import Cache, VolumeDataset
 from monai_mmseg.meta_tensors import plain_tensor
+from monai_mmseg.transforms.slice_window import foreground_slices
 
 
 class Volume(NamedTuple):
-    """One transformed image, as plain tensors."""
+    """One transformed image, as plain tensors; the data sets put first what they cut along."""
 
-    image: Tensor  # (C, X, Y, Z), float32, finite
-    label: Tensor | None  # (1, X, Y, Z), integers; None: not annotated
+    image: Rows  # (C, X, Y, Z), float32, finite
+    label: Rows | None  # (1, X, Y, Z), integers; None: not annotated
+    foreground: Tensor  # (Z,), bool: whether there is foreground in a slice
     subject: str
     extra: dict[Hashable, Any]
 
@@ -38,10 +42,12 @@ class UnpairedVolumes(VolumeDataset[Volume]):
         modalities: Sequence[str],
         default_modality: str | None = None,
         augment: Callable[[dict[Hashable, Any]], Any] | None = None,
-        cache: bool = True,
+        cache: Cache | bool = "memory",
+        cache_dir: str | os.PathLike[str] | None = None,
         extra_keys: Sequence[str] = (),
     ) -> None:
-        super().__init__(data, transform, augment, cache)
+        self.extra_keys = tuple(extra_keys)
+        super().__init__(data, transform, augment, cache, cache_dir)
         self.modalities = [str(name) for name in modalities]
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ValueError(f"modalities must be distinct names, one at least, got {self.modalities}.")
@@ -53,13 +59,15 @@ class UnpairedVolumes(VolumeDataset[Volume]):
         if not self.data:
             raise ValueError("data must hold one item at least, got none.")
         self.volume_modalities = [self._modality_of(item) for item in self.data]
-        self.extra_keys = tuple(extra_keys)
 
     def _finished(self, item: dict[Hashable, Any], index: int, number: int) -> Any:
         """Augmented sample, or a list of them, with everything that a batch carries."""
         labelled = item.get("label") is not None
         if not labelled:
-            item["label"] = torch.zeros((1, *item["image"].shape[1:]), dtype=torch.int16)
+            shape = (1, *item["image"].shape[1:])
+            # of a volume a view of one number, from which a window is copied
+            none = torch.zeros((), dtype=torch.int16).expand(shape)
+            item["label"] = none if len(shape) > 3 else none.clone()
         made = self._augmented(item, int(index), getattr(index, "draw", 0))
         if isinstance(made, list):
             return [self._sample(one, number, labelled) for one in made]
@@ -98,10 +106,19 @@ class UnpairedVolumes(VolumeDataset[Volume]):
                     f"{tuple(label.shape)} for {_name(item)}."
                 )
             label = (label.round() if label.is_floating_point() else label).to(torch.int16).contiguous()
+        foreground = torch.zeros(image.shape[-1], dtype=torch.bool) if label is None else foreground_slices(label)
         if missing := [key for key in self.extra_keys if key not in made]:
             raise ValueError(f"extra_keys must be made by transform, which gives {sorted(map(str, made))}: {missing}.")
         subject = str(made.get("subject", item.get("subject", number)))
-        return Volume(image, label, subject, {key: made[key] for key in self.extra_keys})
+        return Volume(image, label, foreground, subject, {key: made[key] for key in self.extra_keys})
+
+    def _kind(self) -> list[Any]:
+        return [list(self.extra_keys)]
+
+    def _named(self, volume: Volume, number: int) -> Volume:
+        name, shares = self.data[number].get("subject"), self.store is not None and self.store.shares
+        extra = {key: one[:] if isinstance(one, DiskArray) else one for key, one in volume.extra.items()}
+        return volume._replace(extra=extra, subject=name if shares and isinstance(name, str) else volume.subject)
 
     def _modality_of(self, item: Mapping[str, Any]) -> int:
         name = item.get("modality", self.default_modality)

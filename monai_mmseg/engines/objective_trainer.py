@@ -25,7 +25,7 @@ from monai_mmseg.engines.batch import prepare_training_batch
 from monai_mmseg.engines.iteration_output import IterationOutput
 from monai_mmseg.engines.loss_averages import LossAverages
 from monai_mmseg.engines.phase import Phase, make_phases
-from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state
+from monai_mmseg.engines.seeding import epoch_seed, seed_data, seed_random_state, seeded_by_epoch, stop_workers
 from monai_mmseg.memory import give_back_freed_memory, keep_freed_memory
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 
@@ -51,7 +51,8 @@ class ObjectiveTrainer(SupervisedTrainer):
 
     Random numbers: at the start of each epoch all generators, the sampler and the data set are seeded from ``seed`` and
     the number of the epoch, and the data loader is started anew. So an epoch is the same whether the run was resumed
-    before it or not. (``persistent_workers`` would keep random states over epochs, and is refused.)
+    before it or not. (``persistent_workers`` keep random states over epochs; they are refused unless data set and
+    sampler are seeded by epoch as those of :mod:`monai_mmseg.data` are. They end with the run.)
 
     Distributed: wrap the *objective* in one ``DistributedDataParallel(objective, find_unused_parameters=True)`` without
     ``device_ids`` (with them it would move the masks off the CPU). With losses of :mod:`monai_mmseg.losses.masked`, the
@@ -145,9 +146,11 @@ class ObjectiveTrainer(SupervisedTrainer):
         to_kwargs: dict[str, Any] | None = None,
     ) -> None:
         bare = _bare_objective(objective)
-        if getattr(train_data_loader, "persistent_workers", False) and seed is not None:
+        persistent = getattr(train_data_loader, "persistent_workers", False)
+        if persistent and seed is not None and not seeded_by_epoch(train_data_loader):
             raise ValueError(
-                "persistent_workers keep their random state over epochs; set it to false, or seed to None."
+                "persistent_workers keep their random state over epochs, which this data set and sampler do not reset: "
+                "take those of monai_mmseg.data, set persistent_workers to false, or seed to None."
             )
         if nan_check_interval < 1:
             raise ValueError(f"nan_check_interval must be at least 1, got {nan_check_interval}.")
@@ -207,6 +210,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         try:
             Workflow.run(self)  # not Trainer.run, whose scaler is for one optimiser and CUDA only
         finally:
+            stop_workers(self.data_loader)
             give_back_freed_memory()
             torch.set_flush_denormal(flushed)
             for phase in self.phases:
@@ -229,6 +233,10 @@ class ObjectiveTrainer(SupervisedTrainer):
             seed_data(self.data_loader, self.seed, epoch, engine.state.rank)
         # a fresh iterator: ignite would go on with the old one where an epoch is shorter than the data
         engine.set_data(self.data_loader)
+        if self.seed is not None and getattr(self.data_loader, "persistent_workers", False):
+            # where workers live on nothing was drawn; a loader that starts anew draws one number
+            seed_random_state(epoch_seed(self.seed, engine.state.epoch - 1, engine.state.rank))
+            torch.empty((), dtype=torch.int64).random_()
 
     def _complete_epoch(self, engine: Engine) -> None:
         self._check_finite()

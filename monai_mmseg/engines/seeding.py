@@ -45,6 +45,41 @@ def seed_random_state(seed: int) -> None:
     random.seed(seed)
 
 
+def seeded_by_epoch(loader: Any) -> bool:
+    """Whether :func:`seed_data` makes the samples of a loader a function of seed, epoch and item, in any worker.
+
+    When to use: to see whether workers may live on through epochs (``persistent_workers``). The data set says so by
+    ``seeded_by_epoch``, and what draws the order must have ``set_epoch``: MONAI's random transforms and PyTorch's
+    samplers run on from epoch to epoch.
+
+    Args:
+        loader: a data loader.
+
+    Examples:
+        >>> from torch.utils.data import DataLoader
+        >>> seeded_by_epoch(DataLoader(range(8)))
+        False
+    """
+    samplers = [getattr(loader, name, None) for name in ("sampler", "batch_sampler")]
+    ordered = any(hasattr(one, "set_epoch") for one in samplers)
+    return ordered and bool(getattr(getattr(loader, "dataset", None), "seeded_by_epoch", False))
+
+
+def stop_workers(loader: Any) -> None:
+    """End the workers of a loader that would live on; another pass starts new ones.
+
+    Args:
+        loader: a data loader, or anything else, which is left alone.
+
+    Examples:
+        >>> stop_workers([])
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        loader._iterator = None
+        iterator._shutdown_workers()
+
+
 def seed_data(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
     """Tell a data loader which epoch starts.
 

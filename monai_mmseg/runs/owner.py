@@ -34,7 +34,7 @@ OF_OUTPUT = (
 
 FREE_ON_RESUME = frozenset(
     {
-        *("device", "amp", "num_workers", "channels_last", "max_epochs", "val_interval", "patience", "early_stop"),
+        *("device", "amp", "num_workers", "cache", "cache_dir", "channels_last", "max_epochs", "val_interval", "patience", "early_stop"),
         *("resume", "overwrite", "section", "method", "phantom", "stage_one", "stage_one_command", "load_pretrain"),
         *("run_name", "tracking_uri", "experiment_name", "paper_dice"),
     }

@@ -35,13 +35,28 @@ def tiling_starts(depth: int, window: int) -> list[int]:
     return starts if starts[-1] == depth - window else [*starts, depth - window]
 
 
+def foreground_slices(label: Tensor) -> Tensor:
+    """Which slices hold foreground, bool ``(Z,)``.
+
+    Args:
+        label: label map, ``(1, X, Y, Z)``, slices along the last axis; values above 0 are foreground.
+
+    Examples:
+        >>> import torch
+        >>> foreground_slices(torch.tensor([0, 2, 0]).reshape(1, 1, 1, 3)).tolist()
+        [False, True, False]
+    """
+    # one axis after the other: over all at once, PyTorch takes sixty times as long
+    return label.amax((0, 1)).amax(0) > 0
+
+
 def foreground_window_starts(label: Tensor, window: int) -> range:
     """First slices of the windows whose centre lies between the first and the last slice with foreground.
 
     There are none without foreground, or where it lies so near to an end that no window is centred in it.
 
     Args:
-        label: label map, ``(1, X, Y, Z)``, slices along the last axis; values above 0 are foreground.
+        label: label map, ``(1, X, Y, Z)``, or what :func:`foreground_slices` gives for it.
         window: slices of a window, at most ``Z``.
 
     Examples:
@@ -51,8 +66,7 @@ def foreground_window_starts(label: Tensor, window: int) -> range:
         >>> list(foreground_window_starts(label, 8))
         [5, 6]
     """
-    # one axis after the other: over all at once, PyTorch takes sixty times as long
-    places = (label.amax((0, 1)).amax(0) > 0).nonzero()
+    places = (label if label.ndim == 1 else foreground_slices(label)).nonzero()
     if not places.numel():
         return range(0)
     half = window // 2
@@ -93,7 +107,10 @@ class RandSliceWindow(RandomizableTransform):
         self.window, self.tile_prob, self.start = int(window), float(tile_prob), 0
 
     def randomize(self, data: Any) -> None:
-        """Sample the first slice of the window for ``data``: ``(depth, label)``; the label may be ``None``."""
+        """Sample the first slice of the window for ``data``: ``(depth, label)``.
+
+        The label may be ``None``, or what :func:`foreground_slices` gives for it.
+        """
         depth, label = data
         tiles = tiling_starts(depth, self.window)
         # always two numbers, so that the next call does not depend on what this one chose
@@ -125,7 +142,8 @@ class RandSliceWindowd(Randomizable, MapTransform):
         keys: volumes on one grid.
         window: see :class:`RandSliceWindow`, as for ``tile_prob``.
         tile_prob: see there.
-        label_key: label map that says where the foreground is; may be missing.
+        label_key: label map that says where the foreground is; may be missing. The entry ``"foreground_slices"`` of an
+            item, from :func:`foreground_slices`, saves looking for it.
         allow_missing_keys: do not raise when a key is missing.
 
     Raises:
@@ -169,7 +187,8 @@ class RandSliceWindowd(Randomizable, MapTransform):
         if len(set(depths.values())) > 1:
             raise ValueError(f"keys must be volumes with one number of slices, got {depths}.")
         for depth in set(depths.values()):
-            self.randomize((depth, result.get(self.label_key)))
+            # data sets know the slices with foreground, and need not read the label for them
+            self.randomize((depth, result.get("foreground_slices", result.get(self.label_key))))
         for key in depths:
             result[key] = self.crop(result[key], randomize=False)
         return result

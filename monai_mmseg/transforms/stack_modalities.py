@@ -123,6 +123,11 @@ class StackModalitiesd(OneImaged):
         self.num_candidates, self.window, self.candidates = num_candidates, window, candidates
         self.max_distance_mm, self.random_shift, self.seed = max_distance_mm, random_shift, seed
 
+    @property
+    def uses_subject(self) -> bool:
+        """Whether the result depends on the subject's name, from which samples are drawn."""
+        return self.candidates == "random" or self.random_shift > 0
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Stack one subject, as ``LoadImageModalitiesd`` and spatial transforms of the frame made it."""
         result = dict(data)

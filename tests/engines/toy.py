@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from torch import nn
 
-from monai_mmseg.data.sampler import EpochRandomSampler
+from monai_mmseg.data import EpochRandomSampler, WholeVolumeDataset
 from monai_mmseg.engines import ObjectiveTrainer, WeightAveraging
 from monai_mmseg.losses.masked import masked_mean
 from monai_mmseg.objectives import Objective, PhaseOutput
@@ -101,9 +101,9 @@ def toy_trainer(max_epochs=2, *, workers=0, handlers=None, averaging=None, norm=
     torch.manual_seed(11)
     objective = ToyObjective(ToyNetwork(norm=norm, dropout=dropout))
     transform = Compose([RandFlipd(["image", "label"], prob=0.5), RandGaussianNoised("image", prob=0.5)])
-    data = Dataset(toy_items(), transform)
+    data = WholeVolumeDataset(toy_items(), transform)
     sampler = EpochRandomSampler(data, seed=3, num_samples=10)
-    loader = DataLoader(data, batch_size=2, sampler=sampler, num_workers=workers)
+    loader = DataLoader(data, batch_size=2, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
     optimizers = {name: torch.optim.Adam(objective.parameter_groups(name, 1e-2)) for name in PHASES}
     average = None if averaging is None else WeightAveraging(objective.network, **averaging)
     made = handlers(objective, optimizers, average) if handlers else None

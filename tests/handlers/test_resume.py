@@ -1,5 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -41,6 +42,18 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, repository, dec
         assert values == pytest.approx(whole[iteration], rel=1e-4, abs=1e-5), f"iteration {iteration}"
     torch.testing.assert_close(rest_weights, whole_weights, rtol=1e-4, atol=1e-4)
     assert trainer.bare_objective.steps == 35
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_resumed_run_is_equal_bit_by_bit_whatever_the_workers(tmp_path, workers):
+    averaging = {"start_epoch": 1, "decay": 0.9}
+    whole, whole_weights, _ = run(tmp_path / "whole", resume=False, averaging=averaging, epochs=4)
+    run(tmp_path / "run", resume=False, averaging=averaging, workers=workers, epochs=2)
+    rest, weights, trainer = run(tmp_path / "run", resume=True, averaging=averaging, workers=workers, epochs=4)
+    assert rest == {iteration: losses for iteration, losses in whole.items() if iteration > 10}
+    assert torch.equal(weights, whole_weights)
+    assert trainer.data_loader._iterator is None  # no worker outlives the run
+    assert multiprocessing.active_children() == []
 
 
 def test_file_holds_plain_values_and_every_part(tmp_path):
