@@ -20,6 +20,7 @@ from statistics import mean
 
 from benchmarks.progress import Counted, Progress, trained_share
 from benchmarks.runs import Run, train_and_evaluate
+from benchmarks.warm import warm_up
 from monai_mmseg.baselines import copy_baseline
 from monai_mmseg.data import load_datalist
 from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the phantom")
     arguments = parser.parse_args()
     out: Path = arguments.out
+    warm_up()  # beside the phantom
     progress = Progress(STAGES)
     made = Counted("monai_mmseg.phantom", SUBJECTS)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.warm import WARM, run_module
 from monai_mmseg.evaluation import ScoreTable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,10 +140,14 @@ def _call(line: list[str], log: Path, threads: int, *, echo: Callable[[str], obj
     if echo is not None:
         shown = ["python", *line[1:]]
         echo(" ".join(["$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown)]))
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), PYTHONWARNINGS="ignore")
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
-    with log.open("w", encoding="utf-8") as file:
-        code = subprocess.run(line, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT).returncode
+    environment = {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    if WARM and line[1] == "-m":
+        code = run_module(line[2], line[3:], ROOT, log, environment, threads)
+    else:
+        with log.open("w", encoding="utf-8") as file:
+            whole = {**os.environ, **environment}
+            code = subprocess.run(line, cwd=ROOT, env=whole, stdout=file, stderr=subprocess.STDOUT).returncode
     if code:
         last = [text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()][-1:]
         raise RuntimeError(f"a command ended with status {code}; its log is {log}. Last line: {' '.join(last)}")
