@@ -83,6 +83,8 @@ class Objective(nn.Module):
 
     phases: tuple[str, ...] = ()
     default_weights: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    outside_graphs: ClassVar[tuple[str, ...]] = ()
+    """Methods that run as they are where the rest is compiled: they read masks on the CPU, or set hooks."""
 
     def __init__(self, network: nn.Module, *, weights: Mapping[str, Mapping[str, float]] | None = None) -> None:
         super().__init__()
@@ -97,6 +99,14 @@ class Objective(nn.Module):
                 if term not in known:
                     raise ValueError(f"weights[{phase!r}] has no term {_not_known(term, known)}")
                 known[term] = float(weight)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the objective in place, as :meth:`torch.nn.Module.compile`; not by ``torch.compile(objective)``."""
+        for name in self.outside_graphs:  # here and not where they are written: that would import the compiler for all
+            method = getattr(type(self), name)
+            if not hasattr(method, "_torchdynamo_disable"):
+                setattr(type(self), name, torch.compiler.disable(method))
+        super().compile(*args, **kwargs)
 
     def check_phase(self, phase: str) -> str:
         """The name itself, or a ValueError with close names if there is no such phase."""

@@ -102,6 +102,8 @@ class DAFNetObjective(Objective):
         "image_discriminators": {"least_squares": 1.0, "spectral": 1.0},
     }
 
+    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan",)
+
     def __init__(
         self,
         network: DAFNet,

@@ -110,6 +110,8 @@ class DisentangleObjective(Objective):
         DISCRIMINATOR: {"classification": 1.0},
     }
 
+    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan",)
+
     def __init__(
         self,
         network: DisentangleNet,

@@ -66,6 +66,9 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
 
     default_weights: ClassVar[dict[str, dict[str, float]]] = {"segmentation": {"dice": 1.0, "cross_entropy": 1.0}}
 
+    # a compiled graph would keep the hooks of its first step; what the masks say is constant in a graph
+    outside_graphs: ClassVar[tuple[str, ...]] = ("_tapped_network", "_row_masks")
+
     def __init__(
         self,
         network: nn.Module,
@@ -140,14 +143,12 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
         outputs = {"logits": logits.detach(), "pred": logits.detach()}
         return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
 
-    @torch.compiler.disable  # a compiled graph keeps the hooks of its first step
     def _tapped_network(self, image: Tensor, modality: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and what the layers put out that terms ask for."""
         with self.tapped() as taps:
             logits: Tensor = self.network(image, **({"modality": modality} if self.modality_aware else {}))
         return logits, {} if taps is None else {name: taps.rows(name, modality, self.modalities) for name in taps}
 
-    @torch.compiler.disable  # what it finds is constant in a graph
     def _row_masks(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, list[str]]:
         """Modality of every row and which are labelled (``None``: all), on the CPU, and the names of the modalities."""
         rows, count = batch["image"].shape[0], len(self.modalities)
