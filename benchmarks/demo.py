@@ -29,7 +29,7 @@ from monai_mmseg.report import write_report
 
 SUBJECTS, TEST_SUBJECTS, FOLDS = 32, 8, 8  # fold 0 is left out of training, as in every run of the bundle
 MOST_THREADS = 4  # a step of this size does not use more
-DAFNET = Run("dafnet", ("settings/target_0", "demo"), {"epoch_length": 40})  # 1000 steps
+DAFNET = Run("dafnet", ("settings/target_0", "demo"), {"epoch_length": 40})  # 640 steps
 UNETS = (
     Run("unet_source", ("settings/unet_source", "demo")),
     Run("unet_copied_masks", ("settings/unet_copied_masks", "demo")),
