@@ -29,7 +29,9 @@ pytestmark = [  # of MONAI's DynUNet, which keeps maps of its last forward pass;
     pytest.mark.filterwarnings("ignore:The tensor attributes? self:UserWarning"),
     pytest.mark.filterwarnings("ignore:The TorchScript type system doesn't support:UserWarning"),
 ]
-EVERY = pytest.mark.parametrize("name", [*NAMES, *[pytest.param(name, marks=pytest.mark.slow) for name in SLOW]])
+EVERY = pytest.mark.parametrize(
+    "name", [*NAMES, *[pytest.param(name, marks=[pytest.mark.slow, pytest.mark.overlays]) for name in SLOW]]
+)
 
 
 @pytest.fixture
