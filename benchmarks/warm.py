@@ -55,6 +55,7 @@ def _run(module: str, words: list[str], folder: str, log: str, environment: dict
     for stream in (1, 2):
         os.dup2(file, stream)
     os.chdir(folder)
+    sys.path.insert(0, folder)  # as -m does
     os.environ.update(environment)
     torch.set_num_threads(threads)  # the variable was read when torch was imported
     warnings.simplefilter("ignore")

@@ -163,8 +163,9 @@ class _Shape:
         return self.size, self.stride, self.dtype, self.device
 
     def make(self) -> Tensor:
-        tensor = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=self.device)
-        return tensor.normal_(std=0.1)
+        length = 1 + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
+        memory = torch.randn(max(length, 1), device=self.device).mul_(0.1).to(self.dtype)
+        return memory.as_strided(self.size, self.stride)  # also of what is expanded
 
 
 def _like(value: Any) -> Any:
