@@ -9,9 +9,10 @@ import os
 import runpy
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 IMPORTED = (
     "monai.bundle",
@@ -46,6 +47,23 @@ def run_module(
     process.start()
     process.join()
     return int(process.exitcode or 0)
+
+
+def run_function(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function of a module, in a process that has imported what it needs; it prints where this one does.
+
+    Raises:
+        RuntimeError: if it ends with an error, which it has printed.
+    """
+    if not WARM:
+        function(*arguments)
+        return
+    warm_up()
+    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{function.__name__} ended with status {process.exitcode}.")
 
 
 def _run(module: str, words: list[str], folder: str, log: str, environment: dict[str, str], threads: int) -> None:

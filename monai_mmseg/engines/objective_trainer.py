@@ -129,7 +129,7 @@ class ObjectiveTrainer(SupervisedTrainer):
         amp: bool = False,
         amp_kwargs: Mapping[str, Any] | None = None,
         nan_check_interval: int = 10,
-        compile: bool | Mapping[str, Any] = False,
+        compile: bool | Mapping[str, Any] = False,  # noqa: A002 - as MONAI calls it
         flush_denormal: bool = True,
         non_blocking: bool = False,
         prepare_batch: Callable[..., dict[str, Any]] = prepare_training_batch,
