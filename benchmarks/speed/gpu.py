@@ -42,6 +42,15 @@ SMALL: dict[str, list[list[str]]] = {
 """A rehearsal."""
 
 
+def places(part: str, results: Path, device: str) -> list[str]:
+    """Where a module writes, and on which device it runs, in its own words."""
+    if part == "loader":
+        return ["--results", str(results / "loader.json")]
+    if part == "inference":
+        return ["--report", str(results / f"inference_{device}.json"), "--name", device]
+    return ["--results", str(results), "--device", device]
+
+
 def main() -> None:
     """Run the parts one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,7 +68,7 @@ def main() -> None:
         for words in lines:
             left = end - time.monotonic()
             command = [sys.executable, "-m", f"benchmarks.speed.{part}", *words]
-            command += ["--results", str(arguments.results.resolve()), "--device", arguments.device]
+            command += places(part, arguments.results.resolve(), arguments.device)
             print(f"[{left:4.0f} s left] {part} {' '.join(words)}", flush=True)
             try:
                 code = subprocess.run(command, cwd=ROOT, timeout=max(left, 1.0)).returncode

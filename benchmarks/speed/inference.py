@@ -9,9 +9,9 @@ Everything comes from ``bundles/<bundle>/configs/inference.json``; only the volu
 slices, 0.8 x 0.8 x 2.5 mm. The network has the paper's windows and random weights, and a few channels unless
 ``--full``: what is compared is what is not the network. Each case runs twice in a process of its own: in stages, and
 as a whole by the bundle's evaluator, whose peak of resident memory counts (with what Python and its libraries take).
-Seconds are CPU time. ``--name`` is the state of the code; ``--compare`` puts two side by side, with the share of
-voxels whose label differs, out of ``--report`` and the volumes kept in ``--folder``. To measure an older state, copy
-this file into a checkout of it.
+Seconds are CPU time, on a GPU the clock. ``--name`` is the state of the code; ``--compare`` puts two side by side, with
+the share of voxels whose label differs, out of ``--report`` and the volumes kept in ``--folder``. To measure an older
+state, copy this file into a checkout of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from monai.transforms import Compose, apply_transform
 
 from benchmarks.cells import write_json
 from benchmarks.runs import ROOT
-from benchmarks.timing import RESULTS, machine
+from benchmarks.timing import RESULTS, clock, machine
 
 SMALL = {"features": [4, 8, 8, 8]}
 CASES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
@@ -78,40 +78,44 @@ def measure(case: str, folder: Path, name: str, how: str, *, full: bool) -> dict
     parser = bundle_parser(bundle, folder, out, {} if full else dict(settings))
     parser["dataset#data"] = [{"image": str(image), "subject": "s01", "modality": "ct"}]
     torch.manual_seed(0)
+    device = parser.get_parsed_content("device")
     network = parser.get_parsed_content("network").eval()
     found: dict[str, float] = {"libraries and network MB": _peak()}
 
     def stage(title: str, before: float) -> None:
-        found[title] = _cpu() - before
+        found[title] = _seconds(device) - before
         found[f"{title} MB"] = _peak()
         _reset_peak()
 
     _reset_peak()
     if how == "whole":
         evaluator = parser.get_parsed_content("evaluator")
-        start = _cpu()
+        start = _seconds(device)
         evaluator.run()
         stage("whole", start)
         return found
     steps = list(parser.get_parsed_content("preprocessing").transforms)
     item: Any = parser["dataset#data"][0]
     for title, transforms in (("read", steps[:1]), ("preprocess", steps[1:])):
-        start = _cpu()
+        start = _seconds(device)
         item = apply_transform(Compose(transforms), item)
         stage(title, start)
     inferer, after = parser.get_parsed_content("inferer"), parser.get_parsed_content("postprocessing").transforms
-    start = _cpu()
+    start = _seconds(device)
     with torch.no_grad():
-        item["pred"] = inferer(item["image"][None], network, modality="ct")[0]
+        item["pred"] = inferer(item["image"][None].to(device), network, modality="ct")[0]
     stage("network", start)
     for title, transforms in (("way back", after[:-1]), ("write", after[-1:])):
-        start = _cpu()
+        start = _seconds(device)
         item = apply_transform(Compose(transforms), item)
         stage(title, start)
     return found
 
 
-def _cpu() -> float:
+def _seconds(device: torch.device) -> float:
+    """CPU time of the process, or on a GPU the clock."""
+    if device.type == "cuda":
+        return clock(device)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -167,7 +171,7 @@ def main() -> None:
         print(json.dumps(measure(case, arguments.folder, arguments.name, arguments.one, full=arguments.full)))
         return
     report = json.loads(arguments.report.read_text()) if arguments.report.is_file() else {}
-    report["machine"] = machine(torch.device("cpu"))
+    report["machine"] = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for case in arguments.cases:
         for how in ("stages", "whole"):
             words = ["--cases", case, "--name", arguments.name, "--folder", str(arguments.folder), "--one", how]
