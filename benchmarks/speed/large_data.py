@@ -163,7 +163,9 @@ def formats(size: int, slices: int, folder: Path) -> Iterator[tuple[str, dict[st
         for level in (1, 5):
             codec = zarr.codecs.BloscCodec(cname="zstd", clevel=level, shuffle="shuffle", typesize=4)
             kinds[f"zarr zstd {level}"] = (
-                lambda p, c=codec: zarr.save_array(str(p), array, chunks=(1, *array.shape[1:]), compressors=c),
+                lambda p, c=codec: zarr.create_array(
+                    str(p), data=array, chunks=(1, *array.shape[1:]), compressors=c, overwrite=True
+                ),
                 lambda p, a, b: zarr.open_array(str(p), mode="r")[a:b],
             )
     except ImportError:
