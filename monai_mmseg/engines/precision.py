@@ -10,8 +10,9 @@ import torch
 def mixed_precision_pays(device: str | torch.device) -> bool:
     """Whether automatic mixed precision makes a device faster.
 
-    Use it as ``amp`` in a config that runs anywhere. A GPU has units for half precision; of CPUs, those with AMX tiles
-    or AVX-512 BF16 multiply in bfloat16 (a training step takes about half of the time), while others only emulate it.
+    Use it as ``amp`` of a trainer here, in a config that runs anywhere; MONAI's evaluators know mixed precision on CUDA
+    only. A GPU has units for half precision; of CPUs, those with AMX tiles or AVX-512 BF16 multiply in bfloat16 (a
+    training step takes about six tenths of the time), while others only emulate it.
 
     Args:
         device: where the network runs.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle import ConfigError, check_overrides
 from monai_mmseg.bundle.json_text import json_text
@@ -34,6 +35,19 @@ def test_files_are_written_in_one_way():
 def test_overlays_of_the_bundle_fit(bundle: Bundle):
     for names in (("train", "demo", "evaluate"), ("train", "multi_gpu_train"), ("inference",)):
         check_overrides(bundle.files(*names), {})
+
+
+@each_bundle
+def test_evaluators_take_mixed_precision_on_gpus_alone(bundle: Bundle):
+    """MONAI's evaluators know that of CUDA only: elsewhere it is a warning and nothing else."""
+    for names, evaluator in ((("train",), "validate#evaluator"), (("inference",), "evaluator")):
+        for device in ("cpu", "cuda:0"):
+            config = ConfigParser()
+            config.read_config(bundle.files(*names))
+            config["device"] = f"$torch.device('{device}')"
+            if names == ("train",):
+                config["amp"] = True
+            assert config.get_parsed_content(f"{evaluator}#amp") is (device != "cpu")
 
 
 @pytest.mark.parametrize(("bundle", "setting"), EACH_OVERLAY)
