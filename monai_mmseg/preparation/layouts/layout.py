@@ -6,19 +6,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from monai.data import MetaTensor
 
 
 class Case(NamedTuple):
     """One image of a data set."""
 
-    subject: str
+    subject: str  # the person
     modality: str
     image: Path  # a volume, or a folder of DICOM files
     label: Path | None = None  # a volume, or a folder of pictures; None: not annotated
     section: str = "training"
+    visit: str | None = None  # of a person who was examined more than once
+    fold: int | None = None
+    series: tuple[Path, ...] = ()  # DICOM files of the image, where its folder holds others as well
+    frame: int | None = None  # of a 4D image; its label is 3D, or 4D with as many frames
+    values: Mapping[int, int] | None = None  # label values of this case alone, instead of the data set's
+    pairs: Mapping[str, Mapping[int, int]] | None = None  # as in a datalist: slices of the image to another modality's
+
+
+class Step(Protocol):
+    """A change of the voxels that belongs to a data set's preparation, such as a crop; a frozen dataclass, so that its
+    settings can be written down and another process can do it."""
+
+    def __call__(self, image: MetaTensor, label: MetaTensor | None, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
+        """Image ``(1, X, Y, Z)`` and label, with the affine of what is left."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,12 @@ class Layout:
     values: Mapping[int, int]  # value in the files to class; any other value is an error
     cases: Sequence[Case]
     reference: str  # where the data and their terms of use are
+    licence: str = ""  # name of the licence, or where to read the terms
+    citation: str = ""  # what the owners of the data ask to be cited
+    target: str | None = None  # key of the datalist
+    steps: Sequence[Step] = ()  # done to each image before it is written; without them, volumes stay where they are
+    notes: Sequence[str] = ()  # decisions that were taken while reading, one sentence each
+    broken: Mapping[str, str] = field(default_factory=dict)  # subject to why it cannot be used
 
 
 def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int]) -> dict[int, int]:
