@@ -30,8 +30,10 @@ class Case(NamedTuple):
 
 
 class Step(Protocol):
-    """A change of the voxels that belongs to a data set's preparation, such as a crop; a frozen dataclass, so that its
-    settings can be written down and another process can do it."""
+    """A change of the voxels that belongs to a data set's preparation, such as a crop.
+
+    A frozen dataclass, so that its settings can be written down and another process can do it.
+    """
 
     def __call__(self, image: MetaTensor, label: MetaTensor | None, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
         """Image ``(1, X, Y, Z)`` and label, with the affine of what is left."""
