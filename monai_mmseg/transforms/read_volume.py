@@ -73,10 +73,10 @@ def _from_array(source: torch.Tensor | np.ndarray) -> MetaTensor:
 
 def _from_file(source: str | Path) -> MetaTensor:
     reader = check_image_file(source)
-    load = LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
     try:
         # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
-        volume = load(str(source), reader=reader())
+        load = LoadImage(reader=reader(), image_only=True, ensure_channel_first=True, dtype=np.float32)
+        volume = load(str(source))
     except Exception as error:  # readers raise whatever their library raises
         raise VolumeError(f"{source}: cannot be read as an image ({_reason(error)}).") from error
     if volume.ndim == 3:
