@@ -14,6 +14,7 @@ from monai.transforms.utils import reset_ops_id
 
 from monai_mmseg.data.fingerprint import NotDescribed, describe
 from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, check_cache, numbers_of, parts_of
+from monai_mmseg.transforms.foreground_window import RandForegroundWindowd
 
 
 class WholeVolumeDataset(VolumeDataset[Any]):
@@ -64,6 +65,8 @@ class WholeVolumeDataset(VolumeDataset[Any]):
             raise ValueError(f"transform begins with {first}, which is random or cannot be recognised on a disk.")
         self.kept = Compose(parts[:count])
         super().__init__(data, transform, Compose(parts[count:]) if parts[count:] else None, cache, cache_dir)
+        # what changes a volume in place gets a copy; a window is a copy already
+        self._leaves_volumes = count == len(parts) or isinstance(parts[count], RandForegroundWindowd)
         self._keys: list[str] = []
         if self.store is not None:
             self._keys = [self.store.key(item) for item in self.data]
@@ -76,7 +79,7 @@ class WholeVolumeDataset(VolumeDataset[Any]):
         if self.store is not None:
             item = self.store.read(self._keys[number])
         elif self.cache:
-            item = self._volumes[number] if self.augment is None else copy.deepcopy(self._volumes[number])
+            item = self._volumes[number] if self._leaves_volumes else copy.deepcopy(self._volumes[number])
         else:
             item = self._load(number)
         return self._augmented(item, *numbers_of(index))

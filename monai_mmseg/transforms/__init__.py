@@ -6,6 +6,7 @@ from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlice
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
+from monai_mmseg.transforms.foreground_window import ForegroundPlacesd, RandForegroundWindowd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
@@ -36,6 +37,7 @@ __all__ = [
     "AdjacentSlicesd",
     "ByModalityd",
     "ForegroundIntensityd",
+    "ForegroundPlacesd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
     "NormalizeForeground",
@@ -47,6 +49,7 @@ __all__ = [
     "RandAffineSlicesd",
     "RandByModalityd",
     "RandDropModalityd",
+    "RandForegroundWindowd",
     "RandScaleShiftForegroundd",
     "RandSliceWindow",
     "RandSliceWindowd",

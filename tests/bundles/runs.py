@@ -169,7 +169,8 @@ TUMOUR = Bundle(
     {"batch_size": 1},
 )
 PET = Bundle("disentangle_pet", {"spatial_size": [32, 32], "features": [2, 4, 4], **_encoder("encoder_def")})
-ALL = [DAFNET, HEART, ABDOMEN, CSA, BRAIN, TUMOUR, PET]
+UNET = Bundle("unet", {"spatial_size": [32, 32], "pixdim": [6.0, 6.0, 10.0], "features": [4] * 5})
+ALL = [DAFNET, HEART, ABDOMEN, CSA, BRAIN, TUMOUR, PET, UNET]
 EACH_OVERLAY = [pytest.param(one, name, id=f"{one.name}-{name}") for one in ALL for name in one.settings]
 
 

@@ -1,0 +1,86 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The plain network: slices or windows of all modalities, trained, scored and used."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.bundles.runs import UNET, read, write
+
+TERMS = ("dice", "cross_entropy", "reconstruction", "kl", "total")  # the middle ones without weight: of autoencoders
+WINDOWS = {
+    "spatial_size": [32, 32, 4],
+    "task_def": {
+        "_target_": "DynUNet",
+        "spatial_dims": 3,
+        "in_channels": "$len(@modalities)",
+        "out_channels": "$len(@labels)",
+        "kernel_size": [3, 3, 3],
+        "strides": [1, 2, 2],
+        "upsample_kernel_size": [2, 2],
+        "filters": [4, 8, 8],
+    },
+}
+
+
+@pytest.mark.parametrize("window", [{}, WINDOWS], ids=["slices", "windows"])
+def test_trained_scored_and_used(window, heart, tmp_path, monkeypatch):
+    """Inference is told nothing: size of the window and network come with the weights."""
+    for key, value in window.items():
+        monkeypatch.setitem(UNET.network, key, value)
+    workflow = UNET.train(tmp_path, heart, **window)
+    metrics = workflow.trainer.state.metrics
+    assert set(metrics) == {f"segmentation/{term}" for term in TERMS}
+    assert all(np.isfinite(value) for value in metrics.values())
+    folder = UNET.evaluate(tmp_path, heart)
+    rows = json.loads((folder / "subsets.json").read_text(encoding="utf-8"))
+    assert "myocardium" in json.dumps(rows)
+    volumes = UNET.infer(tmp_path / "new", heart, ckpt_dir=str(tmp_path / "models"))
+    assert sorted(volumes) == ["s05_lge_seg.nii.gz", "s06_lge_seg.nii.gz"]
+    for name, volume in volumes.items():
+        image = nib.load(heart / "images" / name.replace("_seg", ""))
+        assert volume.shape == image.shape
+        np.testing.assert_allclose(volume.affine, image.affine, atol=1e-4)
+        np.testing.assert_array_equal(volume.dataobj, nib.load(folder / "predictions" / name).dataobj)
+
+
+def test_subjects_without_label_take_no_part(heart, tmp_path):
+    content = read(heart / "datalist.json")
+    for item in content["training"]:
+        item.update({key: str(heart / item[key]) for key in ("image", "label")})
+        if item["subject"] == "s03":
+            del item["label"]
+    write(tmp_path / "data", content)
+    config = UNET.parser("train", small=True, dataset_dir=str(tmp_path / "data"), fold=1)
+    subjects = {item["subject"] for item in config.get_parsed_content("train#dataset#data")}
+    everyone = {item["subject"] for item in content["training"] if item["fold"] != 1}
+    assert "s03" in everyone
+    assert subjects == everyone - {"s03"}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_share_of_foreground(share, heart):
+    """The voxel in the middle of a slice is of an organ, always or never (but where the border moves the slice)."""
+    config = UNET.parser("train", small=True, dataset_dir=str(heart), foreground_share=share, spatial_size=[3, 3])
+    data = config.get_parsed_content("train#dataset")
+    centres = [bool(one["label"][0, 1, 1] > 0) for _ in range(5) for one in (data[k] for k in range(len(data)))]
+    assert len(set(centres)) == 1
+    assert centres[0] == bool(share)
+
+
+@pytest.mark.parametrize("setting", [[], ["demo"]], ids=["paper", "demo"])
+def test_networks(setting):
+    with torch.device("meta"):
+        network = UNET.parser("train", *setting).get_parsed_content("network_def")
+    assert network.modalities == ("cine", "lge")
+    if not setting:
+        with torch.device("meta"):
+            labels = {str(value): name for value, name in enumerate("abcde")}
+            paper = UNET.parser("train", modalities=["lge"], labels=labels).get_parsed_content("network_def")
+        assert sum(p.numel() for p in paper.parameters()) == 34_526_149  # benchmarks.md, section 1, at four organs
