@@ -129,11 +129,26 @@ def _head(path: Path, count: int) -> bytes:
 def _check_folder(folder: Path) -> type[ImageReader]:
     try:
         files = [one for one in sorted(folder.iterdir()) if one.is_file()]
-        if any(_is_dicom(_head(one, 132)) for one in files):
+        if any(is_dicom_file(one) for one in files):
             return ITKReader
     except OSError as error:
         raise VolumeError(f"{folder}: cannot be read ({error.strerror or error}).") from error
     raise VolumeError(f"{folder}: none of the {len(files)} files in this folder is a DICOM file.")
+
+
+def is_dicom_file(path: str | Path) -> bool:
+    """Whether a file is DICOM by its first bytes, whatever its name.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The answer.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    return _is_dicom(_head(Path(path), 132))
 
 
 def _is_dicom(head: bytes) -> bool:
