@@ -97,7 +97,7 @@ def test_what_is_missing_or_wrong(chaos, tmp_path):
         write_layout(read_chaos(folder), out)
     for one in (folder / "Train_Sets" / "MR" / "10" / "T2SPIR" / "DICOM_anon").iterdir():
         one.unlink()
-    with pytest.raises(ValueError, match="DICOM files of one series, found 0 of 0"):
+    with pytest.raises(ValueError, match="10/T2SPIR/DICOM_anon: none of the files in this folder is a DICOM image"):
         write_layout(replace(read_chaos(folder), cases=read_chaos(folder).cases[1:2]), out)
     assert not out.exists()
     for one in pictures[1:]:
