@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +73,19 @@ def _from_array(source: torch.Tensor | np.ndarray) -> MetaTensor:
     return volume[None] if volume.ndim == 3 else volume
 
 
+@cache
+def _loader() -> LoadImage:
+    """MONAI's loader; it makes one reader of each kind, and one that is not used here asks for a GPU package."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader", UserWarning)
+        return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+
+
 def _from_file(source: str | Path) -> MetaTensor:
     reader = check_image_file(source)
     try:
         # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
-        load = LoadImage(reader=reader(), image_only=True, ensure_channel_first=True, dtype=np.float32)
-        volume = load(str(source))
+        volume = _loader()(str(source), reader=reader())
     except Exception as error:  # readers raise whatever their library raises
         raise VolumeError(f"{source}: cannot be read as an image ({_reason(error)}).") from error
     if volume.ndim == 3:
