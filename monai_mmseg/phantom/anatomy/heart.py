@@ -264,7 +264,7 @@ class HeartAnatomy(Ventricles):
         return tissue, label
 
     def _in_box(self, u: Array, v: Array, w: Array) -> NDArray[np.intp]:
-        """Places of points in a box around all parts of the heart; a third of the points near it, and no part is cut."""
+        """Places of points in a box around all parts of the heart; no part is cut."""
         s = self.shape
         full, edge = self.radius + self.wall, 1.4 * s.fat
         # half axes of the RV with its fat, whose middle is up to 0.55 of the LV's radius away
