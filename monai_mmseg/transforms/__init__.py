@@ -4,6 +4,7 @@
 
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
+from monai_mmseg.transforms.batch_augmentation import SliceAugmentation
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
@@ -54,6 +55,7 @@ __all__ = [
     "SafeSpacingd",
     "ScaleIntensitySlices",
     "ScaleIntensitySlicesd",
+    "SliceAugmentation",
     "SlicePairs",
     "SpacingInPlaned",
     "SplitModalityd",
