@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of mallopt(3) in glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of mallopt(3) in glibc's malloc.h
 _OWN_CHOICE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 
 
@@ -46,6 +48,30 @@ def give_back_freed_memory() -> None:
     """
     if (library := _glibc()) is not None:
         library.malloc_trim(0)
+
+
+@contextmanager
+def large_blocks_not_kept() -> Iterator[None]:
+    """While this lasts, blocks of 1 MB and more go back to the system when they are freed.
+
+    When to use: to make a few very large tensors once, such as a volume that is read, in a process that keeps freed
+    memory. Blocks of hundreds of MB seldom fit into holes that others left, which then stay beside them.
+
+    Examples:
+        >>> with large_blocks_not_kept():
+        ...     zeros = torch.zeros(1 << 20)
+    """
+    library = _glibc()
+    kept = library is not None and _keep.cache_info().currsize > 0 and _keep()
+    if library is not None and kept:
+        library.malloc_trim(0)
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_MMAP_MAX, 1 << 16)
+    try:
+        yield
+    finally:
+        if library is not None and kept:
+            library.mallopt(_MMAP_MAX, 0)
 
 
 @cache

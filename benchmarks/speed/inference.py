@@ -9,6 +9,7 @@ Everything comes from ``bundles/<bundle>/configs/inference.json``; only the volu
 slices, 0.8 x 0.8 x 2.5 mm. The network has the paper's windows and random weights, and a few channels unless
 ``--full``: what is compared is what is not the network. Each case runs twice in a process of its own: in stages, and
 as a whole by the bundle's evaluator, whose peak of resident memory counts (with what Python and its libraries take).
+``--volumes 3`` takes so many in one run, read ahead and written behind; ``--no-ahead`` one after the other.
 Seconds are CPU time, on a GPU the clock. ``--name`` is the state of the code; ``--compare`` puts two side by side, with
 the share of voxels whose label differs, out of ``--report`` and the volumes kept in ``--folder``. To measure an older
 state, copy this file into a checkout of it.
@@ -68,7 +69,9 @@ def bundle_parser(name: str, folder: Path, out: Path, settings: dict[str, Any]) 
     return parser
 
 
-def measure(case: str, folder: Path, name: str, how: str, *, full: bool) -> dict[str, float]:
+def measure(
+    case: str, folder: Path, name: str, how: str, *, full: bool, volumes: int = 1, ahead: bool = True
+) -> dict[str, float]:
     """Seconds and peak memory (MB) of each stage, or of the whole."""
     bundle, shape, settings = CASES[case]
     image = folder / f"{'x'.join(map(str, shape))}.nii.gz"
@@ -76,7 +79,10 @@ def measure(case: str, folder: Path, name: str, how: str, *, full: bool) -> dict
         make_volume(image, shape)
     out = folder / name / case
     parser = bundle_parser(bundle, folder, out, {} if full else dict(settings))
-    parser["dataset#data"] = [{"image": str(image), "subject": "s01", "modality": "ct"}]
+    names = [f"s{number:02d}" for number in range(1, volumes + 1)]
+    parser["dataset#data"] = [{"image": str(image), "subject": name, "modality": "ct"} for name in names]
+    if not ahead:
+        parser["dataloader"]["_target_"] = "DataLoader"
     torch.manual_seed(0)
     device = parser.get_parsed_content("device")
     network = parser.get_parsed_content("network").eval()
@@ -90,10 +96,11 @@ def measure(case: str, folder: Path, name: str, how: str, *, full: bool) -> dict
     _reset_peak()
     if how == "whole":
         evaluator = parser.get_parsed_content("evaluator")
-        start = _seconds(device)
+        start, clock_start = _seconds(device), clock(device)
         evaluator.run()
+        by_clock = clock(device) - clock_start
         stage("whole", start)
-        return found
+        return {**found, "whole by the clock": by_clock}
     steps = list(parser.get_parsed_content("preprocessing").transforms)
     item: Any = parser["dataset#data"][0]
     for title, transforms in (("read", steps[:1]), ("preprocess", steps[1:])):
@@ -158,6 +165,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "mmseg_inference"))
     parser.add_argument("--report", type=Path, default=RESULTS / "inference_cpu.json")
     parser.add_argument("--full", action="store_true", help="the paper's channels")
+    parser.add_argument("--volumes", type=int, default=1, help="in one run; more than one: only as a whole")
+    parser.add_argument("--no-ahead", action="store_true", help="neither read ahead")
     parser.add_argument("--one", choices=["stages", "whole"], help=argparse.SUPPRESS)
     parser.add_argument("--compare", nargs=2, metavar="NAME")
     arguments = parser.parse_args()
@@ -168,14 +177,16 @@ def main() -> None:
     if arguments.one:
         torch.set_num_threads(1)
         case = arguments.cases[0]
-        print(json.dumps(measure(case, arguments.folder, arguments.name, arguments.one, full=arguments.full)))
+        more = {"full": arguments.full, "volumes": arguments.volumes, "ahead": not arguments.no_ahead}
+        print(json.dumps(measure(case, arguments.folder, arguments.name, arguments.one, **more)))
         return
     report = json.loads(arguments.report.read_text()) if arguments.report.is_file() else {}
     report["machine"] = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     for case in arguments.cases:
-        for how in ("stages", "whole"):
+        for how in ("stages", "whole") if arguments.volumes == 1 else ("whole",):
             words = ["--cases", case, "--name", arguments.name, "--folder", str(arguments.folder), "--one", how]
             line = [sys.executable, "-m", "benchmarks.speed.inference", *words, *["--full"] * arguments.full]
+            line += ["--volumes", str(arguments.volumes), *["--no-ahead"] * arguments.no_ahead]
             text = subprocess.run(line, check=True, capture_output=True, text=True, env=dict(os.environ)).stdout
             found = json.loads(text.strip().splitlines()[-1])
             report.setdefault(arguments.name, {}).setdefault(case, {}).update(found)

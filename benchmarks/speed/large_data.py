@@ -218,7 +218,7 @@ def main() -> None:
             write_json(arguments.results / "disk_formats.json", report)
             return
         items = make_datalist(folder, arguments.volumes, arguments.links, arguments.size, arguments.slices)
-        report["files_mb"] = sum(one.stat().st_size for one in folder.glob("*_0.nii.gz")) / 2**20
+        report["files_mb"] = sum(one.stat().st_size for one in folder.glob("[il]*.nii.gz")) / 2**20
         for cache in arguments.cache:
             few = [item for item in items if item["subject"].endswith("_0")][:IN_MEMORY]
             (folder / "items.json").write_text(json.dumps(few if cache == "memory" else items), encoding="utf-8")

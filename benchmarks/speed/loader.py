@@ -7,7 +7,9 @@
 Data set, sampler, augmentation and loader are those of ``bundles/<bundle>/configs/train.json``; only reading files is
 replaced, by random volumes of 60 slices of the paper's size, kept in memory. CPU time is that of one process without
 workers, the minimum over passes: *cut* is the data set without augmentation, *augment* what the augmentation adds,
-*batch* what joining samples adds. Samples a second with workers are by the clock, which other work slows.
+*batch* what joining samples adds. *drawn* is a sample in its batch where the augmentation is on the device
+(``augment_on``), and *apply* what that then takes there, on this CPU. Samples a second with workers are by the clock,
+which other work slows.
 
 ``--flops`` counts the floating-point operations of a training step (one sample, or one of each modality) and gives the
 cores that make samples as fast as an H100 takes them: at 40 % of 990 TFLOP/s (bfloat16, dense) and of 67 TFLOP/s
@@ -68,8 +70,8 @@ class RandomVolumes:
         return made
 
 
-def make_loader(bundle: str, workers: int) -> Any:
-    """The bundle's training loader over random volumes."""
+def make_parser(bundle: str, workers: int, **knobs: Any) -> Any:
+    """The bundle's training over random volumes."""
     config = ConfigParser()
     config.read_config(ROOT / "bundles" / bundle / "configs" / "train.json")
     names, size = list(config["modalities"]), list(config.get_parsed_content("spatial_size"))
@@ -88,8 +90,15 @@ def make_loader(bundle: str, workers: int) -> Any:
         config["random_volumes"] = volumes
     else:
         config["train#dataset#transform"] = volumes
+    for name, value in knobs.items():
+        config[name] = value
     config.parse(reset=True)
-    return config.get_parsed_content("train#dataloader")
+    return config
+
+
+def make_loader(bundle: str, workers: int) -> Any:
+    """The bundle's training loader over random volumes."""
+    return make_parser(bundle, workers).get_parsed_content("train#dataloader")
 
 
 def cpu_seconds(call: Callable[[int], int], passes: int) -> float:
@@ -134,8 +143,30 @@ def measure(bundle: str, workers: list[int], passes: int) -> dict[str, Any]:
         found |= {"cut": 1e3 * cut, "augment": 1e3 * max(0.0, sample - cut)}
     else:
         found["cut"] = 1e3 * sample
+    if "augment_on" in (parser := make_parser(bundle, 0, augment_on="device")).config:
+        found |= on_device(parser, passes, wanted)
     rates = {str(count): rate(bundle, count) for count in workers}
     return {"cpu_ms": {key: round(value, 3) for key, value in found.items()}, "samples_per_second": rates}
+
+
+def on_device(parser: Any, passes: int, wanted: int) -> dict[str, float]:
+    """CPU milliseconds of a sample whose augmentation is drawn in the loader and done in a batch."""
+    loader, augment = (parser.get_parsed_content(f"train#{name}") for name in ("dataloader", "slice_transform"))
+    made: list[Any] = []
+
+    def draw(number: int) -> int:
+        seed_data(loader, 0, number)
+        made.clear()
+        for batch in loader:
+            made.append(batch)
+            if sum(len(one["image"]) for one in made) >= wanted:
+                break
+        return sum(len(one["image"]) for one in made)
+
+    def apply(_: int) -> int:
+        return sum(len(augment.apply(batch)["image"]) for batch in made)
+
+    return {"drawn": 1e3 * cpu_seconds(draw, passes), "apply": 1e3 * cpu_seconds(apply, passes)}
 
 
 def rate(bundle: str, workers: int, seconds: float = 3.0) -> float:

@@ -22,7 +22,7 @@ from monai_mmseg.bundle.trained import (
     use_trained,
 )
 from monai_mmseg.bundle.weights import check_weights
-from monai_mmseg.bundle.weights_fit import WeightsError, check_fit
+from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 
 __all__ = [
     "AheadLoader",
@@ -47,6 +47,7 @@ __all__ = [
     "find_datalist",
     "inference_items",
     "load_pretrained_encoder",
+    "make_resumed",
     "model_settings",
     "own_run",
     "pack_bundle",

@@ -97,6 +97,26 @@ def check_fit(path: str | os.PathLike[str], network: nn.Module | str) -> None:
         raise WeightsError(_misfit(path, state, made.state_dict())) from error
 
 
+def make_resumed(ckpt_dir: str | os.PathLike[str], resume: bool, objective: str = "objective_def") -> None:
+    """Make what a training resumes, without drawing weights that the checkpoint replaces.
+
+    When to use: in ``initialize`` of ``train.json``, before anything refers to a network. A training that starts anew
+    draws its weights later, as ever.
+
+    Args:
+        ckpt_dir: folder of :class:`~monai_mmseg.handlers.ResumeCheckpoint`.
+        resume: whether a checkpoint is to be taken up.
+        objective: id in the config of the objective, whose whole state the checkpoint holds.
+
+    Examples:
+        In ``initialize`` of ``train.json``::
+
+            "$monai_mmseg.bundle.make_resumed(@ckpt_dir, @resume)"
+    """
+    if resume and Path(ckpt_dir, "resume.pt").is_file():
+        _made(objective)
+
+
 def _made(network_id: str) -> nn.Module:
     parser = resolving_parser()
     if parser is None:

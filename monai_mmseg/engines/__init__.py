@@ -3,6 +3,7 @@
 """The trainer of every method, and what it needs to be repeatable."""
 
 from monai_mmseg.engines.averaging import WeightAveraging
+from monai_mmseg.engines.batch import PrepareAugmentedBatch
 from monai_mmseg.engines.evaluation_batch import PrepareModalityBatch
 from monai_mmseg.engines.objective_trainer import ObjectiveTrainer
 from monai_mmseg.engines.precision import mixed_precision_pays
@@ -13,6 +14,7 @@ from monai_mmseg.engines.synchronised import synchronised
 __all__ = [
     "HoldThenCosine",
     "ObjectiveTrainer",
+    "PrepareAugmentedBatch",
     "PrepareModalityBatch",
     "WeightAveraging",
     "mixed_precision_pays",

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from monai_mmseg.meta_tensors import plain_tensor
+
+if TYPE_CHECKING:
+    from monai_mmseg.transforms import SliceAugmentation
 
 HOST_KEYS = ("present", "labelled", "modality")
 """Entries of a batch that stay on the CPU: objectives make indexes of samples of them without waiting for the GPU."""
@@ -59,3 +62,31 @@ def prepare_training_batch(
         return tensor
 
     return {key: move(key, value) for key, value in batchdata.items()}
+
+
+class PrepareAugmentedBatch:
+    """:func:`prepare_training_batch`, and on the device the augmentation that was drawn in the loader.
+
+    Args:
+        augmentation: the transform of the data set's slices, if it may be one of those.
+
+    Examples:
+        >>> from monai_mmseg.transforms import RandAffineSlicesd, SliceAugmentation
+        >>> augment = SliceAugmentation([RandAffineSlicesd("image", rotate=20)], on="device").set_random_state(0)
+        >>> batch = torch.utils.data.default_collate([augment({"image": torch.rand(1, 4, 4)})])
+        >>> sorted(batch), sorted(PrepareAugmentedBatch(augment)(batch, "cpu"))
+        (['augmentation', 'image'], ['image'])
+    """
+
+    def __init__(self, augmentation: SliceAugmentation) -> None:
+        self.augmentation = augmentation
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: torch.device | str | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Batch on the device, see :func:`prepare_training_batch`."""
+        return self.augmentation.apply(prepare_training_batch(batchdata, device, non_blocking, **kwargs))

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,27 +242,31 @@ def make_brain_phantom(
     }
     every = [*sequences, "pet"] if pet else sequences
 
-    def make(folder: Path, number: int) -> Made:
-        section = "training" if number <= subjects - test_subjects else "test"
-        absent = _absent(sequences, number, seed, missing) if section == "training" else []
-        names = [name for name in every if name not in absent]
-        made = Made(f"s{number:02d}", section, [], {"absent": absent, "label_ml": {}, "motion": {}})
-        volumes = make_brain_volumes(number, seed, modalities=names, healthy=healthy, own_grids=own_grids, size=size)
-        for name, volume in volumes.items():
-            item = {"image": f"images/{made.subject}_{name}.nii.gz"}
-            write_nifti(folder / item["image"], volume.image, volume.grid.affine)
-            if not healthy and name != "pet":
-                item["label"] = f"labels/{made.subject}{f'_{name}' if own_grids else ''}.nii.gz"
-                if own_grids or not made.items:
-                    write_nifti(folder / item["label"], volume.label, volume.grid.affine)
-                made.about["label_ml"][name] = millilitres(volume.label, volume.grid, TUMOUR_LABELS)
-            if own_grids:
-                made.about["motion"][name] = volume.motion.summary()
-            made.items.append({**item, "modality": name, "subject": made.subject, "fold": (number - 1) % folds})
-        return made
-
+    make = partial(_write_subject, parameters, every)
     jobs = [(number,) for number in range(1, subjects + 1)]
     return write_phantom(out_dir, parameters, modalities=every, labels=TUMOUR_LABELS, jobs=jobs, make=make)
+
+
+def _write_subject(parameters: Mapping[str, Any], every: Sequence[str], folder: Path, number: int) -> Made:
+    """Write all modalities of a subject."""
+    p = parameters
+    section = "training" if number <= p["subjects"] - p["test_subjects"] else "test"
+    absent = _absent(p["modalities"], number, p["seed"], p["missing"]) if section == "training" else []
+    names = [name for name in every if name not in absent]
+    made = Made(f"s{number:02d}", section, [], {"absent": absent, "label_ml": {}, "motion": {}})
+    look = {key: p[key] for key in ("healthy", "own_grids", "size")}
+    for name, volume in make_brain_volumes(number, p["seed"], modalities=names, **look).items():
+        item = {"image": f"images/{made.subject}_{name}.nii.gz"}
+        write_nifti(folder / item["image"], volume.image, volume.grid.affine)
+        if not p["healthy"] and name != "pet":
+            item["label"] = f"labels/{made.subject}{f'_{name}' if p['own_grids'] else ''}.nii.gz"
+            if p["own_grids"] or not made.items:
+                write_nifti(folder / item["label"], volume.label, volume.grid.affine)
+            made.about["label_ml"][name] = millilitres(volume.label, volume.grid, TUMOUR_LABELS)
+        if p["own_grids"]:
+            made.about["motion"][name] = volume.motion.summary()
+        made.items.append({**item, "modality": name, "subject": made.subject, "fold": (number - 1) % p["folds"]})
+    return made
 
 
 def _absent(sequences: Sequence[str], subject: int, seed: int, missing: float) -> list[str]:

@@ -87,4 +87,10 @@ class SmoothField:
         along_i = np.exp(1j * np.outer(np.arange(shape[0]), self.vectors @ step_i))
         along_j = np.exp(1j * np.outer(self.vectors @ step_j, np.arange(shape[1])))
         start = self.amplitudes * np.exp(1j * (self.vectors @ origin))
-        return np.stack([np.real((along_i * a) @ along_j).astype(np.float32) for a in start])
+        # the real part of the complex product, as one product of real matrices
+        columns = np.concatenate([along_j.real, along_j.imag])
+        field = np.empty((len(start), *shape), np.float32)
+        for values, a in zip(field, start, strict=True):
+            rows = along_i * a
+            values[:] = np.concatenate([rows.real, -rows.imag], axis=1) @ columns
+        return field

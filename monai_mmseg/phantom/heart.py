@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -254,16 +255,20 @@ def make_heart_phantom(
         "scar_fraction": scar_fraction,
     }
 
-    def make(folder: Path, number: int) -> Made:
-        name = f"s{number:02d}"
-        made = Made(name, "training" if number <= subjects - test_subjects else "test", [], {"motion": {}})
-        for modality in modalities:
-            volume = make_heart_volume(modality, number, seed, motion=motion, scar_fraction=scar_fraction, size=size)
-            files = write_pair(folder, f"{name}_{modality}", volume)
-            made.items.append({**files, "modality": modality, "subject": name, "fold": (number - 1) % folds})
-            made.about["scar"] = volume.shape.scar is not None
-            made.about["motion"][modality] = volume.motion.summary()
-        return made
-
+    make = partial(_write_subject, parameters)
     jobs = [(number,) for number in range(1, subjects + 1)]
     return write_phantom(out_dir, parameters, modalities=modalities, labels=HEART_LABELS, jobs=jobs, make=make)
+
+
+def _write_subject(parameters: Mapping[str, Any], folder: Path, number: int) -> Made:
+    """Write all modalities of a subject."""
+    p, name = parameters, f"s{number:02d}"
+    made = Made(name, "training" if number <= p["subjects"] - p["test_subjects"] else "test", [], {"motion": {}})
+    shape = {key: p[key] for key in ("motion", "scar_fraction", "size")}
+    for modality in p["modalities"]:
+        volume = make_heart_volume(modality, number, p["seed"], **shape)
+        files = write_pair(folder, f"{name}_{modality}", volume)
+        made.items.append({**files, "modality": modality, "subject": name, "fold": (number - 1) % p["folds"]})
+        made.about["scar"] = volume.shape.scar is not None
+        made.about["motion"][modality] = volume.motion.summary()
+    return made

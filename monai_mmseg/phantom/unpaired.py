@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,23 +177,34 @@ class UnpairedPhantom:
             "outliers": outliers,
         }
 
-        def make(folder: Path, modality: str, subject: str, number: int, artefact: str | None) -> Made:
-            odd = {} if artefact is None else {"artefact": artefact}
-            volume = self.volume(modality, number, seed, size=size, **options, **odd)
-            item = {**write_pair(folder, subject, volume), "modality": modality, "subject": subject}
-            about = {"artefact": artefact, "label_ml": millilitres(volume.label, volume.grid, self.labels)}
-            if odd:
-                return Made(subject, "outliers", [{**item, "meta": odd}], about)
-            section = "training" if number <= subjects[modality] - test_subjects.get(modality, 0) else "test"
-            return Made(subject, section, [{**item, "fold": (number - 1) % folds}], about)
-
         jobs: list[tuple[str, str, int, str | None]] = []
         for modality, count in subjects.items():
             jobs += [(modality, f"{modality}{n:02d}", n, None) for n in range(1, count + 1)]
         for modality, count in outliers.items():
             kinds = [known[modality][n % len(known[modality])] for n in range(count)]
             jobs += [(modality, f"{modality}_outlier{n + 1:02d}", FIRST_OUTLIER + n, k) for n, k in enumerate(kinds)]
+        make = partial(self._write_patient, recorded, options)
         return write_phantom(out_dir, recorded, modalities=list(subjects), labels=self.labels, jobs=jobs, make=make)
+
+    def _write_patient(
+        self,
+        parameters: Mapping[str, Any],
+        options: Mapping[str, bool],
+        folder: Path,
+        modality: str,
+        subject: str,
+        number: int,
+        artefact: str | None,
+    ) -> Made:
+        """Write the volume of a patient."""
+        p, odd = parameters, {} if artefact is None else {"artefact": artefact}
+        volume = self.volume(modality, number, p["seed"], size=p["size"], **options, **odd)
+        item = {**write_pair(folder, subject, volume), "modality": modality, "subject": subject}
+        about = {"artefact": artefact, "label_ml": millilitres(volume.label, volume.grid, self.labels)}
+        if odd:
+            return Made(subject, "outliers", [{**item, "meta": odd}], about)
+        training = number <= p["subjects"][modality] - p["test_subjects"].get(modality, 0)
+        return Made(subject, "training" if training else "test", [{**item, "fold": (number - 1) % p["folds"]}], about)
 
 
 def _counts(name: str, counts: Mapping[str, int], known: Mapping[str, Any], lowest: int) -> dict[str, int]:

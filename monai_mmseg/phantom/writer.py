@@ -9,51 +9,22 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.phantom.grid import Grid
+from monai_mmseg.phantom.workers import in_workers
 
 logger = logging.getLogger(__name__)
 
 DATALIST, RECORD = "datalist.json", "phantom.json"
 OUTLIERS = "outliers.json"
 """Datalist of the outlier cases, beside the one of all others."""
-
-MOST_THREADS = 8  # more would wait for Python's lock
-
-Result = TypeVar("Result")
-
-
-def in_threads(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-    """Results of independent calls, in order; NumPy lets several run at once.
-
-    Args:
-        function: what to call.
-        jobs: arguments of each call.
-
-    Returns:
-        Iterator over the results.
-
-    Examples:
-        >>> list(in_threads(pow, [(2, 3), (3, 2)]))
-        [8, 9]
-    """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(MOST_THREADS, usable)) as pool:
-        waiting = [pool.submit(function, *job) for job in jobs]
-        try:
-            for result in waiting:
-                yield result.result()
-        finally:
-            for result in waiting:
-                result.cancel()
 
 
 def is_phantom(folder: Path, parameters: Mapping[str, Any]) -> bool:
@@ -184,7 +155,7 @@ def write_phantom(
         modalities: in the order of the datalist.
         labels: value to name.
         jobs: arguments of ``make`` after the folder.
-        make: writes the volumes of one job.
+        make: writes the volumes of one job; can be pickled.
 
     Returns:
         Path of the datalist.
@@ -197,7 +168,7 @@ def write_phantom(
         items: dict[str, list[dict[str, Any]]] = {"training": [], "test": [], "outliers": []}
         truth: dict[str, Any] = {}
         name = parameters["phantom"]
-        for done in in_threads(make, [(folder, *job) for job in jobs]):
+        for done in in_workers(make, [(folder, *job) for job in jobs]):
             items[done.section] += done.items
             truth[done.subject] = done.about
             logger.info("%s phantom: %s", name, done.subject)

@@ -4,6 +4,7 @@
 
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
+from monai_mmseg.transforms.batch_augmentation import SliceAugmentation
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.dicom_series import DicomSeries, DicomVolume, list_series, read_dicom_series
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
@@ -60,6 +61,7 @@ __all__ = [
     "SafeSpacingd",
     "ScaleIntensitySlices",
     "ScaleIntensitySlicesd",
+    "SliceAugmentation",
     "SlicePairs",
     "SpacingInPlaned",
     "SplitModalityd",

@@ -42,20 +42,32 @@ def affine_slices(
                  [0., 2.]]])
     """
     height, width = image.shape[-2:]
-    cos, sin = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
-    # grid_sample maps output to input in coordinates of [-1, 1] per axis (x first): aspect keeps rotation rigid
-    aspect = height / width
-    x, y = -float(shift[1]), -float(shift[0])
-    matrix = torch.tensor(
-        [
-            [cos, -sin * aspect, cos * x - sin * aspect * y],
-            [sin / aspect, cos, sin / aspect * x + cos * y],
-        ]
-    )
+    matrix = torch.tensor(affine_matrix(degrees, scale, shift, height / width))
     grid = F.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
     mode, padding = ("nearest", "zeros") if nearest else ("bilinear", "border")
     moved = F.grid_sample(image[None].to(torch.float32), grid, mode=mode, padding_mode=padding, align_corners=False)
     return moved[0].to(image.dtype)
+
+
+def affine_matrix(degrees: float, scale: float, shift: Sequence[float], aspect: float) -> list[list[float]]:
+    """Matrix of :func:`affine_slices` as :func:`torch.nn.functional.affine_grid` takes it, output to input, x first.
+
+    Args:
+        degrees: angle.
+        scale: above 1 enlarges.
+        shift: rows and columns, as a share of half the height and width.
+        aspect: height of a slice over its width, which keeps the rotation rigid.
+
+    Examples:
+        >>> affine_matrix(0.0, 2.0, (0.5, 0.5), 1.0)
+        [[0.5, -0.0, -0.25], [0.0, 0.5, -0.25]]
+    """
+    cos, sin = math.cos(math.radians(degrees)) / scale, math.sin(math.radians(degrees)) / scale
+    x, y = -float(shift[1]), -float(shift[0])
+    return [
+        [cos, -sin * aspect, cos * x - sin * aspect * y],
+        [sin / aspect, cos, sin / aspect * x + cos * y],
+    ]
 
 
 class RandAffineSlicesd(RandomizableTransform, MapTransform):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from monai.data import Dataset, MetaTensor, NibabelWriter
 from monai.transforms import AsDiscreted, Compose, Invertd, ScaleIntensityd, Spacingd
 
 from monai_mmseg.bundle import AheadLoader, InvertClassesd, SaveImagePredictiond
+from monai_mmseg.files import write_nifti
 from monai_mmseg.transforms import OrientSlicesd, ResampleModalitiesd, ToSliceGridd
 
 
@@ -136,6 +138,24 @@ def test_what_was_predicted_before_an_error_is_written(tmp_path):
     with pytest.raises(KeyError, match="broken"):
         writing.run()
     assert os.listdir(tmp_path) == ["s0_seg.nii.gz"]
+
+
+def test_a_large_volume_is_read_when_it_is_asked_for(tmp_path):
+    read = []
+    for name, slices in (("a", 1), ("b", 4), ("c", 1), ("d", 1)):
+        write_nifti(tmp_path / f"{name}.nii.gz", np.zeros((16, 16, slices), np.uint8), np.eye(4))
+    items = [{"image": {"ct": tmp_path / f"{name}.nii.gz"}} for name in "abcd"]
+
+    def transform(item):
+        read.append(item["image"]["ct"].name[0])
+        return torch.tensor(len(read))
+
+    loader = AheadLoader(Dataset(items, transform), batch_size=1, ahead_mb=2e-3)
+    seen = []
+    for _ in loader:
+        time.sleep(0.05)  # what is read ahead is there by now
+        seen.append("".join(read))
+    assert seen == ["a", "abc", "abcd", "abcd"]
 
 
 def test_one_batch_is_read_ahead():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_mmseg.engines import seed_data
 from monai_mmseg.networks.nets import SPADEDecoder
 from tests.bundles.runs import DAFNET, causes, read, same_place, saved_shapes, shapes, write
 
@@ -48,6 +49,19 @@ def test_what_is_read_and_on_which_labels_it_is_validated(setting, heart):
     assert labelled["cine"] == 2
     # a quarter of two subjects is half a subject, which is rounded to none
     assert bool(labelled["lge"]) == (setting not in UNLABELLED | {"target_12.5", "target_25"})
+
+
+def test_augmentation_on_the_device_is_that_of_the_loader(heart):
+    batches = []
+    for place in ("loader", "device"):
+        config = DAFNET.parser("train", "demo", small=True, dataset_dir=str(heart), augment_on=place)
+        loader, trainer = (config.get_parsed_content(f"train#{name}") for name in ("dataloader", "trainer"))
+        seed_data(loader, 0, 3)
+        batches.append(trainer.prepare_batch(next(iter(loader)), "cpu"))
+    loader, device = batches
+    torch.testing.assert_close(device["image"], loader["image"], atol=1e-4, rtol=0)
+    assert (device["label"] != loader["label"]).float().mean() < 1e-3
+    assert set(device) == set(loader)
 
 
 def test_networks_of_the_settings():

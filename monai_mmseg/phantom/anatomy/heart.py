@@ -257,9 +257,26 @@ class HeartAnatomy(Ventricles):
         if near.size:
             points = moved.reshape(3, -1).take(near, axis=1) - self.origin.astype(np.float32)[:, None]
             local = self.shape.axes.T.astype(np.float32) @ points
+            close = self._in_box(*local)
+            near, local = near[close], local.take(close, axis=1)
             around = tissue.reshape(-1)[near]
             tissue.reshape(-1)[near], label.reshape(-1)[near] = self._heart(local, around)
         return tissue, label
+
+    def _in_box(self, u: Array, v: Array, w: Array) -> NDArray[np.intp]:
+        """Places of points in a box around all parts of the heart; no part is cut."""
+        s = self.shape
+        full, edge = self.radius + self.wall, 1.4 * s.fat
+        # half axes of the RV with its fat, whose middle is up to 0.55 of the LV's radius away
+        a, b = (0.45 + s.rv_width) * full + 1.6 * edge, s.rv_height * full + 1.1 * edge
+        cos, sin = abs(np.cos(s.rv_tilt)), abs(np.sin(s.rv_tilt))
+        right = max(self.reach, 2.01 * full, 0.55 * full * cos + float(np.hypot(a * cos, b * sin)))
+        side = max(self.reach, 1.22 * full, 0.5 * full + 15.5, 0.55 * full * sin + float(np.hypot(a * sin, b * cos)))
+        left = max(self.reach, 1.11 * full)
+        ends = np.array([w.min(), w.max()]) / self.length
+        bend = max(0.25, *np.abs(ends * (ends - 1))) * np.abs(s.bend)
+        found = (u > -left - bend[0]) & (u < right + bend[0]) & (np.abs(v) < side + bend[1])
+        return np.flatnonzero(found & (w > -70) & (w < self.length + s.apex_wall))
 
     def _heart(self, local: Array, around: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Tissue and label at points of the heart's own axes, ``around`` where there is no heart."""

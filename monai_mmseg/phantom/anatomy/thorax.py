@@ -120,9 +120,11 @@ class Thorax:
             np.square((p + 22) / 52) + np.square((q - self.depth + 40) / (18 + self.fat_pad)) + np.square((h + 30) / 62)
         )
         tissue[pad < 1] = TISSUE["fat"]
-        tissue[in_disc(p - 4, q + 42, 9)] = TISSUE["muscle"]  # oesophagus
-        tissue[in_disc(p + 24, q + 50, 14)] = TISSUE["muscle"]  # aorta
-        tissue[in_disc(p + 24, q + 50, 12)] = TISSUE["blood"]
+        back = np.flatnonzero((q > -65) & (q < -32) & (p > -39) & (p < 14))  # where the next three are
+        x, y = p[back], q[back]
+        tissue[back[in_disc(x - 4, y + 42, 9)]] = TISSUE["muscle"]  # oesophagus
+        tissue[back[in_disc(x + 24, y + 50, 14)]] = TISSUE["muscle"]  # aorta
+        tissue[back[in_disc(x + 24, y + 50, 12)]] = TISSUE["blood"]
 
         low = np.flatnonzero(h < self.dome + self.dome_right + 1)
         tissue[low] = self._abdomen(p[low], q[low], h[low], tissue[low])
