@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from monai.data import MetaTensor
 
+NIFTI = r"(?i:\.nii(?:\.gz)?)"
+"""Pattern of the endings of a NIfTI file."""
+
 
 class Case(NamedTuple):
     """One image of a data set."""
@@ -78,6 +81,8 @@ def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int])
 def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
     """Files anywhere in a folder whose whole name fits; hidden files are passed by.
 
+    Some programs unpack ``a.nii.gz`` to a folder ``a.nii`` with the file in it: folders are no files.
+
     Args:
         folder: where to look.
         pattern: regular expression.
@@ -96,7 +101,9 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
         match = re.fullmatch(pattern, path.name)
         if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
-        key = re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if path.is_dir():
+            continue
+        key = re.sub(NIFTI + "$", "", path.name)
         if key in found:
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
