@@ -6,7 +6,8 @@
 
 Writes the twenty patients of CHAOS with synthetic slices in the official layout (256 x 256 DICOM slices of both phases
 of T1 and of T2-SPIR, pictures of their labels), as many slices as the pairs of the paper need, and imports them as a
-user x
+user does, without the contact sheet. Memory is the peak of the largest process, CPU time that of all processes; both
+are looked up in /proc, so that this needs Linux.
 """
 
 from __future__ import annotations
