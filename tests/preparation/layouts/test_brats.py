@@ -10,7 +10,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import write_layout
+from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.brats import MODALITIES, read_brats
 from monai_mmseg.preparation.layouts.steps import KeepSlices
 from tests.preparation.layouts.public_sets import write_pair
@@ -38,7 +38,7 @@ def test_2020_with_its_odd_label_and_the_validation_set(tmp_path):
     layout = read_brats(tmp_path)
     assert list(layout.notes) == ["The label of BraTS20_Training_355 is W39_1998.09.19_Segm.nii."]
     assert layout.broken == {}
-    out = write_layout(layout, tmp_path / "out" / "datalist.json")
+    out = import_layout(layout, tmp_path / "out" / "datalist.json")
     assert check_datalist(out).errors == []
     content = read_datalist(out)
     assert content.modalities == list(MODALITIES)
@@ -69,7 +69,7 @@ def test_2018_with_grades_and_2021_in_nested_folders_and_large_letters(tmp_path)
     (folder / "BraTS2021_00000_t2.NII.GZ").rename(folder / "file")
     (folder / "BraTS2021_00000_t2.nii").mkdir()
     (folder / "file").rename(folder / "BraTS2021_00000_t2.nii" / "BraTS2021_00000_t2.NII.GZ")
-    out = write_layout(read_brats(tmp_path / "2021"), tmp_path / "datalist.json")
+    out = import_layout(read_brats(tmp_path / "2021"), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     assert [item["modality"] for item in load_datalist(out)] == list(MODALITIES)
 
@@ -120,7 +120,7 @@ def test_one_region_as_the_only_class(tmp_path, classes, values):
 def test_labels_of_the_other_kind(tmp_path, name, kinds, mark, values, message):
     subject(tmp_path / name, kinds, mark=mark, values=values)
     with pytest.raises(ValueError, match=rf"{name}{mark}seg.nii.gz: .*{message}"):
-        write_layout(read_brats(tmp_path), tmp_path / "datalist.json")
+        import_layout(read_brats(tmp_path), tmp_path / "datalist.json")
 
 
 def test_a_range_of_slices(tmp_path):
@@ -177,7 +177,7 @@ def test_real_tumour(real_data, tmp_path, new):
     for old, kind in zip(OLD, NEW if new else OLD, strict=True):
         (made / f"{name}{'-' if new else '_'}{kind}.nii.gz").symlink_to(folder / f"{old}.nii.gz")
     nib.save(nib.Nifti1Image(classes, label.affine), made / f"{name}{'-' if new else '_'}seg.nii.gz")
-    out = write_layout(read_brats(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_brats(tmp_path), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     for item in load_datalist(out):
         found = np.asarray(nib.load(item["label"]).dataobj)
