@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -79,7 +81,7 @@ def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int])
 
 
 def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
-    """Files anywhere in a folder whose whole name fits; hidden files are passed by.
+    """Files anywhere in a folder whose whole name fits; hidden files are passed by, and what an import wrote there.
 
     Some programs unpack ``a.nii.gz`` to a folder ``a.nii`` with the file in it: folders are no files.
 
@@ -97,17 +99,30 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is not there.")
     found: dict[str, Path] = {}
-    for path in sorted(Path(folder).rglob("*")):
+    paths = sorted(Path(folder).rglob("*"))
+    written = _written(paths)
+    for path in paths:
         match = re.fullmatch(pattern, path.name)
         if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
-        if path.is_dir():
+        if path.is_dir() or path in written:
             continue
         key = re.sub(NIFTI + "$", "", path.name)
         if key in found:
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
         yield match, path
+
+
+def _written(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.name.endswith("preparation.json"):
+            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
+                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                found |= {path.parent / one["file"] for one in outputs}
+    return found
 
 
 def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], wanted: str) -> None:

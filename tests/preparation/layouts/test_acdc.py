@@ -2,8 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 
+from monai_mmseg.data import load_datalist
+from monai_mmseg.preparation import check_datalist
+from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.acdc import read_acdc
 from tests.preparation.layouts.public_sets import write_pair
 
@@ -45,6 +50,15 @@ def test_both_phases_are_visits_of_a_person(acdc):
     assert {value: layout.labels[layout.values[value]] for value in names} == names
     assert list(layout.notes) == ["Groups of training: 1 DCM, 1 NOR.", "Groups of test: 1 DCM."]
     assert layout.broken == {}
+
+
+def test_voxels(acdc, tmp_path):
+    out = import_layout(read_acdc(acdc), tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    items = load_datalist(out)
+    assert [(item["person"], item["visit"]) for item in items[1:3]] == [("patient001", "es"), ("patient002", "ed")]
+    raw = np.asarray(nib.load(acdc / "training" / "patient001" / "patient001_frame12_gt.nii.gz").dataobj)
+    np.testing.assert_array_equal(np.asarray(nib.load(items[1]["label"]).dataobj), np.array([0, 3, 2, 1])[raw])
 
 
 def test_one_phase(acdc):

@@ -75,8 +75,8 @@ def test_2018_with_grades_and_2021_in_nested_folders_and_large_letters(tmp_path)
 
 
 def test_from_2023_on_with_visits_and_a_sequence_that_is_not_there(tmp_path):
-    subject(tmp_path / "BraTS-GLI-00000-000", NEW, values=(1, 2, 3), mark="-")
-    subject(tmp_path / "BraTS-GLI-00000-001", NEW, values=(1, 2, 3), mark="-")
+    values = {"000": (1, 2, 3), "001": (1, 3)}
+    raw = {one: subject(tmp_path / f"BraTS-GLI-00000-{one}", NEW, values=values[one], mark="-") for one in values}
     (tmp_path / "BraTS-GLI-00000-001" / "BraTS-GLI-00000-001-t2f.nii.gz").unlink()
     layout = read_brats(tmp_path)
     found = [(case.subject, case.visit, case.modality) for case in layout.cases]
@@ -86,6 +86,13 @@ def test_from_2023_on_with_visits_and_a_sequence_that_is_not_there(tmp_path):
     ]
     assert layout.values == {0: 0, 1: 1, 2: 2, 3: 3}
     assert list(layout.notes) == ["BraTS-GLI-00000-001 has no flair."]
+    for _ in range(2):  # what was written into the folder is not taken for data
+        out = import_layout(read_brats(tmp_path), tmp_path / "datalist.json", overwrite=True)
+    assert check_datalist(out).errors == []
+    items = load_datalist(out)
+    assert [(item["person"], item["visit"], item["modality"]) for item in items] == found
+    for item in items:
+        np.testing.assert_array_equal(np.asarray(nib.load(item["label"]).dataobj), raw[item["visit"]])
 
 
 def test_cavity_after_treatment(tmp_path):
@@ -177,8 +184,14 @@ def test_real_tumour(real_data, tmp_path, new):
     for old, kind in zip(OLD, NEW if new else OLD, strict=True):
         (made / f"{name}{'-' if new else '_'}{kind}.nii.gz").symlink_to(folder / f"{old}.nii.gz")
     nib.save(nib.Nifti1Image(classes, label.affine), made / f"{name}{'-' if new else '_'}seg.nii.gz")
-    out = import_layout(read_brats(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_brats(tmp_path, slices="20-39" if new else None), tmp_path / "out" / "datalist.json")
     assert check_datalist(out).errors == []
-    for item in load_datalist(out):
-        found = np.asarray(nib.load(item["label"]).dataobj)
-        assert np.bincount(found.ravel())[1:].tolist() == [315, 2615, 855]
+    kept = slice(20, 40) if new else slice(None)
+    for item, source in zip(load_datalist(out), OLD, strict=True):
+        image, label = (nib.load(item[key]) for key in ("image", "label"))
+        np.testing.assert_array_equal(np.asarray(label.dataobj), np.where(classes == 4, 3, classes)[:, :, kept])
+        whole = nib.load(folder / f"{source}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(whole.dataobj)[:, :, kept])
+        expected = whole.slicer[:, :, kept].affine
+        for one in (image, label):
+            np.testing.assert_allclose(one.affine, expected, atol=1e-4)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -210,3 +211,37 @@ def test_mscmrseg(tmp_path):
     layout = read_mscmrseg(tmp_path)
     assert layout.broken == {"patient2": f"{tmp_path / 'labels' / 'patient2_T2_manual.nii.gz'} has no image."}
     assert {case.subject for case in layout.cases} == {"patient10"}
+
+
+def test_real_heart_is_cropped(real_data, tmp_path):
+    folder = real_data / "cardiac_ct" / "chest01"
+    if not folder.is_dir():
+        pytest.skip("no heart among the real images")
+    whole, label = (nib.load(folder / name) for name in ("ct.nii.gz", "seg.nii.gz"))
+    raw = np.array([0, 500, 820, 850], np.int16)[np.asarray(label.dataobj)]  # heart, aorta, pulmonary artery
+    stem = tmp_path / "ct_train_1001"
+    Path(f"{stem}_image.nii.gz").symlink_to(folder / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(raw, label.affine), f"{stem}_label.nii.gz")
+    layout = read_mmwhs(tmp_path, structures="seven", crop="heart")
+    # of 1.5 mm; a smaller window than the heart's, so that the box is the structures and 3 mm around
+    layout = replace(layout, steps=[replace(layout.steps[0], size=(0, 0, 0), margin=3)])
+    out = import_layout(layout, tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    item = load_datalist(out)[0]
+    image, classes = (nib.load(item[key]) for key in ("image", "label"))
+    box = tuple(slice(max(0, one.min() - 2), one.max() + 3) for one in np.nonzero(raw))
+    np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(whole.dataobj)[box])
+    np.testing.assert_array_equal(np.asarray(classes.dataobj), mapped(raw, {0: 0, 500: 3, 820: 4, 850: 7})[box])
+    np.testing.assert_allclose(image.affine, whole.slicer[box].affine, atol=1e-4)
+
+
+def test_real_spleen(real_data, tmp_path):
+    folder = real_data / "abdomen_ct_spleen" / "spleen2"
+    if not folder.is_dir():
+        pytest.skip("no spleen among the real images")
+    for name, source in (("img", "ct"), ("label", "seg")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}0001.nii.gz").symlink_to(folder / f"{source}.nii.gz")
+    out = import_layout(read_btcv(tmp_path), tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    assert np.bincount(label_in(load_datalist(out)[0]).ravel())[4] == 96672
