@@ -130,7 +130,7 @@ def _find(folder: Path, notes: list[str]) -> tuple[dict[str, dict[str, Path]], d
 
 
 def _exam(name: str) -> _Exam:
-    match = re.fullmatch(r"((?i:brats)-([A-Za-z]+)-\d+)-(\d+)", name)
+    match = re.fullmatch(r"((?i:brats)-(.+?)-\d+)-(\d+)", name)
     if match is None:
         return _Exam(name, None, new=False, cavity=False)
     if match[2].upper() not in ("GLI", "SSA", "MET", "MEN"):

@@ -25,7 +25,7 @@ def read_mmwhs(folder: str | Path, *, structures: str = "four", crop: str = "non
         folder: holds ``ct_train/ct_train_1001_image.nii.gz`` and ``..._label.nii.gz``, ``mr_train/...``, and maybe
             ``ct_test/ct_test_2001_image.nii.gz``, whose labels are not public.
         structures: ``four`` of the papers, or all ``seven``.
-        crop: ``heart`` leaves a box around the labelled structures, 256 mm wide and high (a coronal slice of the
+        crop: ``heart`` leaves a box around the structures that are kept, 256 mm wide and high (a coronal slice of the
             papers' 256 x 256 voxels of 1 mm); ``none`` leaves the images where they are.
 
     Returns:
@@ -58,15 +58,18 @@ def read_mmwhs(folder: str | Path, *, structures: str = "four", crop: str = "non
     if not broken:
         require(folder, cases, [], "ct_train/ct_train_1001_image.nii.gz")
     seven = structures == "seven"
-    notes = ["The papers do not say which patients they tested; folds are made by chance."]
+    modalities = [one for one in ("ct", "mr") if any(case.modality == one for case in cases)]
+    notes = ["The papers do not say which patients they tested."]
+    if "ct" in modalities:
+        notes.append("CT outside of the scanner's circle is -1024, which stays.")
     if crop == "heart":
         notes.append(
-            "Images are cut around their labelled structures: 256 mm wide and high, 10 mm before and behind. The papers"
-            " crop around the heart without saying how. Images without label are left whole."
+            "Images are cut around the structures that are kept: 256 mm wide and high, 10 mm before and behind. The"
+            " papers crop around the heart without saying how. Images without label are left whole."
         )
     return Layout(
         "mmwhs",
-        [one for one in ("ct", "mr") if any(case.modality == one for case in cases)],
+        modalities,
         WHOLE_HEART_LABELS if seven else CARDIAC_LABELS,
         label_table({**_FOUR, **_OTHERS} if seven else _FOUR, [] if seven else [550, 600, 850]),
         cases,

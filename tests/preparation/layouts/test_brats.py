@@ -159,9 +159,10 @@ def test_what_is_missing_or_wrong(tmp_path):
     subject(tmp_path / "BraTS-GLI-00009-000", NEW, mark="-")
     with pytest.raises(ValueError, match="holds sets until 2021 and from 2023 on, which share their subjects"):
         read_brats(tmp_path)
-    subject(tmp_path / "BraTS-PED-00001-000", NEW, mark="-")
-    with pytest.raises(ValueError, match="BraTS-PED-00001-000: labels of BraTS PED are not known here"):
-        read_brats(tmp_path)
+    for name, kind in (("BraTS-PED-00001-000", "PED"), ("BraTS-MEN-RT-0001-1", "MEN-RT")):
+        subject(tmp_path / kind / name, NEW, mark="-")
+        with pytest.raises(ValueError, match=f"{name}: labels of BraTS {kind} are not known here"):
+            read_brats(tmp_path / kind)
 
 
 def test_a_validation_set_alone(tmp_path):
