@@ -12,7 +12,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_btcv, read_mmwhs, read_mscmrseg, import_layout
+from monai_mmseg.preparation.layouts import import_layout, read_btcv, read_mmwhs, read_mscmrseg
 from monai_mmseg.preparation.layouts.write import map_values
 from tests.preparation.layouts.public_sets import AFFINE, write_pair
 
