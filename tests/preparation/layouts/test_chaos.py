@@ -10,7 +10,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_chaos, import_layout
+from monai_mmseg.preparation.layouts import import_layout, read_chaos
 from tests.preparation.layouts.public_sets import write_dicom, write_pictures
 
 GREY = {0: 0, 1: 63, 2: 126, 3: 189, 4: 252}
