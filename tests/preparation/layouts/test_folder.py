@@ -93,7 +93,7 @@ def test_what_cannot_be_meant(tmp_path):
         (
             {"image": ["mr/{subject}.nii"]},
             FileNotFoundError,
-            "'mr/{subject}.nii' fits none of 6 images; there are CT2/a",
+            "'mr/{subject}.nii' fits none of 6 files; there are CT2/a.nii, ct/a",
         ),
         ({"image": ["ct/{subject}.nii.gz"]}, ValueError, "must have {modality} or a name in front, as in ct=ct/{subj"),
         (
@@ -121,7 +121,7 @@ def test_what_cannot_be_meant(tmp_path):
         (
             {"image": ct, "label": ["*/{subject}.x"], "labels": "a=1"},
             FileNotFoundError,
-            "label pattern '*/{subject}.x'",
+            "label pattern '*/{subj",
         ),
         ({"image": ct, "test": ["x*"]}, ValueError, "test: no subject fits 'x*'; there are a, b, c."),
         ({"image": ct, "modalities": ["mr"]}, ValueError, "modalities: no image is of mr; there are ['ct']"),
