@@ -5,7 +5,7 @@
 from monai_mmseg.preparation.check import DatalistReport, VolumeFacts, check_datalist
 from monai_mmseg.preparation.contact_sheet import write_contact_sheet
 from monai_mmseg.preparation.merge import merge_datalists
-from monai_mmseg.preparation.split import assign_folds, write_folds
+from monai_mmseg.preparation.split import assign_folds, write_folds, write_test_folds
 from monai_mmseg.preparation.stacks import write_stacks
 from monai_mmseg.preparation.statistics import datalist_statistics
 
@@ -19,4 +19,5 @@ __all__ = [
     "write_contact_sheet",
     "write_folds",
     "write_stacks",
+    "write_test_folds",
 ]

@@ -51,29 +51,60 @@ def datalist_statistics(path: str | Path, section: str = "training") -> dict[str
     return result
 
 
+def intensity_numbers(image: NDArray[Any]) -> list[float]:
+    """Mean, standard deviation, ends and percentiles of one image.
+
+    Args:
+        image: voxels, any shape.
+
+    Returns:
+        The numbers, as :func:`mean_intensities` takes them.
+
+    Examples:
+        >>> intensity_numbers(np.arange(101))
+        [50.0, 29.154759474226502, 0.0, 100.0, 0.5, 5.0, 50.0, 95.0, 99.5]
+    """
+    values = np.asarray(image, dtype=np.float64)
+    ends = [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, PERCENTILES)]
+    return [float(value) for value in ends]
+
+
+def mean_intensities(images: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Means over images of each image's own numbers, by name.
+
+    Args:
+        images: of :func:`intensity_numbers`.
+
+    Returns:
+        ``mean``, ``std``, ``min``, ``max`` and ``p0.5`` to ``p99.5``.
+
+    Examples:
+        >>> mean_intensities([[1.0, 0, 1, 1, 1, 1, 1, 1, 1], [2.0, 0, 2, 2, 2, 2, 2, 2, 2]])["p99.5"]
+        1.5
+    """
+    names = ["mean", "std", "min", "max", *(f"p{percent:g}" for percent in PERCENTILES)]
+    return dict(zip(names, _rounded(np.mean(images, axis=0)), strict=True))
+
+
 def _modality_statistics(items: Sequence[dict[str, Any]], labels: dict[int, str]) -> dict[str, Any]:
     intensities, spacings, shapes = [], [], []
     volumes: dict[str, list[float]] = {name: [] for value, name in labels.items() if value != 0}
     for item in items:
         image = read_volume(item["image"])
-        values = image.as_tensor().numpy().astype(np.float64)
         columns = np.asarray(image.affine, dtype=np.float64)[:3, :3]
         spacings.append(np.linalg.norm(columns, axis=0))
         shapes.append(np.array(image.shape[1:]))
-        intensities.append(
-            [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, PERCENTILES)]
-        )
+        intensities.append(intensity_numbers(image.as_tensor().numpy()))
         if "label" in item:
             label = read_volume(item["label"]).as_tensor()
             ml = abs(float(np.linalg.det(columns))) / 1000
             for value, name in labels.items():
                 if value != 0:
                     volumes[name].append(float((label == value).sum()) * ml)
-    names = ["mean", "std", "min", "max", *(f"p{percent:g}" for percent in PERCENTILES)]
     return {
         "images": len(items),
         "labelled": sum("label" in item for item in items),
-        "intensity": dict(zip(names, _rounded(np.mean(intensities, axis=0)), strict=True)),
+        "intensity": mean_intensities(intensities),
         "spacing": _range(np.array(spacings)),
         "shape": _range(np.array(shapes, dtype=np.float64)),
         "label_ml": {name: _range(np.array(ml)) for name, ml in volumes.items() if ml},

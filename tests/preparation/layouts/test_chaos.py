@@ -10,7 +10,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_chaos, write_layout
+from monai_mmseg.preparation.layouts import read_chaos, import_layout
 from tests.preparation.layouts.public_sets import write_dicom, write_pictures
 
 GREY = {0: 0, 1: 63, 2: 126, 3: 189, 4: 252}
@@ -49,7 +49,7 @@ def chaos(tmp_path):
 
 def test_slices_and_pictures_become_volumes_on_one_grid(chaos, tmp_path):
     folder, truth = chaos
-    out = write_layout(read_chaos(folder), tmp_path / "mr" / "datalist.json")
+    out = import_layout(read_chaos(folder), tmp_path / "mr" / "datalist.json")
     assert check_datalist(out).errors == []
     content = read_datalist(out)
     assert (content.name, content.modalities) == ("chaos_t2spir", ["mr"])
@@ -75,7 +75,7 @@ def test_folders_that_a_user_may_name(chaos, part):
 
 def test_in_phase_images(tmp_path):
     patient(tmp_path / "Train_Sets" / "MR" / "2", 1, ending="T1DUAL")
-    out = write_layout(read_chaos(tmp_path, "t1dual_in"), tmp_path / "datalist.json")
+    out = import_layout(read_chaos(tmp_path, "t1dual_in"), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     with pytest.raises(FileNotFoundError, match="1 files are missing: .*OutPhase"):
         read_chaos(tmp_path, "t1dual_out")
@@ -88,17 +88,17 @@ def test_what_is_missing_or_wrong(chaos, tmp_path):
     write_pictures(ground, np.full((1, *SIZE), 100), [pictures[0].name])
     out = tmp_path / "datalist.json"
     with pytest.raises(ValueError, match=r"Ground: label values must be some of .*, found \[100\]"):
-        write_layout(read_chaos(folder), out)
+        import_layout(read_chaos(folder), out)
     write_pictures(ground, np.zeros((1, 3, 3)), [pictures[0].name])
     with pytest.raises(ValueError, match=r"a picture of \(3, 3\) pixels for slices of \(7, 6\)"):
-        write_layout(read_chaos(folder), out)
+        import_layout(read_chaos(folder), out)
     pictures[0].unlink()
     with pytest.raises(ValueError, match="3 pictures for 4 slices"):
-        write_layout(read_chaos(folder), out)
+        import_layout(read_chaos(folder), out)
     for one in (folder / "Train_Sets" / "MR" / "10" / "T2SPIR" / "DICOM_anon").iterdir():
         one.unlink()
     with pytest.raises(ValueError, match="DICOM files of one series, found 0 of 0"):
-        write_layout(replace(read_chaos(folder), cases=read_chaos(folder).cases[1:2]), out)
+        import_layout(replace(read_chaos(folder), cases=read_chaos(folder).cases[1:2]), out)
     assert not out.exists()
     for one in pictures[1:]:
         one.unlink()
@@ -117,7 +117,7 @@ def test_real_ct_runs_from_head_to_feet(real_data, tmp_path):
     folder = real_data / "chaos_ct"
     if not folder.is_dir():
         pytest.skip("no CHAOS slices among the real images")
-    out = write_layout(read_chaos(folder, "ct"), tmp_path / "datalist.json")
+    out = import_layout(read_chaos(folder, "ct"), tmp_path / "datalist.json")
     item = load_datalist(out)[0]
     image, label = (nib.as_closest_canonical(nib.load(item[key])) for key in ("image", "label"))
     known = [nib.as_closest_canonical(nib.load(folder / "nifti" / name)) for name in ("ct.nii.gz", "seg.nii.gz")]

@@ -12,7 +12,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_btcv, read_mmwhs, read_mscmrseg, write_layout
+from monai_mmseg.preparation.layouts import read_btcv, read_mmwhs, read_mscmrseg, import_layout
 from monai_mmseg.preparation.layouts.write import map_values
 from tests.preparation.layouts.public_sets import AFFINE, write_pair
 
@@ -41,7 +41,7 @@ def mmwhs(tmp_path):
 
 
 def test_mmwhs(mmwhs, tmp_path):
-    out = write_layout(read_mmwhs(mmwhs), tmp_path / "out" / "datalist.json")
+    out = import_layout(read_mmwhs(mmwhs), tmp_path / "out" / "datalist.json")
     report = check_datalist(out)
     assert (report.errors, report.modalities) == ([], ["ct", "mr"])
     content = read_datalist(out)
@@ -66,7 +66,7 @@ def test_mmwhs(mmwhs, tmp_path):
 
 
 def test_mmwhs_may_be_in_part_and_written_inside(mmwhs):
-    out = write_layout(read_mmwhs(mmwhs / "mr_train"), mmwhs / "datalist.json")
+    out = import_layout(read_mmwhs(mmwhs / "mr_train"), mmwhs / "datalist.json")
     content = read_datalist(out)
     assert content.modalities == ["mr"]
     assert list(content.sections) == ["training"]
@@ -98,10 +98,10 @@ def test_labels_that_cannot_be_used(mmwhs, tmp_path):
     label = mmwhs / "ct_train" / "ct_train_1001_label.nii.gz"
     write_pair(tmp_path / "i.nii.gz", label, [205, 421, 7, 100])
     with pytest.raises(ValueError, match=r"ct_train_1001_label.* values must be some of .*, found \[7, 100\]"):
-        write_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
+        import_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 3), np.int16), AFFINE), str(label))
     with pytest.raises(ValueError, match=r"label has shape \(6, 5, 3\), its image .* \(6, 5, 4\)"):
-        write_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
+        import_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
     assert not (tmp_path / "datalist.json").exists()
 
 
@@ -124,7 +124,7 @@ def test_btcv(tmp_path):
         )
     write_pair(tmp_path / "Abdomen" / "RawData" / "Testing" / "img" / "img0061.nii.gz", None, [])
     write_pair(tmp_path / "__MACOSX" / "img" / "img0001.nii.gz", None, [])
-    out = write_layout(read_btcv(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_btcv(tmp_path), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     items = load_datalist(out)
     assert [item["subject"] for item in items] == [f"btcv_{number}" for number in raw]
@@ -146,7 +146,7 @@ def test_mscmrseg(tmp_path):
             labelled = patient == 2 or kind != "LGE"
             label = tmp_path / "labels" / f"{name}_manual.nii.gz" if labelled else None
             raw[patient, kind] = write_pair(tmp_path / "c0t2lge" / f"{name}.nii.gz", label, [200, 500, 600])
-    out = write_layout(read_mscmrseg(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_mscmrseg(tmp_path), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     content = read_datalist(out)
     assert (content.modalities, content.labels[3]) == (["bssfp", "t2", "lge"], "RV")
