@@ -18,7 +18,7 @@ import numpy as np
 from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.names import names_of_one_file
-from monai_mmseg.preparation.suspicions import all_findings
+from monai_mmseg.preparation.suspicions import all_findings, without_air
 from monai_mmseg.preparation.volume_facts import Entry, SubjectFacts, VolumeFacts, look_at_subject
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class DatalistReport:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> list[str]:
-        """Counts of subjects, modalities and labels, as lines of text.
+        """Counts of subjects, modalities, labels and erased backgrounds, as lines of text.
 
         Returns:
             Lines.
@@ -57,6 +57,12 @@ class DatalistReport:
                 parts.append(f"{modality} {len(mine)} ({labelled} labelled)")
             subjects = len({volume.subject for volume in volumes})
             lines.append(f"{section}: {subjects} subjects; {', '.join(parts)}")
+        counts = {
+            modality: f"{modality} {sum(volume.background.constant is True for volume in mine)} of {len(mine)}"
+            for modality, mine in without_air(self.volumes).items()
+        }
+        if told := [counts[modality] for modality in self.modalities if modality in counts]:
+            lines.append(f"images with an erased background: {', '.join(told)}")
         return lines
 
 
@@ -109,7 +115,7 @@ def check_datalist(
     alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects that differ in
     letter case alone, modalities of a subject that do not meet in the scanner.
 
-    Notes: subjects and slices that lack a modality, erased backgrounds, slices of several planes, a list without folds.
+    Notes: subjects and slices that lack a modality, slices of several planes, a list without folds.
 
     Args:
         path: JSON file.

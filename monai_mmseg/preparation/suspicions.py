@@ -86,12 +86,19 @@ def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
     return found
 
 
-def background_findings(volumes: Sequence[VolumeFacts]) -> tuple[list[str], list[str]]:
-    """Warnings of modalities in which the background was erased in some images alone, and a note of all."""
-    warnings, told = [], []
-    for modality, mine in by_modality(volumes).items():
-        if any(volume.low < -800 for volume in mine):
-            continue  # air of CT, which scanners pad as they like
+def without_air(volumes: Sequence[VolumeFacts]) -> dict[str, list[VolumeFacts]]:
+    """Images of each modality but CT, whose air scanners pad as they like."""
+    return {
+        modality: mine
+        for modality, mine in by_modality(volumes).items()
+        if not any(volume.low < -800 for volume in mine)
+    }
+
+
+def background_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
+    """Modalities in which the background was erased in some images alone, or with another value."""
+    warnings = []
+    for modality, mine in without_air(volumes).items():
         erased = [volume for volume in mine if volume.background.constant]
         noisy = [volume for volume in mine if volume.background.constant is False]
         if erased and noisy:
@@ -110,8 +117,7 @@ def background_findings(volumes: Sequence[VolumeFacts]) -> tuple[list[str], list
                 f"{names(f'{one.background.value:g}' for one in others)} in {len(others)}: "
                 f"{names(one.subject for one in others)}"
             )
-        told.append(f"{modality} {len(erased)} of {len(mine)}")
-    return warnings, [f"images with an erased background: {', '.join(told)}"] if told else []
+    return warnings
 
 
 def geometry_findings(volumes: Sequence[VolumeFacts]) -> tuple[list[str], list[str]]:
@@ -176,37 +182,43 @@ def copies(volumes: Sequence[VolumeFacts]) -> list[str]:
 
 
 def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Warnings and notes on folds: modalities without labels, folds without something to train or to score on."""
+    """Warnings and notes on labels and folds of the training.
+
+    Modalities without labels, folds without something to train or to score on. Of one subject alone, which cannot be
+    split, all are notes.
+    """
     training = [volume for volume in volumes if volume.section == "training"]
     if not training:
         return [], []
     labelled = _labelled(training)
+    counted, what = (labelled, "labelled image") if labelled else (training, "image")
     warnings = []
     for name in modalities:
-        if not any(volume.modality == name for volume in training):
+        mine = {volume.subject for volume in training if volume.modality == name}
+        if not mine:
             warnings.append(f"modality {name!r} is declared and has no training image")
         elif labelled and not any(volume.modality == name for volume in labelled):
-            warnings.append(f"modality {name!r} has no training image with a label")
-    counted = labelled or training
-    what = "labelled image" if labelled else "image"
+            others = dict.fromkeys(volume.modality for volume in labelled if volume.subject in mine)
+            beside = f"; its subjects have labels of {', '.join(others)}" if others else ""
+            warnings.append(f"modality {name!r} has no training image with a label{beside}")
     held_out = [volume for volume in volumes if volume.section == "validation"]
-    folds = {volume.fold for volume in training}
     if held_out:
         scored = {volume.modality for volume in (_labelled(held_out) if labelled else held_out)}
         lost = [name for name in modalities if name not in scored and any(v.modality == name for v in counted)]
         warnings += [f"section 'validation' holds no {what} of modality {name!r}" for name in lost]
-    if folds == {None}:
-        missing = "no folds, and no section 'validation': `mmseg data split` makes folds"
-        return warnings, [] if held_out else [missing]
-    if None in folds:
-        without = [volume.subject for volume in training if volume.fold is None]
+    without = [volume.subject for volume in training if volume.fold is None]
+    folds = sorted({volume.fold for volume in training if volume.fold is not None})
+    notes = []
+    if not folds and not held_out:
+        notes.append("no folds, and no section 'validation': `mmseg data split` makes folds")
+    elif folds and without:
         warnings.append(f"{len(without)} training images have no fold and others have one: {names(without)}")
-    numbers = sorted(fold for fold in folds if fold is not None)
-    if len(numbers) == 1 and None not in folds and not held_out:
-        warnings.append(f"all training images are of fold {numbers[0]}: where it is held out, none is left to train on")
-    elif len(numbers) > 1:
-        warnings += _fold_warnings(by_modality(counted), modalities, numbers, what)
-    return warnings, []
+    elif len(folds) == 1 and not held_out:
+        warnings.append(f"all training images are of fold {folds[0]}: where it is held out, none is left to train on")
+    if len(folds) > 1:
+        warnings += _fold_warnings(by_modality(counted), modalities, folds, what)
+    single = len({volume.subject for volume in training}) == 1
+    return ([], warnings + notes) if single else (warnings, notes)
 
 
 def _fold_warnings(
@@ -328,12 +340,9 @@ def all_findings(
 ) -> tuple[list[str], list[str], list[str]]:
     """Errors, warnings and notes of everything above."""
     errors, warnings, notes = pairing_findings(volumes, modalities)
-    warnings += [*label_warnings(volumes, labels), *ct_warnings(volumes), *copies(volumes)]
-    for more, told in (
-        background_findings(volumes),
-        geometry_findings(volumes),
-        split_findings(volumes, modalities),
-    ):
+    warnings += [*label_warnings(volumes, labels), *ct_warnings(volumes), *background_warnings(volumes)]
+    warnings += copies(volumes)
+    for more, told in (geometry_findings(volumes), split_findings(volumes, modalities)):
         warnings += more
         notes += told
     return errors, warnings, notes

@@ -54,10 +54,11 @@ def test_what_is_broken_is_not_counted(study, capsys):
 def test_each_file_is_read_once_and_warnings_are_said(study, monkeypatch, caplog):
     content = json.loads(study.read_text(encoding="utf-8"))
     content["test"] = [content["training"].pop()]
+    content["labels"]["3"] = "scar"
     study.write_text(json.dumps(content), encoding="utf-8")
     read = []
     once = volume_facts.read_volume
     monkeypatch.setattr(volume_facts, "read_volume", lambda path: read.append(str(path)) or once(path))
     datalist_statistics(study)
     assert [path.rsplit("/", 2)[1:] for path in read] == [["images", "p1_t1.nii.gz"], ["labels", "p1_t1.nii.gz"]]
-    assert "all training images are of fold 0" in caplog.text
+    assert "class 'scar' is declared and in no label" in caplog.text

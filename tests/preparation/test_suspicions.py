@@ -111,7 +111,7 @@ def test_an_erased_background_in_some_images(study):
     for gain, subject in enumerate(("p1", "p2", "p4"), start=2):
         rewrite(study, f"images/{subject}_t1", lambda image, gain=gain: erase(image * gain))
     assert warnings_of(study) == []
-    assert "images with an erased background: t1 4 of 4, t2 0 of 4" in check_datalist(study).notes
+    assert "images with an erased background: t1 4 of 4, t2 0 of 4" in check_datalist(study).summary()
     rewrite(study, "images/p4_t1", lambda image: image - 100)
     assert warnings_of(study) == ["modality 't1': the erased background is 0 in 3 images and -100 in 1: p4"]
 
@@ -123,7 +123,7 @@ def test_modalities_without_labels_or_images(study):
                 del one["label"]
 
     edit(study, unlabel)
-    assert warnings_of(study) == ["modality 't2' has no training image with a label"]
+    assert warnings_of(study) == ["modality 't2' has no training image with a label; its subjects have labels of t1"]
     edit(study, lambda content: content["modalities"].append("flair"))
     assert "modality 'flair' is declared and has no training image" in warnings_of(study)
 
@@ -155,6 +155,13 @@ def test_folds(study):
     report = check_datalist(study)
     assert report.warnings == []
     assert "no folds, and no section 'validation': `mmseg data split` makes folds" in report.notes
+
+
+def test_of_one_subject_alone_nothing_can_be_split(tmp_path):
+    study = write_study(tmp_path, {"t1": GRIDS["t1"]}, ("p1",))
+    report = check_datalist(study)
+    assert report.warnings == []
+    assert report.notes == ["all training images are of fold 0: where it is held out, none is left to train on"]
 
 
 def test_sections(study):
