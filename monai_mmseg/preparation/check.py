@@ -55,8 +55,9 @@ class DatalistReport:
                 mine = [volume for volume in volumes if volume.modality == modality]
                 labelled = sum(volume.label_ml is not None for volume in mine)
                 parts.append(f"{modality} {len(mine)} ({labelled} labelled)")
-            subjects = len({volume.subject for volume in volumes})
-            lines.append(f"{section}: {subjects} subjects; {', '.join(parts)}")
+            subjects, persons = (len({getattr(one, key) for one in volumes}) for key in ("subject", "person"))
+            visits = f" in {subjects} visits" if persons < subjects else ""
+            lines.append(f"{section}: {persons} subjects{visits}; {', '.join(parts)}")
         counts = {
             modality: f"{modality} {sum(volume.background.constant is True for volume in mine)} of {len(mine)}"
             for modality, mine in without_air(self.volumes).items()

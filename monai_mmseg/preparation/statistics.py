@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.preparation.check import sound_datalist
-from monai_mmseg.preparation.volume_facts import INTENSITIES, VolumeFacts
+from monai_mmseg.preparation.intensities import mean_intensities
+from monai_mmseg.preparation.volume_facts import VolumeFacts
 
 
 def datalist_statistics(path: str | Path, section: str = "training") -> dict[str, Any]:
@@ -55,11 +56,10 @@ def datalist_statistics(path: str | Path, section: str = "training") -> dict[str
 
 def _modality_statistics(volumes: Sequence[VolumeFacts]) -> dict[str, Any]:
     labelled = [volume.label_ml for volume in volumes if volume.label_ml is not None]
-    intensities = [list(volume.intensity.values()) for volume in volumes if volume.intensity is not None]
     return {
         "images": len(volumes),
         "labelled": len(labelled),
-        "intensity": dict(zip(INTENSITIES, _rounded(np.mean(intensities, axis=0)), strict=True)),
+        "intensity": mean_intensities([volume.intensity for volume in volumes if volume.intensity is not None]),
         "spacing": _range(np.array([volume.spacing for volume in volumes])),
         "shape": _range(np.array([volume.shape for volume in volumes], dtype=np.float64)),
         "label_ml": {name: _range(np.array([ml[name] for ml in labelled])) for name in labelled[0]} if labelled else {},

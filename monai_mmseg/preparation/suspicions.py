@@ -217,7 +217,7 @@ def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) ->
         warnings.append(f"all training images are of fold {folds[0]}: where it is held out, none is left to train on")
     if len(folds) > 1:
         warnings += _fold_warnings(by_modality(counted), modalities, folds, what)
-    single = len({volume.subject for volume in training}) == 1
+    single = len({volume.person for volume in training}) == 1
     return ([], warnings + notes) if single else (warnings, notes)
 
 

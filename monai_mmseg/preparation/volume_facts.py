@@ -15,13 +15,11 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import check_image_values, check_label_values, check_same_grid, read_volume
-
-PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
-INTENSITIES = ("mean", "std", "min", "max", *(f"p{percent:g}" for percent in PERCENTILES))
 
 
 class Entry(NamedTuple):
@@ -60,6 +58,7 @@ class VolumeFacts:
     affine: NDArray[np.float64]  # (4, 4), of the oriented volume, slice axis last
     lattice: tuple[int, ...]  # (H, W, D), of the oriented volume
     path: str
+    person: str  # the subject, or who its visits are of
     axes: str  # directions of the file's axes, such as "RAS"
     low: float
     high: float
@@ -68,7 +67,7 @@ class VolumeFacts:
     pairs: Any = None  # as the item has them
     label_ml: dict[str, float] | None = None
     absent: tuple[str, ...] = ()  # classes without a voxel in the label
-    intensity: dict[str, float] | None = None  # INTENSITIES to value, where they were asked for
+    intensity: dict[str, float] | None = None  # name to value, where they were asked for
     thumb: Thumb | None = None
 
     def row(self) -> list[str]:
@@ -159,6 +158,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
         affine=affine,
         lattice=pixels.shape,
         path=str(item["image"]),
+        person=str(item.get("person", item["subject"])),
         axes="".join(map(str, nib.aff2axcodes(original))),
         low=low,
         high=high,
@@ -172,7 +172,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
         facts.label_ml = {name: count * voxel for name, count in counts.items()}
         facts.absent = tuple(name for name, count in counts.items() if not count)
     if statistics:
-        facts.intensity = _intensity(pixels)
+        facts.intensity = image_intensities(pixels)
     found.volumes.append(facts)
     mask = None if label is None else torch.as_tensor(orient(label))[0].clamp(0, 255).to(torch.uint8).numpy()
     step = np.linalg.inv(original[:3, :3]) @ affine[:3, 2]  # from slice to slice, in voxels of the file
@@ -196,9 +196,3 @@ def _background(pixels: NDArray[np.float32]) -> Background:
     values, counts = np.unique(sides, return_counts=True)
     value = values[counts.argmax()]
     return Background(float(value), float(counts.max() / counts.sum()), float((pixels == value).mean()))
-
-
-def _intensity(pixels: NDArray[np.float32]) -> dict[str, float]:
-    values = pixels.astype(np.float64)
-    measured = [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, PERCENTILES)]
-    return dict(zip(INTENSITIES, map(float, measured), strict=True))
