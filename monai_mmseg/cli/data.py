@@ -55,7 +55,7 @@ def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir", overwr
 
     if kind not in LAYOUTS:
         raise ValueError(f"there is no layout {kind!r}; there are {sorted(LAYOUTS)}.")
-    found = LAYOUTS[kind](folder, sequence) if kind == "chaos" else LAYOUTS[kind](folder)
+    found = LAYOUTS[kind](folder, sequence=sequence) if kind == "chaos" else LAYOUTS[kind](folder)
     rows = []
     for modality in found.modalities:
         mine = [case for case in found.cases if case.modality == modality]
