@@ -23,6 +23,7 @@ from monai_mmseg.preparation.layouts.layout import Case, Layout, check_folder, r
 from monai_mmseg.preparation.layouts.rules import (
     Candidate,
     Rule,
+    check_labels,
     find_label,
     first_rule,
     label_classes,
@@ -51,6 +52,7 @@ def read_dicom(
     frame: str | None = None,
     label: str | None = None,
     labels: str | None = None,
+    label_of: Sequence[str] | None = None,
     min_slices: int = 3,
 ) -> Layout:
     """Find the series of patients in a folder of DICOM files: one series, a study, or many patients.
@@ -72,6 +74,7 @@ def read_dicom(
         label: path of the label volumes below `folder` with ``{subject}``, ``{modality}`` and ``{visit}``, such as
             ``"labels/{subject}_{modality}.nii.gz"``. DICOM SEG and RTSTRUCT are not read; convert them before.
         labels: classes and their values in these files, such as ``"liver=1, spleen=5, spine=41-48"``.
+        label_of: modalities whose images the labels were drawn on; default is each for which a file is there.
         min_slices: series of fewer slices are left out, as are localizers.
 
     Returns:
@@ -107,20 +110,26 @@ def read_dicom(
         for name, rank, modality, one in taken
     ]
     chosen, broken = one_of_each(candidates, _ADVICE)
-    cases = [_case(one, root, phase, label, broken) for one in chosen]
+    cases = [_case(one, root, phase, (label, label_of), broken) for one in chosen]
     order = dict.fromkeys(one.modality for one in rules) if rules else sorted({one.modality for one in candidates})
     modalities = [name for name in order if any(one.modality == name for one in candidates)]
     if label is not None:
-        _check_labels(label, cases, modalities, notes)
+        notes += check_labels(label, cases, label_of, modalities)
     cases = [case for case in cases if case.subject not in broken]
     return Layout(root.name, modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken)
 
 
-def _case(one: Candidate, root: Path, frame: int | None, label: str | None, broken: dict[str, str]) -> Case:
+def _case(
+    one: Candidate,
+    root: Path,
+    frame: int | None,
+    label: tuple[str | None, Sequence[str] | None],
+    broken: dict[str, str],
+) -> Case:
     """The case of a chosen series; `broken` learns what is wrong with it."""
     files, problem = _of_one_time(one.source, frame)
     fields = {"subject": one.subject, "modality": one.modality, "visit": one.visit}
-    found = [] if label is None else find_label(root, label, fields)
+    found = find_label(root, label[0], fields, label[1])
     if len(found) > 1:
         problem = f"several labels of {one.modality}: {', '.join(map(str, found))}"
     if problem:
@@ -323,14 +332,3 @@ def _telling(places: Sequence[Sequence[tuple[Path, Any]]]) -> str | None:
         return all(len(set(one)) == len(one) and not np.isnan(one).any() for one in orders)
 
     return next((key for key in _PHASES if tells(key)), None)
-
-
-def _check_labels(pattern: str, cases: Sequence[Case], modalities: Sequence[str], notes: list[str]) -> None:
-    for field, needed in (("modality", len(modalities) > 1), ("visit", any(case.visit for case in cases))):
-        if needed and f"{{{field}}}" not in pattern:
-            raise ValueError(f"label {pattern!r} must hold {{{field}}}, since a patient has several.")
-    without = [f"{case.subject} {case.modality}" for case in cases if case.label is None]
-    if cases and len(without) == len(cases):
-        raise ValueError(f"no label is where {pattern!r} says; looked for one of {', '.join(without[:3])}.")
-    if without:
-        notes.append(f"{len(without)} of {len(cases)} images have no label: {', '.join(without[:10])}.")

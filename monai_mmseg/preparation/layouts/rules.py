@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
+from monai_mmseg.preparation.layouts.layout import Case
 from monai_mmseg.transforms.image_files import image_ending
 
 _EXAMPLE = "t2=SeriesDescription~SPIR&EchoTime>50"
@@ -141,13 +142,16 @@ def one_of_each(candidates: Iterable[Candidate], advice: str) -> tuple[list[Cand
     return [one for one in chosen if one.subject not in broken], broken
 
 
-def find_label(folder: Path, pattern: str, fields: Mapping[str, str | None]) -> list[Path]:
+def find_label(
+    folder: Path, pattern: str | None, fields: Mapping[str, str | None], label_of: Sequence[str] | None = None
+) -> list[Path]:
     """Label volumes of one image.
 
     Args:
         folder: where the pattern begins.
-        pattern: path with fields in braces, ``*`` for a part of a name, ``**`` for any folders.
+        pattern: path with fields in braces, ``*`` for a part of a name, ``**`` for any folders; ``None`` fits nothing.
         fields: what the fields are for this image; with ``None`` the pattern fits nothing.
+        label_of: modalities that have labels; default is all.
 
     Returns:
         The files that fit.
@@ -155,6 +159,8 @@ def find_label(folder: Path, pattern: str, fields: Mapping[str, str | None]) -> 
     Raises:
         ValueError: if the pattern has a field that is not known.
     """
+    if pattern is None or (label_of is not None and fields["modality"] not in label_of):
+        return []
     names = re.findall(r"\{(\w+)\}", pattern)
     if unknown := [name for name in names if name not in fields]:
         raise ValueError(f"label {pattern!r} has the field {{{unknown[0]}}}, known are {sorted(fields)}.")
@@ -183,3 +189,44 @@ def label_classes(label: str | None, labels: str | None) -> LabelMap:
     if label is None and labels is not None:
         raise ValueError("label must say where the label files are, since labels are named.")
     return LabelMap({0: "background"}, {0: 0}) if labels is None else read_label_map(labels)
+
+
+def check_labels(
+    pattern: str, cases: Sequence[Case], label_of: Sequence[str] | None, modalities: Sequence[str]
+) -> list[str]:
+    """Refuse a pattern that fits nothing.
+
+    Args:
+        pattern: of the labels.
+        cases: with the labels that were found.
+        label_of: modalities that have labels; ``None``: all.
+        modalities: all there are.
+
+    Returns:
+        A sentence for images without label, and one for labels of several images.
+
+    Raises:
+        ValueError: if no image has a label, or `label_of` names other modalities.
+    """
+    if unknown := set(label_of or ()) - set(modalities):
+        raise ValueError(f"label_of must be some of {list(modalities)}, got {sorted(unknown)}.")
+    owners: dict[Path, list[str]] = {}
+    without: list[str] = []
+    for case in cases:
+        name = " ".join(filter(None, (case.subject, case.visit, case.modality)))
+        if case.label is not None:
+            owners.setdefault(case.label, []).append(name)
+        elif label_of is None or case.modality in label_of:
+            without.append(name)
+    if cases and not owners:
+        raise ValueError(f"no label is where {pattern!r} says; looked for one of {', '.join(without[:3])}.")
+    notes: list[str] = []
+    if without:
+        more = ", ..." if len(without) > 10 else ""
+        notes.append(f"{len(without)} of {len(cases)} images have no label: {', '.join(without[:10])}{more}.")
+    if shared := next(((path, names) for path, names in owners.items() if len(names) > 1), None):
+        notes.append(
+            f"One label is of several images, such as {shared[0].name} of {' and '.join(shared[1])}; if they do not "
+            "share a grid, say --label-of, or put {modality} or {visit} into the pattern."
+        )
+    return notes

@@ -171,7 +171,6 @@ def test_labels_beside(tmp_path):
     assert (found.labels, found.values) == ({0: "background", 1: "liver", 2: "spleen"}, {0: 0, 1: 1, 5: 2})
     assert found.notes[-1] == "1 of 4 images have no label: P2 t1."
     for given, message in (
-        ("labels/{subject}*.nii.gz", "must hold {modality}, since a patient has several"),
         ("masks/{subject}_{modality}.nii.gz", "no label is where .* looked for one of P1 t2, P1 t1, P2 t2"),
         ("{patient}/{modality}.nii.gz", r"has the field {patient}, known are \['modality', 'subject', 'visit'\]"),
     ):
