@@ -5,7 +5,7 @@
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
-from monai_mmseg.transforms.dicom_series import DicomSeries, list_series
+from monai_mmseg.transforms.dicom_series import DicomSeries, DicomVolume, list_series, read_dicom_series
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.image_files import VolumeError
@@ -37,6 +37,7 @@ __all__ = [
     "AdjacentSlicesd",
     "ByModalityd",
     "DicomSeries",
+    "DicomVolume",
     "ForegroundIntensityd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
@@ -70,6 +71,7 @@ __all__ = [
     "pair_slices",
     "pairs_from_table",
     "random_pairing",
+    "read_dicom_series",
     "read_volume",
     "scale_intensity",
     "slice_orientation",

@@ -141,7 +141,7 @@ def number(header: Any, keyword: str) -> float | None:
 
 
 def _numbers(header: Any, keyword: str, count: int) -> Floats | None:
-    value = header.get(keyword) if header is not None else None
+    value: Any = header.get(keyword) if header is not None else None
     try:
         numbers = np.array([float(one) for one in value], dtype=np.float64)
     except (TypeError, ValueError):

@@ -4,11 +4,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from monai_mmseg.transforms.dicom_headers import dicom_files, number, read_header, text
+import numpy as np
+from monai.utils import optional_import
+from numpy.typing import NDArray
+
+from monai_mmseg.transforms.dicom_geometry import stack_slices
+from monai_mmseg.transforms.dicom_headers import Floats, dicom_files, number, read_header, slices_of, text
+from monai_mmseg.transforms.image_files import VolumeError, check_image_file
+
+
+class Headed(NamedTuple):
+    """A file and its header."""
+
+    path: Path
+    header: Any  # of pydicom
+
+
+class DicomVolume(NamedTuple):
+    """What :func:`read_dicom_series` returns."""
+
+    array: NDArray[Any]  # (X, Y, Z), rescaled as the headers say
+    affine: Floats  # from voxel indices to mm (RAS+), (4, 4); sheared where the gantry was tilted
+    files: tuple[Path, ...]  # of each slice
 
 
 @dataclass(frozen=True)
@@ -90,27 +112,32 @@ def list_series(folder: Path, recursive: bool = True) -> list[DicomSeries]:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    found: dict[tuple[Path, str], list[Any]] = {}
-    for path in dicom_files(folder, recursive=recursive):
-        header = read_header(path)
-        if "Rows" in header and "Columns" in header:
-            found.setdefault((path.parent, text(header, "SeriesInstanceUID")), []).append((path, header))
-    series = [_series(part) for files in found.values() for part in _volumes(files)]
+    series = [_series(files) for files in _volumes(dicom_files(Path(folder), recursive=recursive))]
     return sorted(series, key=lambda one: (str(one.folder), one.series_number or 0, one.series_instance_uid))
 
 
-def _volumes(files: list[Any]) -> list[list[Any]]:
+def _volumes(paths: Iterable[Path]) -> list[list[Headed]]:
+    """Files that may be one volume each, with their headers."""
+    found: dict[tuple[Path, str], list[Headed]] = {}
+    for path in paths:
+        header = read_header(path)
+        if "Rows" in header and "Columns" in header:
+            found.setdefault((path.parent, text(header, "SeriesInstanceUID")), []).append(Headed(path, header))
+    return [part for files in found.values() for part in _parts(files)]
+
+
+def _parts(files: list[Headed]) -> list[list[Headed]]:
     """Files of a series: one part, or one for each echo and type where they cannot be one volume."""
     places = [(text(h, "ImagePositionPatient"), text(h, "ImageOrientationPatient")) for _, h in files]
     if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1:
         return [files]
-    parts: dict[Any, list[Any]] = {}
-    for path, header in files:
-        parts.setdefault((text(header, "EchoTime"), text(header, "ImageType")), []).append((path, header))
+    parts: dict[tuple[str, str], list[Headed]] = {}
+    for one in files:
+        parts.setdefault((text(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
     return list(parts.values())
 
 
-def _series(files: list[Any]) -> DicomSeries:
+def _series(files: list[Headed]) -> DicomSeries:
     header = files[0][1]
     order = number(header, "SeriesNumber")
     return DicomSeries(
@@ -127,3 +154,79 @@ def _series(files: list[Any]) -> DicomSeries:
         echo_time=number(header, "EchoTime"),
         image_type=tuple(filter(None, text(header, "ImageType").split("\\"))),
     )
+
+
+def read_dicom_series(source: str | Path | Sequence[Path]) -> DicomVolume:
+    """Volume of one DICOM series, its slices sorted along their normal.
+
+    When to use: wherever DICOM is read. Pixels come from SimpleITK (compressed ones too), the geometry from the header
+    of every file or frame. What is no volume with one distance between its slices is refused, since a reader that
+    stacks whatever it gets would move slices. A stack that was acquired with a tilted gantry keeps its slices: its
+    affine is sheared, and a warning names the tilt.
+
+    Args:
+        source: a folder (not its sub-folders), the files of one series, or one file, which may hold many frames.
+
+    Returns:
+        Voxels in the type of the files, their affine, and the files.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or file.
+        VolumeError: if there is no series, more than one, or its slices are no volume; the message says which files.
+        OptionalImportError: if pydicom or SimpleITK is not installed.
+
+    Examples:
+        >>> read_dicom_series([])
+        Traceback (most recent call last):
+        monai_mmseg.transforms.image_files.VolumeError: DICOM: no files were given.
+    """
+    files, name = _one_series(source)
+    if several := next((one.path for one in files if (number(one.header, "SamplesPerPixel") or 1) != 1), None):
+        raise VolumeError(f"{several}: holds colours; wanted is one value a pixel.")
+    slices = [picture for one in files for picture in slices_of(one.path, one.header)]
+    order, affine = stack_slices(slices, name)
+    pixels = np.concatenate([_pixels(one) for one in files])
+    # SimpleITK gives (Z, Y, X)
+    return DicomVolume(pixels[order].transpose(2, 1, 0), affine, tuple(slices[place].file for place in order))
+
+
+def _one_series(source: str | Path | Sequence[Path]) -> tuple[list[Headed], str]:
+    """Files of the one series that was meant, and how to call it in messages."""
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        found = _volumes(dicom_files(Path(source), recursive=False))
+        if not found:
+            raise VolumeError(f"{source}: none of the files in this folder is a DICOM image.")
+        if len(found) > 1:
+            lines = [f"  {one.described}, such as {one.files[0].name}" for one in map(_series, found)]
+            raise VolumeError(
+                f"{source}: holds {len(found)} DICOM series, which are different images; put the one that is meant in "
+                "a folder of its own, or name it by a rule of `mmseg data import dicom`:\n" + "\n".join(lines)
+            )
+        return found[0], str(source)
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(one) for one in source]
+    if not paths:
+        raise VolumeError("DICOM: no files were given.")
+    for path in paths:
+        check_image_file(path)
+    files = [Headed(path, read_header(path)) for path in paths]
+    if lost := next((one.path for one in files if "Rows" not in one.header), None):
+        raise VolumeError(f"{lost}: is DICOM, but holds no image.")
+    return files, str(paths[0] if len(paths) == 1 else paths[0].parent)
+
+
+def _pixels(file: Headed) -> NDArray[Any]:
+    """``(frames, rows, columns)``, rescaled."""
+    sitk, _ = optional_import("SimpleITK", descriptor="DICOM needs the package SimpleITK: pip install SimpleITK ({}).")
+    warned = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # about geometry, which is looked at here
+    try:
+        found: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(file.path), imageIO="GDCMImageIO"))
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [repr(error)])[-1]
+        raise VolumeError(f"{file.path}: cannot be read as an image ({reason}).") from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(warned)
+    wanted = (int(number(file.header, "NumberOfFrames") or 1), int(file.header.Rows), int(file.header.Columns))
+    if found.shape != wanted:
+        raise VolumeError(f"{file.path}: holds pixels of shape {found.shape}, but its header says {wanted}.")
+    return found

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import atomic_path, write_json, write_nifti
+from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.names import safe_name
 from monai_mmseg.outputs import check_files, check_output_file, new_files
 from monai_mmseg.preparation.layouts.btcv import read_btcv
@@ -149,17 +149,10 @@ def _shown(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _from_slices(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:
-    import SimpleITK as sitk
-
-    image, places = read_series(case.image)
+    image, places = read_series(case.image, case.series)
     path, label = _target(root, "images", case), None
     if case.label is not None:
         classes = map_values(read_pictures(case.label, image, places), table, str(case.label))
-        volume = sitk.GetImageFromArray(classes)
-        volume.CopyInformation(image)
-        label = _target(root, "labels", case)
-        with atomic_path(label) as part:
-            sitk.WriteImage(volume, str(part), useCompression=True)
-    with atomic_path(path) as part:
-        sitk.WriteImage(image, str(part), useCompression=True)
+        label = write_nifti(_target(root, "labels", case), classes, image.affine)
+    write_nifti(path, image.array, image.affine)
     return path, label
