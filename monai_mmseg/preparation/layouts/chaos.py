@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from monai_mmseg.data.label_sets import ABDOMEN_LABELS
 from monai_mmseg.preparation.layouts.layout import Case, Layout, check_folder, label_table, require
 from monai_mmseg.preparation.layouts.pictures import natural_order
-from monai_mmseg.transforms.dicom_headers import dicom_files, read_header
+from monai_mmseg.transforms.dicom_geometry import stack_slices
+from monai_mmseg.transforms.dicom_headers import dicom_files, read_header, slices_of
+from monai_mmseg.transforms.image_files import VolumeError
 
 SEQUENCES: dict[str, tuple[str, str, str]] = {
     # part of the data set, folder of the slices below a patient, folder of the labels
@@ -208,13 +208,12 @@ def _picked(entry: dict[str, Any], numbers: dict[str, list[int]]) -> dict[str, l
 def _slice_numbers(folder: Path) -> list[int]:
     """Slice of the volume, of each file in the order of the table: by the last part of its name, descending."""
     files = sorted(dicom_files(folder, recursive=False), key=lambda one: natural_order(_last_part(one)), reverse=True)
-    headers = [read_header(one) for one in files]
-    if not headers or any("ImagePositionPatient" not in one or "ImageOrientationPatient" not in one for one in headers):
-        return []  # refused by name when the slices are read
-    turned = np.array(headers[0].ImageOrientationPatient, dtype=np.float64)
-    normal = np.cross(turned[:3], turned[3:])
-    places = [float(np.dot(normal, np.array(one.ImagePositionPatient, dtype=np.float64))) for one in headers]
-    return np.argsort(np.argsort(places)).tolist()
+    slices = [one for file in files for one in slices_of(file, read_header(file))]
+    try:
+        order = stack_slices(slices, str(folder))[0] if slices else []
+    except VolumeError:
+        order = []  # refused by name when the slices are read
+    return [order.index(place) for place in range(len(order))]
 
 
 def _last_part(file: Path) -> Path:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from monai_mmseg.preparation.layouts.dicom import read_dicom
+from monai_mmseg.transforms.dicom_series import read_dicom_series
 from tests.preparation.layouts.dicom_files import read_files, uid, write_series
 
 SMALL = np.arange(2 * 3 * 4).reshape(2, 3, 4)
@@ -200,3 +202,54 @@ def test_labels_beside(tmp_path):
 def test_rules_that_cannot_be(tmp_path, rule, message):
     with pytest.raises(ValueError, match=message):
         read_dicom(tmp_path, rule=[rule])
+
+
+def check_same_voxels(case, known):
+    """The series of a case holds the values of a NIfTI file, each at the same place."""
+    volume = read_dicom_series(case.series)
+    # its slices may run the other way
+    moved = np.linalg.solve(known.affine, volume.affine)
+    flipped = moved[2, 2] < 0
+    expected = np.diag([1.0, 1, -1 if flipped else 1, 1])
+    expected[2, 3] = known.shape[2] - 1 if flipped else 0
+    np.testing.assert_allclose(moved, expected, atol=2e-3)
+    array = np.asarray(known.dataobj)
+    np.testing.assert_array_equal(volume.array, array[..., ::-1] if flipped else array)
+
+
+@pytest.mark.real_data
+def test_real_cine_of_a_scanner(real_data):
+    folder = real_data / "cardiac_mr_cine" / "SC-N-2"
+    if not folder.is_dir():
+        pytest.skip("no cine among the real images")
+    found = read_dicom(folder, rule=["cine=SeriesDescription~^CINESAX$&ScanOptions~FAST_GEMS"])
+    assert [(case.subject, case.visit, case.modality) for case in found.cases] == [("SCD0003701", None, "cine")]
+    check_same_voxels(found.cases[0], nib.load(folder / "ed.nii.gz"))
+
+
+@pytest.mark.real_data
+def test_real_echoes_written_as_one_series(real_data, tmp_path):
+    """Two echoes of one breath-hold under one SeriesInstanceUID, as scanners write them."""
+    source = real_data / "kidney_mr_dual_echo" / "philips_10"
+    if not source.is_dir():
+        pytest.skip("no kidneys among the real images")
+    known = {name: nib.load(source / f"echo{place}.nii.gz") for place, name in enumerate(("out", "in"), 1)}
+    for image, time in zip(known.values(), (4.0, 5.76), strict=True):
+        names = [f"{time:g}_{place}" for place in range(image.shape[2])]
+        write_series(
+            tmp_path / "dicom", np.asarray(image.dataobj), image.affine, names=names, EchoTime=time, PatientID="10"
+        )
+    assert "echo time 4 ms; MR, without description, 9 files, echo time 5.76 ms" in read_dicom(tmp_path).broken["10"]
+    shutil.copy(source / "seg.nii.gz", tmp_path / "10.nii.gz")
+    found = read_dicom(
+        tmp_path,
+        rule=["out=EchoTime<5", "in=EchoTime>5"],
+        label="{subject}.nii.gz",
+        labels="right kidney=2, left kidney=3",
+    )
+    assert [(case.subject, case.modality, case.label.name) for case in found.cases] == [
+        ("10", "out", "10.nii.gz"),
+        ("10", "in", "10.nii.gz"),
+    ]
+    for case in found.cases:
+        check_same_voxels(case, known[case.modality])
