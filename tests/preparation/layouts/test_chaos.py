@@ -166,8 +166,6 @@ def test_slices_of_a_pair_are_those_of_the_table(tmp_path, head_first):
     ]
     unlabelled = replace(found, cases=[case._replace(label=None) for case in found.cases])
     import_layout(unlabelled, tmp_path / "out" / "d.json")
-        replace(found, cases=[case._replace(label=None) for case in found.cases]), tmp_path / "out" / "d.json"
-    )
     t1, t2 = (slice_names(tmp_path / "out" / "images" / f"chaos_mr_20_{name}.nii.gz") for name in ("t1", "t2"))
     # the table says 2-20 of both, where 0 is the last name: of 25 names of T1, of 23 names of T2
     expected = {(25 - place, 23 - place) for place in range(2, 21)}
