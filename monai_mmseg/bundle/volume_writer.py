@@ -7,9 +7,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 from monai.data import NibabelWriter
+from monai.data.utils import to_affine_nd
 
-from monai_mmseg.files import atomic_path
+from monai_mmseg.files import atomic_path, place_nifti
 
 
 class VolumeWriter(NibabelWriter):
@@ -17,7 +20,7 @@ class VolumeWriter(NibabelWriter):
 
     Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the
     label volume of a single slice then has two axes where its image has three. And a process that is killed while it
-    writes leaves no file that looks like a prediction.
+    writes leaves no file that looks like a prediction. A sheared affine stands in the sform alone.
 
     Examples:
         >>> import torch
@@ -51,12 +54,15 @@ class VolumeWriter(NibabelWriter):
 
         Args:
             filename: the file; one of this name is replaced.
-            verbose: print what is done.
-            **kwargs: for MONAI's writer.
+            verbose: for MONAI; nothing is printed.
+            **kwargs: for ``create_backend_obj``.
         """
+        affine = to_affine_nd(3, np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64))
+        image = self.create_backend_obj(self.data_obj, affine=affine, dtype=self.output_dtype, **kwargs)
+        place_nifti(image, affine)  # MONAI declares a qform that it cannot hold
         try:
             with atomic_path(filename) as part:
-                super().write(part, verbose=verbose, **kwargs)
+                nib.save(image, part)
         except OSError as error:
             type(self).failure = error
             raise

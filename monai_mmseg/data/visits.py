@@ -68,5 +68,5 @@ def visit_problems(items: Iterable[Mapping[str, Any]]) -> list[str]:
             )
             problems.append(f"{both} would both be called {name!r}")
         elif visit and not name_problem(person) and (problem := name_problem(name)):
-            problems.append(f"subject and visit {name!r} name files, but together it {problem}")
+            problems.append(f"subject and visit together, {name!r}, name files, but that {problem}")
     return problems

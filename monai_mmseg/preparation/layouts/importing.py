@@ -105,7 +105,7 @@ def import_layout(
                 check_files(root, _results(layout, names, path))
             done = _prepare(layout, subjects, names, stage, workers, broken)
             if broken and not skip_broken:
-                raise BrokenSubjects(_refusal(broken, len(subjects)))
+                raise BrokenSubjects(_refusal(broken, len({*subjects, *broken})))
             if not done:
                 raise BrokenSubjects(f"no subject of {layout.name} can be used:{_lines(broken)}")
             _write_files(layout, done, broken, stage, path, root, made_by or {})
@@ -118,6 +118,20 @@ def import_layout(
         if sheet:
             _draw(path, stage)
     return path
+
+
+def left_out(path: Path) -> dict[str, str]:
+    """Subjects that an import left out, and why.
+
+    Args:
+        path: the datalist that it wrote.
+
+    Returns:
+        Subject to reason.
+    """
+    record = json.loads(companion(path, _RECORD).read_text(encoding="utf-8"))
+    found: dict[str, str] = record["broken"]
+    return found
 
 
 def companion(path: Path, name: str) -> Path:

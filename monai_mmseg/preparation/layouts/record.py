@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.preparation.intensities import mean_intensities
 from monai_mmseg.preparation.layouts.layout import Case, Layout, Step
-from monai_mmseg.preparation.statistics import mean_intensities
 from monai_mmseg.runs.versions import software_versions
 
 
@@ -67,7 +67,7 @@ def preparation(
 
 
 def _step(step: Step) -> dict[str, Any]:
-    settings = asdict(step) if is_dataclass(step) and not isinstance(step, type) else {}
+    settings: dict[str, Any] = asdict(step) if is_dataclass(step) and not isinstance(step, type) else {}
     return {"name": type(step).__name__, **settings}
 
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.layouts.layout import Case, Step
 from monai_mmseg.preparation.layouts.pictures import natural_order, read_pictures, read_series
-from monai_mmseg.preparation.statistics import intensity_numbers
 from monai_mmseg.transforms.read_volume import check_image_values, check_same_grid, read_volume
 
 IMAGES, LABELS = "images", "labels"
@@ -91,16 +91,23 @@ def _write_case(case: Case, name: str, subject: Subject, reader: _Reader) -> dic
         label.set_array(torch.from_numpy(map_values(label.as_tensor().numpy(), table, str(case.label))))
     for step in subject.steps:
         image, label = step(image, label, case)
-    facts: dict[str, Any] = {"intensity": intensity_numbers(image.as_tensor().numpy()), "outputs": []}
-    for kind, volume in ((IMAGES, image if makes_image(case, subject.steps) else None), (LABELS, label)):
-        if volume is not None:
-            array = volume.as_tensor()[0].numpy()
-            array = _small(array) if kind == IMAGES else array.astype(np.uint8)
-            path = f"{kind}/{name}.nii.gz"
-            write_nifti(subject.folder / path, array, np.asarray(volume.affine, dtype=np.float64))
-            facts[kind] = path
-            facts["outputs"].append({"file": path, **_hash([subject.folder / path])})
+    facts: dict[str, Any] = {"intensity": image_intensities(image.as_tensor().numpy()), "outputs": []}
+    if makes_image(case, subject.steps):
+        facts[IMAGES] = f"{IMAGES}/{name}.nii.gz"
+        facts["outputs"].append(_write(subject.folder, facts[IMAGES], _small(image.as_tensor()[0].numpy()), image))
+    if label is not None:
+        array = label.as_tensor()[0].numpy().astype(np.uint8)
+        content = hashlib.sha256(array.tobytes() + np.asarray(label.affine).tobytes()).hexdigest()
+        path = reader.written.setdefault((case.visit, str(array.shape), content), f"{LABELS}/{name}.nii.gz")
+        facts[LABELS] = path  # images on one grid may share a label
+        if path == f"{LABELS}/{name}.nii.gz":
+            facts["outputs"].append(_write(subject.folder, path, array, label))
     return facts
+
+
+def _write(folder: Path, path: str, array: NDArray[Any], volume: MetaTensor) -> dict[str, Any]:
+    write_nifti(folder / path, array, np.asarray(volume.affine, dtype=np.float64))
+    return {"file": path, **_hash([folder / path])}
 
 
 class _Reader:
@@ -109,6 +116,7 @@ class _Reader:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Path, MetaTensor]] = {}
         self._inputs: dict[Path, list[Path]] = {}
+        self.written: dict[tuple[str | None, str, str], str] = {}  # visit and content of a label to its file
 
     def read(self, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
         """Image and label ``(1, X, Y, Z)``, the label with the values of its file."""
@@ -125,18 +133,20 @@ class _Reader:
         return image, _on_axes_of(image, label, case)
 
     def _slices(self, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
-        image, places = read_series(case.image)
-        self._inputs[case.image] = list(case.series) or _files(case.image)
-        volume = _meta(image, case.image)
+        found, places = read_series(case.image, case.series)
+        files = sorted(case.series, key=natural_order) or _files(case.image)
+        self._inputs[files[0] if case.series else case.image] = files
+        image = MetaTensor(torch.from_numpy(found.array.astype(np.float32)[None]), affine=found.affine)
+        image.meta["filename_or_obj"] = str(case.image)
         if case.label is None:
-            return volume, None
+            return image, None
         if case.label.is_dir():
             self._inputs[case.label] = _files(case.label)
-            array = read_pictures(case.label, image, places)
-            label = MetaTensor(torch.from_numpy(array.transpose(2, 1, 0)[None].copy()), affine=volume.affine)
-            return volume, label
+            return image, MetaTensor(
+                torch.from_numpy(read_pictures(case.label, found, places)[None]), affine=image.affine
+            )
         label = _one(self._volumes("label", case.label), None, "label", case.label)
-        return volume, _on_axes_of(volume, label, case)
+        return image, _on_axes_of(image, label, case)
 
     def _volumes(self, kind: str, path: Path) -> MetaTensor:
         self._inputs[path] = [path]
@@ -147,7 +157,12 @@ class _Reader:
 
     def hashes(self) -> list[dict[str, Any]]:
         """SHA-256 and size of all files that were read; of a folder, of its files one after the other."""
-        return [{"file": str(path), **_hash(files)} for path, files in self._inputs.items()]
+        found = []
+        for path, files in self._inputs.items():
+            # of a series that shares its folder with others, the names of all its files
+            names = {"names": [one.name for one in files]} if path in files and len(files) > 1 else {}
+            found.append({"file": str(path), **_hash(files), **names})
+        return found
 
 
 def _one(volumes: MetaTensor, frame: int | None, what: str, path: Path) -> MetaTensor:
@@ -174,19 +189,6 @@ def _hash(files: Sequence[Path]) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "bytes": size, **({"files": len(files)} if len(files) > 1 else {})}
 
 
-def _meta(image: Any, path: Path) -> MetaTensor:
-    """A SimpleITK image with NIfTI's axes."""
-    import SimpleITK as sitk
-
-    array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)[None]
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    volume = MetaTensor(torch.from_numpy(array.astype(np.float32)), affine=np.diag([-1.0, -1, 1, 1]) @ affine)
-    volume.meta["filename_or_obj"] = str(path)
-    return volume
-
-
 def _on_axes_of(image: MetaTensor, label: MetaTensor, case: Case) -> MetaTensor:
     """The label of an image, its axes turned to those of the image where another program wrote them otherwise."""
     there, here = (np.asarray(one.affine, dtype=np.float64) for one in (image, label))
@@ -201,7 +203,8 @@ def _on_axes_of(image: MetaTensor, label: MetaTensor, case: Case) -> MetaTensor:
         move[:3, :3] = np.linalg.inv(whole)
         for axis in flipped:
             move[order[axis], 3] = array.shape[1 + axis] - 1
-        label = MetaTensor(array.contiguous(), affine=here @ move, meta=dict(label.meta))
+        label = MetaTensor(array.contiguous(), affine=here @ move)
+        label.meta["filename_or_obj"] = str(case.label)
     if image.shape[1:] != label.shape[1:]:
         shapes = [tuple(one.shape[1:]) for one in (label, image)]
         raise ValueError(f"{case.label}: the label has shape {shapes[0]}, its image {case.image} {shapes[1]}.")

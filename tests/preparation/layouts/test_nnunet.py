@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_mmseg.data import load_datalist
-from monai_mmseg.preparation.layouts import write_layout
+from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.nnunet import read_nnunet
 from tests.preparation.layouts.other_tools import image_of, label_of, nnunet_set, put, put_json, rows, voxels
 
@@ -41,7 +41,7 @@ def test_channels_are_modalities_that_share_the_label(tmp_path):
 
 def test_what_is_written(tmp_path):
     folder = nnunet_set(tmp_path / "raw", ["p1"], {"0": "CT"}, {"background": 0, "spleen": 2}, values=[2])
-    for item in load_datalist(write_layout(read_nnunet(folder), tmp_path / "out" / "datalist.json")):
+    for item in load_datalist(import_layout(read_nnunet(folder), tmp_path / "out" / "datalist.json")):
         assert (item["subject"], item["modality"]) == ("p1", "ct")
         assert np.array_equal(np.asarray(nib.load(item["image"]).dataobj), image_of(0))
         assert np.array_equal(np.asarray(nib.load(item["label"]).dataobj), label_of([2], 0) == 2)
