@@ -116,7 +116,7 @@ def export_nnunet(
         for title, chosen in sets.items():
             cases, unfit = _paired(content, chosen) if form == "channels" else _single(content, chosen, form == "mixed")
             done = [case for case in cases if _fits(stage / title, case, list(content.labels), unfit, link=link)]
-            channels = ["mixed"] if form == "mixed" and len(chosen) > 1 else chosen
+            channels = _channels(chosen) if form != "mixed" or len(chosen) == 1 else ["mixed"]
             splits = _splits(content, done)
             _write_tables(stage / title, content, channels, done, splits, {"name": title, **head})
             tested = sum(case.section == "test" for case in done)
@@ -132,7 +132,7 @@ def export_nnunet(
 def _check_unfit(content: Datalist, written: Sequence[NnunetDataset], form: str, *, skip_unfit: bool) -> None:
     unfit = [sentence for one in written for sentence in one.left_out]
     if unfit and not skip_unfit:
-        hint = " --form mixed or each takes images that are not registered or not all there."
+        hint = "\nOr give --form mixed or each, which take images that are not registered or not all there."
         raise UnfitCases(
             f"{content.path}: nnU-Net cannot take {len(unfit)} cases:{_lines(unfit)}\nLeave them out (--skip-unfit; "
             f"skip_unfit=True in Python).{hint if form == 'channels' else ''}"
@@ -157,6 +157,11 @@ def _sets(content: Datalist, names: Sequence[str], form: str, number: int, name:
         return {f"Dataset{number:03d}_{title}": list(names)}
     parts = [re.sub(r"[^\w-]+", "_", one, flags=re.ASCII) for one in names]
     return {f"Dataset{number + place:03d}_{title}_{parts[place]}": [one] for place, one in enumerate(names)}
+
+
+def _channels(modalities: Sequence[str]) -> list[str]:
+    """Names of channels: CT has one that nnU-Net knows, and scales by its values, not by each image."""
+    return ["CT" if name.lower() == "ct" else name for name in modalities]
 
 
 def _check_place(out: Path, title: str, *, overwrite: bool) -> None:
@@ -286,8 +291,7 @@ def _write_tables(
         raise ValueError(f"{content.path}: {same[0][0]!r} and {same[0][1]!r} differ in their letter case alone.")
     description = {
         **head,
-        # of CT alone nnU-Net takes the intensities as they are, and it knows it by this name
-        "channel_names": {str(n): "CT" if name.lower() == "ct" else name for n, name in enumerate(channels)},
+        "channel_names": {str(number): name for number, name in enumerate(channels)},
         "labels": {"background": 0, **{name: value for value, name in content.labels.items() if value}},
         "numTraining": sum(case.section != "test" for case in cases),
         "file_ending": _ENDING,

@@ -65,7 +65,7 @@ def test_channels_there_and_back(tmp_path):
     source = paired(tmp_path / "data")
     (one,) = export_nnunet(source, tmp_path / "raw", number=7)
     assert one.folder == tmp_path / "raw" / "Dataset007_My_liver_1"
-    assert (one.channels, one.training, one.test, one.folds, one.left_out) == (("ct", "t2"), 2, 1, 2, ())
+    assert (one.channels, one.training, one.test, one.folds, one.left_out) == (("CT", "t2"), 2, 1, 2, ())
     assert sorted(path.relative_to(one.folder).as_posix() for path in one.folder.rglob("*.*")) == [
         "cases.csv",
         "dataset.json",
