@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from monai.utils import optional_import
 
-from monai_mmseg.names import MAX_NAME_BYTES, name_problem
+from monai_mmseg.names import name_problem
 from monai_mmseg.preparation.layouts.layout import Case, Layout, check_folder, require
 from monai_mmseg.preparation.layouts.rules import (
     Candidate,
@@ -28,6 +28,7 @@ from monai_mmseg.preparation.layouts.rules import (
     first_rule,
     label_classes,
     one_of_each,
+    plain_name,
     read_rules,
 )
 from monai_mmseg.transforms.dicom_headers import number, read_header, text
@@ -116,7 +117,9 @@ def read_dicom(
     if label is not None:
         notes += check_labels(label, cases, label_of, modalities)
     cases = [case for case in cases if case.subject not in broken]
-    return Layout(root.name, modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken)
+    return Layout(
+        plain_name(root.name), modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken
+    )
 
 
 def _case(
@@ -261,9 +264,7 @@ def _one_id_for_all(series: Sequence[DicomSeries], folders: Sequence[str]) -> bo
 
 
 def _safe(name: str) -> str:
-    if name_problem(name) is None:
-        return name
-    return re.sub(r"[^\w.+-]+", "_", name).strip("_.")[:MAX_NAME_BYTES] or "unnamed"
+    return name if name_problem(name) is None else plain_name(name)
 
 
 def _visits(taken: Sequence[tuple[str, int, str, DicomSeries]], notes: list[str]) -> dict[tuple[str, str], str]:
