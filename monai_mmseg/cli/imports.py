@@ -202,11 +202,7 @@ def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir", overwr
     print_imported(found, import_layout(found, out, overwrite=overwrite, made_by={"kind": kind, "source": folder}))
 
 
-COMMANDS = {
-    kind: ImportCommand(kind, summary)
-    for kind, summary in DOORS.items()
-    if Path(monai_mmseg.__file__).parent.joinpath(*READERS.split(".")[1:], f"{kind}.py").is_file()
-}
+COMMANDS = {kind: ImportCommand(kind, summary) for kind, summary in DOORS.items()}
 
 
 def help_of(command: Any) -> str:
