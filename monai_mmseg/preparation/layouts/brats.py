@@ -39,8 +39,8 @@ def read_brats(folder: str | Path, *, classes: str = "tissues", slices: str | No
         folder: holds ``HGG/Brats18_X_1/Brats18_X_1_t1.nii.gz``, ``BraTS20_Training_001/BraTS20_Training_001_t2.nii``,
             ``BraTS2021_00000_t1ce.nii.gz`` or ``BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz``, with ``seg`` for
             the label.
-        classes: tissues (necrosis, oedema, enhancing tumour), or one of the challenge's regions as the only class: whole
-            (all of them), core (all but oedema), enhancing.
+        classes: tissues (necrosis, oedema, enhancing tumour), or one of the challenge's regions as the only class:
+            whole (all of them), core (all but oedema), enhancing.
         slices: axial slices that are kept, such as 50-104, counted from 0, both ends included; without it, all.
             Ouyang et al., IPMI 2021, took 50-104 for training on slices and 45-108 for volumes.
 
