@@ -22,6 +22,7 @@ ROOMS = (  # from the ground up: packages and modules of monai_mmseg
     *("engines", "evaluation", "visualize"),
     *("preparation", "phantom", "runs", "baselines"),
     *("handlers", "bundle", "report"),
+    "planning",
     *("cli", "__main__"),
 )
 
