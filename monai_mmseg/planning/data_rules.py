@@ -174,7 +174,9 @@ def intensity(context: Context) -> Decision:
                 {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": empty, "channel_wise": True},
             ],
         }
-        words.append(f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip())
+        words.append(
+            f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
+        )
     definition = {
         "_target_": "monai_mmseg.transforms.ByModalityd",
         "default_modality": "@default_modality",

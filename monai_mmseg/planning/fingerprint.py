@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +36,7 @@ SAMPLED = 20_000  # voxels of an image that stand for it in the percentiles of i
 COMPARED = 12  # subjects whose images are compared with each other
 
 
-def fingerprint(datalist: str | os.PathLike[str], *, keep: bool = True, workers: int = 2) -> dict[str, Any]:
+def fingerprint(datalist: str | Path, *, keep: bool = True, workers: int = 2) -> dict[str, Any]:
     """Measure the training section of a datalist; every file is read once.
 
     When to use: before a plan. What was measured is kept beside the datalist, as ``<name>.fingerprint.json``, and read
@@ -99,7 +98,9 @@ def _measure(listed: Datalist, items: Sequence[Mapping[str, Any]], workers: int)
     for item in items:
         groups[item["subject"]].append(item)
     several = [name for name, own in groups.items() if len(own) > 1]
-    compared = {several[i] for i in np.unique(np.linspace(0, len(several) - 1, COMPARED).round().astype(int)) if several}
+    compared = {
+        several[i] for i in np.unique(np.linspace(0, len(several) - 1, COMPARED).round().astype(int)) if several
+    }
     with ThreadPoolExecutor(max(1, workers)) as pool:
         measured = list(pool.map(lambda name: _subject(groups[name], listed.labels, name in compared), groups))
     inside: dict[str, list[NDArray[np.float64]]] = defaultdict(list)

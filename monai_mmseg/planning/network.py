@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 SMALLEST = 8  # voxels along an axis at the bottom of the network
+FEWEST = 4  # levels; half as many voxels are enough for them
 COARSE = 2.0  # an axis whose voxels are so much longer than the shortest is not convolved or pooled yet
 WIDEST = 6  # times the first level's width
 
@@ -22,7 +23,7 @@ WIDEST = 6  # times the first level's width
 def unet_levels(
     spatial_size: Sequence[int], spacing: Sequence[float], *, most: int = 7
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Kernels and strides of each level: pooled until an axis has :data:`SMALLEST` voxels, a coarse axis later.
+    """Kernels and strides of each level: pooled until axes have 8 voxels, a coarse axis later.
 
     Args:
         spatial_size: of what the network sees; multiples of 8.
@@ -41,8 +42,9 @@ def unet_levels(
     size, mm = [int(one) for one in spatial_size], [float(one) for one in spacing]
     kernels, strides = [_kernel(mm)], [[1] * len(size)]
     while len(strides) < most:
+        least = SMALLEST if len(strides) >= FEWEST else SMALLEST // 2
         step = [
-            2 if edge >= 2 * SMALLEST and edge % 2 == 0 and length < COARSE * min(mm) else 1
+            2 if edge >= 2 * least and edge % 2 == 0 and length < COARSE * min(mm) else 1
             for edge, length in zip(size, mm, strict=True)
         ]
         if max(step) == 1:
@@ -103,9 +105,7 @@ def unet_definition(
 
 def _built(size: Sequence[int], spacing: Sequence[float], channels: int, classes: int, base: int) -> DynUNet:
     kernels, strides = unet_levels(size, spacing)
-    return DynUNet(
-        len(size), channels, classes, kernels, strides, strides[1:], filters=unet_widths(base, len(strides))
-    )
+    return DynUNet(len(size), channels, classes, kernels, strides, strides[1:], filters=unet_widths(base, len(strides)))
 
 
 def step_bytes(

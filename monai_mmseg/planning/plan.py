@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -52,7 +51,7 @@ class Plan:
 
 
 def make_plan(
-    datalist: str | os.PathLike[str],
+    datalist: str | Path,
     out: str | os.PathLike[str],
     *,
     method: str | None = None,
@@ -132,9 +131,7 @@ def make_plan(
     )
 
 
-def _write_and_time(
-    context: Context, part: Path, name: str, data: Path, device: str, reason: str
-) -> list[Fired]:
+def _write_and_time(context: Context, part: Path, name: str, data: Path, device: str, reason: str) -> list[Fired]:
     """Write by estimates, train a few steps, write again by what was measured."""
     for _ in range(ATTEMPTS):
         fired = _write(context, part, name, data, reason)
@@ -256,7 +253,7 @@ def _check_folds(found: dict[str, Any]) -> None:
     folds = {one["fold"] for one in found["subjects"]}
     if 0 not in folds or len(folds) < 2:
         raise PlanError(
-            f"{found['name']}: the training items need a 'fold' from 0, two folds at least: `mmseg data split` makes them."
+            f"{found['name']}: training items need a 'fold' from 0, two folds at least: `mmseg data split` makes them."
         )
 
 

@@ -64,8 +64,8 @@ def readme(context: Context, fired: Sequence[Fired], name: str, reason: str) -> 
         reason: of the method.
     """
     situation = context.situation
-    first = "stage_one/configs/train.json"
-    stage = f"python -m monai.bundle run training --config_file {name}/{first}\n" if context.method == "disentangle" else ""
+    train = "python -m monai.bundle run training --config_file"
+    stage = f"{train} {name}/stage_one/configs/train.json\n" if context.method == "disentangle" else ""
     facts = "\n".join(f"- {key}: {text}" for key, text in situation.facts.items())
     rows = "\n".join(f"| {one.name} | `{one.knob}` | `{shown(one.value)}` | {one.reason} |" for one in fired)
     return f"""# {name}
@@ -80,7 +80,7 @@ started from (there with other data, sizes and settings); it says which exports 
 ## Run it
 
 ```bash
-{stage}python -m monai.bundle run training --config_file {name}/configs/train.json
+{stage}{train} {name}/configs/train.json
 python -m monai.bundle run evaluating --config_file "['{name}/configs/train.json','{name}/configs/evaluate.json']"
 mmseg predict {name} NEW --out OUT
 ```

@@ -212,7 +212,10 @@ def choose_method(situation: Situation, method: str | None = None, *, volumes: b
                 "some of its images, or take it out of the datalist."
             )
         if volumes:
-            return "ummkd_3d", "unpaired and labelled in all modalities; voxels are nearly cubes and the budget allows 3D"
+            return (
+                "ummkd_3d",
+                "unpaired and labelled in all modalities; voxels are nearly cubes and the budget allows 3D",
+            )
         if ct:
             return "ummkd", "unpaired with CT and labelled in all modalities; slices, for 3D is too coarse or too dear"
         return "csa", "unpaired MR, all labelled: class affinities of one modality guide the other"

@@ -27,7 +27,9 @@ PER_MODALITY = 2  # images that are read for it
 IMPORTS = 6.0  # seconds before a training command does anything
 
 
-def measure_bundle(bundle: Path, *, device: str, overlays: Sequence[str] = (), overrides: Mapping[str, Any] | None = None) -> dict[str, float]:
+def measure_bundle(
+    bundle: Path, *, device: str, overlays: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+) -> dict[str, float]:
     """Train a planned bundle for a few steps, validate a few images, and keep nothing.
 
     Args:
@@ -43,7 +45,9 @@ def measure_bundle(bundle: Path, *, device: str, overlays: Sequence[str] = (), o
     with tempfile.TemporaryDirectory() as folder, _quiet():
         parser = _parser(bundle, overlays, overrides or {}, device, folder)
         items = parser.get_parsed_content("train#dataset#data")
-        content = ConfigParser.load_config_files([str(bundle / "configs" / f"{one}.json") for one in ("train", *overlays)])
+        content = ConfigParser.load_config_files(
+            [str(bundle / "configs" / f"{one}.json") for one in ("train", *overlays)]
+        )
         length = content.get("epoch_length") or math.ceil(len(items) / parser.get_parsed_content("batch_size"))
         checks = parser.get_parsed_content("validate#dataset#data")
         few, one = _few(items, PER_MODALITY), _few(checks, 1)
@@ -67,7 +71,9 @@ def measure_bundle(bundle: Path, *, device: str, overlays: Sequence[str] = (), o
     }
 
 
-def _parser(bundle: Path, overlays: Sequence[str], overrides: Mapping[str, Any], device: str, folder: str) -> ConfigParser:
+def _parser(
+    bundle: Path, overlays: Sequence[str], overrides: Mapping[str, Any], device: str, folder: str
+) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config([str(bundle / "configs" / f"{name}.json") for name in ("train", *overlays)])
     for key, value in overrides.items():

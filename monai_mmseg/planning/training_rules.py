@@ -87,7 +87,10 @@ def backbone(context: Context) -> Decision:
     channels: Any = "@num_slices" if context.dims == 2 else 1
     definition = unet_definition(size, _mm(context), in_channels=channels)
     definition.update(norm_name="@norm", dropout="@dropout" if context.base != "ummkd_3d" else None)
-    return definition, "a small U-Net with batch normalisation learns most in little time; a coarse axis is pooled later"
+    return (
+        definition,
+        "a small U-Net with batch normalisation learns most in little time; a coarse axis is pooled later",
+    )
 
 
 def task(context: Context) -> Decision:
@@ -242,7 +245,8 @@ def max_epochs(context: Context) -> Decision:
     """Epochs that the budget has room for."""
     epochs, length, _, step, seconds = _schedule(context)
     how = "measured" if context.seconds is not None else "estimated"
-    return epochs, f"{epochs * length} steps of {step:.3g} s ({how}) in a budget of {context.budget / 60:.0f} min: {seconds / 60:.0f} min"
+    steps = f"{epochs * length} steps of {step:.3g} s ({how})"
+    return epochs, f"{steps} in a budget of {context.budget / 60:.0f} min: {seconds / 60:.0f} min"
 
 
 def epoch_length(context: Context) -> Decision:

@@ -114,9 +114,7 @@ def _plan_inference(
             inference[name] = after
 
 
-def _drop(
-    train: dict[str, Any], inference: dict[str, Any], old: Mapping[str, Any], names: Sequence[str]
-) -> None:
+def _drop(train: dict[str, Any], inference: dict[str, Any], old: Mapping[str, Any], names: Sequence[str]) -> None:
     """Leave out ids, and knobs that only a part read which is there no more."""
     for config in (train, inference):
         for name in names:
