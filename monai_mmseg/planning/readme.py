@@ -74,8 +74,10 @@ Planned by `mmseg plan` for the data set {context.fingerprint["name"]}: **{situa
 
 {facts}
 
-Method: **{context.method}**, {METHODS[context.method]}. Why: {reason}. [method.md](method.md) describes the bundle that the plan
-started from (there with other data, sizes and settings); it says which exports (TorchScript, ONNX, TensorRT) work.
+Method: **{context.method}**, {METHODS[context.method]}. Why: {reason}.
+
+[method.md](method.md) describes the bundle that the plan started from, there with other data, sizes and settings; it says
+which exports (TorchScript, ONNX, TensorRT) work.
 
 ## Run it
 
