@@ -17,7 +17,7 @@ from torch import Tensor
 BINS = 16
 STEPS = 3  # shifts tried either way along rows and columns
 SLICES = 8  # looked at in a volume
-FEWEST = 200  # points of a slice that say something
+FEWEST, MOST = 200, 20_000  # points of a slice that say something, and that are enough
 
 
 def mutual_information(first: Tensor, second: Tensor, bins: int = BINS) -> float:
@@ -91,8 +91,11 @@ def best_shift(
     directions = affine[:3, :2] / spacing[:2]
     offsets = []
     (rows, columns, slices) = box
+    stride = math.ceil(math.sqrt((rows[1] - rows[0]) * (columns[1] - columns[0]) / MOST))
     for place in np.unique(np.linspace(slices[0], slices[1] - 1, SLICES).round().astype(int)):
-        points = np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), [place], indexing="ij"), -1).reshape(-1, 3)
+        points = np.stack(
+            np.meshgrid(np.arange(*rows, stride), np.arange(*columns, stride), [place], indexing="ij"), -1
+        ).reshape(-1, 3)
         world = points @ affine[:3, :3].T + affine[:3, 3]
         values = first.as_tensor()[0][tuple(torch.as_tensor(points.T))]
         found = _fit(values, second, world, directions, moves, to_second)

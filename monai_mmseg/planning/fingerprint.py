@@ -188,7 +188,6 @@ def _image_facts(
         "label_voxels": counts,
         "intensity": _numbers(_some(values.flatten())),
         "inside": [_some(inside)],
-        "whole_numbers": bool((values == values.round()).all()),
     }
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -139,6 +140,9 @@ def _write_and_time(context: Context, part: Path, name: str, data: Path, device:
         if context.seconds["memory"] <= context.memory:
             break
         context.shrink += 1
+    else:
+        if context.seconds["memory"] == math.inf:
+            raise PlanError("a training step does not fit into the GPU, whatever the batch: free its memory.")
     fired = _write(context, part, name, data, reason)
     if context.method == "disentangle":
         _write_stage_one(context, part, name, data, device)
@@ -162,28 +166,21 @@ def _write(context: Context, part: Path, name: str, data: Path, reason: str) -> 
 
 
 def _write_stage_one(context: Context, part: Path, name: str, data: Path, device: str) -> None:
-    """The first stage takes the other half of the budget."""
+    """The first stage takes the other half of the budget: written by a guess, timed, written again."""
     folder = part / "stage_one"
     folder.mkdir(exist_ok=True)
     epochs, length = 2, 10
-    for _ in range(2):  # by guess, to be timed; then by what it takes
+    for guess in (True, False):
         values = stage_one_settings(context, epochs, length)
         write_bundle(
             "disentangle", folder, values, name=f"{name}/stage_one", dataset_dir=str(data), readme=_STAGE_ONE_README
         )
-        taken = measure_bundle(folder, device=device)
-        spare = context.budget * (1 - context.part) - taken["start"] - 2 * taken["validation"]
-        steps = max(20, int(spare / taken["step"]))
-        epochs = max(2, min(40, steps // 10))
-        length = steps // epochs
-    write_bundle(
-        "disentangle",
-        folder,
-        stage_one_settings(context, epochs, length),
-        name=f"{name}/stage_one",
-        dataset_dir=str(data),
-        readme=_STAGE_ONE_README,
-    )
+        if guess:
+            taken = measure_bundle(folder, device=device)
+            spare = context.budget * (1 - context.part) - taken["start"] - 2 * taken["validation"]
+            steps = max(20, int(spare / taken["step"]))
+            epochs = max(2, min(40, steps // 10))
+            length = steps // epochs
 
 
 _STAGE_ONE_README = "# The first stage\n\nTrained before the bundle that it lies in, whose page says how.\n"

@@ -76,7 +76,7 @@ Planned by `mmseg plan` for the data set {context.fingerprint["name"]}: **{situa
 
 Method: **{context.method}**, {METHODS[context.method]}. Why: {reason}.
 
-[method.md](method.md) describes the bundle that the plan started from, there with other data, sizes and settings; it says
+[method.md](method.md) describes the bundle that the plan started from, there with other data and settings; it says
 which exports (TorchScript, ONNX, TensorRT) work.
 
 ## Run it

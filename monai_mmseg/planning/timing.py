@@ -56,7 +56,10 @@ def measure_bundle(
         begun = time.perf_counter()
         trainer = parser.get_parsed_content("train#trainer")
         reading = (time.perf_counter() - begun) / len(few)
-        step, memory = _steps(trainer, device)
+        try:
+            step, memory = _steps(trainer, torch.device(device))
+        except torch.cuda.OutOfMemoryError:
+            return {"step": math.inf, "validation": 0.0, "start": 0.0, "memory": math.inf, "length": length}
         begun = time.perf_counter()
         if one:
             evaluator = parser.get_parsed_content("validate#evaluator")
@@ -95,14 +98,14 @@ def _few(items: list[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
     return [one for found in kinds.values() for one in found[:count]]
 
 
-def _steps(trainer: Any, device: str) -> tuple[float, float]:
+def _steps(trainer: Any, device: torch.device) -> tuple[float, float]:
     """Median seconds of a step, and the bytes that one took at most."""
     ends: list[float] = []
     kept: dict[int, int] = {}
 
     def end() -> None:
-        if device != "cpu":
-            torch.cuda.synchronize()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         ends.append(time.perf_counter())
         if ends[-1] - begun > SECONDS and len(ends) > WARM_UP:
             trainer.terminate()
@@ -113,14 +116,14 @@ def _steps(trainer: Any, device: str) -> tuple[float, float]:
         return tensor
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     begun = time.perf_counter()
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         trainer.run()
     times = np.diff(ends)[WARM_UP - 1 :]
     own = sum(one.numel() * one.element_size() for one in trainer.objective.parameters())
-    memory = sum(kept.values()) + 4 * own if device == "cpu" else torch.cuda.max_memory_allocated()
+    memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else sum(kept.values()) + 4 * own
     return float(np.median(times if len(times) else np.array([ends[-1] - begun]))), float(memory)
 
 

@@ -78,7 +78,11 @@ def features(context: Context) -> Decision:
     _, strides = unet_levels(context.knobs["spatial_size"], _mm(context))
     base = base_width(context)
     found = unet_widths(base, len(strides))
-    return found, f"{base} channels at first on a {context.device}; {len(found)} levels, down to 8 voxels along an axis"
+    bottom = " x ".join(
+        str(edge // math.prod(one))
+        for edge, one in zip(context.knobs["spatial_size"], zip(*strides, strict=True), strict=True)
+    )
+    return found, f"{base} channels at first on a {context.device}; {len(found)} levels, down to {bottom} voxels"
 
 
 def backbone(context: Context) -> Decision:

@@ -22,7 +22,6 @@ def image(subject: str, modality: str, **changes: Any) -> dict[str, Any]:
         "body": [[0, 100], [0, 100], [0, 20]],
         "foreground": [[30, 70], [20, 80], [5, 15]],
         "label_voxels": {"liver": 9000, "spleen": 900},
-        "whole_numbers": True,
         **changes,
     }
 
