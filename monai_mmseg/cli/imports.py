@@ -166,7 +166,9 @@ def print_imported(layout: Layout, path: Path) -> None:
         if lines:
             print(f"{title}:", *(f"  - {line}" for line in lines), sep="\n")
     terms = {"terms of use and reference": layout.reference, "licence": layout.licence, "to be cited": layout.citation}
-    print(*(f"{name}: {text}" for name, text in terms.items() if text), sep="\n")
+    for name, text in terms.items():
+        if text:
+            print(f"{name}: {text}")
     print(f"written: {path}; labels, and volumes that had to be made, lie beside it in labels and images")
 
 
