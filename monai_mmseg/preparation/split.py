@@ -138,6 +138,12 @@ def write_test_folds(
     dealt = assign_folds([item for item in everything if "label" in item], tests, seed)
     turn = {item["subject"]: item["fold"] for item in dealt}
     others = [item for item in listed["training"] if item["subject"] not in scored]
+    largest = max(sum(fold == place for fold in turn.values()) for place in range(tests))
+    if not 2 <= folds <= (left := len(scored | {item["subject"] for item in others}) - largest):
+        raise ValueError(
+            f"{path}: {tests} test folds leave {left} subjects to train, which can be dealt into 2 to {left} folds, "
+            f"got {folds} (--folds)."
+        )
     target = Path(root if out is None else out)
     names = [Path(f"test{place}") / "datalist.json" for place in range(tests)]
     if not overwrite:

@@ -133,7 +133,10 @@ def test_lists_of_a_cross_validation_on_the_command_line(unpaired, capsys):
     for given, message in (
         (["--test", "1"], "test must be 2 folds or more, got 1"),
         (["--test", "7"], "7 test folds need at least 7 subjects with a label of each labelled modality, there"),
-        (["--test", "2", "--folds", "20"], "folds must lie between 2 and the number of subjects"),
+        (
+            ["--test", "2", "--folds", "20"],
+            "2 test folds leave 8 subjects to train, which can be dealt into 2 to 8 folds",
+        ),
     ):
         assert main([*words[:3], *given, "--out", str(unpaired.parent / "new")]) == 1
         assert message in capsys.readouterr().err

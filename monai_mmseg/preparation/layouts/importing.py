@@ -116,7 +116,7 @@ def import_layout(
         if (stage / DATALIST).exists():
             os.replace(stage / DATALIST, root / path.name)
         if sheet:
-            _draw(path, stage)
+            _draw(path, stage, workers)
     return path
 
 
@@ -324,7 +324,7 @@ def _write_files(
         "modalities": list(layout.modalities),
         "labels": {str(value): name for value, name in layout.labels.items()},
         **({"target": layout.target} if layout.target else {}),
-        **{"reference": layout.reference, **({"licence": layout.licence} if layout.licence else {})},
+        **{key: text for key, text in (("reference", layout.reference), ("licence", layout.licence)) if text},
         "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
     }
     write_json(files / companion(path, _RECORD).name, preparation(layout, done, broken, root, made_by))
@@ -355,7 +355,7 @@ def _lines(broken: Mapping[str, str]) -> str:
     return "".join(f"\n  - {subject}: {reason}" for subject, reason in broken.items())
 
 
-def _draw(path: Path, stage: Path) -> None:
+def _draw(path: Path, stage: Path, workers: int) -> None:
     """The sheet of ``mmseg data check``, of an even choice of subjects; the list is good without it."""
     from monai_mmseg.preparation.check import check_datalist
     from monai_mmseg.preparation.contact_sheet import write_contact_sheet
@@ -370,7 +370,7 @@ def _draw(path: Path, stage: Path) -> None:
             content[section] = [item for item in items if item["subject"] in chosen]
     try:
         write_json(stage / "sheet.json", content)
-        report = check_datalist(stage / "sheet.json", thumbnails=True)
+        report = check_datalist(stage / "sheet.json", thumbnails=True, workers=workers)
         write_contact_sheet(report, path.with_name(f"{path.stem}_sheet.png"))
     except Exception as error:
         logger.warning("no contact sheet was drawn: %s", short_message(error))
