@@ -24,7 +24,7 @@ def read_acdc(folder: str | Path, *, phases: Sequence[str] | None = None) -> Lay
     Args:
         folder: holds ``training/patient001/Info.cfg`` and ``patient001_frame01.nii.gz``, ``..._frame01_gt.nii.gz``, and
             maybe ``testing/patient101/...``, with or without labels.
-        phases: ``ed`` (end of diastole), ``es`` (end of systole); without it, both.
+        phases: ed (end of diastole), es (end of systole); without it, both.
 
     Returns:
         The data set, modality ``cine``. A training patient is broken without ``Info.cfg``, an image or a label.

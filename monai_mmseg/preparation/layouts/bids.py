@@ -20,6 +20,7 @@ from monai_mmseg.preparation.layouts.rules import (
     first_rule,
     label_classes,
     one_of_each,
+    plain_name,
     read_rules,
 )
 
@@ -154,4 +155,4 @@ def _description(root: Path) -> tuple[str, str, str]:
         raw = {}
     about = raw if isinstance(raw, dict) else {}
     texts = [str(about.get(key) or "") for key in ("Name", "License", "HowToAcknowledge", "DatasetDOI")]
-    return texts[0] or root.name, texts[1], "; ".join(filter(None, texts[2:]))
+    return plain_name(texts[0] or root.name), texts[1], "; ".join(filter(None, texts[2:]))

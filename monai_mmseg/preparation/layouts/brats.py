@@ -39,9 +39,9 @@ def read_brats(folder: str | Path, *, classes: str = "tissues", slices: str | No
         folder: holds ``HGG/Brats18_X_1/Brats18_X_1_t1.nii.gz``, ``BraTS20_Training_001/BraTS20_Training_001_t2.nii``,
             ``BraTS2021_00000_t1ce.nii.gz`` or ``BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz``, with ``seg`` for
             the label.
-        classes: ``tissues`` (necrosis, oedema, enhancing tumour), or one of the challenge's regions as the only class:
-            ``whole`` (all of them), ``core`` (all but oedema), ``enhancing``.
-        slices: axial slices that are kept, such as ``50-104``, counted from 0, both ends included; without it, all.
+        classes: tissues (necrosis, oedema, enhancing tumour), or one of the challenge's regions as the only class:
+            whole (all of them), core (all but oedema), enhancing.
+        slices: axial slices that are kept, such as 50-104, counted from 0, both ends included; without it, all.
             Ouyang et al., IPMI 2021, took 50-104 for training on slices and 45-108 for volumes.
 
     Returns:
@@ -56,7 +56,7 @@ def read_brats(folder: str | Path, *, classes: str = "tissues", slices: str | No
     if classes not in ("tissues", *_REGIONS):
         raise ValueError(f"classes must be one of {['tissues', *_REGIONS]}, got {classes!r}.")
     steps = [] if slices is None else [_slices(slices)]
-    notes: list[str] = []
+    notes = [] if slices is None else [f"Axial slices {slices} are kept, counted from 0."]
     images, labels = _find(Path(folder), notes)
     exams = {name: _exam(name) for name in sorted({*images, *labels})}
     if len({exam.new for exam in exams.values()}) > 1:

@@ -23,7 +23,7 @@ def read_btcv(folder: str | Path, *, organs: str = "four") -> Layout:
     Args:
         folder: holds ``RawData/Training/img/img0001.nii.gz`` and ``.../label/label0001.nii.gz`` (numbers 1 to 10 and 21
             to 40), and maybe ``RawData/Testing/img/img0061.nii.gz``, whose labels are not public.
-        organs: ``four``, or ``all`` thirteen.
+        organs: four, or all thirteen.
 
     Returns:
         The data set, modality ``ct``. A training image without its label, or a label without its image, is broken.

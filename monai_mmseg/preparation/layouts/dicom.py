@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from monai.utils import optional_import
 
-from monai_mmseg.names import MAX_NAME_BYTES, name_problem
+from monai_mmseg.names import name_problem
 from monai_mmseg.preparation.layouts.layout import Case, Layout, check_folder, require
 from monai_mmseg.preparation.layouts.rules import (
     Candidate,
@@ -28,6 +28,7 @@ from monai_mmseg.preparation.layouts.rules import (
     first_rule,
     label_classes,
     one_of_each,
+    plain_name,
     read_rules,
 )
 from monai_mmseg.transforms.dicom_headers import number, read_header, text
@@ -104,6 +105,8 @@ def read_dicom(
         notes.append(f"No rule takes {_listed(untaken)}.")
     if not taken:
         raise ValueError(f"{folder}: no rule takes one of the {len(series)} series: {_listed(series)}.")
+    if without := sorted(set(names) - {name for name, *_ in taken}):
+        notes.append(f"Patients of whom no rule takes a series: {', '.join(without[:20])}{_more(without, 20)}.")
     visits = _visits(taken, notes)
     candidates = [
         Candidate(name, visits.get((name, one.study_instance_uid)), modality, rank, _described(one), one)
@@ -116,7 +119,9 @@ def read_dicom(
     if label is not None:
         notes += check_labels(label, cases, label_of, modalities)
     cases = [case for case in cases if case.subject not in broken]
-    return Layout(root.name, modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken)
+    return Layout(
+        plain_name(root.name), modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken
+    )
 
 
 def _case(
@@ -170,6 +175,10 @@ def _frame(frame: str | None) -> int | None:
     if not re.fullmatch(r"\d+", str(frame)):
         raise ValueError(f"frame must be 'first', 'last' or a number from 0, got {frame!r}.")
     return int(frame)
+
+
+def _more(names: Collection[str], shown: int = 10) -> str:
+    return ", ..." if len(names) > shown else ""
 
 
 def _listed(series: Iterable[DicomSeries]) -> str:
@@ -242,7 +251,7 @@ def _subjects(series: Sequence[DicomSeries], root: Path, how: str, notes: list[s
     if clash := [given for given, name in names.items() if by_name[name.casefold()] > 1]:
         raise ValueError(f"patients {clash} cannot be told apart in names of files; name them by --subject folder.")
     if changed := [f"{given!r} is {name!r}" for given, name in names.items() if given != name]:
-        notes.append(f"As names of files: {', '.join(changed[:10])}{', ...' if len(changed) > 10 else ''}.")
+        notes.append(f"As names of files: {', '.join(changed[:10])}{_more(changed)}.")
     return [names[given] for given in folders]
 
 
@@ -261,9 +270,7 @@ def _one_id_for_all(series: Sequence[DicomSeries], folders: Sequence[str]) -> bo
 
 
 def _safe(name: str) -> str:
-    if name_problem(name) is None:
-        return name
-    return re.sub(r"[^\w.+-]+", "_", name).strip("_.")[:MAX_NAME_BYTES] or "unnamed"
+    return name if name_problem(name) is None else plain_name(name)
 
 
 def _visits(taken: Sequence[tuple[str, int, str, DicomSeries]], notes: list[str]) -> dict[tuple[str, str], str]:
@@ -276,11 +283,10 @@ def _visits(taken: Sequence[tuple[str, int, str, DicomSeries]], notes: list[str]
     repeated = {name for (name, _), uids in seen.items() if len(uids) > 1}
     together = [name for name, uids in studies.items() if len(uids) > 1 and name not in repeated]
     if together:
-        notes.append(
-            f"Studies of one patient are taken together, each with other modalities: {', '.join(together[:10])}."
-        )
+        shown = ", ".join(together[:10]) + _more(together)
+        notes.append(f"Studies of one patient are taken together, each with other modalities: {shown}.")
     if repeated:
-        notes.append(f"Several studies of one patient are visits: {', '.join(sorted(repeated)[:10])}.")
+        notes.append(f"Several studies of one patient are visits: {', '.join(sorted(repeated)[:10])}{_more(repeated)}.")
     visits: dict[tuple[str, str], str] = {}
     for name in repeated:
         used: Counter[str] = Counter()
@@ -311,11 +317,10 @@ def _of_one_time(series: DicomSeries, frame: int | None) -> tuple[tuple[Path, ..
     what = f"{series.described}: {count} images lie at each of {len(places)} places" + (f", by {key}" if key else "")
     if frame is None:
         return series.files, f"{what}; say which by --frame first, last, or a number from 0 to {count - 1}."
-    if frame >= count or key is None:
-        return (
-            series.files,
-            f"{what}; there is no image number {frame}." if key else f"{what}; nothing tells them apart.",
-        )
+    if key is None:
+        return series.files, f"{what}; nothing in their headers tells them apart."
+    if frame >= count:
+        return series.files, f"{what}; there is no image number {frame}."
     return tuple(sorted(files, key=lambda one: _order(one[1], key))[frame][0] for files in places.values()), None
 
 

@@ -24,9 +24,9 @@ def read_mmwhs(folder: str | Path, *, structures: str = "four", crop: str = "non
     Args:
         folder: holds ``ct_train/ct_train_1001_image.nii.gz`` and ``..._label.nii.gz``, ``mr_train/...``, and maybe
             ``ct_test/ct_test_2001_image.nii.gz``, whose labels are not public.
-        structures: ``four`` of the papers, or all ``seven``.
-        crop: ``heart`` leaves a box around the structures that are kept, 256 mm wide and high (a coronal slice of the
-            papers' 256 x 256 voxels of 1 mm); ``none`` leaves the images where they are.
+        structures: four of the papers, or all seven.
+        crop: heart leaves a box around the structures that are kept, 256 mm wide and high (a coronal slice of the
+            papers' 256 x 256 voxels of 1 mm); none leaves the images where they are.
 
     Returns:
         The data set; CT and MR of one number are different patients. A training image without its label, or a label

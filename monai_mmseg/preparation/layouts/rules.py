@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_mmseg.names import MAX_NAME_BYTES
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
 from monai_mmseg.preparation.layouts.layout import Case
 from monai_mmseg.transforms.image_files import image_ending
@@ -98,6 +99,22 @@ def first_rule(rules: Sequence[Rule], fact: Callable[[str], str]) -> tuple[int, 
         Number and modality, or ``None``.
     """
     return next(((place, rule.modality) for place, rule in enumerate(rules) if rule.takes(fact)), None)
+
+
+def plain_name(text: str) -> str:
+    """A name for files that needs no quotes, made of a text.
+
+    Args:
+        text: any text.
+
+    Returns:
+        Letters, digits and ``_.+-``.
+
+    Examples:
+        >>> plain_name("A/7 (left)"), plain_name("..")
+        ('A_7_left', 'unnamed')
+    """
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_.")[: MAX_NAME_BYTES // 4] or "unnamed"
 
 
 class Candidate(NamedTuple):

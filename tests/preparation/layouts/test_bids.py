@@ -40,7 +40,7 @@ def test_names_become_modalities_and_sessions_visits(tmp_path):
     (tmp_path / "dataset_description.json").write_text(json.dumps(about))
     found = read_bids(tmp_path)
     assert found.modalities == ["flair", "t1", "t1ce", "t2star"]
-    assert (found.name, found.licence, found.citation) == ("A study", "CC0", "Cite us; doi:10.1/x")
+    assert (found.name, found.licence, found.citation) == ("A_study", "CC0", "Cite us; doi:10.1/x")
     assert shown(found) == [
         ("sub-01", "ses-a", "t1", "sub-01_ses-a_T1w.nii.gz", None),
         ("sub-01", "ses-a", "t1ce", "sub-01_ses-a_ce-gadolinium_T1w.nii.gz", None),

@@ -101,7 +101,7 @@ def test_what_is_missing_or_wrong(chaos, tmp_path):
     for one in (folder / "Train_Sets" / "MR" / "10" / "T2SPIR" / "DICOM_anon").iterdir():
         one.unlink()
     layout = read_chaos(folder, sequence="t2spir")
-    with pytest.raises(ValueError, match="none of the files in this folder is a DICOM image"):
+    with pytest.raises(ValueError, match="10/T2SPIR/DICOM_anon: none of the files in this folder is a DICOM image"):
         import_layout(replace(layout, cases=layout.cases[1:2]), out)
     assert not out.exists()
     for one in pictures[1:]:

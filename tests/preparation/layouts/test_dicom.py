@@ -63,6 +63,10 @@ def test_two_series_of_a_modality_wait_for_a_rule(tmp_path):
     assert shown(ranked) == [("P1", None, "mr", "S2", 4)]
     # a keyword that the list of series does not have is read
     assert shown(read_dicom(tmp_path, rule=["t1=SliceThickness<3&EchoTime<3"])) == [("P1", None, "t1", "S2", 4)]
+    patient(tmp_path / "two", "P2")
+    some = read_dicom(tmp_path, rule=["t2=SeriesDescription~SPIR&PatientID=P1"])
+    assert some.notes[-1] == "Patients of whom no rule takes a series: P2."
+    shutil.rmtree(tmp_path / "two")
     with pytest.raises(ValueError, match=r"no rule takes one of the 2 series: MR, 'T2W_SPIR', 4 files; MR"):
         read_dicom(tmp_path, rule=["ct=Modality~CT"])
 
