@@ -223,6 +223,9 @@ def test_folders_that_are_wrong(tmp_path):
     (tmp_path / "Dataset001_a" / "dataset.json").write_text("{")
     with pytest.raises(ValueError, match="not a JSON file"):
         read_nnunet(Path(tmp_path / "Dataset001_a"))
+    (tmp_path / "Dataset001_a" / "dataset.json").write_text('{"labels": {}, "labels": {}}')
+    with pytest.raises(ValueError, match="key 'labels' is given twice"):
+        read_nnunet(Path(tmp_path / "Dataset001_a"))
     (tmp_path / "Dataset001_a" / "dataset.json").write_text("[]")
     with pytest.raises(ValueError, match="must hold an object, got list"):
         read_nnunet(Path(tmp_path / "Dataset001_a"))
