@@ -197,8 +197,18 @@ def label_problem(labels: Mapping[int, str]) -> str | None:
     return None
 
 
-def _read_json(path: str | Path) -> Any:
-    """Content of a JSON file, strictly: a key that is given twice would hide what came first."""
+def read_json(path: str | Path) -> Any:
+    """Content of a JSON file, strictly: a key that is given twice would hide what came first.
+
+    Args:
+        path: the file, in UTF-8.
+
+    Returns:
+        Objects, lists, texts and numbers.
+
+    Raises:
+        ValueError: if it is no JSON, a key is given twice, or a number is none (NaN).
+    """
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
@@ -219,7 +229,7 @@ def _read_json(path: str | Path) -> Any:
     except UnicodeEncodeError as error:
         raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not a datalist (its objects are nested too deeply).") from error
+        raise ValueError(f"{path}: not a JSON file (its objects are nested too deeply).") from error
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file ({error}).") from error
     return raw
@@ -256,7 +266,7 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     if not Path(path).is_file():
         what = "a datalist is a JSON file, got a folder" if Path(path).is_dir() else "no such datalist"
         raise FileNotFoundError(f"{path}: {what}.")
-    raw = _read_json(path)
+    raw = read_json(path)
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: a datalist must be a JSON object, got {type(raw).__name__}.")
     problems = _check_top(raw)

@@ -102,6 +102,18 @@ def export_nnunet(
         ValueError: if cases cannot be taken and `skip_unfit` is off, none is left, labels have gaps, or a file cannot
             be used.
         OSError: if a data set of this number is there already, or it cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> item = {"image": "a.nii.gz", "label": "b.nii.gz", "modality": "ct", "subject": "p1"}
+        >>> head = {"name": "liver", "labels": {"0": "background", "1": "liver"}}
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     for file in ("a", "b"):
+        ...         _ = write_nifti(f"{name}/{file}.nii.gz", np.eye(4, dtype=np.uint8)[..., None], np.eye(4))
+        ...     _ = write_json(f"{name}/datalist.json", {**head, "training": [item]})
+        ...     (done,) = export_nnunet(f"{name}/datalist.json", f"{name}/nnUNet_raw", number=1)
+        >>> done.folder.name, done.channels, done.training
+        ('Dataset001_liver', ('CT',), 1)
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {list(FORMS)}, got {form!r}.")
@@ -118,7 +130,7 @@ def export_nnunet(
             done = [case for case in cases if _fits(stage / title, case, list(content.labels), unfit, link=link)]
             channels = _channels(chosen) if form != "mixed" or len(chosen) == 1 else ["mixed"]
             splits = _splits(content, done)
-            _write_tables(stage / title, content, channels, done, splits, {"name": title, **head})
+            _write_tables(stage / title, content, channels, done, splits, {"name": name or content.name, **head})
             tested = sum(case.section == "test" for case in done)
             counts = {"training": len(done) - tested, "test": tested, "folds": len(splits)}
             written.append(NnunetDataset(Path(out) / title, tuple(channels), **counts, left_out=tuple(unfit)))

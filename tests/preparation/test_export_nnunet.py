@@ -77,7 +77,7 @@ def test_channels_there_and_back(tmp_path):
         "splits_final.json",
     ]
     assert json.loads((one.folder / "dataset.json").read_text()) == {
-        "name": "Dataset007_My_liver_1",
+        "name": "My liver 1",
         "reference": "nowhere",
         "channel_names": {"0": "CT", "1": "t2"},
         "labels": {"background": 0, "liver": 1, "spleen": 2},

@@ -43,6 +43,16 @@ def read_auto3dseg(
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not of this form, or classes are not given.
+
+    Examples:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     for file in ("t1.nii.gz", "t2.nii.gz"):
+        ...         Path(name, file).touch()
+        ...     _ = Path(name, "a.json").write_text(json.dumps({"testing": [{"image": ["t1.nii.gz", "t2.nii.gz"]}]}))
+        ...     found = read_auto3dseg(f"{name}/a.json", modalities=["t1", "t2"])
+        >>> [(case.subject, case.modality, case.image.name) for case in found.cases]
+        [('t1', 't1', 't1.nii.gz'), ('t1', 't2', 't2.nii.gz')]
     """
     source = Path(folder)
     if source.is_dir():

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.data.datalist import read_json
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
 from monai_mmseg.preparation.layouts.layout import Case
 from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, check_image_file, image_ending
@@ -20,14 +20,11 @@ def read_description(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no JSON object.
+        ValueError: if it is no JSON object, or gives a key twice.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error}).") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must hold an object, got {type(content).__name__}.")
     return content

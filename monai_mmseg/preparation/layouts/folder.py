@@ -57,6 +57,16 @@ def read_folder(
         FileNotFoundError: if there is no such folder, or a pattern fits no file in it.
         ValueError: if a pattern cannot be read, two files are the same image, classes are not given, or a subject for
             testing is not there.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     for file in ("ct/p1.nii.gz", "mr/p2.nii.gz", "mr/p1.nii.gz"):
+        ...         Path(name, file).parent.mkdir(exist_ok=True)
+        ...         Path(name, file).touch()
+        ...     found = read_folder(name, image=["{modality}/{subject}.nii.gz"], test=["p2"])
+        >>> [(case.subject, case.modality, case.section) for case in found.cases]
+        [('p1', 'ct', 'training'), ('p1', 'mr', 'training'), ('p2', 'mr', 'test')]
     """
     root = Path(folder)
     if not root.is_dir():

@@ -39,6 +39,17 @@ def read_msd(folder: str | Path, *, labels: str | None = None, modalities: Seque
     Raises:
         FileNotFoundError: if there is no such folder or no ``dataset.json`` in it.
         ValueError: if ``dataset.json`` is not of this form.
+
+    Examples:
+        >>> import json, tempfile
+        >>> import nibabel as nib, numpy as np
+        >>> head = {"modality": {"0": "T2", "1": "ADC"}, "labels": {"0": "background", "1": "PZ"}, "test": ["./a.nii"]}
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3, 2), np.int16), np.eye(4)), f"{name}/a.nii")
+        ...     _ = Path(name, "dataset.json").write_text(json.dumps(head))
+        ...     found = read_msd(name)
+        >>> [(case.subject, case.modality, case.frame) for case in found.cases]
+        [('a', 't2', 0), ('a', 'adc', 1)]
     """
     root = Path(folder)
     content = read_description(root / "dataset.json")

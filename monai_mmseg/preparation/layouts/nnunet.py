@@ -70,6 +70,18 @@ def read_nnunet(
         FileNotFoundError: if there is no such folder, no ``dataset.json`` in it, or nothing that it describes.
         ValueError: if ``dataset.json`` is not of this form, images are pictures, there is an ignore label and `ignore`
             does not say what to do, or a case has no modality or two.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     head = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "liver": 1}}
+        ...     _ = Path(name, "dataset.json").write_text(json.dumps(head))
+        ...     for file in ("imagesTr/p1_0000.nii.gz", "labelsTr/p1.nii.gz"):
+        ...         Path(name, file).parent.mkdir()
+        ...         Path(name, file).touch()
+        ...     found = read_nnunet(name)
+        >>> [(case.subject, case.modality, case.label.name) for case in found.cases], found.labels
+        ([('p1', 't1', 'p1.nii.gz')], {0: 'background', 1: 'liver'})
     """
     root = _root(Path(folder))
     where = str(root / "dataset.json")
@@ -81,7 +93,7 @@ def read_nnunet(
             "pictures and no TIFF files."
         )
     key = "channel_names" if "channel_names" in content else "modality"
-    names, notes = channel_modalities(content.get(key), modalities, f"{where}: {key!r}")
+    names, decided = channel_modalities(content.get(key), modalities, f"{where}: {key!r}")
     values, ignored, remarks = _labels(content, where, known=labels is not None)
     _check_ignore(ignored, ignore, where)
     classes = classes_of(values, labels)
@@ -111,7 +123,8 @@ def read_nnunet(
         require(root, cases, [], f"imagesTr/case_0000{ending}")
     if (told := content.get("numTraining", len(training))) != len(training):
         broken["dataset.json"] = f"numTraining is {told}, {len(training)} training cases are there: was all copied?"
-    notes += [*(remarks if labels is None else []), *split_notes]
+    own = any(about.modality for about in whose.values())  # the name of the channel says nothing then
+    notes = [*([] if own else decided), *(remarks if labels is None else []), *split_notes]
     table = dict(classes.values)
     if ignored is not None:
         table[ignored] = 0

@@ -65,7 +65,7 @@ def test_version_1(tmp_path):
 def test_mixed_modalities(tmp_path):
     folder = nnunet_set(tmp_path, ["ct_1", "mr_1", "mr_2"], {"0": "mixed"}, ORGANS)
     found = read_nnunet(folder, modality_from="ct=^ct_, mr=^mr_[0-9]{1,3}$")
-    assert found.modalities == ["ct", "mr"]
+    assert (found.modalities, found.notes) == (["ct", "mr"], [])
     assert rows(found.cases, "subject", "modality") == [("ct_1", "ct"), ("mr_1", "mr"), ("mr_2", "mr")]
     found = read_nnunet(folder, case="{modality}_{subject}")  # both of person 1
     assert rows(found.cases, "subject", "modality") == [("1", "ct"), ("1", "mr"), ("2", "mr")]
@@ -222,6 +222,9 @@ def test_folders_that_are_wrong(tmp_path):
         read_nnunet(tmp_path / "Dataset001_a")
     (tmp_path / "Dataset001_a" / "dataset.json").write_text("{")
     with pytest.raises(ValueError, match="not a JSON file"):
+        read_nnunet(Path(tmp_path / "Dataset001_a"))
+    (tmp_path / "Dataset001_a" / "dataset.json").write_text('{"labels": {}, "labels": {}}')
+    with pytest.raises(ValueError, match="key 'labels' is given twice"):
         read_nnunet(Path(tmp_path / "Dataset001_a"))
     (tmp_path / "Dataset001_a" / "dataset.json").write_text("[]")
     with pytest.raises(ValueError, match="must hold an object, got list"):
