@@ -40,8 +40,8 @@ _SCOUT = r"\b(locali[sz]ers?|scouts?|survey|topogram|scanogram|surview|3[- ]?pla
 _PHASES = ("TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionTime", "InstanceNumber")
 _FRAMES = {"first": 0, "last": -1}
 _ADVICE = (
-    "say which is meant by --rule, such as --rule 't2=SeriesDescription~SPIR' or 'late=EchoTime>5'; of several rules for "
-    "one modality the first counts."
+    "say which is meant by --rule, such as --rule 't2=SeriesDescription~SPIR' or 'late=EchoTime>5'; of several rules "
+    "for one modality the first counts."
 )
 
 

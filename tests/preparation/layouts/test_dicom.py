@@ -148,14 +148,14 @@ def test_what_is_left_out_and_files_in_many_folders(tmp_path):
     shutil.move(tmp_path / "in" / "d", tmp_path / "on" / "d")  # ... and half a series elsewhere
     write_series(tmp_path / "seg", SMALL, series=2, Modality="SEG", SeriesDescription="liver")
     write_series(tmp_path / "scout", SMALL[..., :1], series=3)
-    write_series(tmp_path / "shot", SMALL, series=4, Modality="OT")
+    write_series(tmp_path / "shot", SMALL, series=4, Modality="US")
     found = read_dicom(tmp_path)
     assert sorted(one.name for one in found.cases[0].series) == names
     assert found.cases[0].image == tmp_path.resolve()
     assert "1 files are copies of others and are left out." in found.notes
     assert "Left out, not read; convert them to NIfTI: SEG, 'liver', 4 files." in found.notes
     assert "Left out, of fewer than 3 slices: MR, without description, 1 files." in found.notes
-    assert "Left out, no volumes: OT, without description, 4 files." in found.notes
+    assert "Left out, no volumes: US, without description, 4 files." in found.notes
     for folder in ("in", "on"):
         shutil.rmtree(tmp_path / folder)
     with pytest.raises(FileNotFoundError, match="holds no images of this data set; wanted are files such as PATIENT"):
