@@ -8,9 +8,7 @@ import os
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 from monai.data import NibabelWriter
-from monai.data.utils import to_affine_nd
 
 from monai_mmseg.files import atomic_path, place_nifti
 
@@ -54,15 +52,15 @@ class VolumeWriter(NibabelWriter):
 
         Args:
             filename: the file; one of this name is replaced.
-            verbose: for MONAI; nothing is printed.
-            **kwargs: for ``create_backend_obj``.
+            verbose: print what is done.
+            **kwargs: for MONAI's writer.
         """
-        affine = to_affine_nd(3, np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64))
-        image = self.create_backend_obj(self.data_obj, affine=affine, dtype=self.output_dtype, **kwargs)
-        place_nifti(image, affine)  # MONAI declares a qform that it cannot hold
         try:
             with atomic_path(filename) as part:
-                nib.save(image, part)
+                super().write(part, verbose=verbose, **kwargs)
+                place_nifti(self.data_obj, self.data_obj.affine)
+                if not self.data_obj.header["qform_code"]:  # MONAI has declared one that does not hold the affine
+                    nib.save(self.data_obj, part)
         except OSError as error:
             type(self).failure = error
             raise

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monai_mmseg.transforms.dicom_headers import DicomSlice, Floats, text
+from monai_mmseg.transforms.dicom_headers import DicomSlice, Floats, number, text
 from monai_mmseg.transforms.image_files import VolumeError
 
 _PARALLEL = 1e-3  # cosines are stored with six digits or so
@@ -50,6 +50,7 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
         step = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
         _check_line([slices[k] for k in order], positions[order], step, name)
         _tell_tilt(step, normal, name)
+        _tell_thinned(slices[0], float(abs(step @ normal)), name)
     else:
         step = normal * (first.step if first.step and first.step > 0 else 1.0)
     spacing = first.spacing or (1.0, 1.0)
@@ -182,5 +183,16 @@ def _tell_tilt(step: Floats, normal: Floats, name: str) -> None:
         warnings.warn(
             f"{name}: a gantry tilt of {tilt:.1f} degrees; slices stay as they were acquired, on a sheared affine, "
             "which programs that read the qform of a NIfTI file alone do not see.",
+            stacklevel=4,
+        )
+
+
+def _tell_thinned(one: DicomSlice, step: float, name: str) -> None:
+    """Every second slice of a series is evenly spaced, too."""
+    told, thickness = (number(one.header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
+    # some scanners write the gap instead, which is smaller than the slice
+    if told > 0 and 0 < 0.99 * thickness <= told and round(step / told) > 1 and abs(step / told % 1 - 0.5) > 0.45:
+        warnings.warn(
+            f"{name}: the slices lie {step:.4g} mm apart, but their header says {told:.4g} mm: are all of them there?",
             stacklevel=4,
         )

@@ -107,6 +107,27 @@ def read_header(file: Path) -> Any:
             raise VolumeError(f"{file}: cannot be read as a DICOM file ({error}).") from error
 
 
+def holds_image(file: Path, header: Any) -> bool:
+    """Whether a file has pixels: reports, contours and indexes have none.
+
+    Args:
+        file: the file.
+        header: of :func:`read_header`.
+
+    Returns:
+        The answer.
+
+    Raises:
+        VolumeError: if it says that it is an image, but ends before the header does.
+    """
+    if "Rows" in header and "Columns" in header:
+        return True
+    kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
+    if kind is not None and "Image Storage" in kind.name:
+        raise VolumeError(f"{file}: is cut short: its header ends early; was it copied or downloaded whole?")
+    return False
+
+
 def text(header: Any, keyword: str) -> str:
     """Value of a header as text; several as DICOM writes them.
 

@@ -14,7 +14,7 @@ from monai.utils import optional_import
 from numpy.typing import NDArray
 
 from monai_mmseg.transforms.dicom_geometry import stack_slices
-from monai_mmseg.transforms.dicom_headers import Floats, dicom_files, number, read_header, slices_of, text
+from monai_mmseg.transforms.dicom_headers import Floats, dicom_files, holds_image, number, read_header, slices_of, text
 from monai_mmseg.transforms.image_files import VolumeError, check_image_file
 
 
@@ -66,7 +66,7 @@ class DicomSeries:
         Examples:
             >>> one = DicomSeries((Path("a"),), (4, 4, 1), "p", "1.2", "", "1.3", 3, "T2 SPIR", "", "MR", 70.0, ("M",))
             >>> one.facts["SeriesDescription"], one.facts["SeriesInstanceUID"], one.described
-            ('T2 SPIR', '1.3', "MR, 'T2 SPIR', 1 files, number 3")
+            ('T2 SPIR', '1.3', "MR, 'T2 SPIR', 1 file, number 3, echo time 70 ms")
         """
         values = {one.name: getattr(self, one.name) for one in fields(self)[2:]}
         words = {name: "\\".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -76,8 +76,10 @@ class DicomSeries:
     def described(self) -> str:
         """A few words for messages."""
         name = self.series_description or self.protocol_name
-        words = [self.modality, repr(name) if name else "without description", f"{len(self.files)} files"]
+        count = f"{len(self.files)} file{'s' * (len(self.files) > 1)}"
+        words = [self.modality, repr(name) if name else "without description", count]
         words += [] if self.series_number is None else [f"number {self.series_number}"]
+        words += [] if self.echo_time is None else [f"echo time {self.echo_time:g} ms"]
         return ", ".join(filter(None, words))
 
 
@@ -121,7 +123,7 @@ def _volumes(paths: Iterable[Path]) -> list[list[Headed]]:
     found: dict[tuple[Path, str], list[Headed]] = {}
     for path in paths:
         header = read_header(path)
-        if "Rows" in header and "Columns" in header:
+        if holds_image(path, header):
             found.setdefault((path.parent, text(header, "SeriesInstanceUID")), []).append(Headed(path, header))
     return [part for files in found.values() for part in _parts(files)]
 
@@ -209,7 +211,7 @@ def _one_series(source: str | Path | Sequence[Path]) -> tuple[list[Headed], str]
     for path in paths:
         check_image_file(path)
     files = [Headed(path, read_header(path)) for path in paths]
-    if lost := next((one.path for one in files if "Rows" not in one.header), None):
+    if lost := next((one.path for one in files if not holds_image(*one)), None):
         raise VolumeError(f"{lost}: is DICOM, but holds no image.")
     return files, str(paths[0] if len(paths) == 1 else paths[0].parent)
 

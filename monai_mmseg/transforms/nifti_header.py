@@ -92,7 +92,7 @@ def _affine_problem(header: Any, axes: int) -> str | None:
     if sform > 0:
         matrix = _sform(header)
         if problem := affine_problem(matrix):
-            return f"the affine cannot be inverted: its sform (code {sform}) {problem}: {matrix.tolist()}"
+            return f"the affine cannot be inverted: its sform (code {sform}) is {matrix.tolist()}; it {problem}"
     sizes = np.array(header["pixdim"][1 : 1 + axes], dtype=np.float64)
     if qform > 0:
         names = [*(f"quatern_{k}" for k in "bcd"), *(f"qoffset_{k}" for k in "xyz")]
@@ -100,8 +100,8 @@ def _affine_problem(header: Any, axes: int) -> str | None:
         if not np.isfinite(values).all() or float((values[:3] ** 2).sum()) > 1.001:
             found = f"its qform (code {qform}) has quaternion and offset {values.tolist()}"
             return f"the affine cannot be inverted: {found}"
-    if (qform > 0 or sform <= 0) and (problem := affine_problem(np.diag([*np.abs(sizes), *[1.0] * (3 - axes)]))):
-        return f"the affine cannot be inverted: its voxel sizes (pixdim) are {sizes.tolist()}, {problem}"
+    if (qform > 0 or sform <= 0) and affine_problem(np.diag([*np.abs(sizes), *[1.0] * (3 - axes)])):
+        return f"the affine cannot be inverted: its voxel sizes (pixdim) are {sizes.tolist()}"
     return None
 
 
@@ -136,9 +136,10 @@ def header_doubts(head: bytes) -> list[str]:
             apart = corner_distance(matrix, header.get_qform(), shape)
             if apart > max(0.1 * float(sizes.min()), 0.02):
                 found.append(f"qform and sform place its corners up to {apart:.3g} mm apart; the sform counts.")
-        # a tilted stack may tell the distance of its planes
-        elif not all(
-            np.isclose(told[k], sizes[k], rtol=0.01) or np.isclose(told[k], _pitch(matrix, k), rtol=0.01)
+        elif any(
+            0 < told[k] < np.inf  # else not declared
+            # a tilted stack may tell the distance of its planes
+            and not np.isclose(told[k], [sizes[k], _pitch(matrix, k)], rtol=0.01).any()
             for k in range(3)
             if shape[k] > 1
         ):

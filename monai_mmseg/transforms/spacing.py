@@ -150,7 +150,7 @@ class SpacingInPlaned(SafeSpacingd):
         )
 
     def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
-        """Return a copy of the dictionary with resampled slices; ``lazy`` as in ``Spacingd``."""
+        """Return a copy of the dictionary with resampled slices; ``lazy`` as in ``Spacingd``, not if sheared."""
         straight = dict(data)
         sheared: dict[Hashable, Any] = {}
         for key in self.key_iterator(straight):
@@ -158,7 +158,7 @@ class SpacingInPlaned(SafeSpacingd):
             if isinstance(volume, MetaTensor) and volume.ndim == 4 and (upright := _upright(volume.affine)) is not None:
                 sheared[key] = volume.affine
                 straight[key] = _moved(volume, upright)
-        result = super().__call__(straight, lazy)
+        result = super().__call__(straight, False if sheared else lazy)
         for key, affine in sheared.items():
             # the same step within the slices, from the affine that the volume has
             within = np.linalg.solve(np.asarray(straight[key].affine), np.asarray(result[key].affine))
@@ -192,7 +192,7 @@ _SHEARED = "sheared_affine"  # in the trace: where the slices lie
 
 def _upright(affine: Any) -> NDArray[np.float64] | None:
     """The affine with its slices stacked along their normal; ``None`` if they are already, to rounding."""
-    matrix = np.array(affine, dtype=np.float64)
+    matrix = np.asarray(affine, dtype=np.float64).copy()
     normal = slice_normal(matrix)
     straight = normal * (matrix[:3, 2] @ normal)
     if np.linalg.norm(matrix[:3, 2] - straight) < 1e-4 * np.linalg.norm(straight):

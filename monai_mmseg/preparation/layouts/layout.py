@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from monai.data import MetaTensor
+
+NIFTI = r"(?i:\.nii(?:\.gz)?)"
+"""Pattern of the endings of a NIfTI file."""
 
 
 class Case(NamedTuple):
@@ -93,7 +98,9 @@ def check_folder(folder: str | Path) -> None:
 
 
 def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
-    """Files anywhere in a folder whose whole name fits; hidden files are passed by.
+    """Files anywhere in a folder whose whole name fits; hidden files are passed by, and what an import wrote there.
+
+    Some programs unpack ``a.nii.gz`` to a folder ``a.nii`` with the file in it: folders are no files.
 
     Args:
         folder: where to look.
@@ -108,15 +115,30 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
     """
     check_folder(folder)
     found: dict[str, Path] = {}
-    for path in sorted(Path(folder).rglob("*")):
+    paths = sorted(Path(folder).rglob("*"))
+    written = _written(paths)
+    for path in paths:
         match = re.fullmatch(pattern, path.name)
         if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
-        key = re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if path.is_dir() or path in written:
+            continue
+        key = re.sub(NIFTI + "$", "", path.name)
         if key in found:
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
         yield match, path
+
+
+def _written(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.name.endswith("preparation.json"):
+            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
+                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                found |= {path.parent / one["file"] for one in outputs}
+    return found
 
 
 def require(folder: str | Path, cases: Sequence[object], lost: Sequence[object], wanted: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_mmseg.data import load_datalist
-from monai_mmseg.preparation.layouts import write_layout
+from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.bids import read_bids
 
 
@@ -120,7 +120,7 @@ def test_real_spinal_cord(real_data, tmp_path):
     pattern = "derivatives/labels/{subject}/anat/{stem}_seg-manual.nii.gz"
     found = read_bids(tmp_path / "bids", label=pattern, labels="spinal cord=1")
     assert found.modalities == list(names)
-    items = load_datalist(write_layout(found, tmp_path / "out" / "datalist.json"))
+    items = load_datalist(import_layout(found, tmp_path / "out" / "datalist.json"))
     assert {item["modality"] for item in items} == set(names)
     for item in items:
         for key, ending in (("image", ""), ("label", "_seg")):

@@ -11,7 +11,7 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_chaos, write_layout
+from monai_mmseg.preparation.layouts import import_layout, read_chaos
 from tests.preparation.layouts.public_sets import write_dicom, write_pictures
 
 GREY = {0: 0, 1: 63, 2: 126, 3: 189, 4: 252}
@@ -50,7 +50,7 @@ def chaos(tmp_path):
 
 def test_slices_and_pictures_become_volumes_on_one_grid(chaos, tmp_path):
     folder, truth = chaos
-    out = write_layout(read_chaos(folder, sequence="t2spir"), tmp_path / "mr" / "datalist.json")
+    out = import_layout(read_chaos(folder, sequence="t2spir"), tmp_path / "mr" / "datalist.json")
     assert check_datalist(out).errors == []
     content = read_datalist(out)
     assert (content.name, content.modalities) == ("chaos_t2spir", ["mr"])
@@ -76,7 +76,7 @@ def test_folders_that_a_user_may_name(chaos, part):
 
 def test_in_phase_images(tmp_path):
     patient(tmp_path / "Train_Sets" / "MR" / "2", 1, ending="T1DUAL")
-    out = write_layout(read_chaos(tmp_path, sequence="t1dual_in"), tmp_path / "datalist.json")
+    out = import_layout(read_chaos(tmp_path, sequence="t1dual_in"), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     other = read_chaos(tmp_path, sequence="t1dual_out")
     assert other.cases == []
@@ -91,18 +91,18 @@ def test_what_is_missing_or_wrong(chaos, tmp_path):
     write_pictures(ground, np.full((1, *SIZE), 100), [pictures[0].name])
     out = tmp_path / "datalist.json"
     with pytest.raises(ValueError, match=r"Ground: label values must be some of .*, found \[100\]"):
-        write_layout(read_chaos(folder, sequence="t2spir"), out)
+        import_layout(read_chaos(folder, sequence="t2spir"), out)
     write_pictures(ground, np.zeros((1, 3, 3)), [pictures[0].name])
     with pytest.raises(ValueError, match=r"a picture of \(3, 3\) pixels for slices of \(7, 6\)"):
-        write_layout(read_chaos(folder, sequence="t2spir"), out)
+        import_layout(read_chaos(folder, sequence="t2spir"), out)
     pictures[0].unlink()
     with pytest.raises(ValueError, match="3 pictures for 4 slices"):
-        write_layout(read_chaos(folder, sequence="t2spir"), out)
+        import_layout(read_chaos(folder, sequence="t2spir"), out)
     for one in (folder / "Train_Sets" / "MR" / "10" / "T2SPIR" / "DICOM_anon").iterdir():
         one.unlink()
     layout = read_chaos(folder, sequence="t2spir")
-    with pytest.raises(ValueError, match="none of the files in this folder is a DICOM image"):
-        write_layout(replace(layout, cases=layout.cases[1:2]), out)
+    with pytest.raises(ValueError, match="10/T2SPIR/DICOM_anon: none of the files in this folder is a DICOM image"):
+        import_layout(replace(layout, cases=layout.cases[1:2]), out)
     assert not out.exists()
     for one in pictures[1:]:
         one.unlink()
@@ -120,7 +120,7 @@ def test_real_ct_runs_from_head_to_feet(real_data, tmp_path):
     folder = real_data / "chaos_ct"
     if not folder.is_dir():
         pytest.skip("no CHAOS slices among the real images")
-    out = write_layout(read_chaos(folder, sequence="ct"), tmp_path / "datalist.json")
+    out = import_layout(read_chaos(folder, sequence="ct"), tmp_path / "datalist.json")
     item = load_datalist(out)[0]
     image, label = (nib.as_closest_canonical(nib.load(item[key])) for key in ("image", "label"))
     known = [nib.as_closest_canonical(nib.load(folder / "nifti" / name)) for name in ("ct.nii.gz", "seg.nii.gz")]
@@ -164,7 +164,8 @@ def test_slices_of_a_pair_are_those_of_the_table(tmp_path, head_first):
         ("chaos_mr_20", "t1", "OutPhase"),
         ("chaos_mr_20", "t2", "DICOM_anon"),
     ]
-    write_layout(replace(found, cases=[case._replace(label=None) for case in found.cases]), tmp_path / "out" / "d.json")
+    unlabelled = replace(found, cases=[case._replace(label=None) for case in found.cases])
+    import_layout(unlabelled, tmp_path / "out" / "d.json")
     t1, t2 = (slice_names(tmp_path / "out" / "images" / f"chaos_mr_20_{name}.nii.gz") for name in ("t1", "t2"))
     # the table says 2-20 of both, where 0 is the last name: of 25 names of T1, of 23 names of T2
     expected = {(25 - place, 23 - place) for place in range(2, 21)}
