@@ -155,8 +155,7 @@ def _fact(series: DicomSeries, keyword: str) -> str:
 
 
 def _described(series: DicomSeries) -> str:
-    echo = "" if series.echo_time is None else f", echo time {series.echo_time:g} ms"
-    return series.described + echo + "".join(f", {word}" for word in series.image_type[2:3])
+    return ", ".join([series.described, *series.image_type[2:3]])  # such as M_FFE
 
 
 def _check_keywords(rules: Sequence[Rule]) -> None:
