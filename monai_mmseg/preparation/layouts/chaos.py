@@ -53,8 +53,8 @@ def read_chaos(
         sequence: ``"pair"``, or one alone: ``"t2spir"``, ``"t1dual_in"`` or ``"t1dual_out"`` (modality ``mr``), or
             ``"ct"`` (liver only).
         phase: of T1 in a pair: ``"out"`` as in DAFNet's program, or ``"in"`` as in its paper. They share their labels.
-        parts: ``["mr", "ct"]`` adds the patients of the CT part to the pairs, modality ``ct``. Only the liver is drawn
-            in CT, so it is the only class then, as in the challenge's task across modalities.
+        parts: ``mr`` (default), ``ct``, or both: CT is of other patients, modality ``ct``. Only the liver is drawn
+            there, so it is the only class then, as in the challenge's task across modalities.
         split: ``"0"``, ``"1"`` or ``"2"``: patients of the DAFNet paper's splits, 14 for training (fold 1), 3 for
             validation (fold 0) and 3 of the labelled ones as test.
 

@@ -40,8 +40,8 @@ _SCOUT = r"\b(locali[sz]ers?|scouts?|survey|topogram|scanogram|surview|3[- ]?pla
 _PHASES = ("TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionTime", "InstanceNumber")
 _FRAMES = {"first": 0, "last": -1}
 _ADVICE = (
-    "say which is meant by --rule, such as --rule 't2=SeriesDescription~SPIR'; of several rules for one modality the "
-    "first counts."
+    "say which is meant by --rule, such as --rule 't2=SeriesDescription~SPIR' or 'late=EchoTime>5'; of several rules "
+    "for one modality the first counts."
 )
 
 
@@ -155,8 +155,7 @@ def _fact(series: DicomSeries, keyword: str) -> str:
 
 
 def _described(series: DicomSeries) -> str:
-    echo = "" if series.echo_time is None else f", echo time {series.echo_time:g} ms"
-    return series.described + echo + "".join(f", {word}" for word in series.image_type[2:3])
+    return ", ".join([series.described, *series.image_type[2:3]])  # such as M_FFE
 
 
 def _check_keywords(rules: Sequence[Rule]) -> None:

@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_mmseg.cli.main import main
+from monai_mmseg.data import load_datalist
 from monai_mmseg.preparation.layouts.dicom import read_dicom
 from monai_mmseg.transforms.dicom_series import read_dicom_series
 from tests.preparation.layouts.dicom_files import read_files, uid, write_series
@@ -148,14 +150,14 @@ def test_what_is_left_out_and_files_in_many_folders(tmp_path):
     shutil.move(tmp_path / "in" / "d", tmp_path / "on" / "d")  # ... and half a series elsewhere
     write_series(tmp_path / "seg", SMALL, series=2, Modality="SEG", SeriesDescription="liver")
     write_series(tmp_path / "scout", SMALL[..., :1], series=3)
-    write_series(tmp_path / "shot", SMALL, series=4, Modality="OT")
+    write_series(tmp_path / "shot", SMALL, series=4, Modality="US")
     found = read_dicom(tmp_path)
     assert sorted(one.name for one in found.cases[0].series) == names
     assert found.cases[0].image == tmp_path.resolve()
     assert "1 files are copies of others and are left out." in found.notes
     assert "Left out, not read; convert them to NIfTI: SEG, 'liver', 4 files." in found.notes
-    assert "Left out, of fewer than 3 slices: MR, without description, 1 files." in found.notes
-    assert "Left out, no volumes: OT, without description, 4 files." in found.notes
+    assert "Left out, of fewer than 3 slices: MR, without description, 1 file." in found.notes
+    assert "Left out, no volumes: US, without description, 4 files." in found.notes
     for folder in ("in", "on"):
         shutil.rmtree(tmp_path / folder)
     with pytest.raises(FileNotFoundError, match="holds no images of this data set; wanted are files such as PATIENT"):
@@ -245,15 +247,16 @@ def test_real_echoes_written_as_one_series(real_data, tmp_path):
         )
     assert "echo time 4 ms; MR, without description, 9 files, echo time 5.76 ms" in read_dicom(tmp_path).broken["10"]
     shutil.copy(source / "seg.nii.gz", tmp_path / "10.nii.gz")
-    found = read_dicom(
-        tmp_path,
-        rule=["out=EchoTime<5", "in=EchoTime>5"],
-        label="{subject}.nii.gz",
-        labels="right kidney=2, left kidney=3",
-    )
-    assert [(case.subject, case.modality, case.label.name) for case in found.cases] == [
-        ("10", "out", "10.nii.gz"),
-        ("10", "in", "10.nii.gz"),
-    ]
-    for case in found.cases:
-        check_same_voxels(case, known[case.modality])
+    words = ["data", "import", "dicom", str(tmp_path), "--out", str(tmp_path / "made"), "--no-sheet"]
+    words += ["--rule", "out=EchoTime<5", "in=EchoTime>5", "--label", "{subject}.nii.gz"]
+    assert main([*words, "--labels", "right kidney=2, left kidney=3"]) == 0
+    kidneys = np.asarray(nib.as_closest_canonical(nib.load(source / "seg.nii.gz")).dataobj)
+    items = load_datalist(tmp_path / "made" / "datalist.json")
+    assert [(item["subject"], item["modality"]) for item in items] == [("10", "out"), ("10", "in")]
+    for item in items:
+        image, label = (nib.as_closest_canonical(nib.load(item[key])) for key in ("image", "label"))
+        wanted = nib.as_closest_canonical(known[item["modality"]])
+        np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(wanted.dataobj))
+        np.testing.assert_array_equal(np.asarray(label.dataobj), np.where(kidneys > 0, kidneys - 1, 0))
+        for one in (image, label):
+            np.testing.assert_allclose(one.affine, wanted.affine, atol=2e-3)
