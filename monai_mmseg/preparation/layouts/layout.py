@@ -62,6 +62,17 @@ class Layout:
     broken: Mapping[str, str] = field(default_factory=dict)  # subject to why it cannot be used
 
 
+def _written(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.name.endswith("preparation.json"):
+            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
+                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                found |= {path.parent / one["file"] for one in outputs}
+    return found
+
+
 def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int]) -> dict[int, int]:
     """Value in the files to class, from the other direction.
 
@@ -112,17 +123,6 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
         yield match, path
-
-
-def _written(paths: Sequence[Path]) -> set[Path]:
-    """Outputs of imports, by their records."""
-    found: set[Path] = set()
-    for path in paths:
-        if path.name.endswith("preparation.json"):
-            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
-                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
-                found |= {path.parent / one["file"] for one in outputs}
-    return found
 
 
 def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], wanted: str) -> None:
