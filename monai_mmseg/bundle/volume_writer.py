@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import nibabel as nib
 from monai.data import NibabelWriter
 
-from monai_mmseg.files import atomic_path
+from monai_mmseg.files import atomic_path, place_nifti
 
 
 class VolumeWriter(NibabelWriter):
@@ -17,7 +18,7 @@ class VolumeWriter(NibabelWriter):
 
     Use it as ``writer`` of MONAI's ``SaveImage``, whose own writer takes every axis of length one off the end: the
     label volume of a single slice then has two axes where its image has three. And a process that is killed while it
-    writes leaves no file that looks like a prediction.
+    writes leaves no file that looks like a prediction. A sheared affine stands in the sform alone.
 
     Examples:
         >>> import torch
@@ -57,6 +58,9 @@ class VolumeWriter(NibabelWriter):
         try:
             with atomic_path(filename) as part:
                 super().write(part, verbose=verbose, **kwargs)
+                place_nifti(self.data_obj, self.data_obj.affine)
+                if not self.data_obj.header["qform_code"]:  # MONAI has declared one that does not hold the affine
+                    nib.save(self.data_obj, part)
         except OSError as error:
             type(self).failure = error
             raise

@@ -16,24 +16,28 @@ if TYPE_CHECKING:
     from monai_mmseg.data import Datalist
 
 
-def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) -> int:
+def check(
+    datalist: str, *, sheet: str | None = None, no_sheet: bool = False, strict: bool = False, workers: int = 1
+) -> int:
     """Say what a datalist holds, draw it, and name every broken item.
 
     Args:
         datalist: JSON file.
         sheet: picture to write; default is <datalist>_sheet.png beside the list.
         no_sheet: do not draw.
+        strict: exit with 1 for warnings, too.
+        workers: how many subjects are read at a time.
 
     Returns:
         0, or 1 if an item is broken.
     """
     from monai_mmseg.outputs import check_output_file
-    from monai_mmseg.preparation import check_datalist, write_contact_sheet
+    from monai_mmseg.preparation import check_datalist, digest, write_contact_sheet
 
     target = Path(sheet or Path(datalist).with_name(f"{Path(datalist).stem}_sheet.png"))
     if not no_sheet:
         check_output_file(target, overwrite=True)
-    report = check_datalist(datalist, thumbnails=not no_sheet)
+    report = check_datalist(datalist, thumbnails=not no_sheet, workers=workers)
     columns = ["section", "subject", "fold", "modality", "size", "spacing (mm)", "label volumes (ml)"]
     print_table(f"{report.name}: {len(report.volumes)} images", columns, [volume.row() for volume in report.volumes])
     print("", *report.summary(), sep="\n")
@@ -41,9 +45,9 @@ def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) ->
         print(f"contact sheet: {write_contact_sheet(report, target)}")
     for title, found in (("for information", report.notes), ("warnings", report.warnings), ("broken", report.errors)):
         if found:
-            print(f"\n{title} ({len(found)}):", *(f"  - {message}" for message in found), sep="\n")
+            print(f"\n{title} ({len(found)}):", *(f"  - {message}" for message in digest(found)), sep="\n")
     print(f"\n{len(report.errors)} broken items." if report.errors else "\nNo broken item.")
-    return 1 if report.errors else 0
+    return 1 if report.errors or (strict and report.warnings) else 0
 
 
 def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:

@@ -166,7 +166,9 @@ def print_imported(layout: Layout, path: Path) -> None:
         if lines:
             print(f"{title}:", *(f"  - {line}" for line in lines), sep="\n")
     terms = {"terms of use and reference": layout.reference, "licence": layout.licence, "to be cited": layout.citation}
-    print(*(f"{name}: {text}" for name, text in terms.items() if text), sep="\n")
+    for name, text in terms.items():
+        if text:
+            print(f"{name}: {text}")
     print(f"written: {path}; labels, and volumes that had to be made, lie beside it in labels and images")
 
 
@@ -202,11 +204,7 @@ def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir", overwr
     print_imported(found, import_layout(found, out, overwrite=overwrite, made_by={"kind": kind, "source": folder}))
 
 
-COMMANDS = {
-    kind: ImportCommand(kind, summary)
-    for kind, summary in DOORS.items()
-    if Path(monai_mmseg.__file__).parent.joinpath(*READERS.split(".")[1:], f"{kind}.py").is_file()
-}
+COMMANDS = {kind: ImportCommand(kind, summary) for kind, summary in DOORS.items()}
 
 
 def help_of(command: Any) -> str:

@@ -22,7 +22,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from monai_mmseg import __version__
-from monai_mmseg.cli import bundle, data, imports, phantom, predict, report
+from monai_mmseg.cli import bundle, data, export, imports, phantom, plan, predict, report
 from monai_mmseg.errors import SHOW_TRACEBACK, short_message
 
 # what is typed; a new command is one line here
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "bundle list": bundle.names,
     "bundle pack": bundle.pack,
     "data check": data.check,
+    "data export nnunet": export.nnunet,
     **{f"data import {kind}": command for kind, command in imports.COMMANDS.items()},
     "data layout": imports.layout,
     "data merge": data.merge,
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "data stack": data.stack,
     "data stats": data.stats,
     "evaluate": report.evaluate,
+    "plan": plan.plan,
     "predict": predict.predict,
     "report": report.report,
 }

@@ -5,6 +5,7 @@
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
+from monai_mmseg.transforms.dicom_series import DicomSeries, DicomVolume, list_series, read_dicom_series
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.image_files import VolumeError
@@ -35,6 +36,8 @@ __all__ = [
     "AdjacentSlices",
     "AdjacentSlicesd",
     "ByModalityd",
+    "DicomSeries",
+    "DicomVolume",
     "ForegroundIntensityd",
     "LoadImageItemd",
     "LoadImageModalitiesd",
@@ -64,9 +67,11 @@ __all__ = [
     "candidate_slices",
     "candidate_window",
     "find_slice_axis",
+    "list_series",
     "pair_slices",
     "pairs_from_table",
     "random_pairing",
+    "read_dicom_series",
     "read_volume",
     "scale_intensity",
     "slice_orientation",

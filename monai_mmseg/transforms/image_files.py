@@ -7,13 +7,22 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import warnings
 import zlib
 from math import prod
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
 
-from monai_mmseg.transforms.nifti_header import DEFLATE_LIMIT, HEADER_BYTES, header_problem, read_header
+from monai_mmseg.transforms.nifti_header import (
+    DEFLATE_LIMIT,
+    HEADER_BYTES,
+    header_doubts,
+    header_problem,
+    read_header,
+)
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 VOLUME_ENDINGS = (*NIFTI_ENDINGS, ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img")
@@ -54,6 +63,23 @@ class VolumeError(ValueError):
     """A volume that cannot be used; the message starts with its path."""
 
 
+class NiftiReader(NibabelReader):
+    """MONAI's reader with the affine of the file: where pixdim contradicts the sform, MONAI makes another one."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Open one file.
+
+        Args:
+            data: path, or a list of one.
+            **kwargs: for nibabel.
+
+        Returns:
+            Image of nibabel.
+        """
+        (name,) = self.filenames = [data] if isinstance(data, str | os.PathLike) else list(data)
+        return nib.load(name, **kwargs)
+
+
 def image_ending(path: str | Path) -> str:
     """Ending of an image that is read, in small letters; empty for any other name.
 
@@ -81,11 +107,15 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         path: a file, or a folder of DICOM files.
 
     Returns:
-        The kind of MONAI's readers that is meant for it.
+        The kind of MONAI's readers that is meant for it; DICOM is read by
+        :func:`~monai_mmseg.transforms.dicom_series.read_dicom_series`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         VolumeError: if it is no image that is read here; the message says what it is instead.
+
+    Warns:
+        UserWarning: if the header of a NIfTI file contradicts itself; once for a file.
 
     Examples:
         >>> import tempfile
@@ -116,8 +146,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
     if problem := _problem(where, ending, head, size):
         affine = problem.startswith("the affine")
         raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
-    if ending in NIFTI_ENDINGS:
-        return NibabelReader
+    if ending in NIFTI_ENDINGS or (ending in (".hdr", ".img") and read_header(_pair_header(where)) is not None):
+        return NiftiReader
     return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
@@ -129,11 +159,26 @@ def _head(path: Path, count: int) -> bytes:
 def _check_folder(folder: Path) -> type[ImageReader]:
     try:
         files = [one for one in sorted(folder.iterdir()) if one.is_file()]
-        if any(_is_dicom(_head(one, 132)) for one in files):
+        if any(is_dicom_file(one) for one in files):
             return ITKReader
     except OSError as error:
         raise VolumeError(f"{folder}: cannot be read ({error.strerror or error}).") from error
     raise VolumeError(f"{folder}: none of the {len(files)} files in this folder is a DICOM file.")
+
+
+def is_dicom_file(path: str | Path) -> bool:
+    """Whether a file is DICOM by its first bytes, whatever its name.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The answer.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    return _is_dicom(_head(Path(path), 132))
 
 
 def _is_dicom(head: bytes) -> bool:
@@ -179,21 +224,37 @@ def _nifti_problem(path: Path, ending: str, head: bytes, size: int) -> str | Non
             return f"is a broken gzip file, maybe a part of a download ({error})"
         if stranger := _stranger(head):
             return f"{stranger} (compressed)"
-    return header_problem(head, size, packed=packed)
+    return _header_problem(path, head, size, packed=packed)
+
+
+def _header_problem(path: Path, head: bytes, size: int, *, packed: bool, pair: bool = False) -> str | None:
+    if problem := header_problem(head, size, packed=packed, pair=pair):
+        return problem
+    if doubts := header_doubts(head):
+        warnings.warn(f"{path}: {' '.join(doubts)}", stacklevel=1)  # one place in the code: Python then tells it once
+    return None
 
 
 def _pair_problem(path: Path) -> str | None:
     """A header and its voxels in two files: NIfTI, or Analyze, which tells nothing about the affine."""
-    ending = path.suffix
-    other = path.with_suffix({".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}.get(ending, ending))
+    other = _other_of_pair(path)
     if not other.is_file():
         return f"is one of two files, but {other} is not there"
-    head = _head(path if ending.lower() == ".hdr" else other, HEADER_BYTES)
+    head = _pair_header(path)
     if read_header(head) is not None:
-        return header_problem(head, other.stat().st_size, packed=False, pair=True)
+        return _header_problem(path, head, other.stat().st_size, packed=False, pair=True)
     if len(head) >= 348 and 348 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
         return None
     return f"has a header that is neither NIfTI nor Analyze: it begins with {head[:12]!r}"
+
+
+def _other_of_pair(path: Path) -> Path:
+    others = {".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}
+    return path.with_suffix(others.get(path.suffix, path.suffix))
+
+
+def _pair_header(path: Path) -> bytes:
+    return _head(path if path.suffix.lower() == ".hdr" else _other_of_pair(path), HEADER_BYTES)
 
 
 def _text_problem(head: bytes, lines: bytes) -> str | None:

@@ -31,8 +31,8 @@ class LoadImageModalitiesd(OneImaged):
     * a mapping from modality to file (what :func:`~monai_mmseg.data.group_by_subject` makes),
     * the path of a 3D file: the modality `default_modality`; with `siblings`, the other modalities are files of the
       same name in sub-folders beside it,
-    * the path of a 4D file: modalities last, all on one grid, in the order of `modalities`; a modality that holds any
-      NaN is absent,
+    * the path of a 4D file: modalities last, all on one grid, in the order of `modalities`; a modality that is NaN
+      throughout is absent, fewer NaN are an error,
     * a tensor that is loaded already: ``(1, X, Y, Z)`` or ``(M, X, Y, Z)``, treated as the files above.
 
     One modality becomes the *frame*, on whose grid everything else is placed later: the target where the subject has
@@ -172,10 +172,11 @@ class LoadImageModalitiesd(OneImaged):
         images = {
             name: _channel(volume, index)
             for index, name in enumerate(self.modalities)
-            if not torch.isnan(volume[index]).any()
+            if not torch.isnan(volume[index]).all()
         }
-        for image in images.values():
-            check_image_values(image)
+        for name, image in images.items():
+            place = self.modalities.index(name) + 1
+            check_image_values(image, f"{name} (volume {place} of {count}; one that is absent is NaN throughout)")
         if label is None:
             return images, {}
         masks = read_volume(label)

@@ -25,7 +25,7 @@ class NormalizeForeground(Transform):
     Args:
         background: value of what is not foreground: 0 is the mean of the foreground; -10 lies far below it, as in the
             data of Ouyang et al. (IPMI 2021), whose PSNR depends on it.
-        threshold: foreground is what is larger.
+        threshold: foreground is what is larger. Default: what is not 0, whatever its sign; images may be z-scores.
         eps: smallest standard deviation that is divided by.
 
     Raises:
@@ -40,10 +40,11 @@ class NormalizeForeground(Transform):
         tensor([[-10.,  -1.,   1.]])
     """
 
-    def __init__(self, background: float = 0.0, *, threshold: float = 0.0, eps: float = 1e-8) -> None:
+    def __init__(self, background: float = 0.0, *, threshold: float | None = None, eps: float = 1e-8) -> None:
         if not eps > 0:
             raise ValueError(f"eps must be positive, got {eps}.")
-        self.background, self.threshold, self.eps = float(background), float(threshold), float(eps)
+        self.background, self.eps = float(background), float(eps)
+        self.threshold = None if threshold is None else float(threshold)
 
     def __call__(self, img: Tensor) -> Tensor:
         """Return the normalised image, float32; a MetaTensor stays one.
@@ -58,7 +59,7 @@ class NormalizeForeground(Transform):
             raise ValueError(f"img must have shape (C, *spatial), got {tuple(img.shape)}.")
         values = plain_tensor(img).to(torch.float32)
         flat = values.flatten(1).double()  # sums over millions of voxels
-        mask = flat > self.threshold
+        mask = ((flat != 0) & ~flat.isnan()) if self.threshold is None else flat > self.threshold
         count = mask.sum(1, keepdim=True).clamp(min=1)
         mean = torch.where(mask, flat, 0.0).sum(1, keepdim=True) / count
         centred = flat - mean
@@ -81,7 +82,7 @@ class NormalizeForegroundd(EachKeyd):
         keys: KeysCollection,
         background: float = 0.0,
         *,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         eps: float = 1e-8,
         allow_missing_keys: bool = False,
     ) -> None:

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImage
+from monai.utils import SpaceKeys
 
-from monai_mmseg.transforms.image_files import VolumeError, check_image_file
-from monai_mmseg.transforms.nifti_header import invertible
+from monai_mmseg.transforms.dicom_series import read_dicom_series
+from monai_mmseg.transforms.image_files import VolumeError, check_image_file, image_ending
+from monai_mmseg.transforms.nifti_header import affine_problem, corner_distance
 
 AFFINE_TOLERANCE = 1e-3  # mm, for matching an image and its label: headers are stored in single precision
 
@@ -57,8 +59,10 @@ def read_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTensor:
     if volume.ndim != 4 or 0 in volume.shape:
         raise VolumeError(f"{name}: expected a volume (C, X, Y, Z), got shape {tuple(volume.shape)}.")
     affine = np.asarray(volume.affine, dtype=np.float64)
-    if affine.shape != (4, 4) or not invertible(affine):
-        raise VolumeError(f"{name}: the affine cannot be inverted: {affine.tolist()}.")
+    if affine.shape != (4, 4):
+        raise VolumeError(f"{name}: the affine must be a matrix (4, 4), got {affine.shape}.")
+    if problem := affine_problem(affine):
+        raise VolumeError(f"{name}: the affine cannot be inverted: it {problem}: {affine.tolist()}.")
     volume.applied_operations = []
     return volume
 
@@ -83,6 +87,8 @@ def _loader() -> LoadImage:
 
 def _from_file(source: str | Path) -> MetaTensor:
     reader = check_image_file(source)
+    if Path(source).is_dir() or image_ending(source) in ("", ".dcm"):
+        return _from_dicom(source)
     try:
         # by this reader alone: left to choose, MONAI tries others, one of which executes pickles in some versions
         volume = _loader()(str(source), reader=reader())
@@ -93,6 +99,19 @@ def _from_file(source: str | Path) -> MetaTensor:
     while volume.ndim > 4 and volume.shape[-1] == 1:
         volume = volume[..., 0]
     return volume
+
+
+def _from_dicom(source: str | Path) -> MetaTensor:
+    array, affine, _ = read_dicom_series(source)
+    meta = {
+        "filename_or_obj": str(source),
+        "original_affine": affine.copy(),
+        "original_channel_dim": float("nan"),
+        "spatial_shape": np.array(array.shape),
+        "space": SpaceKeys.RAS,
+    }
+    values = torch.from_numpy(np.ascontiguousarray(array[None], dtype=np.float32))
+    return MetaTensor(values, affine=torch.as_tensor(affine), meta=meta)
 
 
 def _reason(error: Exception) -> str:
@@ -115,11 +134,12 @@ def read_one_volume(source: str | Path | torch.Tensor | np.ndarray) -> MetaTenso
     return volume
 
 
-def check_image_values(volume: MetaTensor) -> None:
+def check_image_values(volume: MetaTensor, name: str | None = None) -> None:
     """Refuse an image with values that are not numbers.
 
     Args:
         volume: an image that is there; absent modalities are not to be checked.
+        name: what the volume is, where its file holds several.
 
     Raises:
         VolumeError: if it holds NaN or infinite values.
@@ -129,7 +149,8 @@ def check_image_values(volume: MetaTensor) -> None:
     """
     bad = int((~torch.isfinite(volume.as_tensor())).sum())
     if bad:
-        raise VolumeError(f"{path_of(volume)}: {bad} of {volume.numel()} values are NaN or infinite.")
+        of = f"{name}: " if name else ""
+        raise VolumeError(f"{path_of(volume)}: {of}{bad} of {volume.numel()} values are NaN or infinite.")
 
 
 def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> None:
@@ -174,9 +195,8 @@ def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:
     names = f"{path_of(label)}: the label lies on another grid than its image {path_of(image)}"
     if image.shape[1:] != label.shape[1:]:
         raise VolumeError(f"{names}: shapes are {tuple(label.shape[1:])} and {tuple(image.shape[1:])}.")
-    corners = np.array([[*(np.array(c) * (np.array(image.shape[1:]) - 1)), 1] for c in np.ndindex(2, 2, 2)]).T
     first, second = (np.asarray(v.affine, dtype=np.float64) for v in (image, label))
-    apart = float(np.linalg.norm(((first - second) @ corners)[:3], axis=0).max())
+    apart = corner_distance(first, second, image.shape[1:])
     tolerance = AFFINE_TOLERANCE * (1 + float(np.linalg.norm(first[:3, :3], axis=0).min()))
     # large volumes: a rotation stored in single precision moves far corners
     tolerance += 1e-5 * float(np.linalg.norm(first[:3, :3] @ (np.array(image.shape[1:]) - 1)))

@@ -13,8 +13,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Spacing, Spacingd
 from monai.utils import TraceKeys
+from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_mmseg.transforms.geometry import slice_normal
 from monai_mmseg.transforms.resample_blocks import most_likely, resample_in_blocks
 
 ONLY_CLASSES = "only_classes"
@@ -106,7 +108,8 @@ class SpacingInPlaned(SafeSpacingd):
     """Resample the slices of a volume in-plane; their number and distance stay as they are.
 
     Use it after :class:`~monai_mmseg.transforms.OrientSlicesd` (the slice axis is the last). Nothing is mixed across
-    slices, which are 5 to 10 mm apart in the data that slice-wise networks are made for. ``Invertd`` undoes it.
+    slices, which are 5 to 10 mm apart in the data that slice-wise networks are made for; slices that are shifted
+    against each other (a tilted gantry) stay so. ``Invertd`` undoes it.
 
     Args:
         keys: volumes to resample.
@@ -145,3 +148,60 @@ class SpacingInPlaned(SafeSpacingd):
             dtype=torch.float64,
             allow_missing_keys=allow_missing_keys,
         )
+
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
+        """Return a copy of the dictionary with resampled slices; ``lazy`` as in ``Spacingd``, not if sheared."""
+        straight = dict(data)
+        sheared: dict[Hashable, Any] = {}
+        for key in self.key_iterator(straight):
+            volume = straight[key]
+            if isinstance(volume, MetaTensor) and volume.ndim == 4 and (upright := _upright(volume.affine)) is not None:
+                sheared[key] = volume.affine
+                straight[key] = _moved(volume, upright)
+        result = super().__call__(straight, False if sheared else lazy)
+        for key, affine in sheared.items():
+            # the same step within the slices, from the affine that the volume has
+            within = np.linalg.solve(np.asarray(straight[key].affine), np.asarray(result[key].affine))
+            result[key].affine = torch.as_tensor(np.asarray(affine, dtype=np.float64) @ within)
+            result[key].applied_operations[-1][TraceKeys.EXTRA_INFO][_SHEARED] = np.asarray(affine).tolist()
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of the dictionary with the slices as they were."""
+        result = dict(data)
+        sheared: dict[Hashable, Any] = {}
+        for key in self.key_iterator(result):
+            volume = result[key]
+            trace = (
+                volume.applied_operations[-1] if isinstance(volume, MetaTensor) and volume.applied_operations else {}
+            )
+            if found := trace.get(TraceKeys.EXTRA_INFO, {}).get(_SHEARED):
+                sheared[key] = np.asarray(found, dtype=np.float64)
+                within = np.linalg.solve(sheared[key], np.asarray(volume.affine, dtype=np.float64))
+                upright = _upright(sheared[key])
+                assert upright is not None  # else it was not noted
+                result[key] = _moved(volume, upright @ within)
+        result = super().inverse(result)
+        for key, affine in sheared.items():
+            result[key].affine = torch.as_tensor(affine)
+        return result
+
+
+_SHEARED = "sheared_affine"  # in the trace: where the slices lie
+
+
+def _upright(affine: Any) -> NDArray[np.float64] | None:
+    """The affine with its slices stacked along their normal; ``None`` if they are already, to rounding."""
+    matrix = np.asarray(affine, dtype=np.float64).copy()
+    normal = slice_normal(matrix)
+    straight = normal * (matrix[:3, 2] @ normal)
+    if np.linalg.norm(matrix[:3, 2] - straight) < 1e-4 * np.linalg.norm(straight):
+        return None
+    matrix[:3, 2] = straight
+    return matrix
+
+
+def _moved(volume: MetaTensor, affine: NDArray[np.float64]) -> MetaTensor:
+    moved = MetaTensor(volume.as_tensor()).copy_meta_from(volume)
+    moved.affine = torch.as_tensor(affine)
+    return cast(MetaTensor, moved)

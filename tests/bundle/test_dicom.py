@@ -62,17 +62,19 @@ def test_a_series_becomes_a_volume_in_its_place(tmp_path):
 def test_several_series_are_listed(tmp_path):
     write_series(tmp_path / "p", text="arterial")
     write_series(tmp_path / "p", series="1.2.4", places=(0, 4), text="scout")
-    with pytest.raises(ValueError, match=r"p holds 2 DICOM series; put the one to predict") as caught:
+    with pytest.raises(ValueError, match=r"p: holds 2 DICOM series, .* put the one") as caught:
         dicom_to_nifti(tmp_path / "p", tmp_path)
     assert sorted(str(caught.value).splitlines()[1:]) == [
-        "  1.2.3 (CT arterial, 4 files)",
-        "  1.2.4 (CT scout, 2 files)",
+        "  CT, 'arterial', 4 files, such as 1.2.3_0.dcm",
+        "  CT, 'scout', 2 files, such as 1.2.4_0.dcm",
     ]
 
 
-@pytest.mark.parametrize(("places", "message"), [((0, 4, 12), "4 to 8 mm apart"), ((0, 0, 4, 4), "0 to 4 mm apart")])
+@pytest.mark.parametrize(
+    ("places", "message"), [((0, 4, 12), r"1 slice\(s\) missing"), ((0, 0, 4, 4), "lie at one place")]
+)
 def test_slices_that_are_no_volume(tmp_path, places, message):
-    with pytest.raises(ValueError, match=f"the slices of the DICOM series are {message}"):
+    with pytest.raises(ValueError, match=message):
         dicom_to_nifti(write_series(tmp_path / "p", places=places), tmp_path)
 
 

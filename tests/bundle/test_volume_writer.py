@@ -13,6 +13,7 @@ from monai.transforms import SaveImage
 import monai_mmseg.bundle.volume_writer as module
 from monai_mmseg.bundle.predictions import SaveImagePredictiond
 from monai_mmseg.bundle.volume_writer import VolumeWriter
+from monai_mmseg.files import write_nifti
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 1), (1, 5, 1), (6, 1, 1)])
@@ -35,6 +36,22 @@ def test_a_volume_keeps_its_shape_and_place(shape, tmp_path):
     assert written.shape == shape
     np.testing.assert_array_equal(np.asarray(written.dataobj), values)
     np.testing.assert_allclose(written.affine, affine)
+
+
+def test_a_sheared_affine_has_no_qform(tmp_path):
+    """Programs that take the qform first would put the slices elsewhere."""
+    affine = np.diag([2.0, 2.0, 8.0, 1.0])
+    affine[1, 2] = 2.9
+    for name, place, code in (("sheared", affine, 0), ("straight", np.diag([-2.0, 2.0, 8.0, 1.0]), 1)):
+        writer = VolumeWriter(output_dtype=np.uint8)
+        writer.set_data_array(torch.zeros(1, 20, 20, 12))
+        writer.set_metadata({"affine": place})
+        writer.write(tmp_path / f"{name}.nii.gz")
+        write_nifti(tmp_path / f"{name}_2.nii.gz", np.zeros((20, 20, 12), np.uint8), place)
+        for file in (f"{name}.nii.gz", f"{name}_2.nii.gz"):
+            image = nib.load(tmp_path / file)
+            assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (code, 1)
+            np.testing.assert_allclose(image.affine, place, atol=1e-6)
 
 
 def test_a_file_that_fails_half_way_is_not_there(tmp_path, monkeypatch):

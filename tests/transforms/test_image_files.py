@@ -134,6 +134,8 @@ NAN, INF = float("nan"), float("inf")
         ({"srow_y": [0, 3, 0, INF]}, "its sform"),
         ({"srow_z": [0, 0, 0, 0]}, "its sform"),
         ({"srow_y": [2, 0, 0, 0]}, "its sform"),  # two equal rows
+        ({"srow_x": [2, 2, 0, 0], "srow_y": [0, 1e-5, 0, 0]}, "it is singular"),  # nearly
+        ({"srow_x": [1e30, 0, 0, 0]}, r"it has voxels of 1e\+30 x 3 x 8 mm"),
         ({"sform_code": 0, "qform_code": 1, "pixdim": [1, 0, 3, 8, 0, 0, 0, 0]}, r"pixdim\) are \[0.0, 3.0, 8.0\]"),
         ({"sform_code": 0, "qform_code": 1, "pixdim": [1, 2, NAN, 8, 0, 0, 0, 0]}, r"pixdim\) are \[2.0, nan, 8.0\]"),
         ({"sform_code": 0, "qform_code": 1, "quatern_b": NAN}, r"its qform \(code 1\)"),
@@ -157,6 +159,55 @@ def test_what_is_not_declared_does_not_count(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").affine, AFFINE)
     (tmp_path / "b.nii").write_bytes(nifti(sform_code=0, qform_code=1, srow_x=[NAN] * 4))
     np.testing.assert_allclose(read_volume(tmp_path / "b.nii").affine[:3, :3], AFFINE[:3, :3])
+
+
+QUARTER = {"qform_code": 1, "quatern_b": 0, "quatern_c": 0, "quatern_d": 0, "qoffset_x": 0, "qoffset_y": 0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({**QUARTER, "qoffset_y": 7}, "qform and sform place its corners up to 7 mm apart; the sform counts"),
+        (
+            {"pixdim": [1, 1, 1, 1, 0, 0, 0, 0]},
+            r"are \[1.0, 1.0, 1.0\], those of its sform \[2.0, 3.0, 8.0\]; the sform",
+        ),
+        ({"xyzt_units": 3}, "its header says that lengths are micrometres; they are taken as mm"),
+        ({"xyzt_units": 1}, "lengths are metres"),
+        ({**QUARTER, "qoffset_y": 0.01}, None),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.nii", "a.hdr"])
+def test_a_header_that_contradicts_itself_is_told_and_its_sform_counts(tmp_path, fields, message, name):
+    content = nifti(**fields)
+    if name == "a.hdr":
+        (tmp_path / "a.img").write_bytes(content[352:])
+        content = nifti(**fields, magic=b"ni1", vox_offset=0)[:348]
+    (tmp_path / name).write_bytes(content)
+    if message is None:
+        volume = read_volume(tmp_path / name)
+    else:
+        with pytest.warns(UserWarning, match=rf"{name}: .*{message}") as told:
+            volume = read_volume(tmp_path / name)
+        assert len(told) == 1
+    np.testing.assert_array_equal(volume.affine, AFFINE)
+    np.testing.assert_array_equal(volume.as_tensor()[0], VOXELS)
+
+
+def test_a_code_that_does_not_exist(tmp_path):
+    (tmp_path / "a.nii").write_bytes(nifti(sform_code=99))
+    with pytest.raises(VolumeError, match=r"a.nii: the affine cannot be told: there is no sform_code 99\."):
+        read_volume(tmp_path / "a.nii")
+
+
+def test_a_tilted_stack_is_read_as_it_lies(tmp_path):
+    """Its pixdim holds the distance of the planes, which MONAI takes for a contradiction."""
+    affine = AFFINE.copy()
+    affine[1, 2] = 3.0
+    image = nib.Nifti1Image(VOXELS, affine)
+    image.header["pixdim"][3] = 8
+    nib.save(image, tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").affine, affine)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,15 @@ def test_background_of_the_paper():
         assert (channel[raw == 0] == -10).all()
 
 
+def test_z_scores_of_z_scores_are_the_same_image():
+    """A brain that was normalised before is half negative, and stays a brain."""
+    raw = brain(channels=1)
+    once = NormalizeForeground()(raw)
+    assert (once < 0).any()
+    torch.testing.assert_close(NormalizeForeground()(once), once, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(NormalizeForeground(-10)(once), NormalizeForeground(-10)(raw), rtol=1e-5, atol=1e-5)
+
+
 def test_what_is_absent_stays_absent():
     image = brain()
     image[1] = torch.nan

@@ -62,17 +62,6 @@ class Layout:
     broken: Mapping[str, str] = field(default_factory=dict)  # subject to why it cannot be used
 
 
-def _written(paths: Sequence[Path]) -> set[Path]:
-    """Outputs of imports, by their records."""
-    found: set[Path] = set()
-    for path in paths:
-        if path.name.endswith("preparation.json"):
-            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
-                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
-                found |= {path.parent / one["file"] for one in outputs}
-    return found
-
-
 def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int]) -> dict[int, int]:
     """Value in the files to class, from the other direction.
 
@@ -91,6 +80,23 @@ def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int])
     return {**table, **{value: one for one, values in classes.items() for value in values}}
 
 
+_PACKED = r"\.(zip|7z|rar|tgz|tar(\.\w+)?)$"
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse what is no folder.
+
+    Args:
+        folder: where to look.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it is still packed.
+    """
+    if not Path(folder).is_dir():
+        what = "a file; unpack it first" if Path(folder).is_file() else "not there"
+        raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is {what}.")
+
+
 def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
     """Files anywhere in a folder whose whole name fits; hidden files are passed by, and what an import wrote there.
 
@@ -107,8 +113,7 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
         FileNotFoundError: if there is no such folder.
         ValueError: if two files have one name.
     """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is not there.")
+    check_folder(folder)
     found: dict[str, Path] = {}
     paths = sorted(Path(folder).rglob("*"))
     written = _written(paths)
@@ -125,7 +130,18 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
         yield match, path
 
 
-def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], wanted: str) -> None:
+def _written(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.name.endswith("preparation.json"):
+            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
+                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                found |= {path.parent / one["file"] for one in outputs}
+    return found
+
+
+def require(folder: str | Path, cases: Sequence[object], lost: Sequence[object], wanted: str) -> None:
     """Refuse a folder that is not complete, naming all that is missing.
 
     Args:
@@ -141,4 +157,8 @@ def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], w
         shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
         raise FileNotFoundError(f"{folder}: {len(lost)} files are missing: {shown}")
     if not cases:
-        raise FileNotFoundError(f"{folder} holds no images of this data set; wanted are files such as {wanted}.")
+        packed = sorted(path.name for path in Path(folder).glob("*") if re.search(_PACKED, path.name, re.IGNORECASE))
+        advice = f" Unpack {', '.join(packed[:3])} first." if packed else ""
+        raise FileNotFoundError(
+            f"{folder} holds no images of this data set; wanted are files such as {wanted}.{advice}"
+        )

@@ -133,18 +133,20 @@ class _Reader:
         return image, _on_axes_of(image, label, case)
 
     def _slices(self, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
-        image, places = read_series(case.image)
-        self._inputs[case.image] = list(case.series) or _files(case.image)
-        volume = _meta(image, case.image)
+        found, places = read_series(case.image, case.series)
+        files = sorted(case.series, key=natural_order) or _files(case.image)
+        self._inputs[files[0] if case.series else case.image] = files
+        image = MetaTensor(torch.from_numpy(found.array.astype(np.float32)[None]), affine=found.affine)
+        image.meta["filename_or_obj"] = str(case.image)
         if case.label is None:
-            return volume, None
+            return image, None
         if case.label.is_dir():
             self._inputs[case.label] = _files(case.label)
-            array = read_pictures(case.label, image, places)
-            label = MetaTensor(torch.from_numpy(array.transpose(2, 1, 0)[None].copy()), affine=volume.affine)
-            return volume, label
+            return image, MetaTensor(
+                torch.from_numpy(read_pictures(case.label, found, places)[None]), affine=image.affine
+            )
         label = _one(self._volumes("label", case.label), None, "label", case.label)
-        return volume, _on_axes_of(volume, label, case)
+        return image, _on_axes_of(image, label, case)
 
     def _volumes(self, kind: str, path: Path) -> MetaTensor:
         self._inputs[path] = [path]
@@ -155,7 +157,12 @@ class _Reader:
 
     def hashes(self) -> list[dict[str, Any]]:
         """SHA-256 and size of all files that were read; of a folder, of its files one after the other."""
-        return [{"file": str(path), **_hash(files)} for path, files in self._inputs.items()]
+        found = []
+        for path, files in self._inputs.items():
+            # of a series that shares its folder with others, the names of all its files
+            names = {"names": [one.name for one in files]} if path in files and len(files) > 1 else {}
+            found.append({"file": str(path), **_hash(files), **names})
+        return found
 
 
 def _one(volumes: MetaTensor, frame: int | None, what: str, path: Path) -> MetaTensor:
@@ -180,19 +187,6 @@ def _hash(files: Sequence[Path]) -> dict[str, Any]:
                 digest.update(block)
                 size += len(block)
     return {"sha256": digest.hexdigest(), "bytes": size, **({"files": len(files)} if len(files) > 1 else {})}
-
-
-def _meta(image: Any, path: Path) -> MetaTensor:
-    """A SimpleITK image with NIfTI's axes."""
-    import SimpleITK as sitk
-
-    array = sitk.GetArrayFromImage(image).transpose(2, 1, 0)[None]
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    volume = MetaTensor(torch.from_numpy(array.astype(np.float32)), affine=np.diag([-1.0, -1, 1, 1]) @ affine)
-    volume.meta["filename_or_obj"] = str(path)
-    return volume
 
 
 def _on_axes_of(image: MetaTensor, label: MetaTensor, case: Case) -> MetaTensor:
