@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from monai_mmseg.transforms.dicom_headers import DicomSlice, Floats, number, text
-from monai_mmseg.transforms.image_files import VolumeError
+from monai_mmseg.transforms.image_files import VolumeError, warn_once
 
 _PARALLEL = 1e-3  # cosines are stored with six digits or so
 _EVEN = 0.05  # of the distance of slices: how far one may lie from where it should
@@ -180,10 +179,9 @@ def _check_line(slices: Sequence[DicomSlice], positions: Floats, step: Floats, n
 def _tell_tilt(step: Floats, normal: Floats, name: str) -> None:
     tilt = float(np.degrees(np.arccos(np.clip(step @ normal / np.linalg.norm(step), -1, 1))))
     if tilt > _TOLD:
-        warnings.warn(
+        warn_once(
             f"{name}: a gantry tilt of {tilt:.1f} degrees; slices stay as they were acquired, on a sheared affine, "
             "which programs that read the qform of a NIfTI file alone do not see.",
-            stacklevel=4,
         )
 
 
@@ -192,7 +190,6 @@ def _tell_thinned(one: DicomSlice, step: float, name: str) -> None:
     told, thickness = (number(one.header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
     # some scanners write the gap instead, which is smaller than the slice
     if told > 0 and 0 < 0.99 * thickness <= told and round(step / told) > 1 and abs(step / told % 1 - 0.5) > 0.45:
-        warnings.warn(
+        warn_once(
             f"{name}: the slices lie {step:.4g} mm apart, but their header says {told:.4g} mm: are all of them there?",
-            stacklevel=4,
         )

@@ -102,7 +102,10 @@ def read_header(file: Path) -> Any:
         warnings.simplefilter("ignore")  # of values that break the standard's rules and are not looked at here
         try:
             # files of old scanners lack the preamble
-            return read(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            header = read(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            for _ in header.iterall():  # values are made when they are asked for first
+                pass
+            return header
         except Exception as error:  # pydicom raises whatever the bytes lead it to
             raise VolumeError(f"{file}: cannot be read as a DICOM file ({error}).") from error
 

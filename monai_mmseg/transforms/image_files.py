@@ -9,16 +9,19 @@ import os
 import re
 import warnings
 import zlib
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
 
 from monai_mmseg.transforms.nifti_header import (
     DEFLATE_LIMIT,
     HEADER_BYTES,
+    affine_problem,
     header_doubts,
     header_problem,
     read_header,
@@ -61,6 +64,18 @@ _GEOMETRY |= {".mhd": _GEOMETRY[".mha"], ".nhdr": _GEOMETRY[".nrrd"]}
 
 class VolumeError(ValueError):
     """A volume that cannot be used; the message starts with its path."""
+
+
+@lru_cache(maxsize=10_000)
+def warn_once(message: str) -> None:
+    """Warn, once a process: files are read again every epoch.
+
+    Python's own memory of what it has told is lost wherever a library changes the filters of warnings for a while.
+
+    Args:
+        message: with the path.
+    """
+    warnings.warn(message, stacklevel=2)
 
 
 class NiftiReader(NibabelReader):
@@ -231,7 +246,7 @@ def _header_problem(path: Path, head: bytes, size: int, *, packed: bool, pair: b
     if problem := header_problem(head, size, packed=packed, pair=pair):
         return problem
     if doubts := header_doubts(head):
-        warnings.warn(f"{path}: {' '.join(doubts)}", stacklevel=1)  # one place in the code: Python then tells it once
+        warn_once(f"{path}: {' '.join(doubts)}")
     return None
 
 
@@ -243,8 +258,11 @@ def _pair_problem(path: Path) -> str | None:
     head = _pair_header(path)
     if read_header(head) is not None:
         return _header_problem(path, head, other.stat().st_size, packed=False, pair=True)
-    if len(head) >= 348 and 348 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
-        return None
+    for order in ("<", ">"):
+        if len(head) >= 348 and np.frombuffer(head, f"{order}i4", 1)[0] == 348:
+            sizes = np.frombuffer(head, f"{order}f4", 3, offset=80)  # ITK takes 1 for what it cannot use
+            problem = affine_problem(np.diag(np.abs(sizes)))
+            return f"the affine cannot be inverted: its voxel sizes are {sizes.tolist()}" if problem else None
     return f"has a header that is neither NIfTI nor Analyze: it begins with {head[:12]!r}"
 
 
@@ -261,7 +279,9 @@ def _text_problem(head: bytes, lines: bytes) -> str | None:
     """ITK takes zeros for numbers that it cannot use."""
     for match in re.finditer(lines, re.split(rb"\r?\n\r?\n|ElementDataFile", head, maxsplit=1)[0]):
         words = re.findall(rb"[^\s(),]+", match[2])
-        if wrong := [word.decode("latin-1") for word in words if word != b"none" and not _is_number(word)]:
+        # an axis of components has no direction, one of three axes has
+        spare = b"" if re.search(rb"(?im)^dimension:\s*3\b", head) else b"none"
+        if wrong := [word.decode("latin-1") for word in words if word != spare and not _is_number(word)]:
             name = match[1].decode("latin-1")
             return f"the affine cannot be inverted: {name} holds {', '.join(map(repr, wrong[:3]))}"
     return None

@@ -216,6 +216,24 @@ def test_one_file_and_compressed_files(tmp_path):
     np.testing.assert_array_equal(read_dicom_series(tmp_path / "jpeg").array, SLICES.transpose(2, 1, 0))
 
 
+def test_values_that_break_the_rules_of_dicom(tmp_path):
+    """They are read as they are, without a warning; of a number that is none, the file is named."""
+    files = write_series(tmp_path / "p", SLICES, EVEN)
+    for path in files:
+        path.write_bytes(path.read_bytes().replace(b"1.2.3.4\0", b"1.2.a.b\0"))  # the series
+    assert list_series(tmp_path)[0].series_instance_uid == "1.2.a.b"
+    files[1].write_bytes(files[1].read_bytes().replace(b"0.9\\0.7 ", b"0.9\\x.7 "))
+    refused(tmp_path / "p", "IMG-0002.dcm")
+
+
+def test_a_tilt_is_told_once(tmp_path):
+    tilt = np.deg2rad(-10)
+    write_series(tmp_path / "p", SLICES, EVEN, rows=(1, 0, 0, 0, np.cos(tilt), np.sin(tilt)))
+    with pytest.warns(UserWarning, match=r"10\.0 degrees"):
+        read_volume(tmp_path / "p")
+    read_volume(tmp_path / "p")  # in tests a warning is an error
+
+
 def test_what_a_list_says(tmp_path):
     tags = {
         "PatientID": "p7",

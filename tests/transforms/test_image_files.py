@@ -194,6 +194,27 @@ def test_a_header_that_contradicts_itself_is_told_and_its_sform_counts(tmp_path,
     np.testing.assert_array_equal(volume.as_tensor()[0], VOXELS)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_voxel_sizes_of_analyze(tmp_path, order):
+    image = nib.AnalyzeImage(VOXELS, AFFINE)
+    nib.save(image, tmp_path / "a.img")
+    header = nib.AnalyzeHeader((tmp_path / "a.hdr").read_bytes()).as_byteswapped(order)
+    for sizes in ([0, 3, 8], [2, NAN, 8], [2, 3, INF]):
+        header["pixdim"][1:4] = sizes
+        (tmp_path / "a.hdr").write_bytes(header.binaryblock)
+        with pytest.raises(VolumeError, match=rf"a.img: the affine cannot be inverted: .* \[{float(sizes[0])}, "):
+            read_volume(tmp_path / "a.img")
+
+
+def test_an_axis_of_nrrd_without_direction(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / "a.nrrd"))
+    content = (tmp_path / "a.nrrd").read_bytes()
+    assert b"directions: (1,0,0) (" in content
+    (tmp_path / "a.nrrd").write_bytes(content.replace(b"directions: (1,0,0) (", b"directions: none (", 1))
+    with pytest.raises(VolumeError, match="a.nrrd: the affine cannot be inverted: space directions holds 'none'"):
+        read_volume(tmp_path / "a.nrrd")
+
+
 def test_a_code_that_does_not_exist(tmp_path):
     (tmp_path / "a.nii").write_bytes(nifti(sform_code=99))
     with pytest.raises(VolumeError, match=r"a.nii: the affine cannot be told: there is no sform_code 99\."):
