@@ -110,8 +110,9 @@ def make_plan(
         speed={dims: voxels_per_second(dims, torch.device(where)) for dims in (2, 3)},
     )
     ct = any(is_ct(context, name) for name in situation.modalities)
-    context.volumes = volumes_pay(context)
-    context.method, reason = choose_method(situation, method, volumes=context.volumes, ct=ct)
+    volumes = volumes_pay(context)
+    context.volumes = volumes[0]
+    context.method, reason = choose_method(situation, method, volumes=volumes, ct=ct)
     staged = folder.with_name(f".{folder.name}.{os.getpid()}.plan")
     with atomic_folder(staged) as part:
         fired = _write_and_time(context, part, folder.name, listed.path.parent, where, reason)
