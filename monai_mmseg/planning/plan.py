@@ -136,14 +136,13 @@ def make_plan(
 def _write_and_time(context: Context, part: Path, name: str, data: Path, device: str, reason: str) -> list[Fired]:
     """Write by estimates, train a few steps, write again by what was measured."""
     for _ in range(ATTEMPTS):
-        fired = _write(context, part, name, data, reason)
-        context.seconds = measure_bundle(part, device=device)
-        if context.seconds["memory"] <= context.memory:
+        _write(context, part, name, data, reason)
+        context.seconds = measured = measure_bundle(part, device=device)
+        if measured["memory"] <= context.memory:
             break
         context.shrink += 1
-    else:
-        if context.seconds["memory"] == math.inf:
-            raise PlanError("a training step does not fit into the GPU, whatever the batch: free its memory.")
+    if measured["memory"] == math.inf:
+        raise PlanError("a training step does not fit into the GPU, whatever the batch: free its memory.")
     fired = _write(context, part, name, data, reason)
     if context.method == "disentangle":
         _write_stage_one(context, part, name, data, device)
