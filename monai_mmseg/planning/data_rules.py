@@ -67,9 +67,15 @@ def affordable_window(context: Context) -> tuple[float, list[int]] | None:
     return None
 
 
-def volumes_pay(context: Context) -> bool:
-    """Whether windows of volumes are to be preferred to slices."""
-    return context.anisotropy <= CUBES and affordable_window(context) is not None
+def volumes_pay(context: Context) -> tuple[bool, str]:
+    """Whether windows of volumes are to be preferred to slices, and why."""
+    if context.anisotropy > CUBES:
+        return False, f"slices are {context.anisotropy:.1f} times as far apart as pixels"
+    found = affordable_window(context)
+    minutes = f"{context.budget / 60:.0f} min"
+    if found is None:
+        return False, f"{minutes} are too few for {ENOUGH_VOLUME_STEPS} steps of volumes on this {context.device}"
+    return True, f"voxels are nearly cubes, and {minutes} have room for {ENOUGH_VOLUME_STEPS} steps of {found[1]}"
 
 
 def window_size(context: Context, factor: float) -> list[int]:

@@ -110,8 +110,9 @@ def make_plan(
         speed={dims: voxels_per_second(dims, torch.device(where)) for dims in (2, 3)},
     )
     ct = any(is_ct(context, name) for name in situation.modalities)
-    context.volumes = volumes_pay(context)
-    context.method, reason = choose_method(situation, method, volumes=context.volumes, ct=ct)
+    volumes = volumes_pay(context)
+    context.volumes = volumes[0]
+    context.method, reason = choose_method(situation, method, volumes=volumes, ct=ct)
     staged = folder.with_name(f".{folder.name}.{os.getpid()}.plan")
     with atomic_folder(staged) as part:
         fired = _write_and_time(context, part, folder.name, listed.path.parent, where, reason)
@@ -135,14 +136,13 @@ def make_plan(
 def _write_and_time(context: Context, part: Path, name: str, data: Path, device: str, reason: str) -> list[Fired]:
     """Write by estimates, train a few steps, write again by what was measured."""
     for _ in range(ATTEMPTS):
-        fired = _write(context, part, name, data, reason)
-        context.seconds = measure_bundle(part, device=device)
-        if context.seconds["memory"] <= context.memory:
+        _write(context, part, name, data, reason)
+        context.seconds = measured = measure_bundle(part, device=device)
+        if measured["memory"] <= context.memory:
             break
         context.shrink += 1
-    else:
-        if context.seconds["memory"] == math.inf:
-            raise PlanError("a training step does not fit into the GPU, whatever the batch: free its memory.")
+    if measured["memory"] == math.inf:
+        raise PlanError("a training step does not fit into the GPU, whatever the batch: free its memory.")
     fired = _write(context, part, name, data, reason)
     if context.method == "disentangle":
         _write_stage_one(context, part, name, data, device)

@@ -174,13 +174,15 @@ def possible_methods(situation: Situation) -> dict[str, str]:
     }
 
 
-def choose_method(situation: Situation, method: str | None = None, *, volumes: bool, ct: bool) -> tuple[str, str]:
+def choose_method(
+    situation: Situation, method: str | None = None, *, volumes: tuple[bool, str], ct: bool
+) -> tuple[str, str]:
     """The method for a situation, and why.
 
     Args:
         situation: from :func:`find_situation`.
         method: one that is asked for; ``None``: the best one known.
-        volumes: whether three-dimensional windows are affordable and sensible.
+        volumes: whether three-dimensional windows are affordable and sensible, and why.
         ct: whether CT is among the modalities.
 
     Returns:
@@ -191,7 +193,7 @@ def choose_method(situation: Situation, method: str | None = None, *, volumes: b
 
     Examples:
         >>> one = Situation("one modality", ["ct"], {"ct": 3}, {"ct": 3}, [], [], "ct", {})
-        >>> choose_method(one, volumes=True, ct=True)[0]
+        >>> choose_method(one, volumes=(False, "thick slices"), ct=True)[0]
         'unet'
     """
     reasons = possible_methods(situation)
@@ -204,21 +206,19 @@ def choose_method(situation: Situation, method: str | None = None, *, volumes: b
             raise PlanError(f"{method} cannot be trained on these data: {reasons[method]}; {other}.")
         return method, "asked for"
     if situation.name == ONE:
-        return "unet", f"one modality, {situation.modalities[0]}: nothing is to be shared; a plain network does it"
+        kind = "volumes" if volumes[0] else "slices"
+        return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
     if situation.name == UNPAIRED:
         if situation.unlabelled:
             raise PlanError(
                 f"no method here learns {' or '.join(situation.unlabelled)} without labels from other patients: label "
                 "some of its images, or take it out of the datalist."
             )
-        if volumes:
-            return (
-                "ummkd_3d",
-                "unpaired and labelled in all modalities; voxels are nearly cubes and the budget allows 3D",
-            )
+        if volumes[0]:
+            return "ummkd_3d", f"unpaired, all modalities labelled; volumes, for {volumes[1]}"
         if ct:
-            return "ummkd", "unpaired with CT and labelled in all modalities; slices, for 3D is too coarse or too dear"
-        return "csa", "unpaired MR, all labelled: class affinities of one modality guide the other"
+            return "ummkd", f"unpaired with CT, all modalities labelled; slices, for {volumes[1]}"
+        return "csa", f"unpaired MR, all labelled: class affinities guide each other; slices, for {volumes[1]}"
     if situation.name == MISALIGNED:
         return "dafnet", (
             "modalities of a subject are not aligned; the target is segmented with the help of the other"

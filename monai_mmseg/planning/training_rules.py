@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from monai_mmseg.planning.context import Context
-from monai_mmseg.planning.data_rules import COSTS, SAMPLES, WINDOW_SAMPLES
+from monai_mmseg.planning.data_rules import COSTS, ENOUGH_VOLUME_STEPS, SAMPLES, WINDOW_SAMPLES
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
 
 VALIDATIONS, VALIDATION_SHARE = 10, 0.08
@@ -20,8 +20,14 @@ Decision = tuple[Any, str]
 
 
 def base_width(context: Context) -> int:
-    """Width of the first level."""
-    return SMALL if context.device == "cpu" or context.memory < ROOMY else LARGE
+    """Width of the first level: half of it for volumes where the budget has room for few steps."""
+    if context.device != "cpu" and context.memory >= ROOMY:
+        return LARGE
+    if context.base == "disentangle_tumour":
+        voxels = math.prod(context.knobs["spatial_size"]) * _samples(context)
+        if context.steps(voxels, 3, COSTS[context.base]) < ENOUGH_VOLUME_STEPS:
+            return SMALL // 2
+    return SMALL
 
 
 def _samples(context: Context) -> int:
@@ -103,7 +109,11 @@ def task(context: Context) -> Decision:
     channels = "$len(@modalities)" if context.method == "unet" else "$len(@pools) * @anatomy_channels"
     definition = unet_definition(size, _mm(context), in_channels=channels)
     definition["filters"] = features(context)[0]
-    return definition, f"a small U-Net of {len(definition['filters'])} levels, all modalities as channels"
+    definition["norm_name"] = ["instance", {"affine": True}]  # a batch of one or two volumes has no statistics
+    return (
+        definition,
+        f"a small U-Net, {definition['filters'][0]} channels at first; {len(definition['filters'])} levels",
+    )
 
 
 def layer_pairs(context: Context) -> Decision:

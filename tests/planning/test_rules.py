@@ -139,6 +139,8 @@ def test_network_pools_a_coarse_axis_later():
 
 def test_a_stack_has_all_modalities_as_channels():
     assert value(context_of(paired(), "unet"), "task_def")["in_channels"] == "$len(@modalities)"
+    assert value(context_of(paired(), "unet", budget=120.0), "task_def")["filters"][0] == 8  # few steps of volumes
+    assert value(context_of(paired(), "unet", budget=36000.0), "task_def")["filters"][0] == 16
     assert value(context_of(paired(), "disentangle"), "task_def")["in_channels"] == "$len(@pools) * @anatomy_channels"
 
 
@@ -190,9 +192,10 @@ def test_no_more_steps_than_help():
 
 def test_volumes_pay_where_voxels_are_cubes_and_there_is_time():
     cubes = fingerprint_of({"a": ("ct",), "b": ("mr",)}, spacing=[1.0, 1.0, 2.0])
-    assert volumes_pay(context_of(cubes, "ummkd", budget=2 * 86400.0))
-    assert not volumes_pay(context_of(cubes, "ummkd", budget=60.0))
-    assert not volumes_pay(ummkd(budget=2 * 86400.0))  # slices 8 times as far apart as pixels
+    assert volumes_pay(context_of(cubes, "ummkd", budget=2 * 86400.0))[0]
+    few = "1 min are too few for 600 steps of volumes on this cpu"
+    assert volumes_pay(context_of(cubes, "ummkd", budget=60.0)) == (False, few)
+    assert volumes_pay(ummkd(budget=2 * 86400.0)) == (False, "slices are 8.0 times as far apart as pixels")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800)])

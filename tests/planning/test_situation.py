@@ -27,11 +27,11 @@ CASES = [
 def test_situation_and_method(found, given, name, method):
     situation = find_situation(found, **given)
     ct = "ct" in situation.modalities
-    assert (situation.name, choose_method(situation, volumes=False, ct=ct)[0]) == (name, method)
+    assert (situation.name, choose_method(situation, volumes=(False, "thick"), ct=ct)[0]) == (name, method)
 
 
 def test_volumes_where_they_pay():
-    assert choose_method(find_situation(unpaired()), volumes=True, ct=True)[0] == "ummkd_3d"
+    assert choose_method(find_situation(unpaired()), volumes=(True, "cubes"), ct=True)[0] == "ummkd_3d"
 
 
 def test_target_is_what_has_no_labels():
@@ -66,7 +66,7 @@ def test_classes_that_a_modality_never_shows():
 )
 def test_what_is_refused(found, method, message):
     with pytest.raises(PlanError, match=message):
-        choose_method(find_situation(found), method, volumes=False, ct=True)
+        choose_method(find_situation(found), method, volumes=(False, "thick"), ct=True)
 
 
 def test_data_without_labels_and_unknown_modalities_are_refused():
