@@ -125,7 +125,7 @@ def remove_leftovers(folder: str | os.PathLike[str], of: str | None = None) -> N
     """
     place = Path(folder)
     for path in place.iterdir() if place.is_dir() else ():
-        if is_unfinished(path.name) and (of is None or path.name.startswith(f".{of[:100]}.")) and _is_abandoned(path):
+        if is_unfinished(path.name) and (of is None or path.name.startswith(f".{of[:100]}.")) and is_abandoned(path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -145,7 +145,15 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(".") and re.search(r"\.part(\.|$)", name) is not None
 
 
-def _is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
+    """Whether nobody writes to an unfinished file or folder any more.
+
+    Args:
+        path: of a name that :func:`part_path` gave.
+
+    Returns:
+        True if its process is gone, or is of another machine and did not touch it for :data:`ABANDONED` seconds.
+    """
     owner = _OWNER.search(path.name)
     if owner and owner["host"] == re.sub(r"[^\w-]", "_", platform.node()) and os.name == "posix":
         try:

@@ -151,7 +151,7 @@ def new_files(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
         try:
             stage.mkdir()
             yield stage
-            _move(stage, target, overwrite)
+            move_files(stage, target, overwrite=overwrite)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -170,9 +170,19 @@ def _one_sentence(target: Path) -> Iterator[None]:
         raise type(error)(f"{target} cannot be written: {error.strerror}.") from error
 
 
-def _move(stage: Path, target: Path, overwrite: bool) -> None:
+def move_files(stage: Path, target: Path, *, overwrite: bool = False) -> None:
+    """Put the files of a folder into another, those of sub-folders first: a list comes after what it names.
+
+    Args:
+        stage: folder on the same file system; it is gone, or left without files.
+        target: where they go.
+        overwrite: whether files of the same names may be replaced.
+
+    Raises:
+        OSError: if a file is there already, or cannot be moved.
+    """
     files = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
-    files.sort(key=lambda file: (-len(file.parts), file))  # a list comes after what it names
+    files.sort(key=lambda file: (-len(file.parts), file))
     if files and not target.exists():
         try:
             os.rename(stage, target)  # all at once

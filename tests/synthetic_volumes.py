@@ -79,6 +79,7 @@ def write_study(
         for modality, (shape, spacing) in grids.items():
             affine = centered_affine(shape, spacing, axes)
             image, label = body(shape, affine)
+            image[0, 0, 0] += place  # two people: the same voxels twice would be one image under two names
             write(folder / "images" / f"{subject}_{modality}.nii.gz", image, affine)
             write(folder / "labels" / f"{subject}_{modality}.nii.gz", label, affine)
             items.append(

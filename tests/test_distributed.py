@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import torch
 import torch.distributed as dist
 
 from monai_mmseg.distributed import gather_mapping, is_distributed, of_first, rank, world_size
+from tests.processes import start_processes
 
 
 def test_one_process_needs_no_set_up():
@@ -31,5 +31,5 @@ def _say(number: int, folder: str) -> None:
 
 
 def test_all_processes_hear_the_first(tmp_path):
-    torch.multiprocessing.spawn(_say, (str(tmp_path),), nprocs=2)
+    start_processes(_say, (str(tmp_path),))
     assert [(tmp_path / name).read_text(encoding="utf-8") for name in "01"] == ["of 0", "of 0"]

@@ -20,8 +20,9 @@ ROOMS = (  # from the ground up: packages and modules of monai_mmseg
     *("losses", "networks", "transforms"),
     *("data", "metrics", "objectives", "inferers"),
     *("engines", "evaluation", "visualize"),
-    *("preparation", "phantom", "runs", "baselines"),
+    *("runs", "preparation", "phantom", "baselines"),
     *("handlers", "bundle", "report"),
+    "planning",
     *("cli", "__main__"),
 )
 

@@ -7,28 +7,37 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monai_mmseg.cli.console import print_table
+from monai_mmseg.data.visits import person_of
+
+if TYPE_CHECKING:
+    from monai_mmseg.data import Datalist
 
 
-def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) -> int:
+def check(
+    datalist: str, *, sheet: str | None = None, no_sheet: bool = False, strict: bool = False, workers: int = 1
+) -> int:
     """Say what a datalist holds, draw it, and name every broken item.
 
     Args:
         datalist: JSON file.
         sheet: picture to write; default is <datalist>_sheet.png beside the list.
         no_sheet: do not draw.
+        strict: exit with 1 for warnings, too.
+        workers: how many subjects are read at a time.
 
     Returns:
         0, or 1 if an item is broken.
     """
     from monai_mmseg.outputs import check_output_file
-    from monai_mmseg.preparation import check_datalist, write_contact_sheet
+    from monai_mmseg.preparation import check_datalist, digest, write_contact_sheet
 
     target = Path(sheet or Path(datalist).with_name(f"{Path(datalist).stem}_sheet.png"))
     if not no_sheet:
         check_output_file(target, overwrite=True)
-    report = check_datalist(datalist, thumbnails=not no_sheet)
+    report = check_datalist(datalist, thumbnails=not no_sheet, workers=workers)
     columns = ["section", "subject", "fold", "modality", "size", "spacing (mm)", "label volumes (ml)"]
     print_table(f"{report.name}: {len(report.volumes)} images", columns, [volume.row() for volume in report.volumes])
     print("", *report.summary(), sep="\n")
@@ -36,49 +45,9 @@ def check(datalist: str, *, sheet: str | None = None, no_sheet: bool = False) ->
         print(f"contact sheet: {write_contact_sheet(report, target)}")
     for title, found in (("for information", report.notes), ("warnings", report.warnings), ("broken", report.errors)):
         if found:
-            print(f"\n{title} ({len(found)}):", *(f"  - {message}" for message in found), sep="\n")
+            print(f"\n{title} ({len(found)}):", *(f"  - {message}" for message in digest(found)), sep="\n")
     print(f"\n{len(report.errors)} broken items." if report.errors else "\nNo broken item.")
-    return 1 if report.errors else 0
-
-
-def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir", overwrite: bool = False) -> None:
-    """Turn a public data set, as it was unpacked, into a datalist; labels get the classes of this project.
-
-    Args:
-        kind: data set: btcv, chaos, mmwhs or mscmrseg.
-        folder: where it was unpacked; it is not changed.
-        out: JSON file to write; folders labels (and images, for DICOM) appear beside it.
-        sequence: which images of chaos: t2spir, t1dual_in, t1dual_out or ct.
-        overwrite: replace the list, and labels and images beside it, that are there already.
-    """
-    from monai_mmseg.preparation.layouts import LAYOUTS, write_layout
-
-    if kind not in LAYOUTS:
-        raise ValueError(f"there is no layout {kind!r}; there are {sorted(LAYOUTS)}.")
-    found = LAYOUTS[kind](folder, sequence) if kind == "chaos" else LAYOUTS[kind](folder)
-    rows = []
-    for modality in found.modalities:
-        mine = [case for case in found.cases if case.modality == modality]
-        labelled = sum(case.label is not None for case in mine)
-        rows.append([modality, len(mine), labelled, sum(case.section == "test" for case in mine)])
-    columns = ["modality", "images", "labelled", "for testing"]
-    print_table(f"{found.name}: {write_layout(found, out, overwrite=overwrite)}", columns, rows)
-    classes: dict[int, list[int]] = {}
-    for value, one in found.values.items():
-        classes.setdefault(one, []).append(value)
-    shown = (f"{', '.join(map(str, _spans(classes[one])))} -> {one} {name}" for one, name in found.labels.items())
-    print(f"label values: {'; '.join(shown)}", f"terms of use and reference: {found.reference}", sep="\n")
-    print(f"written: {out}; labels, and volumes made of slices, lie beside it in labels and images")
-
-
-def _spans(values: Sequence[int]) -> list[str]:
-    spans: list[list[int]] = []
-    for value in sorted(values):
-        if spans and value == spans[-1][1] + 1:
-            spans[-1][1] = value
-        else:
-            spans.append([value, value])
-    return [str(low) if low == high else f"{low}-{high}" for low, high in spans]
+    return 1 if report.errors or (strict and report.warnings) else 0
 
 
 def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:
@@ -94,26 +63,59 @@ def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:
     print(f"{len(lists)} datalists: {merge_datalists(lists, out, overwrite=overwrite)}")
 
 
-def split(datalist: str, *, folds: int = 5, seed: int = 0, out: str | None = None, overwrite: bool = False) -> None:
-    """Give the training items of a datalist folds, by subject.
+def split(
+    datalist: str,
+    *,
+    folds: int = 5,
+    test: int | None = None,
+    seed: int = 0,
+    out: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Give the training items of a datalist folds, by person, or make a list for each turn of a cross-validation.
 
     Args:
         datalist: JSON file.
-        folds: how many.
+        folds: how many; a run holds one of them out for validation.
+        test: write so many lists instead, test0/datalist.json and so on, in which every labelled person is tested once.
         seed: of the shuffle.
-        out: file to write, in the same folder; default is the datalist itself.
-        overwrite: replace folds that the datalist has already, or another file that is there.
+        out: file to write, in the same folder; default is the datalist itself. With --test, the folder of the lists.
+        overwrite: replace folds that the datalist has already, or other files that are there.
     """
-    from monai_mmseg.data import load_datalist
-    from monai_mmseg.preparation import write_folds
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.preparation import write_folds, write_test_folds
 
-    written = write_folds(datalist, out, folds=folds, seed=seed, overwrite=overwrite)
-    members: dict[int, set[str]] = {}
-    for item in load_datalist(written):
-        members.setdefault(item["fold"], set()).add(item["subject"])
-    rows = [[fold, len(names), " ".join(sorted(names))] for fold, names in sorted(members.items())]
-    print_table(f"{written}: {folds} folds", ["fold", "subjects", "names"], rows)
-    print(f"written: {written}" + (" (the datalist itself; its training items have folds now)" if out is None else ""))
+    if test is None:
+        written = write_folds(datalist, out, folds=folds, seed=seed, overwrite=overwrite)
+        _print_folds(read_datalist(written), f"{written}: {folds} folds")
+        print(
+            f"written: {written}" + (" (the datalist itself; its training items have folds now)" if out is None else "")
+        )
+        return
+    made = write_test_folds(datalist, out, tests=test, folds=folds, seed=seed, overwrite=overwrite)
+    rows = []
+    for path in made.lists:
+        sections = read_datalist(path).sections
+        persons = {name: sorted({person_of(item) for item in items}) for name, items in sections.items()}
+        rows.append([path, len(persons["training"]), len(persons["test"]), " ".join(persons["test"])])
+    print_table(f"{datalist}: {test} lists", ["list", "for training", "for testing", "tested"], rows)
+    if made.left_out:
+        print(f"in no list, since they have no label to test with: {', '.join(made.left_out)}")
+    print(f"train and evaluate with --dataset_dir {made.lists[0].parent}, then with the next")
+
+
+def _print_folds(listed: Datalist, title: str) -> None:
+    members: dict[int, dict[str, set[str]]] = {}
+    for item in listed.items("training"):
+        members.setdefault(item["fold"], {}).setdefault(item["modality"], set()).add(person_of(item))
+    rows = []
+    for fold, have in sorted(members.items()):
+        names = sorted(set().union(*have.values()))
+        rows.append([fold, len(names), *(len(have.get(name, ())) for name in listed.modalities), " ".join(names)])
+    print_table(title, ["fold", "subjects", *listed.modalities, "names"], rows)
+    for fold, have in sorted(members.items()):
+        if lacking := [name for name in listed.modalities if name not in have]:
+            print(f"fold {fold} has no {', '.join(lacking)}: fewer folds would give each its share")
 
 
 def stats(datalist: str, *, out: str | None = None, overwrite: bool = False) -> None:

@@ -22,7 +22,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from monai_mmseg import __version__
-from monai_mmseg.cli import bundle, data, phantom, predict, report
+from monai_mmseg.cli import bundle, data, export, imports, phantom, plan, predict, report
 from monai_mmseg.errors import SHOW_TRACEBACK, short_message
 
 # what is typed; a new command is one line here
@@ -32,16 +32,22 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "bundle list": bundle.names,
     "bundle pack": bundle.pack,
     "data check": data.check,
-    "data layout": data.layout,
+    "data export nnunet": export.nnunet,
+    **{f"data import {kind}": command for kind, command in imports.COMMANDS.items()},
+    "data layout": imports.layout,
     "data merge": data.merge,
     **{f"data phantom {kind}": command for kind, command in phantom.COMMANDS.items()},
     "data split": data.split,
     "data stack": data.stack,
     "data stats": data.stats,
     "evaluate": report.evaluate,
+    "plan": plan.plan,
     "predict": predict.predict,
     "report": report.report,
 }
+
+OLDER = ("data layout",)
+"""Names of earlier versions, which scripts may use: they work, but are not listed."""
 
 HELP = ("-h", "--help")
 
@@ -103,7 +109,7 @@ def _overview(group: str) -> str:
     lines = [f"usage: mmseg {group or 'COMMAND'} ... [--flag value ...]", "", "commands:"]
     width = max(map(len, COMMANDS))
     for name, function in sorted(COMMANDS.items()):
-        if name.startswith(group):
+        if name.startswith(group) and name not in OLDER:
             lines.append(f"  mmseg {name:<{width}}  {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
     return "\n".join([*lines, "", "`mmseg COMMAND --help` lists the flags of a command; `mmseg --version`."])
 
@@ -125,7 +131,7 @@ def _find(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 def _parser(command: str) -> argparse.ArgumentParser:
     """What a function takes, from its signature and its docstring."""
     function = COMMANDS[command]
-    text = inspect.getdoc(function) or ""
+    text = imports.help_of(function)
     described = {
         name: " ".join(words.split()) for name, words in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text, re.M)
     }
@@ -205,6 +211,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(SHOW_TRACEBACK) == "1":
             traceback.print_exc()
-        message, code = short_message(error), 1
+        message, code = str(error) if getattr(error, "says_all", False) else short_message(error), 1
     print(f"{f'mmseg {name}'.rstrip()}: {message}", file=sys.stderr)
     return code

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from monai_mmseg.data.visits import person_of
+
 Subject = TypeVar("Subject", bound=Hashable)
 
 
@@ -46,7 +48,7 @@ def select_labelled_subjects(subjects: Sequence[Subject], fraction: float, seed:
 def mask_labels(
     items: Iterable[Mapping[str, Any]], modality: str, fraction: float, seed: int = 10
 ) -> list[dict[str, Any]]:
-    """Drop the labels of one modality for all but a fraction of the subjects; the files are never read.
+    """Drop the labels of one modality for all but a fraction of the persons; the files are never read.
 
     Args:
         items: flat items of a datalist.
@@ -66,11 +68,11 @@ def mask_labels(
         [{'subject': 'a', 'modality': 'lge', 'image': 'b.nii'}]
     """
     listed = [dict(item) for item in items]
-    subjects = sorted({item["subject"] for item in listed if item["modality"] == modality})
+    subjects = sorted({person_of(item) for item in listed if item["modality"] == modality})
     if not subjects:
         raise ValueError(f"no item has modality {modality!r}, there are {sorted({i['modality'] for i in listed})}.")
     kept = set(select_labelled_subjects(subjects, fraction, seed))
     for item in listed:
-        if item["modality"] == modality and item["subject"] not in kept:
+        if item["modality"] == modality and person_of(item) not in kept:
             item.pop("label", None)
     return listed

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.visits import examination_name, person_of, visit_problems
 from monai_mmseg.names import name_problem
 
 REQUIRED_KEYS = ("image", "modality", "subject")
-OPTIONAL_KEYS = ("label", "fold", "pairs", "meta")
+OPTIONAL_KEYS = ("label", "visit", "fold", "pairs", "meta")
 SECTIONS = ("training", "validation", "test")
 TOP_KEYS = (
     *("name", "modalities", "labels", "target", "description", "meta", "licence", "license", "reference", "release"),
@@ -154,7 +156,9 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
         problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
     if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
         problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
-    for key in ("subject", "modality"):
+    if "visit" in item and (not isinstance(item["visit"], str) or not item["visit"]):
+        problems.append(f"{where}: 'visit' must be a non-empty string or left out, got {item['visit']!r}")
+    for key in ("subject", "visit", "modality"):
         if isinstance(item.get(key), str) and item[key] and (problem := name_problem(item[key])):
             problems.append(f"{where}: {key} {item[key]!r} names files, but it {problem}")
     if isinstance(item.get("modality"), str) and modalities and item["modality"] not in modalities:
@@ -193,8 +197,18 @@ def label_problem(labels: Mapping[int, str]) -> str | None:
     return None
 
 
-def _read_json(path: str | Path) -> Any:
-    """Content of a JSON file, strictly: a key that is given twice would hide what came first."""
+def read_json(path: str | Path) -> Any:
+    """Content of a JSON file, strictly: a key that is given twice would hide what came first.
+
+    Args:
+        path: the file, in UTF-8.
+
+    Returns:
+        Objects, lists, texts and numbers.
+
+    Raises:
+        ValueError: if it is no JSON, a key is given twice, or a number is none (NaN).
+    """
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
@@ -215,7 +229,7 @@ def _read_json(path: str | Path) -> Any:
     except UnicodeEncodeError as error:
         raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not a datalist (its objects are nested too deeply).") from error
+        raise ValueError(f"{path}: not a JSON file (its objects are nested too deeply).") from error
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file ({error}).") from error
     return raw
@@ -252,7 +266,7 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     if not Path(path).is_file():
         what = "a datalist is a JSON file, got a folder" if Path(path).is_dir() else "no such datalist"
         raise FileNotFoundError(f"{path}: {what}.")
-    raw = _read_json(path)
+    raw = read_json(path)
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: a datalist must be a JSON object, got {type(raw).__name__}.")
     problems = _check_top(raw)
@@ -265,7 +279,14 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
             continue
         for number, item in enumerate(items):
             problems += _check_item(item, f"{section}[{number}]", known)
+    problems += visit_problems(item for section in SECTIONS for item in _listed(raw.get(section)))
     return raw, list(dict.fromkeys(problems))
+
+
+def _listed(items: Any) -> list[Mapping[str, Any]]:
+    """Items of a section that may be anything, as far as they can be told apart."""
+    objects = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return [item for item in objects if all(isinstance(item.get(key, ""), str) for key in ("subject", "visit"))]
 
 
 def read_datalist(path: str | Path) -> Datalist:
@@ -278,8 +299,9 @@ def read_datalist(path: str | Path) -> Datalist:
         path: JSON file; the paths in it are relative to its folder.
 
     Returns:
-        The datalist with absolute paths. Subject and modality are left as they are (MONAI's ``load_decathlon_datalist``
-        turns every string that happens to be a path into one).
+        The datalist with absolute paths. An item with a ``visit`` has ``subject_visit`` as its subject, and the subject
+        of the file as ``person``. Names are left as they are otherwise (MONAI's ``load_decathlon_datalist`` turns
+        every string that happens to be a path into one).
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -297,9 +319,28 @@ def read_datalist(path: str | Path) -> Datalist:
 
 
 def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Copy of an item of a file in the folder `root`, with absolute paths."""
+    """Copy of an item of a file in the folder `root`, with absolute paths.
+
+    Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together.
+    """
     paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
-    return {**item, **paths}
+    if not item.get("visit"):
+        return {**item, **paths}
+    person = item["subject"]
+    return {**item, **paths, "subject": examination_name(person, item["visit"]), "person": person}
+
+
+def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Copy of an item that was read, as it stands in a file in the folder `root`: what :func:`absolute_item` undoes.
+
+    Examples:
+        >>> item = {"image": "a.nii", "modality": "ct", "subject": "p1", "visit": "2"}
+        >>> stored_item(absolute_item(item, Path("/data")), Path("/data/new"))
+        {'image': '../a.nii', 'modality': 'ct', 'subject': 'p1', 'visit': '2'}
+    """
+    paths = {key: Path(os.path.relpath(item[key], root)).as_posix() for key in ("image", "label") if key in item}
+    kept = {key: value for key, value in item.items() if key != "person"}
+    return {**kept, **paths, "subject": person_of(item)}
 
 
 def load_datalist(path: str | Path, section: str = "training", **selection: Any) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from typing import Any
 
 
 def find_leaks(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Subjects in two folds or sections, and files that are named twice.
+    """Persons in two folds or sections, and files that are named twice.
 
-    Use it before a run. No file is opened; links and other spellings of a path are seen through.
+    Use it before a run. No file is opened; links and other spellings of a path are seen through. An item's ``person``
+    is who was examined; where it is left out, its ``subject`` is.
 
     Args:
         sections: section to flat items with absolute paths, as :attr:`~monai_mmseg.data.Datalist.sections`.
@@ -27,22 +28,29 @@ def find_leaks(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
         ["subject 's1' is in several sections: ['test', 'training']"]
         >>> find_leaks({"training": [item, {**item, "subject": "s2", "image": "/no/x/../a.nii"}]})
         ['/no/a.nii is named 2 times (also as /no/x/../a.nii)']
+        >>> visits = [{"image": f"/no/{n}.nii", "modality": "ct", "subject": f"p_{n}", "person": "p"} for n in "ab"]
+        >>> find_leaks({"training": visits[:1], "test": visits[1:]})
+        ["person 'p' is in several sections: ['test', 'training']"]
     """
     folds: dict[str, set[Any]] = defaultdict(set)
     places: dict[str, set[str]] = defaultdict(set)
+    nouns: dict[str, str] = defaultdict(lambda: "subject")
     for section, items in sections.items():
         for item in items:
-            places[item["subject"]].add(section)
+            person = item.get("person", item["subject"])
+            if person != item["subject"]:  # one of several visits
+                nouns[person] = "person"
+            places[person].add(section)
             if section == "training":
-                folds[item["subject"]].add(item.get("fold"))
+                folds[person].add(item.get("fold"))
     found = [
-        f"subject {subject!r} is in several folds: {sorted(map(str, values))}"
-        for subject, values in folds.items()
+        f"{nouns[person]} {person!r} is in several folds: {sorted(map(str, values))}"
+        for person, values in folds.items()
         if len(values) > 1
     ]
     found += [
-        f"subject {subject!r} is in several sections: {sorted(names)}"
-        for subject, names in places.items()
+        f"{nouns[person]} {person!r} is in several sections: {sorted(names)}"
+        for person, names in places.items()
         if len(names) > 1
     ]
     return found + _named_twice([item for items in sections.values() for item in items])
@@ -51,7 +59,7 @@ def find_leaks(sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 def _named_twice(items: Sequence[Mapping[str, Any]]) -> list[str]:
     named: dict[Hashable, list[str]] = defaultdict(list)
     for item in items:
-        named[_file(item["image"])].append(str(item["image"]))
+        named[file_key(item["image"])].append(str(item["image"]))
     # sequences that lie on one grid share one label file, as those of a BraTS subject do
     labels = {
         (item["subject"], os.path.realpath(item["label"])): str(item["label"])
@@ -59,7 +67,7 @@ def _named_twice(items: Sequence[Mapping[str, Any]]) -> list[str]:
         if isinstance(item.get("label"), str)
     }
     for label in labels.values():
-        named[_file(label)].append(label)
+        named[file_key(label)].append(label)
     messages = []
     for paths in named.values():
         if len(paths) > 1:
@@ -69,8 +77,16 @@ def _named_twice(items: Sequence[Mapping[str, Any]]) -> list[str]:
     return messages
 
 
-def _file(path: str) -> Hashable:
-    """One value for all names of a file: links, spellings, letter case where it does not count."""
+def file_key(path: str) -> Hashable:
+    """One value for all names of a file: links, spellings, letter case where it does not count.
+
+    Args:
+        path: absolute path; the file need not be there.
+
+    Examples:
+        >>> file_key("/no/x/../a.nii") == file_key("/no/a.nii")
+        True
+    """
     if path.lower().endswith(".img"):  # half of an image, whose other half is its header
         path = path[:-4] + (".HDR" if path.endswith(".IMG") else ".hdr")
     try:

@@ -87,7 +87,7 @@ class VolumeStore:
     def key(self, item: Mapping[str, Any]) -> str:
         """Name of the entry of an item."""
         shared = self.shares and isinstance(item.get("subject"), str)
-        told = {key: one for key, one in item.items() if not (shared and key in ("subject", "fold"))}
+        told = {key: one for key, one in item.items() if not (shared and key in ("subject", "person", "visit", "fold"))}
         try:
             return digest(self.made_by, identity(told, path_matters=not shared))
         except NotDescribed as error:

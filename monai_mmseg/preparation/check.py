@@ -4,68 +4,27 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.names import names_of_one_file
-from monai_mmseg.transforms.geometry import slice_pitch
-from monai_mmseg.transforms.image_files import VolumeError
-from monai_mmseg.transforms.orient_slices import OrientSlices
-from monai_mmseg.transforms.pair_slices import pair_slices
-from monai_mmseg.transforms.read_volume import (
-    check_image_values,
-    check_label_values,
-    check_same_grid,
-    read_volume,
-)
+from monai_mmseg.preparation.suspicions import all_findings, without_air
+from monai_mmseg.preparation.volume_facts import Entry, SubjectFacts, VolumeFacts, look_at_subject
 
+logger = logging.getLogger(__name__)
 
-class Thumb(NamedTuple):
-    """One slice for the contact sheet."""
-
-    image: NDArray[np.float32]  # (H, W)
-    label: NDArray[np.uint8] | None  # (H, W)
-    spacing: tuple[float, float]  # mm
-
-
-@dataclass
-class VolumeFacts:
-    """What is known about one image that could be read."""
-
-    section: str
-    subject: str
-    modality: str
-    fold: int | None
-    shape: tuple[int, ...]  # as in the file
-    spacing: tuple[float, ...]  # mm, as in the file
-    affine: NDArray[np.float64]  # (4, 4), of the oriented volume, slice axis last
-    lattice: tuple[int, ...]  # (H, W, D), of the oriented volume
-    label_ml: dict[str, float] | None = None
-    thumb: Thumb | None = None
-
-    def row(self) -> list[str]:
-        """Cells of the table that ``mmseg data check`` prints.
-
-        Returns:
-            Section, subject, fold, modality, size, spacing, label volumes.
-        """
-        volumes = "no label" if self.label_ml is None else ", ".join(f"{k} {v:.1f}" for k, v in self.label_ml.items())
-        fold = "-" if self.fold is None else str(self.fold)
-        size = " x ".join(map(str, self.shape))
-        return [
-            *(self.section, self.subject, fold, self.modality, size),
-            *(" x ".join(f"{value:.3g}" for value in self.spacing), volumes),
-        ]
+SHEET_SUBJECTS = 30
+"""Of how many subjects at most a check keeps slices for the contact sheet."""
 
 
 @dataclass
@@ -81,7 +40,7 @@ class DatalistReport:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> list[str]:
-        """Counts of subjects, modalities and labels, as lines of text.
+        """Counts of subjects, modalities, labels and erased backgrounds, as lines of text.
 
         Returns:
             Lines.
@@ -96,35 +55,146 @@ class DatalistReport:
                 mine = [volume for volume in volumes if volume.modality == modality]
                 labelled = sum(volume.label_ml is not None for volume in mine)
                 parts.append(f"{modality} {len(mine)} ({labelled} labelled)")
-            subjects = len({volume.subject for volume in volumes})
-            lines.append(f"{section}: {subjects} subjects; {', '.join(parts)}")
+            subjects, persons = (len({getattr(one, key) for one in volumes}) for key in ("subject", "person"))
+            visits = f" in {subjects} visits" if persons < subjects else ""
+            lines.append(f"{section}: {persons} subjects{visits}; {', '.join(parts)}")
+        counts = {
+            modality: f"{modality} {sum(volume.background.constant is True for volume in mine)} of {len(mine)}"
+            for modality, mine in without_air(self.volumes).items()
+        }
+        if told := [counts[modality] for modality in self.modalities if modality in counts]:
+            lines.append(f"images with an erased background: {', '.join(told)}")
         return lines
 
 
-def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistReport:
+def digest(messages: Sequence[str], most: int = 5) -> list[str]:
+    """Messages for people to read: of each kind the first few, and how many more there are.
+
+    Args:
+        messages: errors, warnings or notes of a report. Those that differ in names, paths and numbers alone are of one
+            kind.
+        most: how many of a kind are kept.
+
+    Returns:
+        Messages, those of a kind together.
+
+    Examples:
+        >>> digest([f"subject 's{place}' has no lge" for place in range(4)], most=2)
+        ["subject 's0' has no lge", "subject 's1' has no lge", '... and 2 more like this']
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for message in messages:
+        kinds[re.sub(r"(\w:)?[/\\].*?(?=: | is named | \(|, |$)|'[^']*'|\"[^\"]*\"|[0-9.]+", "*", message)].append(
+            message
+        )
+    shown = []
+    for mine in kinds.values():
+        rest = len(mine) - most
+        shown += mine if rest <= 1 else [*mine[:most], f"... and {rest} more like this"]
+    return shown
+
+
+def check_datalist(
+    path: str | Path,
+    *,
+    thumbnails: bool = False,
+    section: str | None = None,
+    statistics: bool = False,
+    workers: int = 1,
+) -> DatalistReport:
     """Read every file of a datalist and collect what is broken.
 
     Errors: wrong form, label values with gaps, a subject that cannot name a file, missing or unreadable file, a file
     that is no image, 4D image, affine that cannot be inverted, NaN or infinite or constant image, label on another grid
-    than its image, label value that is not declared, one subject in two folds or sections, two images of one modality
-    of a subject, one file named twice (modalities of a subject may share a label). Warnings: a label without
-    foreground, subjects that differ in letter case alone, modalities of a subject that do not meet in the scanner. For
-    information: subjects and slices that lack a modality.
+    than its image, label value that is not declared, one person in two folds or sections, two images of one modality
+    of a subject, one file named twice (modalities of a subject may share a label), a table of pairs that names what is
+    not there, no item at all.
+
+    Warnings: what costs a training later, though it may be meant. A class that a label or a modality lacks, a label
+    without foreground, a modality without training labels or images, a fold without anything to validate on, an empty
+    training section, CT that is not in Hounsfield units, a background that was erased in some images of a modality
+    alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects that differ in
+    letter case alone, modalities of a subject that do not meet in the scanner.
+
+    Notes: subjects and slices that lack a modality, slices of several planes, a list without folds.
 
     Args:
         path: JSON file.
-        thumbnails: keep one slice of each volume for a contact sheet.
+        thumbnails: keep one slice of each image of up to 30 subjects for a contact sheet.
+        section: read the images of this section alone; the form of all is checked.
+        statistics: measure intensities (``volumes[...].intensity``), for
+            :func:`~monai_mmseg.preparation.datalist_statistics`.
+        workers: how many subjects are read at a time; each needs the memory of its images.
 
     Returns:
-        The report; ``errors`` is empty for sound data.
+        The report; ``errors`` is empty for sound data. :func:`digest` shortens its lists for reading.
 
     Raises:
         FileNotFoundError: if there is no such datalist.
-        ValueError: if it is no JSON object.
+        ValueError: if it is no JSON object, or `workers` is not positive.
     """
     raw, problems = read_raw(path)
+    report, entries = examine_form(raw, problems, Path(path))
+    read = [entry for entry in entries if section in (None, entry.section)]
+    examine_volumes(report, read, thumbnails=thumbnails, statistics=statistics, workers=workers)
+    return report
+
+
+def sound_datalist(path: str | Path, *, section: str | None = None, statistics: bool = False) -> DatalistReport:
+    """Check a datalist before something is made of it: errors stop it, warnings are logged.
+
+    Args:
+        path: JSON file.
+        section: as for :func:`check_datalist`.
+        statistics: as for :func:`check_datalist`.
+
+    Returns:
+        The report.
+
+    Raises:
+        FileNotFoundError: if there is no such datalist.
+        ValueError: if something is broken; the message lists it.
+    """
+    report = check_datalist(path, section=section, statistics=statistics)
+    stop_at_errors(report, path)
+    return report
+
+
+def sound_form(path: str | Path) -> None:
+    """As :func:`sound_datalist`, for what reads the images itself: none is opened."""
+    raw, problems = read_raw(path)
+    stop_at_errors(examine_form(raw, problems, Path(path))[0], path)
+
+
+def stop_at_errors(report: DatalistReport, path: str | Path) -> None:
+    """Log the warnings of a report, and raise a ``ValueError`` that lists its errors if it has any."""
+    for message in digest(report.warnings):
+        logger.warning("%s", message)
+    if report.errors:
+        raise ValueError(broken_message(path, report.errors))
+
+
+def broken_message(path: str | Path, errors: Sequence[str]) -> str:
+    """Text of an exception that names what is broken in a datalist."""
+    listed = "\n".join(f"  - {message}" for message in digest(errors))
+    count = f"{len(errors)} broken item{'s' if len(errors) > 1 else ''}"
+    return f"{path}: {count}; `mmseg data check` lists all:\n{listed}"
+
+
+def examine_form(raw: Mapping[str, Any], problems: Sequence[str], path: Path) -> tuple[DatalistReport, list[Entry]]:
+    """What can be said of a datalist without opening its images.
+
+    Args:
+        raw: content of the file.
+        problems: what is wrong with its form.
+        path: the file.
+
+    Returns:
+        A report that has no volumes yet, and the items that have what is needed to read them.
+    """
+    root = path.resolve().parent
     entries = [
-        (section, f"{section}[{number}]", absolute_item(item, Path(path).resolve().parent))
+        Entry(section, f"{section}[{number}]", absolute_item(item, root))
         for section in SECTIONS
         for number, item in enumerate(raw[section] if isinstance(raw.get(section), list) else [])
         if isinstance(item, Mapping) and all(isinstance(item.get(key), str) and item[key] for key in REQUIRED_KEYS)
@@ -133,20 +203,21 @@ def check_datalist(path: str | Path, *, thumbnails: bool = False) -> DatalistRep
     modalities = [str(name) for name in declared or dict.fromkeys(item["modality"] for _, _, item in entries)]
     given: dict[str, Any] = raw["labels"] if isinstance(raw.get("labels"), dict) else {}
     labels = {int(value): str(name) for value, name in given.items() if value.isascii() and value.isdigit()}
-    report = DatalistReport(str(raw.get("name", Path(path).stem)), modalities, dict(sorted(labels.items())))
+    report = DatalistReport(str(raw.get("name", path.stem)), modalities, dict(sorted(labels.items())))
     report.errors += problems
     if 0 in labels and (problem := label_problem(labels)):
         report.errors.append(problem)
     if not labels and any(item.get("label") for _, _, item in entries):
         report.errors.append("items have labels, but 'labels' does not declare their values")
+    if raw.get("training") == []:
+        report.warnings.append("the section 'training' is empty")
+    if not entries and not problems:
+        report.errors.append("no section holds an item")
     _check_subjects(entries, report)
-    for section, where, item in entries:
-        _check_volume(section, where, item, report, thumbnails)
-    _check_pairs(report)
-    return report
+    return report, entries
 
 
-def _check_subjects(entries: Sequence[tuple[str, str, Mapping[str, Any]]], report: DatalistReport) -> None:
+def _check_subjects(entries: Sequence[Entry], report: DatalistReport) -> None:
     sections: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     owned: dict[str, set[str]] = defaultdict(set)
     for section, _, item in entries:
@@ -161,96 +232,59 @@ def _check_subjects(entries: Sequence[tuple[str, str, Mapping[str, Any]]], repor
         "(Windows, macOS) their files would replace each other"
         for first, second in names_of_one_file(list(owned))
     ]
+    if all(len(have) == 1 for have in owned.values()):
+        return  # images of different people: none is expected to have the other modalities
     for subject, have in owned.items():
         if lacking := [name for name in report.modalities if name not in have]:
             report.notes.append(f"subject {subject!r} has no {', '.join(lacking)}")
 
 
-def _check_volume(section: str, where: str, item: Mapping[str, Any], report: DatalistReport, thumbnails: bool) -> None:
-    image = _read(item["image"], where, report)
-    label = _read(item["label"], f"{where} label", report) if isinstance(item.get("label"), str) else None
-    if label is not None:
-        _note(report, where, check_label_values, label, sorted(report.labels) or None)
-        if not (label > 0).any():
-            report.warnings.append(f"{where}: {item['label']}: the label has no foreground")
-    if image is None:
-        return
-    _note(report, where, check_image_values, image)
-    if torch.isfinite(image).all() and image.min() == image.max():
-        report.errors.append(f"{where}: {item['image']}: the image is constant ({float(image.min()):g})")
-    if label is not None and not _note(report, where, check_same_grid, image, label):
-        label = None
-    orient = OrientSlices()
-    oriented: Any = orient(image)
-    affine: NDArray[np.float64] = np.asarray(oriented.affine, dtype=np.float64)
-    spacing = np.linalg.norm(np.asarray(image.affine, dtype=np.float64)[:3, :3], axis=0)
-    fold = item.get("fold")
-    facts = VolumeFacts(
-        *(section, item["subject"], item["modality"], fold if isinstance(fold, int) else None),
-        shape=tuple(image.shape[1:]),
-        spacing=tuple(float(value) for value in spacing),
-        affine=affine,
-        lattice=tuple(oriented.shape[1:]),
-    )
-    if label is not None:
-        voxel = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
-        names = {value: name for value, name in report.labels.items() if value != 0}
-        facts.label_ml = {name: round(float((label == value).sum()) * voxel, 3) for value, name in names.items()}
-    if thumbnails:
-        facts.thumb = _thumb(oriented, None if label is None else orient(label), affine)
-    report.volumes.append(facts)
+def examine_volumes(
+    report: DatalistReport,
+    entries: Sequence[Entry],
+    *,
+    thumbnails: bool = False,
+    statistics: bool = False,
+    workers: int = 1,
+) -> None:
+    """Read the images of items, and add what they say to a report.
+
+    Args:
+        report: it is changed.
+        entries: items.
+        thumbnails: as for :func:`check_datalist`.
+        statistics: as for :func:`check_datalist`.
+        workers: as for :func:`check_datalist`.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}.")
+    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.section, entry.item["subject"]].append(entry)
+    subjects = list(dict.fromkeys(subject for _, subject in groups))
+    drawn = set(even_choice(subjects, SHEET_SUBJECTS)) if thumbnails else set()
+
+    def look(key: tuple[str, str]) -> SubjectFacts:
+        return look_at_subject(groups[key], report.labels, thumbnails=key[1] in drawn, statistics=statistics)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for found in pool.map(look, groups):
+            report.volumes += found.volumes
+            report.errors += found.errors
+            report.warnings += found.warnings
+    errors, warnings, notes = all_findings(report.volumes, report.modalities, report.labels)
+    report.errors += errors
+    report.warnings += warnings
+    report.notes += notes
 
 
-def _read(path: str, where: str, report: DatalistReport) -> MetaTensor | None:
-    try:
-        volume = read_volume(path)
-    except (FileNotFoundError, VolumeError) as error:
-        report.errors.append(f"{where}: {error}")
-        return None
-    if volume.shape[0] != 1:
-        report.errors.append(f"{where}: {path}: one item is one 3D volume, this file holds {volume.shape[0]}")
-        return None
-    return volume
+def even_choice(subjects: Sequence[str], most: int) -> list[str]:
+    """Some of many subjects, evenly spread over their order.
 
-
-def _note(report: DatalistReport, where: str, test: Any, *volumes: Any) -> bool:
-    try:
-        test(*volumes)
-    except VolumeError as error:
-        report.errors.append(f"{where}: {error}")
-        return False
-    return True
-
-
-def _thumb(image: torch.Tensor, label: torch.Tensor | None, affine: NDArray[np.float64]) -> Thumb:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    pixels, mask = torch.as_tensor(image)[0].numpy(), None if label is None else torch.as_tensor(label)[0].numpy()
-    place = pixels.shape[2] // 2
-    if mask is not None and (mask > 0).any():
-        place = int((mask > 0).sum((0, 1)).argmax())  # where most of the organ is
-    shown = None if mask is None else np.array(mask[:, :, place]).astype(np.uint8)
-    return Thumb(np.array(pixels[:, :, place]), shown, (float(spacing[0]), float(spacing[1])))
-
-
-def _check_pairs(report: DatalistReport) -> None:
-    """Whether the modalities of a subject meet in scanner coordinates."""
-    subjects: dict[str, list[VolumeFacts]] = defaultdict(list)
-    for volume in report.volumes:
-        subjects[volume.subject].append(volume)
-    for subject, volumes in subjects.items():
-        for other in volumes[1:]:
-            first = volumes[0]
-            center = ((first.lattice[0] - 1) / 2, (first.lattice[1] - 1) / 2)
-            limit = 0.55 * max(slice_pitch(first.affine), slice_pitch(other.affine))
-            partner = pair_slices(first.affine, first.lattice[2], other.affine, other.lattice[2], limit, center).partner
-            found = int((partner >= 0).sum())
-            if found == 0:
-                report.warnings.append(
-                    f"subject {subject!r}: no slice of {other.modality} lies near a slice of {first.modality}; do the "
-                    "files share scanner coordinates?"
-                )
-            elif found < first.lattice[2]:
-                report.notes.append(
-                    f"subject {subject!r}: {first.lattice[2] - found} of {first.lattice[2]} {first.modality} slices "
-                    f"have no {other.modality} partner"
-                )
+    Examples:
+        >>> even_choice(list("abcdefg"), 3)
+        ['a', 'd', 'g']
+    """
+    if len(subjects) <= most:
+        return list(subjects)
+    return [subjects[int(place)] for place in np.linspace(0, len(subjects) - 1, most).round()]

@@ -4,17 +4,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.outputs import write_new_json
+from monai_mmseg.data.datalist import Datalist, read_datalist, read_raw
+from monai_mmseg.outputs import check_output_file, write_new_json
+from monai_mmseg.preparation.check import examine_form, examine_volumes, stop_at_errors
+
+logger = logging.getLogger(__name__)
+
+_FILES = ("image", "label")
 
 
 def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> Path:
     """Write one datalist with the items of several; images and labels stay where they are.
+
+    What comes of it is checked as :func:`~monai_mmseg.preparation.check_datalist` does, before it is written; warnings
+    are logged. A subject of one name in two lists is taken for one person if the lists have other modalities (or
+    visits) of it, which is logged too.
 
     Args:
         paths: JSON files, two or more; modalities and sections are joined in their order.
@@ -26,37 +37,83 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
 
     Raises:
         FileNotFoundError: if a datalist is not there.
-        ValueError: if their labels differ, or two of them have a subject of one name.
+        ValueError: if one list is named twice, their labels differ, two of them have the same modality of a subject,
+            or something in them is broken.
         OSError: if `out` is there already, or cannot be written.
     """
     if len(paths) < 2:
         raise ValueError(f"lists must name two datalists or more, got {list(map(str, paths))}.")
+    places = [Path(path).resolve() for path in paths]
+    if twice := sorted({str(path) for path in places if places.count(path) > 1}):
+        raise ValueError(f"lists must be different files, got {', '.join(twice)} more than once.")
+    check_output_file(out, overwrite=overwrite)
     parts = [read_datalist(path) for path in paths]
-    root = Path(out).resolve().parent
-    owner: dict[str, Path] = {}
-    sections: dict[str, list[dict[str, Any]]] = {}
-    for part in parts:
-        if part.labels != parts[0].labels:
-            raise ValueError(
-                f"labels must be the same in all lists, got {part.labels} in {part.path} and {parts[0].labels} in "
-                f"{parts[0].path}."
-            )
-        for section, items in part.sections.items():
-            for item in items:
-                if owner.setdefault(item["subject"], part.path) != part.path:
-                    raise ValueError(
-                        f"subject {item['subject']!r} is in {owner[item['subject']]} and in {part.path}; if they are "
-                        "two persons, give them two names."
-                    )
-                files: dict[str, str] = {key: item[key] for key in ("image", "label") if key in item}
-                relative: dict[str, str] = {
-                    key: Path(os.path.relpath(path, root)).as_posix() for key, path in files.items()
-                }
-                sections.setdefault(section, []).append({**item, **relative})
+    for part in parts[1:]:
+        _check_labels(part, parts[0])
+    contents = [read_raw(path)[0] for path in paths]
+    _check_subjects(contents, parts)
+    sections = {
+        section: [
+            _absolute(item, place.parent)
+            for one, place in zip(contents, places, strict=True)
+            for item in one.get(section, [])
+        ]
+        for section in dict.fromkeys(section for part in parts for section in part.sections)
+    }
     content = {
         "name": "_".join(dict.fromkeys(part.name for part in parts)),
         "modalities": list(dict.fromkeys(name for part in parts for name in part.modalities)),
         "labels": {str(value): name for value, name in parts[0].labels.items()},
-        **sections,
     }
-    return write_new_json(out, content, overwrite=overwrite)
+    report, entries = examine_form({**content, **sections}, [], Path(out))
+    examine_volumes(report, entries)
+    stop_at_errors(report, ", ".join(map(str, paths)))
+    root = Path(out).resolve().parent
+    relative = {section: [_relative(item, root) for item in items] for section, items in sections.items()}
+    return write_new_json(out, {**content, **relative}, overwrite=overwrite)
+
+
+def _absolute(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return {**item, **{key: str(folder / item[key]) for key in _FILES if key in item}}
+
+
+def _relative(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    return {**item, **{key: Path(os.path.relpath(item[key], root)).as_posix() for key in _FILES if key in item}}
+
+
+def _check_labels(part: Datalist, first: Datalist) -> None:
+    if part.labels == first.labels:
+        return
+    both = f"labels must be the same in all lists, got {part.labels} in {part.path} and {first.labels} in {first.path}"
+    values = {name: value for value, name in first.labels.items()}
+    if sorted(part.labels.values()) == sorted(values):
+        table = {value: values[name] for value, name in part.labels.items() if values[name] != value}
+        raise ValueError(f"{both}: they are in another order; map {table} in the label files and in 'labels' of it.")
+    here, there = set(part.labels.values()), set(values)
+    lacks = ", ".join(
+        f"{path} lacks {sorted(names)}"
+        for path, names in ((part.path, there - here), (first.path, here - there))
+        if names
+    )
+    raise ValueError(f"{both}: {lacks}; give both one set of classes.")
+
+
+def _check_subjects(contents: Sequence[Mapping[str, Any]], parts: Sequence[Datalist]) -> None:
+    """Refuse subjects of which two lists have the same images; say which have others."""
+    owned: dict[str, dict[Path, list[tuple[Any, str]]]] = defaultdict(lambda: defaultdict(list))
+    for content, part in zip(contents, parts, strict=True):
+        for section in part.sections:
+            for item in content[section]:
+                owned[item["subject"]][part.path].append((item.get("visit"), item["modality"]))
+    for subject, lists in owned.items():
+        places = list(lists)
+        for place, path in enumerate(places):
+            for other in places[:place]:
+                if set(lists[path]) & set(lists[other]):
+                    raise ValueError(
+                        f"subject {subject!r} is in {other} and in {path}; if they are two persons, give them two "
+                        "names."
+                    )
+        if len(places) > 1:
+            where = " and ".join(f"{', '.join(modality for _, modality in lists[path])} in {path}" for path in places)
+            logger.warning("subject %r is taken for one person: %s; two persons need two names", subject, where)

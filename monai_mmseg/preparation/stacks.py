@@ -15,6 +15,7 @@ from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.files import write_nifti
 from monai_mmseg.names import safe_name
 from monai_mmseg.outputs import check_output_folder, new_files
+from monai_mmseg.preparation.check import broken_message, sound_form
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
 from monai_mmseg.transforms.stack_modalities import StackModalitiesd
@@ -27,7 +28,7 @@ def write_stacks(
 
     Use it to open a study in MONAI Label, where one request names one file. Other modalities are sampled in-plane at
     their nearest slice, as in training; slices beyond their coverage repeat the nearest one, for NaN means that a
-    modality is absent altogether.
+    modality is absent altogether. What :func:`~monai_mmseg.preparation.check_datalist` calls broken stops it.
 
     Args:
         datalist: JSON file.
@@ -41,16 +42,17 @@ def write_stacks(
         Files written, and names of the subjects left out.
 
     Raises:
-        ValueError: if the datalist has no modality `target`, or a file cannot be used.
+        ValueError: if the datalist has no modality `target`, or something in it is broken; the message lists it.
         OSError: if the folder holds something already, or cannot be written.
     """
     content = read_datalist(datalist)
+    sound_form(datalist)
     if target not in content.modalities:
         raise ValueError(f"target must be one of {content.modalities}, got {target!r}.")
     orient = OrientSlicesd(["image", "label"], allow_missing_keys=True)
     load = LoadImageModalitiesd(modalities=content.modalities, target=target, labels=content.labels or None)
     stack = StackModalitiesd(modalities=content.modalities, target=target, max_distance_mm=np.inf)
-    written, skipped = [], []
+    written, skipped, broken = [], [], []
     folder, place = check_output_folder(out, overwrite=overwrite), content.modalities.index(target)
     with new_files(folder, overwrite=overwrite) as stage:
         for group in group_by_subject(content.items(section), content.modalities):
@@ -62,8 +64,13 @@ def write_stacks(
             if (stage / file).exists():  # where case does not count
                 raise ValueError(f"{datalist}: {file} would be the file of two subjects, one of them {name!r}.")
             whole: Any = group
-            _write_stack(stack(orient(load(whole))), orient, place, stage, file)
+            try:  # one look at the voxels is enough: those of all subjects are read before it is over
+                _write_stack(stack(orient(load(whole))), orient, place, stage, file)
+            except (FileNotFoundError, ValueError) as error:
+                broken.append(f"subject {name!r}: {error}")
             written.append(folder / file)
+        if broken:
+            raise ValueError(broken_message(datalist, broken))
     return written, skipped
 
 

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.transforms.read_volume import read_volume
-
-PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
+from monai_mmseg.preparation.check import sound_datalist
+from monai_mmseg.preparation.intensities import mean_intensities
+from monai_mmseg.preparation.volume_facts import VolumeFacts
 
 
 def datalist_statistics(path: str | Path, section: str = "training") -> dict[str, Any]:
     """Measure a section of a datalist.
 
-    Use it to choose a spacing and a size for the network, and to see whether intensities need percentiles.
+    Use it to choose a spacing and a size for the network, and to see whether intensities need percentiles. The checks
+    of :func:`~monai_mmseg.preparation.check_datalist` come with it: what is broken is not counted, and warnings are
+    logged.
 
     Args:
         path: the datalist.
@@ -33,11 +35,13 @@ def datalist_statistics(path: str | Path, section: str = "training") -> dict[str
         maximum for each axis of the file; label volumes are in ml.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if a file cannot be read.
+        FileNotFoundError: if there is no such datalist.
+        KeyError: if it has no such section.
+        ValueError: if something in it is broken; the message lists it.
     """
     datalist = read_datalist(path)
     items = datalist.items(section)
+    report = sound_datalist(path, section=section, statistics=True)
     result: dict[str, Any] = {
         "name": datalist.name,
         "section": section,
@@ -45,38 +49,20 @@ def datalist_statistics(path: str | Path, section: str = "training") -> dict[str
         "modalities": {},
     }
     for modality in datalist.modalities:
-        mine = [item for item in items if item["modality"] == modality]
-        if mine:
-            result["modalities"][modality] = _modality_statistics(mine, datalist.labels)
+        if mine := [volume for volume in report.volumes if volume.modality == modality]:
+            result["modalities"][modality] = _modality_statistics(mine)
     return result
 
 
-def _modality_statistics(items: Sequence[dict[str, Any]], labels: dict[int, str]) -> dict[str, Any]:
-    intensities, spacings, shapes = [], [], []
-    volumes: dict[str, list[float]] = {name: [] for value, name in labels.items() if value != 0}
-    for item in items:
-        image = read_volume(item["image"])
-        values = image.as_tensor().numpy().astype(np.float64)
-        columns = np.asarray(image.affine, dtype=np.float64)[:3, :3]
-        spacings.append(np.linalg.norm(columns, axis=0))
-        shapes.append(np.array(image.shape[1:]))
-        intensities.append(
-            [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, PERCENTILES)]
-        )
-        if "label" in item:
-            label = read_volume(item["label"]).as_tensor()
-            ml = abs(float(np.linalg.det(columns))) / 1000
-            for value, name in labels.items():
-                if value != 0:
-                    volumes[name].append(float((label == value).sum()) * ml)
-    names = ["mean", "std", "min", "max", *(f"p{percent:g}" for percent in PERCENTILES)]
+def _modality_statistics(volumes: Sequence[VolumeFacts]) -> dict[str, Any]:
+    labelled = [volume.label_ml for volume in volumes if volume.label_ml is not None]
     return {
-        "images": len(items),
-        "labelled": sum("label" in item for item in items),
-        "intensity": dict(zip(names, _rounded(np.mean(intensities, axis=0)), strict=True)),
-        "spacing": _range(np.array(spacings)),
-        "shape": _range(np.array(shapes, dtype=np.float64)),
-        "label_ml": {name: _range(np.array(ml)) for name, ml in volumes.items() if ml},
+        "images": len(volumes),
+        "labelled": len(labelled),
+        "intensity": mean_intensities([volume.intensity for volume in volumes if volume.intensity is not None]),
+        "spacing": _range(np.array([volume.spacing for volume in volumes])),
+        "shape": _range(np.array([volume.shape for volume in volumes], dtype=np.float64)),
+        "label_ml": {name: _range(np.array([ml[name] for ml in labelled])) for name in labelled[0]} if labelled else {},
     }
 
 

@@ -15,10 +15,10 @@ import monai_mmseg
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "nibabel")
 
 
-def software_versions() -> dict[str, str]:
-    """Versions of Python, this package and what it stands on."""
+def software_versions(*more: str) -> dict[str, str]:
+    """Versions of Python, this package and what it stands on, and of other packages that are installed."""
     found = {"python": platform.python_version(), "monai_mmseg": monai_mmseg.__version__}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

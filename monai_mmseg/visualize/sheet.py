@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.visualize.figure import caption, contours, heading, label_legend, new_figure, panel, pick_slices
+from monai_mmseg.visualize.figure import INK, caption, contours, heading, label_legend, new_figure, panel, pick_slices
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -24,6 +25,7 @@ class Thumbnail(NamedTuple):
     image: NDArray[np.floating]  # (H, W) or (H, W, D); of a volume the middle labelled slice is shown
     label: NDArray[np.integer] | None = None  # same shape
     spacing: tuple[float, float] = (1.0, 1.0)  # mm, rows and columns
+    mark: tuple[float, float] | None = None  # row and column that ticks on the sides point at
 
 
 def contact_sheet(
@@ -62,7 +64,15 @@ def contact_sheet(
         panel(axes, image, aspect=thumbnail.spacing[0] / thumbnail.spacing[1])
         if label is not None:
             contours(axes, label, values, width=1.0)
+        if thumbnail.mark is not None:
+            _ticks(axes, *thumbnail.mark)
         caption(axes, text, size=8)
     label_legend(figure, labels)
     heading(figure, title)
     return figure
+
+
+def _ticks(axes: Axes, row: float, column: float) -> None:
+    for ends in ((0.0, 0.06), (0.94, 1.0)):
+        axes.axhline(row, *ends, color=INK, linewidth=1.0)
+        axes.axvline(column, *ends, color=INK, linewidth=1.0)

@@ -140,7 +140,11 @@ def test_help_of_a_group_lists_its_commands(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "data --help", "data check --help", "data phantom heart --help", "data chekc"]
+    "words",
+    [
+        *("--help", "data --help", "data check --help", "data phantom heart --help"),
+        *("data import --help", "data import chaos --help", "data chekc"),
+    ],
 )
 def test_help_imports_the_standard_library_only(repository, words):
     code = f"""

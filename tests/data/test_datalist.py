@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from monai_mmseg.data import group_by_subject, label_problem, load_datalist, read_datalist
+from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.datalist import stored_item
+from monai_mmseg.data.visits import person_of
 
 
 def item(subject="s1", modality="a", **more):
@@ -184,3 +188,47 @@ def test_groups():
     assert groups[0]["pairs"] == {"a": {"0": 1}}
     with pytest.raises(ValueError, match="subject 's1' has two images of modality 'a'"):
         group_by_subject([item(), item()])
+
+
+def visits(tmp_path, items):
+    path = tmp_path / "datalist.json"
+    path.write_text(
+        json.dumps({"training": [{"image": f"{n}.nii", "modality": "ct", **one} for n, one in enumerate(items)]})
+    )
+    return path
+
+
+def test_a_visit_is_a_subject_of_its_own_and_tells_its_person(tmp_path):
+    path = visits(tmp_path, [{"subject": "p1", "visit": "ed"}, {"subject": "p1", "visit": "es"}, {"subject": "p2"}])
+    items = load_datalist(path)
+    assert [(one["subject"], one.get("person"), one.get("visit")) for one in items] == [
+        ("p1_ed", "p1", "ed"),
+        ("p1_es", "p1", "es"),
+        ("p2", None, None),
+    ]
+    assert [one["subject"] for one in group_by_subject(items)] == ["p1_ed", "p1_es", "p2"]
+    stored = [stored_item(one, tmp_path) for one in items]
+    assert stored == json.loads(path.read_text(encoding="utf-8"))["training"]
+    kept = mask_labels([{**one, "label": "l.nii"} for one in items], "ct", 0.5, seed=0)
+    assert {person_of(one) for one in kept if "label" in one} & {
+        person_of(one) for one in kept if "label" not in one
+    } == set()
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([{"subject": "p1", "visit": 2}], "'visit' must be a non-empty string or left out, got 2"),
+        ([{"subject": "p1", "visit": ""}], "'visit' must be a non-empty string or left out, got ''"),
+        ([{"subject": "p1", "visit": "a/b"}], "visit 'a/b' names files, but it holds a slash"),
+        ([{"subject": "p" * 100, "visit": "v" * 40}], "name files, but that is 141 bytes long"),
+        (
+            [{"subject": "a", "visit": "b_c"}, {"subject": "a_b", "visit": "c"}],
+            "subject 'a' visit 'b_c' and subject 'a_b' visit 'c' would both be called 'a_b_c'",
+        ),
+        ([{"subject": "p1", "person": "p"}], "unknown key 'person'"),
+    ],
+)
+def test_visits_that_cannot_be(tmp_path, items, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_datalist(visits(tmp_path, items))

@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_mmseg.engines import ObjectiveTrainer
 from tests.engines.toy import PHASES, ToyNetwork, ToyObjective, toy_items
+from tests.processes import start_processes
 
 SCENARIOS = ("everything", "no second modality", "no labels", "nothing", "accumulated")
 
@@ -76,7 +76,7 @@ def compare(rank, folder):
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
-    mp.spawn(compare, args=(tmp_path,), nprocs=2)
+    start_processes(compare, (tmp_path,))
     for rank in range(2):
         for scenario, result in json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")).items():
             assert result["error"] < 1e-10, (scenario, result)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 import torch.distributed as dist
 
@@ -92,7 +90,3 @@ def main(rank: int, store: str, out: str) -> None:
     if rank == 0:
         torch.save(found, out)
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

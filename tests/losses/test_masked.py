@@ -1,9 +1,5 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -16,6 +12,8 @@ from monai_mmseg.losses.masked import (
     masked_mean,
     mean_of_columns,
 )
+from tests.losses import masked_worker
+from tests.processes import start_processes
 
 
 def test_mean_over_the_rows_that_count():
@@ -142,24 +140,9 @@ def test_mean_of_columns():
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path, repository):
-    from tests.losses import masked_worker
-
-    worker, out = repository / "tests" / "losses" / "masked_worker.py", tmp_path / "found.pt"
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, worker, str(rank), tmp_path / "store", out], env=environment, stderr=subprocess.PIPE
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors.decode()
-    finally:
-        for process in processes:
-            process.kill()
+def test_two_processes_equal_one(tmp_path):
+    out = tmp_path / "found.pt"
+    start_processes(masked_worker.main, (str(tmp_path / "store"), str(out)))
     found = torch.load(out, weights_only=True)
     expected = masked_worker.gradients(slice(0, masked_worker.ROWS))
     assert found.keys() == expected.keys()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.objectives.distributed_worker import CASES, gradients, make_batch, make_objective, work
+from tests.processes import start_processes
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def on_two_processes(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, args=(port, str(folder)), nprocs=2)
+    start_processes(work, (port, str(folder)))
     return torch.load(folder / "gradients.pt", weights_only=True)
 
 

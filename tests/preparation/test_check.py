@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_mmseg.preparation import check_datalist, datalist_statistics, write_contact_sheet, write_stacks
-from tests.synthetic_volumes import body, centered_affine, permuted, rotation, write, write_study
+from monai_mmseg.preparation import check_datalist, write_contact_sheet
+from tests.synthetic_volumes import body, centered_affine, rotation, write, write_study
 
 GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0, 8.0))}
 
@@ -179,42 +179,3 @@ def test_contact_sheet(study):
     assert path.stat().st_size > 5000
     with pytest.raises(ValueError, match="no thumbnails"):
         write_contact_sheet(check_datalist(study), path)
-
-
-def test_statistics(study):
-    numbers = datalist_statistics(study)
-    assert numbers["subjects"] == 2
-    cine = numbers["modalities"]["cine"]
-    first = np.asarray(nib.load(study.parent / "images" / "s1_cine.nii.gz").dataobj)
-    assert cine["intensity"]["mean"] == pytest.approx(float(first.mean()), rel=1e-4)
-    assert cine["intensity"]["p99.5"] == pytest.approx(float(np.percentile(first, 99.5)), rel=1e-4)
-    assert cine["spacing"]["median"] == pytest.approx([3.0, 3.2, 9.0], rel=1e-4)
-    assert cine["shape"]["max"] == [24, 22, 6]
-    assert cine["labelled"] == 2
-
-
-@pytest.mark.parametrize("store", [((0, 1, 2), ()), ((2, 0, 1), (0, 1))])
-def test_stacks_lie_on_the_grid_of_the_target(study, tmp_path, store):
-    for name in ("images", "labels"):
-        path = study.parent / name / "s1_lge.nii.gz"
-        image = nib.load(path)
-        write(path, *permuted(np.asarray(image.dataobj), image.affine, *store))
-    edit(study, lambda content: content["training"].pop(2))  # s2 has no cine
-    written, skipped = write_stacks(study, target="lge", out=tmp_path / "out")
-    assert ([path.name for path in written], skipped) == (["s1.nii.gz", "s2.nii.gz"], [])
-    stack, lge = nib.load(written[0]), nib.load(study.parent / "images" / "s1_lge.nii.gz")
-    assert stack.shape == (*lge.shape, 2)
-    np.testing.assert_allclose(stack.affine, lge.affine, atol=1e-4)
-    values = np.asarray(stack.dataobj)
-    np.testing.assert_allclose(values[..., 1], np.asarray(lge.dataobj), rtol=1e-5)
-    truth = body(lge.shape, lge.affine)[0]
-    assert np.corrcoef(values[..., 0].ravel(), truth.ravel())[0, 1] > 0.95
-    assert np.isnan(np.asarray(nib.load(written[1]).dataobj)[..., 0]).all()
-    label = nib.load(tmp_path / "out" / "labels" / "final" / "s1.nii.gz")
-    np.testing.assert_array_equal(
-        np.asarray(label.dataobj), np.asarray(nib.load(study.parent / "labels" / "s1_lge.nii.gz").dataobj)
-    )
-    _, lost = write_stacks(study, target="cine", out=tmp_path / "other")
-    assert lost == ["s2"]
-    with pytest.raises(ValueError, match="target must be one of"):
-        write_stacks(study, target="pet", out=tmp_path)

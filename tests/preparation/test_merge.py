@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 
 import pytest
 
@@ -40,11 +42,60 @@ def test_refuses_what_does_not_fit(lists, tmp_path):
     out = tmp_path / "datalist.json"
     with pytest.raises(ValueError, match="two datalists or more"):
         merge_datalists(lists[:1], out)
-    same = write_study(tmp_path / "three", {"mr": GRID}, subjects=("b",))
+    same = write_study(tmp_path / "three", {"ct": GRID}, subjects=("b",))
     with pytest.raises(ValueError, match=r"subject 'b' is in .*one.datalist.json and in .*three.datalist.json"):
         merge_datalists([*lists, same], out)
-    content = json.loads(lists[1].read_text(encoding="utf-8"))
-    lists[1].write_text(json.dumps({**content, "labels": {"0": "background", "1": "core", "2": "shell"}}))
-    with pytest.raises(ValueError, match="labels must be the same in all lists"):
-        merge_datalists(lists, out)
     assert not out.exists()
+
+
+def test_one_list_twice(lists, tmp_path):
+    (tmp_path / "link.json").symlink_to(lists[0])
+    for other in (lists[0], lists[0].parent / ".." / "one" / "datalist.json", tmp_path / "link.json"):
+        with pytest.raises(ValueError, match="lists must be different files, got .*one.datalist.json more than once"):
+            merge_datalists([lists[0], other], tmp_path / "datalist.json")
+
+
+def test_another_modality_of_one_person(lists, tmp_path, caplog):
+    """The folds of a person must agree, as in any list."""
+    other = write_study(tmp_path / "three", {"mr": GRID}, subjects=("b",))
+    with pytest.raises(ValueError, match=r"broken item.*\n.*subject 'b' is in several folds: \['0', '1'\]"):
+        merge_datalists([lists[0], other], tmp_path / "datalist.json")
+    other = write_study(tmp_path / "three", {"mr": GRID}, subjects=("x", "b"))
+    out = merge_datalists([lists[0], other], tmp_path / "datalist.json")
+    assert f"subject 'b' is taken for one person: ct in {lists[0]} and mr in {other}" in caplog.text
+    assert [item["modality"] for item in load_datalist(out) if item["subject"] == "b"] == ["ct", "mr"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"0": "background", "1": "core", "2": "shell"}, "they are in another order; map {1: 2, 2: 1} in the label "),
+        (
+            {"0": "background", "1": "shell", "2": "scar"},
+            r"two.datalist.json lacks ['core'], .*one.datalist.json lacks",
+        ),
+        ({"0": "background", "1": "shell"}, r"two.datalist.json lacks ['core']; give both one set of classes"),
+    ],
+)
+def test_labels_that_differ(lists, tmp_path, labels, said):
+    content = json.loads(lists[1].read_text(encoding="utf-8"))
+    lists[1].write_text(json.dumps({**content, "labels": labels}))
+    wanted = re.escape(said).replace(r"\.\*", ".*").replace(r"two\.", "two.").replace(r"one\.", "one.")
+    with pytest.raises(ValueError, match="labels must be the same in all lists, got .*" + wanted):
+        merge_datalists(lists, tmp_path / "datalist.json")
+
+
+def test_what_is_broken_is_not_merged(lists, tmp_path, caplog):
+    image = lists[1].parent / "images" / "c_mr.nii.gz"
+    image.unlink()
+    with pytest.raises(
+        ValueError, match=r"1 broken item; .* lists all:\n  - training\[2\]: .*c_mr.nii.gz: no such file"
+    ):
+        merge_datalists(lists, tmp_path / "datalist.json")
+    assert not (tmp_path / "datalist.json").exists()
+
+
+def test_one_image_in_both(lists, tmp_path, caplog):
+    shutil.copy(lists[0].parent / "images" / "a_ct.nii.gz", lists[1].parent / "images" / "c_mr.nii.gz")
+    merge_datalists(lists, tmp_path / "datalist.json")
+    assert "c_mr.nii.gz (c, mr) has the voxels of " in caplog.text

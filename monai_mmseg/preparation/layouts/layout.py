@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from monai.data import MetaTensor
+
+NIFTI = r"(?i:\.nii(?:\.gz)?)"
+"""Pattern of the endings of a NIfTI file."""
 
 
 class Case(NamedTuple):
@@ -75,8 +80,27 @@ def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int])
     return {**table, **{value: one for one, values in classes.items() for value in values}}
 
 
+_PACKED = r"\.(zip|7z|rar|tgz|tar(\.\w+)?)$"
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse what is no folder.
+
+    Args:
+        folder: where to look.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it is still packed.
+    """
+    if not Path(folder).is_dir():
+        what = "a file; unpack it first" if Path(folder).is_file() else "not there"
+        raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is {what}.")
+
+
 def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str], Path]]:
-    """Files anywhere in a folder whose whole name fits; hidden files are passed by.
+    """Files anywhere in a folder whose whole name fits; hidden files are passed by, and what an import wrote there.
+
+    Some programs unpack ``a.nii.gz`` to a folder ``a.nii`` with the file in it: folders are no files.
 
     Args:
         folder: where to look.
@@ -89,21 +113,35 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
         FileNotFoundError: if there is no such folder.
         ValueError: if two files have one name.
     """
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"folder must be where the data set was unpacked, but {folder} is not there.")
+    check_folder(folder)
     found: dict[str, Path] = {}
-    for path in sorted(Path(folder).rglob("*")):
+    paths = sorted(Path(folder).rglob("*"))
+    written = _written(paths)
+    for path in paths:
         match = re.fullmatch(pattern, path.name)
         if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
             continue
-        key = re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if path.is_dir() or path in written:
+            continue
+        key = re.sub(NIFTI + "$", "", path.name)
         if key in found:
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
         yield match, path
 
 
-def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], wanted: str) -> None:
+def _written(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.name.endswith("preparation.json"):
+            with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
+                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                found |= {path.parent / one["file"] for one in outputs}
+    return found
+
+
+def require(folder: str | Path, cases: Sequence[object], lost: Sequence[object], wanted: str) -> None:
     """Refuse a folder that is not complete, naming all that is missing.
 
     Args:
@@ -119,4 +157,8 @@ def require(folder: str | Path, cases: Sequence[Case], lost: Sequence[object], w
         shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
         raise FileNotFoundError(f"{folder}: {len(lost)} files are missing: {shown}")
     if not cases:
-        raise FileNotFoundError(f"{folder} holds no images of this data set; wanted are files such as {wanted}.")
+        packed = sorted(path.name for path in Path(folder).glob("*") if re.search(_PACKED, path.name, re.IGNORECASE))
+        advice = f" Unpack {', '.join(packed[:3])} first." if packed else ""
+        raise FileNotFoundError(
+            f"{folder} holds no images of this data set; wanted are files such as {wanted}.{advice}"
+        )

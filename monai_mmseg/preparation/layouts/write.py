@@ -1,85 +1,224 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Write a datalist for a data set, and copies of what cannot be used as it is."""
+"""Write what one subject of a data set needs: labels with the classes of the datalist, and images that are made."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+import errno
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_nifti
-from monai_mmseg.names import safe_name
-from monai_mmseg.outputs import check_files, check_output_file, new_files
-from monai_mmseg.preparation.layouts.btcv import read_btcv
-from monai_mmseg.preparation.layouts.chaos import read_chaos
-from monai_mmseg.preparation.layouts.layout import Case, Layout
-from monai_mmseg.preparation.layouts.mmwhs import read_mmwhs
-from monai_mmseg.preparation.layouts.mscmrseg import read_mscmrseg
-from monai_mmseg.preparation.layouts.pictures import read_pictures, read_series
-from monai_mmseg.transforms.image_files import check_image_file
-from monai_mmseg.transforms.read_volume import read_volume
+from monai_mmseg.preparation.intensities import image_intensities
+from monai_mmseg.preparation.layouts.layout import Case, Step
+from monai_mmseg.preparation.layouts.pictures import natural_order, read_pictures, read_series
+from monai_mmseg.transforms.read_volume import check_image_values, check_same_grid, read_volume
 
-LAYOUTS: dict[str, Callable[..., Layout]] = {
-    "btcv": read_btcv,
-    "chaos": read_chaos,
-    "mmwhs": read_mmwhs,
-    "mscmrseg": read_mscmrseg,
-}
-"""Readers by name: what ``mmseg data layout`` knows."""
+IMAGES, LABELS = "images", "labels"
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def write_layout(layout: Layout, out: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the datalist of a data set.
+class Subject(NamedTuple):
+    """One subject of a layout, as a process gets it."""
 
-    Images stay where they are; the datalist names them by relative paths. Labels are written again with the values of
-    the datalist (``labels/`` beside it), so that every tool sees the same classes; DICOM slices become volumes
-    (``images/``). The originals are not touched.
+    cases: tuple[Case, ...]
+    names: tuple[str, ...]  # of the files of each case, without folder and ending
+    values: Mapping[int, int]
+    steps: Sequence[Step]
+    folder: Path  # where images and labels are written
+    done: Path  # JSON file that is written when all are
+
+
+def write_subject(subject: Subject) -> dict[str, Any] | str:
+    """Read, check, change and write the images and labels of one subject.
 
     Args:
-        layout: what a reader found.
-        out: JSON file to write; it appears last, when everything else is there, and nothing before all is made.
-        overwrite: whether files that are there already may be replaced: `out`, and labels and images beside it.
+        subject: what to do.
 
     Returns:
-        The file.
+        Facts for the datalist and the record; or, if something cannot be used, all that is wrong, in one line.
 
     Raises:
-        ValueError: if a label has a value that the data set does not declare, or another size than its image, or a file
-            cannot be used.
-        OSError: if one of the files is there already, or cannot be written.
+        OSError: if the disk is full.
+        MemoryError: if there is not enough memory.
     """
-    root = check_output_file(out, overwrite=overwrite).absolute().parent.resolve()
-    if not overwrite:
-        made = [_target(root, "labels", case) for case in layout.cases if case.label is not None]
-        check_files(root, [*made, *(_target(root, "images", case) for case in layout.cases if case.image.is_dir())])
-    sections: dict[str, list[dict[str, str]]] = {}
-    with new_files(root, overwrite=overwrite) as stage:
-        for case in layout.cases:
-            image, label = (_from_slices if case.image.is_dir() else _from_volumes)(case, layout.values, stage)
-            paths = {"image": image} if label is None else {"image": image, "label": label}
-            item = {key: _relative(path, stage, root) for key, path in paths.items()}
-            sections.setdefault(case.section, []).append({**item, "modality": case.modality, "subject": case.subject})
-        content = {
-            "name": layout.name,
-            "modalities": list(layout.modalities),
-            "labels": {str(value): name for value, name in layout.labels.items()},
-            "reference": layout.reference,
-            "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
-            **sections,
-        }
-        write_json(stage / Path(out).name, content)
-    return Path(out)
+    problems, facts, reader = [], [], _Reader()
+    for case, name in zip(subject.cases, subject.names, strict=True):
+        try:
+            facts.append(_write_case(case, name, subject, reader))
+        except Exception as error:
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
+                raise
+            text = str(error) if isinstance(error, ValueError) else short_message(error)
+            problems.append(" ".join(text.split()))
+    if problems:
+        return " ".join(dict.fromkeys(problems))
+    try:
+        found = {"cases": facts, "inputs": reader.hashes()}
+    except OSError as error:
+        return short_message(error)
+    write_json(subject.done, found)
+    return found
 
 
-def _relative(path: Path, stage: Path, root: Path) -> str:
-    """A file that was made, or one that stays where it is, as seen from the datalist."""
-    made = path.is_relative_to(stage)
-    return path.relative_to(stage).as_posix() if made else Path(os.path.relpath(path, root)).as_posix()
+def makes_image(case: Case, steps: Sequence[Step]) -> bool:
+    """Whether the image of a case is written anew, not used where it is.
+
+    Args:
+        case: the case.
+        steps: of its layout.
+
+    Returns:
+        The answer.
+    """
+    return bool(steps or case.frame is not None or case.series or case.image.is_dir())
+
+
+def _write_case(case: Case, name: str, subject: Subject, reader: _Reader) -> dict[str, Any]:
+    image, label = reader.read(case)
+    check_image_values(image)
+    if label is not None:
+        table = case.values or subject.values
+        label.set_array(torch.from_numpy(map_values(label.as_tensor().numpy(), table, str(case.label))))
+    for step in subject.steps:
+        image, label = step(image, label, case)
+    facts: dict[str, Any] = {"intensity": image_intensities(image.as_tensor().numpy()), "outputs": []}
+    if makes_image(case, subject.steps):
+        facts[IMAGES] = f"{IMAGES}/{name}.nii.gz"
+        facts["outputs"].append(_write(subject.folder, facts[IMAGES], _small(image.as_tensor()[0].numpy()), image))
+    if label is not None:
+        array = label.as_tensor()[0].numpy().astype(np.uint8)
+        content = hashlib.sha256(array.tobytes() + np.asarray(label.affine).tobytes()).hexdigest()
+        path = reader.written.setdefault((case.visit, str(array.shape), content), f"{LABELS}/{name}.nii.gz")
+        facts[LABELS] = path  # images on one grid may share a label
+        if path == f"{LABELS}/{name}.nii.gz":
+            facts["outputs"].append(_write(subject.folder, path, array, label))
+    return facts
+
+
+def _write(folder: Path, path: str, array: NDArray[Any], volume: MetaTensor) -> dict[str, Any]:
+    write_nifti(folder / path, array, np.asarray(volume.affine, dtype=np.float64))
+    return {"file": path, **_hash([folder / path])}
+
+
+class _Reader:
+    """Volumes of one subject: a 4D file that holds several of its images is read once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Path, MetaTensor]] = {}
+        self._inputs: dict[Path, list[Path]] = {}
+        self.written: dict[tuple[str | None, str, str], str] = {}  # visit and content of a label to its file
+
+    def read(self, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
+        """Image and label ``(1, X, Y, Z)``, the label with the values of its file."""
+        if case.series or case.image.is_dir():
+            return self._slices(case)
+        images = self._volumes("image", case.image)
+        image = _one(images, case.frame, "image", case.image)
+        if case.label is None:
+            return image, None
+        labels = self._volumes("label", case.label)
+        if len(labels) not in (1, len(images)):
+            raise ValueError(f"{case.label}: the label holds {len(labels)} volumes, its image {len(images)}.")
+        label = _one(labels, case.frame if len(labels) > 1 else None, "label", case.label)
+        return image, _on_axes_of(image, label, case)
+
+    def _slices(self, case: Case) -> tuple[MetaTensor, MetaTensor | None]:
+        found, places = read_series(case.image, case.series)
+        files = sorted(case.series, key=natural_order) or _files(case.image)
+        self._inputs[files[0] if case.series else case.image] = files
+        image = MetaTensor(torch.from_numpy(found.array.astype(np.float32)[None]), affine=found.affine)
+        image.meta["filename_or_obj"] = str(case.image)
+        if case.label is None:
+            return image, None
+        if case.label.is_dir():
+            self._inputs[case.label] = _files(case.label)
+            return image, MetaTensor(
+                torch.from_numpy(read_pictures(case.label, found, places)[None]), affine=image.affine
+            )
+        label = _one(self._volumes("label", case.label), None, "label", case.label)
+        return image, _on_axes_of(image, label, case)
+
+    def _volumes(self, kind: str, path: Path) -> MetaTensor:
+        self._inputs[path] = [path]
+        if kind not in self._kept or self._kept[kind][0] != path:
+            self._kept.pop(kind, None)  # before the next is read: two are not to be held at once
+            self._kept[kind] = (path, read_volume(path))
+        return self._kept[kind][1]
+
+    def hashes(self) -> list[dict[str, Any]]:
+        """SHA-256 and size of all files that were read; of a folder, of its files one after the other."""
+        found = []
+        for path, files in self._inputs.items():
+            # of a series that shares its folder with others, the names of all its files
+            names = {"names": [one.name for one in files]} if path in files and len(files) > 1 else {}
+            found.append({"file": str(path), **_hash(files), **names})
+        return found
+
+
+def _one(volumes: MetaTensor, frame: int | None, what: str, path: Path) -> MetaTensor:
+    if frame is None and len(volumes) > 1:
+        raise ValueError(f"{path}: one {what} is one 3D volume, this file holds {len(volumes)}.")
+    place = frame or 0
+    if not 0 <= place < len(volumes):
+        raise ValueError(f"{path}: there is no volume {place}, the file holds {len(volumes)}.")
+    one: MetaTensor = volumes[place : place + 1].clone()
+    return one
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted((one for one in folder.iterdir() if one.is_file() and one.name[0] != "."), key=natural_order)
+
+
+def _hash(files: Sequence[Path]) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+    return {"sha256": digest.hexdigest(), "bytes": size, **({"files": len(files)} if len(files) > 1 else {})}
+
+
+def _on_axes_of(image: MetaTensor, label: MetaTensor, case: Case) -> MetaTensor:
+    """The label of an image, its axes turned to those of the image where another program wrote them otherwise."""
+    there, here = (np.asarray(one.affine, dtype=np.float64) for one in (image, label))
+    turn = np.linalg.solve(there[:3, :3], here[:3, :3])
+    whole = np.round(turn)
+    order = next((p for p in permutations(range(3)) if (np.abs(whole)[list(range(3)), list(p)] == 1).all()), None)
+    turned = order is not None and np.abs(whole).sum() == 3 and np.abs(turn - whole).max() < 1e-3
+    if order is not None and turned and not np.array_equal(whole, np.eye(3)):
+        flipped = [axis for axis in range(3) if whole[axis, order[axis]] < 0]
+        array = label.as_tensor().permute(0, *(1 + axis for axis in order)).flip([1 + axis for axis in flipped])
+        move = np.eye(4)  # voxel of the turned array to voxel of the file
+        move[:3, :3] = np.linalg.inv(whole)
+        for axis in flipped:
+            move[order[axis], 3] = array.shape[1 + axis] - 1
+        label = MetaTensor(array.contiguous(), affine=here @ move)
+        label.meta["filename_or_obj"] = str(case.label)
+    if image.shape[1:] != label.shape[1:]:
+        shapes = [tuple(one.shape[1:]) for one in (label, image)]
+        raise ValueError(f"{case.label}: the label has shape {shapes[0]}, its image {case.image} {shapes[1]}.")
+    check_same_grid(image, label)
+    return label
+
+
+def _small(array: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers, as scanners write them, in half of the bytes."""
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and low >= -32768 and high <= 32767:
+        small = array.astype(np.int16)
+        return small if np.array_equal(small, array) else array
+    return array
 
 
 def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDArray[np.uint8]:
@@ -101,9 +240,13 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
         [0, 3, 1]
     """
     given = np.asarray(values)
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise ValueError(f"{name}: label values must be some of {sorted(table)}, found NaN or infinite ones.")
     numbers = given.astype(np.int32)
-    # a table to look up, since sorting a volume of 1e8 values takes a minute
     low, high = (int(end) for end in (numbers.min(), numbers.max()))
+    if high - low >= 1 << 24:
+        raise ValueError(f"{name}: label values must be some of {sorted(table)}, found {low} to {high}.")
+    # a table to look up, since sorting a volume of 1e8 values takes a minute
     present = np.zeros(high - low + 1, dtype=bool)
     present[numbers - low] = True
     wrong: list[float] = [value for value in (np.flatnonzero(present) + low).tolist() if value not in table]
@@ -113,46 +256,3 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
         raise ValueError(f"{name}: label values must be some of {sorted(table)}, found {wrong[:10]}.")
     classes = np.array([table.get(value, 0) for value in range(low, high + 1)], dtype=np.uint8)
     return classes[numbers - low]
-
-
-def _target(root: Path, kind: str, case: Case) -> Path:
-    name = case.subject if case.modality in case.subject.split("_") else f"{case.subject}_{case.modality}"
-    return root / kind / f"{safe_name(name, 'subject')}.nii.gz"
-
-
-def _from_volumes(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:
-    image = case.image.resolve()
-    check_image_file(image)
-    if case.label is None:
-        return image, None
-    label = read_volume(case.label)
-    found, shape = (*label.shape[1:], *label.shape[:1]), _shape(image)
-    if found != shape:
-        raise ValueError(f"{case.label}: the label has shape {_shown(found)}, its image {case.image} {_shown(shape)}.")
-    path = _target(root, "labels", case)
-    classes = map_values(label.as_tensor()[0].numpy(), table, str(case.label))
-    write_nifti(path, classes, np.asarray(label.affine, dtype=np.float64))
-    return image, path
-
-
-def _shape(path: Path) -> tuple[int, ...]:
-    """Three axes and a number of volumes; from the header alone, since images are large and stay where they are."""
-    import nibabel as nib
-
-    image: Any = nib.load(path)
-    axes, more = (*image.shape, 1, 1)[:3], image.shape[3:]
-    return (*axes, int(np.prod(more)))
-
-
-def _shown(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape if shape[3] > 1 else shape[:3]
-
-
-def _from_slices(case: Case, table: Mapping[int, int], root: Path) -> tuple[Path, Path | None]:
-    image, places = read_series(case.image, case.series)
-    path, label = _target(root, "images", case), None
-    if case.label is not None:
-        classes = map_values(read_pictures(case.label, image, places), table, str(case.label))
-        label = write_nifti(_target(root, "labels", case), classes, image.affine)
-    write_nifti(path, image.array, image.affine)
-    return path, label

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,8 @@ import pytest
 
 from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.preparation import check_datalist
-from monai_mmseg.preparation.layouts import read_btcv, read_mmwhs, read_mscmrseg, write_layout
+from monai_mmseg.preparation.layouts import import_layout, read_btcv, read_mmwhs, read_mscmrseg
+from monai_mmseg.preparation.layouts.steps import CropAroundLabel
 from monai_mmseg.preparation.layouts.write import map_values
 from tests.preparation.layouts.public_sets import AFFINE, write_pair
 
@@ -41,7 +43,7 @@ def mmwhs(tmp_path):
 
 
 def test_mmwhs(mmwhs, tmp_path):
-    out = write_layout(read_mmwhs(mmwhs), tmp_path / "out" / "datalist.json")
+    out = import_layout(read_mmwhs(mmwhs), tmp_path / "out" / "datalist.json")
     report = check_datalist(out)
     assert (report.errors, report.modalities) == ([], ["ct", "mr"])
     content = read_datalist(out)
@@ -65,8 +67,34 @@ def test_mmwhs(mmwhs, tmp_path):
         np.testing.assert_allclose(nib.load(item["label"]).affine, AFFINE, atol=1e-5)
 
 
+def test_mmwhs_all_structures_and_a_crop(mmwhs, tmp_path):
+    layout = read_mmwhs(mmwhs, structures="seven", crop="heart")
+    assert layout.values == {0: 0, 205: 1, 420: 2, 421: 2, 500: 3, 820: 4, 550: 5, 600: 6, 850: 7}
+    assert [layout.labels[value] for value in (5, 6, 7)] == ["right atrium", "RV blood", "pulmonary artery"]
+    assert layout.steps == [CropAroundLabel((256, 0, 256), 10)]
+    assert any("left whole" in note for note in layout.notes)
+    assert list(read_mmwhs(mmwhs).steps) == []
+    for wrong in ({"structures": "6"}, {"crop": "box"}):
+        with pytest.raises(ValueError, match=rf"{next(iter(wrong))} must be .* got '{next(iter(wrong.values()))}'"):
+            read_mmwhs(mmwhs, **wrong)
+
+
+def test_mmwhs_unpacked_to_folders_and_with_large_endings(mmwhs):
+    training = mmwhs / "ct_train"
+    (training / "ct_train_1001_image.nii.gz").rename(training / "ct_train_1001_image.NII.GZ")
+    (training / "ct_train_1002_image.nii.gz").rename(training / "file")
+    inner = training / "ct_train_1002_image.nii.gz" / "ct_train_1002_image.nii.gz"
+    inner.parent.mkdir()
+    (training / "file").rename(inner)
+    layout = read_mmwhs(mmwhs)
+    assert layout.broken == {}
+    found = {case.subject: (case.image, case.label) for case in layout.cases}
+    assert found["ct_1001"] == (training / "ct_train_1001_image.NII.GZ", training / "ct_train_1001_label.nii.gz")
+    assert found["ct_1002"] == (inner, training / "ct_train_1002_label.nii.gz")
+
+
 def test_mmwhs_may_be_in_part_and_written_inside(mmwhs):
-    out = write_layout(read_mmwhs(mmwhs / "mr_train"), mmwhs / "datalist.json")
+    out = import_layout(read_mmwhs(mmwhs / "mr_train"), mmwhs / "datalist.json")
     content = read_datalist(out)
     assert content.modalities == ["mr"]
     assert list(content.sections) == ["training"]
@@ -78,8 +106,12 @@ def test_mmwhs_may_be_in_part_and_written_inside(mmwhs):
 def test_mmwhs_that_is_not_complete(mmwhs, tmp_path):
     (mmwhs / "ct_train" / "ct_train_1002_label.nii.gz").unlink()
     (mmwhs / "mr_train" / "mr_train_1001_image.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="2 files are missing: .*ct_train_1002_label.*mr_train_1001_image"):
-        read_mmwhs(mmwhs)
+    layout = read_mmwhs(mmwhs)
+    assert layout.broken == {
+        "ct_1002": f"{mmwhs / 'ct_train' / 'ct_train_1002_image.nii.gz'} has no label.",
+        "mr_1001": f"{mmwhs / 'mr_train' / 'mr_train_1001_label.nii.gz'} has no image.",
+    }
+    assert [case.subject for case in layout.cases] == ["ct_2001", "ct_1001", "mr_2001", "mr_1002"]
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds no images .* wanted are files such as ct_train/ct_train_1001"):
@@ -98,10 +130,10 @@ def test_labels_that_cannot_be_used(mmwhs, tmp_path):
     label = mmwhs / "ct_train" / "ct_train_1001_label.nii.gz"
     write_pair(tmp_path / "i.nii.gz", label, [205, 421, 7, 100])
     with pytest.raises(ValueError, match=r"ct_train_1001_label.* values must be some of .*, found \[7, 100\]"):
-        write_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
+        import_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
     nib.save(nib.Nifti1Image(np.zeros((6, 5, 3), np.int16), AFFINE), str(label))
     with pytest.raises(ValueError, match=r"label has shape \(6, 5, 3\), its image .* \(6, 5, 4\)"):
-        write_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
+        import_layout(read_mmwhs(mmwhs), tmp_path / "datalist.json")
     assert not (tmp_path / "datalist.json").exists()
 
 
@@ -124,7 +156,7 @@ def test_btcv(tmp_path):
         )
     write_pair(tmp_path / "Abdomen" / "RawData" / "Testing" / "img" / "img0061.nii.gz", None, [])
     write_pair(tmp_path / "__MACOSX" / "img" / "img0001.nii.gz", None, [])
-    out = write_layout(read_btcv(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_btcv(tmp_path), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     items = load_datalist(out)
     assert [item["subject"] for item in items] == [f"btcv_{number}" for number in raw]
@@ -133,8 +165,26 @@ def test_btcv(tmp_path):
         np.testing.assert_array_equal(label_in(item), mapped(array, BTCV))
     assert [item["subject"] for item in load_datalist(out, "test")] == ["btcv_0061"]
     (tmp_path / "Abdomen" / "RawData" / "Training" / "label" / "label0021.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="1 files are missing: .*label0021.nii.gz"):
-        read_btcv(tmp_path)
+    image = tmp_path / "Abdomen" / "RawData" / "Training" / "img" / "img0021.nii.gz"
+    assert read_btcv(tmp_path).broken == {"btcv_0021": f"{image} has no label."}
+
+
+def test_btcv_with_all_organs(tmp_path):
+    folder = tmp_path / "RawData" / "Training"
+    raw = write_pair(folder / "img" / "img0001.nii.gz", folder / "label" / "label0001.nii.gz", range(1, 14), np.uint8)
+    layout = read_btcv(tmp_path, organs="all")
+    assert [layout.labels[value] for value in (4, 5, 6, 13)] == [
+        "spleen",
+        "gallbladder",
+        "oesophagus",
+        "left adrenal gland",
+    ]
+    out = import_layout(layout, tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    table = {0: 0, 6: 1, 2: 2, 3: 3, 1: 4, 4: 5, 5: 6, **{value: value for value in range(7, 14)}}
+    np.testing.assert_array_equal(label_in(load_datalist(out)[0]), mapped(raw, table))
+    with pytest.raises(ValueError, match="organs must be 'four' or 'all', got '5'"):
+        read_btcv(tmp_path, organs="5")
 
 
 def test_mscmrseg(tmp_path):
@@ -146,7 +196,7 @@ def test_mscmrseg(tmp_path):
             labelled = patient == 2 or kind != "LGE"
             label = tmp_path / "labels" / f"{name}_manual.nii.gz" if labelled else None
             raw[patient, kind] = write_pair(tmp_path / "c0t2lge" / f"{name}.nii.gz", label, [200, 500, 600])
-    out = write_layout(read_mscmrseg(tmp_path), tmp_path / "datalist.json")
+    out = import_layout(read_mscmrseg(tmp_path), tmp_path / "datalist.json")
     assert check_datalist(out).errors == []
     content = read_datalist(out)
     assert (content.modalities, content.labels[3]) == (["bssfp", "t2", "lge"], "RV")
@@ -158,5 +208,40 @@ def test_mscmrseg(tmp_path):
     ]
     np.testing.assert_array_equal(label_in(items[0]), mapped(raw[2, "C0"], table))
     (tmp_path / "c0t2lge" / "patient2_T2.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match="missing: patient2_T2.nii.gz"):
-        read_mscmrseg(tmp_path)
+    layout = read_mscmrseg(tmp_path)
+    assert layout.broken == {"patient2": f"{tmp_path / 'labels' / 'patient2_T2_manual.nii.gz'} has no image."}
+    assert {case.subject for case in layout.cases} == {"patient10"}
+
+
+def test_real_heart_is_cropped(real_data, tmp_path):
+    folder = real_data / "cardiac_ct" / "chest01"
+    if not folder.is_dir():
+        pytest.skip("no heart among the real images")
+    whole, label = (nib.load(folder / name) for name in ("ct.nii.gz", "seg.nii.gz"))
+    raw = np.array([0, 500, 820, 850], np.int16)[np.asarray(label.dataobj)]  # heart, aorta, pulmonary artery
+    stem = tmp_path / "ct_train_1001"
+    Path(f"{stem}_image.nii.gz").symlink_to(folder / "ct.nii.gz")
+    nib.save(nib.Nifti1Image(raw, label.affine), f"{stem}_label.nii.gz")
+    layout = read_mmwhs(tmp_path, structures="seven", crop="heart")
+    # of 1.5 mm; a smaller window than the heart's, so that the box is the structures and 3 mm around
+    layout = replace(layout, steps=[replace(layout.steps[0], size=(0, 0, 0), margin=3)])
+    out = import_layout(layout, tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    item = load_datalist(out)[0]
+    image, classes = (nib.load(item[key]) for key in ("image", "label"))
+    box = tuple(slice(max(0, one.min() - 2), one.max() + 3) for one in np.nonzero(raw))
+    np.testing.assert_array_equal(np.asarray(image.dataobj), np.asarray(whole.dataobj)[box])
+    np.testing.assert_array_equal(np.asarray(classes.dataobj), mapped(raw, {0: 0, 500: 3, 820: 4, 850: 7})[box])
+    np.testing.assert_allclose(image.affine, whole.slicer[box].affine, atol=1e-4)
+
+
+def test_real_spleen(real_data, tmp_path):
+    folder = real_data / "abdomen_ct_spleen" / "spleen2"
+    if not folder.is_dir():
+        pytest.skip("no spleen among the real images")
+    for name, source in (("img", "ct"), ("label", "seg")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}0001.nii.gz").symlink_to(folder / f"{source}.nii.gz")
+    out = import_layout(read_btcv(tmp_path), tmp_path / "out" / "datalist.json")
+    assert check_datalist(out).errors == []
+    assert np.bincount(label_in(load_datalist(out)[0]).ravel())[4] == 96672

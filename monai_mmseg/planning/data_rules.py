@@ -1,0 +1,202 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about data: names, planes, spacing, size, intensities. Each gives a value and its reason."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from monai_mmseg.planning.context import FACTORS, Context, rounded_up
+
+ENOUGH_STEPS = 600  # of training, for which voxels are made coarser where the budget is short
+ENOUGH_VOLUME_STEPS = 600
+CUBES = 3.0  # times that slices may be farther apart than pixels where 3D still pays; nnU-Net's limit, too
+COARSER = 1.2  # one axis is the slice axis from here on
+NEIGHBOURS = 6.0  # mm between slices that still tell something about each other
+AIR, OPEN_AIR = -200.0, -500.0  # HU
+SAMPLES = 16  # slices a step
+WINDOW_SAMPLES = 4  # windows a step
+COSTS = {"dafnet": 6.0, "disentangle_tumour": 1.5}
+"""Times what a plain network takes for the same voxels."""
+Decision = tuple[Any, str]
+
+
+def modalities(context: Context) -> Decision:
+    """Those with training images, in the order of the datalist."""
+    found = context.situation.modalities
+    return list(found), f"with training images: {context.situation.facts['labels']} labelled"
+
+
+def labels(context: Context) -> Decision:
+    """Those of the datalist."""
+    found = dict(context.fingerprint["labels"])
+    return found, f"{len(found) - 1} classes; {context.situation.facts['classes']}"
+
+
+def target(context: Context) -> Decision:
+    """The modality to segment."""
+    name = context.situation.target
+    labelled, images = context.situation.labelled[name], context.situation.images[name]
+    return name, f"the modality to segment; {labelled} of {images} of its images have a label"
+
+
+def reference(context: Context) -> Decision:
+    """The modality whose grid the others are put on: most complete, then most labels."""
+    images, labelled = context.situation.images, context.situation.labelled
+    name = max(context.situation.modalities, key=lambda one: (images[one], labelled[one]))
+    return name, f"most subjects have it ({images[name]}), so its grid is taken for all"
+
+
+def slice_axis(context: Context) -> Decision:
+    """The coarse axis, or the plane that the files have."""
+    if context.anisotropy > COARSER and context.base != "disentangle_tumour":
+        return "auto", f"slices are {context.anisotropy:.1f} times as far apart as pixels: the coarse axis of each file"
+    planes = Counter(one["plane"] for one in context.fingerprint["images"])
+    plane = planes.most_common(1)[0][0]
+    return plane, f"the plane of most files ({planes[plane]} of {sum(planes.values())})"
+
+
+def affordable_window(context: Context) -> tuple[float, list[int]] | None:
+    """Factor and size of three-dimensional windows that the budget has room for; ``None``: of no size."""
+    for factor in context.factors():
+        size = window_size(context, factor)
+        if context.steps(math.prod(size) * WINDOW_SAMPLES, 3) >= ENOUGH_VOLUME_STEPS:
+            return factor, size
+    return None
+
+
+def volumes_pay(context: Context) -> tuple[bool, str]:
+    """Whether windows of volumes are to be preferred to slices, and why."""
+    if context.anisotropy > CUBES:
+        return False, f"slices are {context.anisotropy:.1f} times as far apart as pixels"
+    found = affordable_window(context)
+    minutes = f"{context.budget / 60:.0f} min"
+    if found is None:
+        return False, f"{minutes} are too few for {ENOUGH_VOLUME_STEPS} steps of volumes on this {context.device}"
+    return True, f"voxels are nearly cubes, and {minutes} have room for {ENOUGH_VOLUME_STEPS} steps of {found[1]}"
+
+
+def window_size(context: Context, factor: float) -> list[int]:
+    """Whole slices that hold the foreground, and as many of them as are thick enough."""
+    inside, across = context.spacing
+    mm = inside * factor
+    rows, columns = (rounded_up(one / mm) for one in context.extent[:2])
+    deep = context.extent[2] / max(across, mm)
+    most = 32 if context.device == "cpu" else 64
+    return [rows, columns, min(most, rounded_up(deep, least=8))]
+
+
+def _grid(context: Context) -> tuple[list[float], list[int], str]:
+    """Spacing, size and why."""
+    inside, across = context.spacing
+    cost = COSTS.get(context.base, 1.0)
+    pick, steps = FACTORS[0], 0
+    for pick in context.factors():
+        mm = inside * pick
+        if context.dims == 3:
+            size = window_size(context, pick)
+            voxels: float = math.prod(size) * (WINDOW_SAMPLES if context.base == "ummkd_3d" else 2)
+            wanted = ENOUGH_VOLUME_STEPS
+        else:
+            least, multiple = (48, 16) if context.base == "dafnet" else (32, 8)
+            size = [rounded_up(one / mm, multiple, least) for one in context.extent[:2]]
+            voxels, wanted = math.prod(size) * SAMPLES, ENOUGH_STEPS
+        steps = context.steps(voxels, context.dims, cost)
+        if steps >= wanted:
+            break
+    mm = round(inside * pick, 3)
+    spacing = [mm, mm]
+    # neighbours and windows need slices that are alike; thick slices stay where they are
+    if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet"):
+        spacing.append(round(max(across, mm), 3))
+    text = f"median within slices {inside:.2f} mm, between slices {across:.2f} mm"
+    if pick > 1:
+        text += f"; {pick:g} times coarser, so that the budget has room for {steps} steps"
+    return spacing, size, text
+
+
+def pixdim(context: Context) -> Decision:
+    """Median spacing, coarser where the budget asks for it."""
+    spacing, _, text = _grid(context)
+    return spacing, text
+
+
+def spatial_size(context: Context) -> Decision:
+    """The foreground of every image with a margin, a multiple of the network's strides."""
+    _, size, _ = _grid(context)
+    rows, columns, slices = context.extent
+    text = f"holds the foreground of every training image, {rows:.0f} x {columns:.0f} x {slices:.0f} mm with its margin"
+    return size, text
+
+
+def num_slices(context: Context) -> Decision:
+    """A slice alone, or with its neighbours."""
+    distance = context.knobs["pixdim"][2] if len(context.knobs["pixdim"]) == 3 else context.spacing[1]
+    if distance <= NEIGHBOURS:
+        return 3, f"slices are {distance:.1f} mm apart: the two neighbours are channels, too"
+    return 1, f"slices are {distance:.1f} mm apart: neighbours show something else"
+
+
+def is_ct(context: Context, modality: str) -> bool:
+    """Whether a modality holds Hounsfield units: whole images reach down to air."""
+    image = context.fingerprint["intensity"][modality]["image"]
+    named = "ct" in modality.lower().replace("-", "_").split("_")
+    return bool(image["p0.5"] <= (AIR if named else OPEN_AIR))
+
+
+def intensity(context: Context) -> Decision:
+    """CT by one window for all patients, everything else by each image's own grey values."""
+    steps, words = {}, []
+    for name in context.situation.modalities:
+        inside = context.fingerprint["intensity"][name]["foreground"]
+        if is_ct(context, name):
+            low, high, mean, sd = inside["p0.5"], inside["p99.5"], inside["mean"], max(inside["sd"], 1e-3)
+            steps[name] = {
+                "_target_": "ScaleIntensityRanged",
+                "keys": "image",
+                "a_min": round(low, 2),
+                "a_max": round(max(high, low + 1), 2),
+                "b_min": round((low - mean) / sd, 4),
+                "b_max": round((max(high, low + 1) - mean) / sd, 4),
+                "clip": True,
+            }
+            words.append(f"{name} is in HU: {low:.0f} to {high:.0f}, what 99 % of the foreground has, then its mean 0")
+            continue
+        empty = _empty_background(context, name)
+        ends = {"lower": 0, "upper": 99.5} if empty else {"lower": 0.5, "upper": 99.5}
+        steps[name] = {
+            "_target_": "Compose",
+            "transforms": [
+                {
+                    "_target_": "ScaleIntensityRangePercentilesd",
+                    "keys": "image",
+                    **ends,
+                    "b_min": 0.0,
+                    "b_max": 1.0,
+                    "clip": True,
+                },
+                {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": empty, "channel_wise": True},
+            ],
+        }
+        words.append(
+            f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
+        )
+    definition = {
+        "_target_": "monai_mmseg.transforms.ByModalityd",
+        "default_modality": "@default_modality",
+        "transforms": steps,
+    }
+    return definition, "; ".join(words)
+
+
+def _empty_background(context: Context, modality: str) -> bool:
+    """Whether what surrounds the body is one value, as in brains without skull."""
+    image = context.fingerprint["intensity"][modality]["image"]
+    return bool(image["p0.5"] == image["p50"] == 0)
+
+
+def percentiles(context: Context) -> Decision:
+    """Ends of the scale to [-1, 1]."""
+    return [0.5, 99.5], "slices are scaled between percentiles: a few bright voxels would darken all others"

@@ -1,0 +1,232 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What kind of problem a data set poses, from five facts of its fingerprint, and which methods can take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ONE, UNPAIRED, MISALIGNED = "one modality", "unpaired", "paired, misaligned"
+COMPLETE, GAPS = "registered, complete", "registered, with gaps"
+
+SHIFTED = 0.75  # of a step of in-plane spacing that the mean offset of a pair may reach where it counts as registered
+MOSTLY = 0.5  # share of subjects that must have several modalities for a data set of pairs
+GAP = 0.02  # share of images that may be missing in a complete one
+
+METHODS: Mapping[str, str] = {
+    "unet": "a plain network: registered modalities are its channels",
+    "ummkd": "one network for unpaired modalities, slices",
+    "ummkd_3d": "one network for unpaired modalities, volumes",
+    "csa": "one network for unpaired modalities, their class affinities made alike, slices",
+    "dafnet": "modalities of a subject that are not aligned, labels in some of them",
+    "disentangle": "registered sequences of which some are missing, in two stages",
+}
+"""Method to what it is for."""
+
+
+class PlanError(ValueError):
+    """Nothing is planned: the data do not allow what is asked for."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What kind of problem it is.
+
+    Examples:
+        >>> Situation("unpaired", ["ct", "mr"], {"ct": 3, "mr": 2}, {"ct": 3, "mr": 2}, [], [], "ct", {}).unlabelled
+        []
+    """
+
+    name: str
+    modalities: list[str]
+    images: dict[str, int]  # of each modality
+    labelled: dict[str, int]  # images with a label, of each modality
+    missing: list[str]  # modalities that some subjects lack
+    may_lack: list[str]  # that inference may have to do without
+    target: str
+    facts: dict[str, str]  # the five, in words
+
+    @property
+    def unlabelled(self) -> list[str]:
+        """Modalities without any label."""
+        return [name for name in self.modalities if not self.labelled[name]]
+
+
+def find_situation(
+    fingerprint: Mapping[str, Any], *, target: str | None = None, may_lack: Sequence[str] | None = None
+) -> Situation:
+    """Name the situation of a data set.
+
+    Args:
+        fingerprint: see :func:`~monai_mmseg.planning.fingerprint`.
+        target: the modality to segment, where there is one; ``None``: one without labels, else the last.
+        may_lack: modalities that new subjects may come without.
+
+    Returns:
+        The situation.
+
+    Raises:
+        PlanError: an unknown modality, or no label at all.
+
+    Examples:
+        >>> found = {"name": "a", "modalities": ["ct"], "pairs": [], "images": [], "labels": {"0": "background"},
+        ...          "subjects": [{"subject": "s", "fold": 0, "images": ["ct"], "labelled": ["ct"]}]}
+        >>> find_situation(found).name
+        'one modality'
+    """
+    modalities = list(fingerprint["modalities"])
+    for name in [*([target] if target else []), *(may_lack or ())]:
+        if name not in modalities:
+            raise PlanError(f"{name!r} is no modality with training images of {fingerprint['name']}: {modalities}.")
+    subjects = fingerprint["subjects"]
+    images = {name: sum(name in one["images"] for one in subjects) for name in modalities}
+    labelled = {name: sum(name in one["labelled"] for one in subjects) for name in modalities}
+    if not any(labelled.values()):
+        raise PlanError(f"{fingerprint['name']}: no training image has a label, and every method learns from labels.")
+    several = sum(len(one["images"]) > 1 for one in subjects)
+    offset, shifted = _offset(fingerprint)
+    lacking = [name for name in modalities if images[name] < (1 - GAP) * len(subjects)]
+    if several < MOSTLY * len(subjects):
+        lacking = []  # of different patients: nobody was to have them all
+    if len(modalities) == 1:
+        name = ONE
+    elif several < MOSTLY * len(subjects):
+        name = UNPAIRED
+    elif shifted:
+        name = MISALIGNED
+    else:
+        name = GAPS if lacking or may_lack else COMPLETE
+    bare = [one for one in modalities if not labelled[one]]
+    wanted = target or (bare[-1] if bare else modalities[-1])
+    facts = {
+        "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
+        "alignment": "not compared: no subject has two"
+        if offset is None
+        else f"images of a subject fit best {offset:.1f} mm from where they are",
+        "labels": ", ".join(f"{one}: {labelled[one]} of {images[one]}" for one in modalities),
+        "classes": _classes(fingerprint),
+        "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
+        f"{', '.join(may_lack or ()) or 'none'}",
+    }
+    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts)
+
+
+def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:
+    """Mean offset of pairs in mm, and whether it is too large for images that are registered."""
+    found = [pair["offset"] for pair in fingerprint["pairs"] if pair["offset"] is not None]
+    if not found:  # pairs that never meet are not registered either
+        return None, bool(fingerprint["pairs"])
+    spacing = float(np.median([np.mean(image["spacing"][:2]) for image in fingerprint["images"]]))
+    mean = float(np.mean(found))
+    return mean, mean > SHIFTED * max(spacing, 1.5)
+
+
+def _counts(names: Sequence[str], images: Mapping[str, int], subjects: int) -> str:
+    return ", ".join(f"{name} of {subjects - images[name]} subjects" for name in names) or "none"
+
+
+def _classes(fingerprint: Mapping[str, Any]) -> str:
+    """Which classes the labels of a modality never show."""
+    names = [name for value, name in fingerprint["labels"].items() if value != "0"]
+    parts = []
+    for modality in fingerprint["modalities"]:
+        counts = [one["label_voxels"] for one in fingerprint["images"] if one["modality"] == modality]
+        known = [one for one in counts if one]
+        if known and (never := [name for name in names if not any(one.get(name) for one in known)]):
+            parts.append(f"{modality} never shows {', '.join(never)}")
+    return "; ".join(parts) or "all modalities show the same classes"
+
+
+def possible_methods(situation: Situation) -> dict[str, str]:
+    """Why each method cannot take the situation; an empty text where it can.
+
+    Args:
+        situation: from :func:`find_situation`.
+
+    Returns:
+        Method to reason.
+
+    Examples:
+        >>> one = Situation("one modality", ["ct"], {"ct": 3}, {"ct": 3}, [], [], "ct", {})
+        >>> [name for name, reason in possible_methods(one).items() if not reason]
+        ['unet']
+    """
+    bare, several = situation.unlabelled, len(situation.modalities) > 1
+    paired = situation.name not in (ONE, UNPAIRED)
+    registered = situation.name in (COMPLETE, GAPS)
+    if not several:
+        lone = f"there is one modality, {situation.modalities[0]}"
+        return {name: "" if name == "unet" else lone for name in METHODS}
+    unpaired = f"it learns each modality from its own labels, and {' and '.join(bare)} has none" if bare else ""
+    apart = "" if paired else "hardly any subject has several modalities"
+    off = "" if registered else apart or "the modalities of a subject are not aligned"
+    return {
+        "unet": off,
+        "ummkd": unpaired,
+        "ummkd_3d": unpaired,
+        "csa": unpaired,
+        "dafnet": apart,
+        "disentangle": off,
+    }
+
+
+def choose_method(
+    situation: Situation, method: str | None = None, *, volumes: tuple[bool, str], ct: bool
+) -> tuple[str, str]:
+    """The method for a situation, and why.
+
+    Args:
+        situation: from :func:`find_situation`.
+        method: one that is asked for; ``None``: the best one known.
+        volumes: whether three-dimensional windows are affordable and sensible, and why.
+        ct: whether CT is among the modalities.
+
+    Returns:
+        Name and reason.
+
+    Raises:
+        PlanError: a method that is asked for cannot take the situation, or none can.
+
+    Examples:
+        >>> one = Situation("one modality", ["ct"], {"ct": 3}, {"ct": 3}, [], [], "ct", {})
+        >>> choose_method(one, volumes=(False, "thick slices"), ct=True)[0]
+        'unet'
+    """
+    reasons = possible_methods(situation)
+    fits = [name for name, reason in reasons.items() if not reason]
+    if method is not None:
+        if method not in METHODS:
+            raise PlanError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+        if reasons[method]:
+            other = f"possible: {', '.join(fits)}" if fits else "no method fits"
+            raise PlanError(f"{method} cannot be trained on these data: {reasons[method]}; {other}.")
+        return method, "asked for"
+    if situation.name == ONE:
+        kind = "volumes" if volumes[0] else "slices"
+        return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
+    if situation.name == UNPAIRED:
+        if situation.unlabelled:
+            raise PlanError(
+                f"no method here learns {' or '.join(situation.unlabelled)} without labels from other patients: label "
+                "some of its images, or take it out of the datalist."
+            )
+        if volumes[0]:
+            return "ummkd_3d", f"unpaired, all modalities labelled; volumes, for {volumes[1]}"
+        if ct:
+            return "ummkd", f"unpaired with CT, all modalities labelled; slices, for {volumes[1]}"
+        return "csa", f"unpaired MR, all labelled: class affinities guide each other; slices, for {volumes[1]}"
+    if situation.name == MISALIGNED:
+        return "dafnet", (
+            "modalities of a subject are not aligned; the target is segmented with the help of the other"
+            + (f", whose labels it borrows: {', '.join(situation.unlabelled)} has none" if situation.unlabelled else "")
+        )
+    if situation.name == COMPLETE:
+        return "unet", "registered and complete, with labels: take a plain network with the modalities as channels"
+    return "unet", (
+        "registered with gaps: a plain network with the modalities as channels that learns to do without some; it did "
+        "better than two stages of disentangling in the same time, unless the most telling sequence is missing"
+    )

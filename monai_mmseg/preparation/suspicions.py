@@ -1,0 +1,348 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What no single file shows to be wrong, and what costs a training later: warnings and notes about a whole datalist."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from monai_mmseg.data.leaks import file_key
+from monai_mmseg.preparation.volume_facts import VolumeFacts
+from monai_mmseg.transforms.geometry import find_slice_axis, slice_normal, slice_pitch
+from monai_mmseg.transforms.pair_slices import pair_slices
+
+_CT_WORDS = {"ct", "cta", "ncct", "cect", "ldct", "hrct"}
+_OUTLIER = 10.0  # times the median
+
+
+def names(values: Iterable[object], most: int = 5) -> str:
+    """The first few of a list, and how many more there are.
+
+    Examples:
+        >>> names(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    shown = [str(value) for value in dict.fromkeys(values)]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def by_modality(volumes: Iterable[VolumeFacts]) -> dict[str, list[VolumeFacts]]:
+    """Images of each modality, in their order."""
+    found: dict[str, list[VolumeFacts]] = defaultdict(list)
+    for volume in volumes:
+        found[volume.modality].append(volume)
+    return dict(found)
+
+
+def label_warnings(volumes: Sequence[VolumeFacts], labels: Mapping[int, str]) -> list[str]:
+    """Classes that a label, or every label of a modality, lacks."""
+    found = []
+    labelled = [volume for volume in volumes if volume.label_ml is not None]
+    for name in [name for value, name in labels.items() if value != 0] if labelled else []:
+        if all(name in volume.absent for volume in labelled):
+            found.append(f"class {name!r} is declared and in no label")
+            continue
+        for modality, mine in by_modality(labelled).items():
+            # a label that is empty altogether is told for itself
+            without = [volume.subject for volume in mine if name in volume.absent]
+            partly = [one.subject for one in mine if name in one.absent and len(one.absent) < len(labels) - 1]
+            if len(without) == len(mine):
+                found.append(f"class {name!r} is in no label of modality {modality!r}")
+            elif partly:
+                found.append(
+                    f"class {name!r} is absent in {len(partly)} of {len(mine)} labels of modality {modality!r}: "
+                    f"{names(partly)}"
+                )
+    return found
+
+
+def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
+    """Images of a modality called CT that are not in Hounsfield units.
+
+    Fat is -100 and air -1000: no value below -50 means another scale, or that both were erased.
+    """
+    found = []
+    for modality, mine in by_modality(volumes).items():
+        if not _CT_WORDS.intersection(re.split(r"[^a-z]+", modality.lower())):
+            continue
+        kinds: dict[str, list[VolumeFacts]] = defaultdict(list)
+        for volume in mine:
+            if volume.high - volume.low <= 50:
+                kinds["normalised?"].append(volume)
+            elif volume.low > -50:
+                kinds["scaled to 0..255?" if volume.high <= 255 else "stored with 1000 or 1024 added?"].append(volume)
+        for why, those in kinds.items():
+            one = those[0]
+            found.append(
+                f"modality {modality!r}: {len(those)} of {len(mine)} images are not in Hounsfield units, such as "
+                f"{one.path} with values {one.low:.4g} to {one.high:.4g} ({why}): {names(v.subject for v in those)}"
+            )
+    return found
+
+
+def without_air(volumes: Sequence[VolumeFacts]) -> dict[str, list[VolumeFacts]]:
+    """Images of each modality but CT, whose air scanners pad as they like."""
+    return {
+        modality: mine
+        for modality, mine in by_modality(volumes).items()
+        if not any(volume.low < -800 for volume in mine)
+    }
+
+
+def background_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
+    """Modalities in which the background was erased in some images alone, or with another value."""
+    warnings = []
+    for modality, mine in without_air(volumes).items():
+        erased = [volume for volume in mine if volume.background.constant]
+        noisy = [volume for volume in mine if volume.background.constant is False]
+        if erased and noisy:
+            few, what = (erased, "an erased") if len(erased) <= len(noisy) else (noisy, "no erased")
+            warnings.append(
+                f"modality {modality!r}: {len(erased)} images have an erased background (constant on their sides) and "
+                f"{len(noisy)} have not; was the skull or the air removed in some alone? With {what} background: "
+                f"{names(volume.subject for volume in few)}"
+            )
+        values = Counter(volume.background.value for volume in erased)
+        if len(values) > 1:
+            usual = values.most_common(1)[0][0]
+            others = [one for one in erased if one.background.value != usual]
+            warnings.append(
+                f"modality {modality!r}: the erased background is {usual:g} in {values[usual]} images and "
+                f"{names(f'{one.background.value:g}' for one in others)} in {len(others)}: "
+                f"{names(one.subject for one in others)}"
+            )
+    return warnings
+
+
+def geometry_findings(volumes: Sequence[VolumeFacts]) -> tuple[list[str], list[str]]:
+    """Warnings of voxels and sizes far from the others of their modality, and notes of how the files are stored."""
+    warnings, notes = [], []
+    for modality, mine in by_modality(volumes).items():
+        for what, unit, measure in (("spacing", " mm", _oriented_spacing), ("size", "", _size)):
+            values = np.array([measure(volume) for volume in mine], dtype=np.float64)
+            usual = values[0] if len(mine) == 2 else np.median(values, axis=0)  # of two, none is the odd one
+            for volume, value in zip(mine, values, strict=True):
+                ratio = np.maximum(value / usual, usual / value)
+                if (ratio >= _OUTLIER).any():
+                    shown, other = (" x ".join(f"{number:.3g}" for number in one) for one in (value, usual))
+                    which = "that of the other image" if len(mine) == 2 else f"the median of {len(mine)} images"
+                    warnings.append(
+                        f"{volume.path}: subject {volume.subject!r}, {modality}: {what} {shown}{unit}, {which} is "
+                        f"{other}"
+                    )
+        straight = [volume for volume in mine if np.abs(slice_normal(volume.affine)).max() > 0.85]
+        stored = Counter(volume.axes for volume in straight)
+        planes = Counter(_plane(volume) for volume in straight)
+        if len(planes) > 1:
+            notes.append(f"modality {modality!r} has slices of several planes: {_counted(planes)}")
+        if len(stored) > 1:
+            notes.append(f"modality {modality!r} is stored with its axes in several orders: {_counted(stored)}")
+    return warnings, notes
+
+
+def _size(volume: VolumeFacts) -> Sequence[float]:
+    return volume.lattice
+
+
+def _oriented_spacing(volume: VolumeFacts) -> Sequence[float]:
+    spacing: list[float] = np.linalg.norm(volume.affine[:3, :3], axis=0).tolist()
+    return spacing
+
+
+def _plane(volume: VolumeFacts) -> str:
+    return ("sagittal", "coronal", "axial")[int(np.abs(slice_normal(volume.affine)).argmax())]
+
+
+def _counted(values: Counter[str]) -> str:
+    return ", ".join(f"{value} {count}" for value, count in values.most_common())
+
+
+def copies(volumes: Sequence[VolumeFacts]) -> list[str]:
+    """Images with the same voxels under two names."""
+    same: dict[str, list[VolumeFacts]] = defaultdict(list)
+    for volume in volumes:
+        same[volume.digest].append(volume)
+    found = []
+    for mine in same.values():
+        files = {file_key(volume.path): volume for volume in reversed(mine)}  # one file twice is an error already
+        if len(files) > 1:
+            first, *others = [volume for volume in mine if files[file_key(volume.path)] is volume]
+            found += [
+                f"{other.path} ({other.subject}, {other.modality}) has the voxels of {first.path} ({first.subject}, "
+                f"{first.modality}): is it the same image?"
+                for other in others
+            ]
+    return found
+
+
+def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Warnings and notes on labels and folds of the training.
+
+    Modalities without labels, folds without something to train or to score on. Of one subject alone, which cannot be
+    split, all are notes.
+    """
+    training = [volume for volume in volumes if volume.section == "training"]
+    if not training:
+        return [], []
+    labelled = _labelled(training)
+    counted, what = (labelled, "labelled image") if labelled else (training, "image")
+    warnings = []
+    for name in modalities:
+        mine = {volume.subject for volume in training if volume.modality == name}
+        if not mine:
+            warnings.append(f"modality {name!r} is declared and has no training image")
+        elif labelled and not any(volume.modality == name for volume in labelled):
+            others = dict.fromkeys(volume.modality for volume in labelled if volume.subject in mine)
+            beside = f"; its subjects have labels of {', '.join(others)}" if others else ""
+            warnings.append(f"modality {name!r} has no training image with a label{beside}")
+    held_out = [volume for volume in volumes if volume.section == "validation"]
+    if held_out:
+        scored = {volume.modality for volume in (_labelled(held_out) if labelled else held_out)}
+        lost = [name for name in modalities if name not in scored and any(v.modality == name for v in counted)]
+        warnings += [f"section 'validation' holds no {what} of modality {name!r}" for name in lost]
+    without = [volume.subject for volume in training if volume.fold is None]
+    folds = sorted({volume.fold for volume in training if volume.fold is not None})
+    notes = []
+    if not folds and not held_out:
+        notes.append("no folds, and no section 'validation': `mmseg data split` makes folds")
+    elif folds and without:
+        warnings.append(f"{len(without)} training images have no fold and others have one: {names(without)}")
+    elif len(folds) == 1 and not held_out:
+        warnings.append(f"all training images are of fold {folds[0]}: where it is held out, none is left to train on")
+    if len(folds) > 1:
+        warnings += _fold_warnings(by_modality(counted), modalities, folds, what)
+    single = len({volume.person for volume in training}) == 1
+    return ([], warnings + notes) if single else (warnings, notes)
+
+
+def _fold_warnings(
+    counted: Mapping[str, Sequence[VolumeFacts]], modalities: Sequence[str], folds: Sequence[int], what: str
+) -> list[str]:
+    found = []
+    for name in modalities:
+        per_fold = Counter(volume.fold for volume in counted.get(name, ()))
+        if not per_fold:
+            continue
+        if len(per_fold) == 1:
+            fold = next(iter(per_fold))
+            found.append(f"fold {fold} holds every {what} of modality {name!r}: held out, none is left to train on")
+        if empty := [fold for fold in folds if not per_fold[fold]]:
+            found.append(f"no {what} of modality {name!r} to validate on in fold {names(empty, 20)}")
+    return found
+
+
+def _labelled(volumes: Sequence[VolumeFacts]) -> list[VolumeFacts]:
+    """Images with a label of their own, or on the grid of one of their subject that has one."""
+    own: dict[str, list[VolumeFacts]] = defaultdict(list)
+    for volume in volumes:
+        if volume.label_ml is not None:
+            own[volume.subject].append(volume)
+    return [
+        volume
+        for volume in volumes
+        if any(one.lattice == volume.lattice and np.allclose(one.affine, volume.affine) for one in own[volume.subject])
+    ]
+
+
+def pairing_findings(
+    volumes: Sequence[VolumeFacts], modalities: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Errors of tables of pairs, warnings of modalities that do not meet in the scanner, notes of slices that do not.
+
+    Slices that are paired by hand may lie anywhere.
+    """
+    subjects: dict[str, list[VolumeFacts]] = defaultdict(list)
+    for volume in volumes:
+        subjects[volume.subject].append(volume)
+    errors: list[str] = []
+    warnings: list[str] = []
+    notes: list[str] = []
+    for subject, mine in subjects.items():
+        for volume in mine:
+            if volume.pairs is not None:
+                _check_tables(volume, mine, modalities, errors, warnings)
+        first = mine[0]
+        for other in mine[1:]:
+            if isinstance(first.pairs, Mapping) and other.modality in first.pairs:
+                continue  # paired by hand, wherever they lie
+            center = ((first.lattice[0] - 1) / 2, (first.lattice[1] - 1) / 2)
+            limit = 0.55 * max(slice_pitch(first.affine), slice_pitch(other.affine))
+            partner = pair_slices(first.affine, first.lattice[2], other.affine, other.lattice[2], limit, center).partner
+            found = int((partner >= 0).sum())
+            if found == 0:
+                warnings.append(
+                    f"subject {subject!r}: no slice of {other.modality} lies near a slice of {first.modality}; do the "
+                    "files share scanner coordinates?"
+                )
+            elif found < first.lattice[2]:
+                notes.append(
+                    f"subject {subject!r}: {first.lattice[2] - found} of {first.lattice[2]} {first.modality} slices "
+                    f"have no {other.modality} partner"
+                )
+    return errors, warnings, notes
+
+
+def _check_tables(
+    volume: VolumeFacts,
+    mine: Sequence[VolumeFacts],
+    modalities: Sequence[str],
+    errors: list[str],
+    warnings: list[str],
+) -> None:
+    where = f"{volume.path}: 'pairs' of subject {volume.subject!r}, {volume.modality}:"
+    if not isinstance(volume.pairs, Mapping):
+        errors.append(f"{where} must be an object {{modality: {{slice: slice}}}}, got {volume.pairs!r}")
+        return
+    for name, table in volume.pairs.items():
+        partner = next((one for one in mine if one.modality == name), None)
+        if name not in modalities or name == volume.modality:
+            errors.append(f"{where} {name!r} is not another modality of {list(modalities)}")
+            continue
+        if not isinstance(table, Mapping):
+            errors.append(f"{where} the table to {name} must be an object {{slice: slice}}, got {table!r}")
+            continue
+        if partner is None:
+            warnings.append(f"{where} the subject has no image of {name}, which the table pairs")
+        wrong = [f"{key} -> {value}" for key, value in table.items() if not (_number(key) and _number(value))]
+        if wrong:
+            errors.append(f"{where} slices to {name} must be whole numbers from 0, got {names(wrong)}")
+            continue
+        slices = volume.lattice[2]
+        theirs = None if partner is None else _slices_along(partner, slice_normal(volume.affine))
+        beyond = [
+            f"{key} -> {value}"
+            for key, value in table.items()
+            if int(key) >= slices or (theirs is not None and int(value) >= theirs)
+        ]
+        if beyond:
+            sizes = f"0 to {slices - 1}" + ("" if theirs is None else f" and 0 to {theirs - 1}")
+            errors.append(f"{where} slices to {name} must lie in {sizes}, got {names(beyond)}")
+
+
+def _number(value: object) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch("[0-9]{1,9}", value) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _slices_along(volume: VolumeFacts, normal: Any) -> int:
+    return volume.lattice[find_slice_axis(volume.affine, volume.lattice, "auto", normal)]
+
+
+def all_findings(
+    volumes: Sequence[VolumeFacts], modalities: Sequence[str], labels: Mapping[int, str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Errors, warnings and notes of everything above."""
+    errors, warnings, notes = pairing_findings(volumes, modalities)
+    warnings += [*label_warnings(volumes, labels), *ct_warnings(volumes), *background_warnings(volumes)]
+    warnings += copies(volumes)
+    for more, told in (geometry_findings(volumes), split_findings(volumes, modalities)):
+        warnings += more
+        notes += told
+    return errors, warnings, notes

@@ -1,0 +1,141 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Planned bundles: whole, readable by MONAI's tools, and never in the place of one that was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_mmseg.bundle.checks import check_overrides
+from monai_mmseg.phantom import make_cmr_phantom
+from monai_mmseg.planning import PlanError, apply_rules, make_plan
+from monai_mmseg.planning.bases import STAGE_ONE_ONLY, fixed_settings, stage_one_settings
+from monai_mmseg.planning.readme import about, readme
+from monai_mmseg.planning.write import write_bundle
+from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
+
+ONE = fingerprint_of({"a": ("ct",), "b": ("ct",)})
+PLANS = [
+    ("unet", ONE, {}),
+    ("unet", ONE, {"volumes": True}),
+    ("unet", paired(), {}),
+    ("ummkd", unpaired(), {}),
+    ("ummkd_3d", unpaired(), {}),
+    ("csa", unpaired(), {}),
+    ("dafnet", paired(offset=6.0, bare=("t2",)), {}),
+    ("disentangle", paired(), {}),
+]
+
+
+@pytest.fixture(params=PLANS, ids=["unet", "unet_3d", "unet_stack", *(one[0] for one in PLANS[3:])])
+def planned(request, tmp_path):
+    """A bundle written by the rules alone, and its context."""
+    method, data, settings = request.param
+    context = context_of(data, method, **settings)
+    fired = apply_rules(context)
+    write_bundle(
+        context.base,
+        tmp_path,
+        {**context.knobs, **fixed_settings(context)},
+        name="mine",
+        dataset_dir="/some/where",
+        drop=STAGE_ONE_ONLY if context.stacked else (),
+        about=about(context, "mine"),
+        readme=readme(context, fired, "mine", "since"),
+    )
+    return tmp_path, context
+
+
+def _config(folder: Path, name: str) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / f"{name}.json"))
+    parser["bundle_root"] = str(folder)
+    return parser
+
+
+def test_bundle_is_whole_and_says_what_it_knows(planned):
+    folder, context = planned
+    for name in ("LICENSE", "configs/evaluate.json", "configs/logging.conf", "docs/method.md", "models"):
+        assert (folder / name).exists()
+    assert not [name for name in ("settings", "demo.json") if (folder / "configs" / name).exists()]
+    check_overrides([str(folder / "configs" / "train.json"), str(folder / "configs" / "evaluate.json")], {})
+    check_overrides([str(folder / "configs" / "inference.json")], {})
+    train, text = _config(folder, "train"), (folder / "configs" / "train.json").read_text()
+    assert train.get_parsed_content("dataset_dir") == "/some/where"
+    assert train.get_parsed_content("modalities") == context.situation.modalities
+    assert all(name not in text for name in ("'data/phantom'", "/data/phantom"))
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    image = metadata["network_data_format"]["inputs"]["image"]
+    assert image["spatial_shape"] == context.knobs["spatial_size"]
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == context.fingerprint["labels"]
+
+
+def test_inference_has_the_network_and_the_values_of_the_training(planned):
+    folder, context = planned
+    train, inference = _config(folder, "train"), _config(folder, "inference")
+    one, two = (parser.get_parsed_content("network_def").state_dict() for parser in (train, inference))
+    assert {name: one[name].shape for name in one} == {name: two[name].shape for name in two}
+    assert inference.get_parsed_content("dataset_dir") == "/some/where"
+    for knob in ("modalities", "labels", "pixdim", "spatial_size", "slice_axis"):
+        assert inference.get_parsed_content(knob) == context.knobs[knob] == train.get_parsed_content(knob)
+    if "intensity" in context.knobs:
+        names = [sorted(parser.get_parsed_content("intensity").transforms) for parser in (train, inference)]
+        assert names == [sorted(context.situation.modalities)] * 2
+
+
+def test_first_stage_has_the_same_encoder(tmp_path):
+    context = context_of(paired(), "disentangle")
+    apply_rules(context)
+    write_bundle("disentangle", tmp_path, stage_one_settings(context, 4, 10), name="one", dataset_dir="/some/where")
+    second = tmp_path / "second"
+    second.mkdir()
+    values = {**context.knobs, **fixed_settings(context)}
+    write_bundle(context.base, second, values, name="two", dataset_dir="/some/where")
+    first = _config(tmp_path, "train").get_parsed_content("network_def").state_dict()
+    encoder = _config(second, "train").get_parsed_content("encoder_def").state_dict()
+    assert {name: value.shape for name, value in first.items()} == {n: v.shape for n, v in encoder.items()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A small phantom."""
+    folder = tmp_path_factory.mktemp("cmr")
+    counts = {"bssfp": 3, "lge": 3}
+    return make_cmr_phantom(folder, subjects=counts, test_subjects={"bssfp": 1, "lge": 1}, folds=2, size=48)
+
+
+def test_plan_is_measured_written_and_kept(data, tmp_path):
+    made = make_plan(data, tmp_path / "mine", budget="1m", device="cpu", workers=1)
+    assert (made.situation, made.method, made.stages) == ("unpaired", "csa", ["configs/train.json"])
+    assert 0 < made.seconds <= 60
+    plan = json.loads((tmp_path / "mine" / "plan.json").read_text())
+    assert plan["machine"]["seconds"]["step"] > 0
+    assert plan["machine"]["seconds"]["memory"] > 1e5
+    assert [one["knob"] for one in plan["rules"]] == [one.knob for one in made.fired]
+    assert plan["fingerprint"]["name"] == "cmr_phantom"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+    assert not list((tmp_path / "mine" / "models").iterdir())  # timing leaves nothing
+
+    with pytest.raises(FileExistsError, match="--overwrite plans it anew"):
+        make_plan(data, tmp_path / "mine", device="cpu")
+    (tmp_path / "mine" / "models" / "model.pt").write_bytes(b"weights")
+    again = make_plan(data, tmp_path / "mine", method="ummkd", budget="1m", device="cpu", overwrite=True)
+    assert again.method == "ummkd"
+    assert again.moved is not None
+    assert (again.moved / "models" / "model.pt").read_bytes() == b"weights"
+    assert not list((tmp_path / "mine" / "models").iterdir())
+
+
+def test_what_is_refused_leaves_nothing(data, tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileExistsError, match=r"holds no plan\.json"):
+        make_plan(data, tmp_path / "other", overwrite=True)
+    with pytest.raises(PlanError, match="dafnet cannot be trained"):
+        make_plan(data, tmp_path / "mine", method="dafnet", device="cpu")
+    with pytest.raises(ValueError, match="budget must be"):
+        make_plan(data, tmp_path / "mine", budget="soon")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]

@@ -1,0 +1,215 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule of the table, on data made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_mmseg.planning import RULES, Context, apply_rules, seconds_of
+from monai_mmseg.planning.context import rounded_up
+from monai_mmseg.planning.data_rules import is_ct, volumes_pay
+from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
+
+ONE = fingerprint_of({"a": ("ct",), "b": ("ct",)})
+GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
+
+
+def decided(context: Context) -> dict[str, tuple]:
+    """Knob to value and reason."""
+    return {one.knob: (one.value, one.reason) for one in apply_rules(context)}
+
+
+def value(context: Context, knob: str):
+    return decided(context)[knob][0]
+
+
+def reason(context: Context, knob: str) -> str:
+    return decided(context)[knob][1]
+
+
+def ummkd(**settings) -> Context:
+    return context_of(unpaired(), "ummkd", **settings)
+
+
+# one entry for each rule of the table: knob -> contexts and what they must give
+EXPECTED = {
+    "modalities": [(ummkd(), ["ct", "mr"])],
+    "labels": [(ummkd(), {"0": "background", "1": "liver", "2": "spleen"})],
+    "target": [(context_of(paired(offset=6.0, bare=("t1",)), "dafnet"), "t1")],
+    "reference": [(context_of(GAPS, "unet"), "t2")],
+    "slice_axis": [
+        (ummkd(), "auto"),
+        (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 1.0], plane="coronal"), "unet"), "coronal"),
+        (context_of(paired(), "unet"), "axial"),  # a stack of modalities is put on one grid in a plane of the patient
+    ],
+    "pixdim": [
+        (ummkd(), [1.0, 1.0]),
+        (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 2.0]), "unet"), [1.0, 1.0, 2.0]),
+        (ummkd(budget=60.0), [2.0, 2.0]),  # 40 x 48 pixels of 16 slices: 664 steps in 51 s
+    ],
+    "spatial_size": [
+        (ummkd(), [72, 96]),  # 40 and 60 mm in the middle, 15 mm around: 70 and 90
+        (ummkd(budget=60.0), [40, 48]),
+        (context_of(paired(offset=6.0), "dafnet", budget=36000.0), [80, 96]),  # multiples of 16
+    ],
+    "overlap": [(context_of(paired(), "unet"), [0.0, 0.0, 0.5])],
+    "num_slices": [
+        (ummkd(), 1),
+        (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 2.0]), "unet"), 3),
+    ],
+    "intensity_percentiles": [(context_of(paired(offset=6.0), "dafnet"), [0.5, 99.5])],
+    "features": [
+        (ummkd(), [16, 32, 64, 96]),
+        (ummkd(device="cuda", memory=2e10), [32, 64, 128, 192]),
+        (context_of(paired(offset=6.0), "dafnet"), [8, 16, 32, 64, 128]),
+    ],
+    "batch_size": [
+        (ummkd(), 8),  # of each of two
+        (ummkd(shrink=1), 4),
+        (ummkd(memory=1e8), 4),
+        (context_of(ONE, "unet"), 16),
+        (context_of(paired(), "unet"), 2),
+    ],
+    "layer_pairs": [
+        (context_of(unpaired(), "csa"), [["downsamples.0", "downsamples.1"], ["downsamples.1", "bottleneck"]])
+    ],
+    "keep_slices": [(ummkd(), "all")],
+    "tile_prob": [(context_of(unpaired(), "ummkd_3d"), 0.33)],
+    "class_weights": [(context_of(paired(), "unet"), [1.0, 5.0, 5.0])],
+    "learning_rate": [(ummkd(), 0.001), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
+    "patience": [(context_of(paired(offset=6.0), "dafnet"), 40)],
+    "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1")],
+    "validation_modalities": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), ["t1"])],
+}
+ELSEWHERE = {  # looked at more closely below
+    *("intensity", "backbone", "task_def", "augmentation", "train#augmentation"),
+    *("max_epochs", "epoch_length", "lr_decay", "lr_decay_steps", "val_interval"),
+}
+
+
+@pytest.mark.parametrize(
+    ("knob", "context", "expected"), [(knob, *case) for knob, cases in EXPECTED.items() for case in cases]
+)
+def test_value(knob, context, expected):
+    assert value(context, knob) == expected
+
+
+def test_every_rule_has_a_test_and_says_what_it_reads():
+    assert {rule.knob for rule in RULES} == set(EXPECTED) | ELSEWHERE
+    assert all(rule.reads and rule.bases for rule in RULES)
+
+
+@pytest.mark.parametrize("method", ["ummkd", "ummkd_3d", "csa"])
+def test_every_reason_is_a_sentence(method):
+    assert all(len(text) > 8 and not text.endswith(".") for _, text in decided(context_of(unpaired(), method)).values())
+
+
+def test_ct_has_one_window_and_mr_its_own_percentiles():
+    found, text = decided(ummkd())["intensity"]
+    ct, mr = found["transforms"]["ct"], found["transforms"]["mr"]
+    assert (ct["a_min"], ct["a_max"], ct["clip"]) == (-50.0, 250.0, True)
+    assert (ct["b_min"], ct["b_max"]) == (-3.0, 3.0)  # mean 100, deviation 50
+    assert [one["_target_"] for one in mr["transforms"]] == ["ScaleIntensityRangePercentilesd", "NormalizeIntensityd"]
+    assert mr["transforms"][1]["nonzero"] is False
+    assert "ct is in HU: -50 to 250" in text
+
+
+def test_an_empty_background_takes_no_part():
+    data = unpaired()
+    data["intensity"]["mr"]["image"].update({"p0.5": 0.0, "p50": 0.0})
+    assert value(context_of(data, "ummkd"), "intensity")["transforms"]["mr"]["transforms"][1]["nonzero"] is True
+
+
+def test_ct_that_is_not_in_hu_is_taken_for_what_it_is():
+    data = unpaired()
+    data["intensity"]["ct"]["image"].update({"p0.5": 24.0})
+    assert not is_ct(context_of(data, "ummkd"), "ct")
+
+
+def test_network_pools_a_coarse_axis_later():
+    found = value(context_of(fingerprint_of({"a": ("ct",), "b": ("mr",)}), "ummkd_3d"), "backbone")
+    assert found["strides"][:2] == [[1, 1, 1], [2, 2, 1]]
+    assert found["kernel_size"][0] == [3, 3, 1]
+    assert found["upsample_kernel_size"] == found["strides"][1:]
+    assert found["filters"] == "@features"
+
+
+def test_a_stack_has_all_modalities_as_channels():
+    assert value(context_of(paired(), "unet"), "task_def")["in_channels"] == "$len(@modalities)"
+    assert value(context_of(paired(), "unet", budget=120.0), "task_def")["filters"][0] == 8  # few steps of volumes
+    assert value(context_of(paired(), "unet", budget=36000.0), "task_def")["filters"][0] == 16
+    assert value(context_of(paired(), "disentangle"), "task_def")["in_channels"] == "$len(@pools) * @anatomy_channels"
+
+
+def test_augmentation_moves_images_with_labels_and_mirrors_nothing():
+    steps = value(ummkd(), "augmentation")["transforms"]
+    assert steps[0]["keys"] == ["image", "label"]
+    assert steps[0]["mode"] == ["bilinear", "nearest"]
+    assert all(one["keys"] == "image" for one in steps[1:])
+    assert "RandFlipd" not in str(steps)
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "expected"),
+    [
+        (paired(), None, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd"]),
+        (paired(labels={"0": "background", "1": "left kidney"}), None, ["RandAffined", "RandScaleShiftForegroundd"]),
+        (GAPS, None, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd", "RandDropModalityd"]),
+    ],
+)
+def test_augmentation_of_a_stack(data, labels, expected):
+    steps = value(context_of(data, "unet"), "train#augmentation")
+    assert [one["_target_"].rpartition(".")[2] for one in steps] == expected
+
+
+def test_epochs_fill_the_budget():
+    measured = {"step": 0.5, "validation": 10.0, "start": 20.0, "memory": 0.0}
+    context = ummkd(budget=3600.0, seconds=measured)
+    knobs = {name: one[0] for name, one in decided(context).items()}
+    checks = knobs["max_epochs"] // knobs["val_interval"]
+    spent = 20 + 10 * checks + 0.5 * knobs["max_epochs"] * knobs["epoch_length"]
+    assert 0.85 * 3600 < spent <= 3600
+    assert knobs["lr_decay_steps"] == knobs["epoch_length"]
+    assert knobs["lr_decay"] ** knobs["max_epochs"] == pytest.approx(0.055, rel=0.01)
+    assert "(measured) in a budget of 60 min" in reason(context, "max_epochs")
+
+
+def test_costly_validation_is_rare():
+    measured = {"step": 0.5, "validation": 200.0, "start": 20.0, "memory": 0.0}
+    found = ummkd(budget=3600.0, seconds=measured)
+    assert value(found, "val_interval") == found.knobs["max_epochs"]  # once, of 8 % of an hour
+
+
+def test_no_more_steps_than_help():
+    measured = {"step": 0.01, "validation": 1.0, "start": 1.0, "memory": 0.0}
+    context = ummkd(budget=2 * 86400.0, seconds=measured)
+    knobs = {name: one[0] for name, one in decided(context).items()}
+    assert knobs["max_epochs"] * knobs["epoch_length"] == 250_000
+
+
+def test_volumes_pay_where_voxels_are_cubes_and_there_is_time():
+    cubes = fingerprint_of({"a": ("ct",), "b": ("mr",)}, spacing=[1.0, 1.0, 2.0])
+    assert volumes_pay(context_of(cubes, "ummkd", budget=2 * 86400.0))[0]
+    few = "1 min are too few for 600 steps of volumes on this cpu"
+    assert volumes_pay(context_of(cubes, "ummkd", budget=60.0)) == (False, few)
+    assert volumes_pay(ummkd(budget=2 * 86400.0)) == (False, "slices are 8.0 times as far apart as pixels")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("2d", 172800)])
+def test_budget(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["10", "ten minutes", "0m", "-1h"])
+def test_budget_that_is_none(text):
+    with pytest.raises(ValueError, match="budget must be a time such as 10m, 2h or 2d, got"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 32), (41, 48), (96, 96), (97, 112), (257, 288)])
+def test_sizes_are_multiples(size, expected):
+    assert rounded_up(size) == expected
+    assert math.log2(expected / 3) >= 0

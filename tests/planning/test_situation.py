@@ -1,0 +1,80 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Which situation, which method, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from monai_mmseg.planning import METHODS, PlanError, choose_method, find_situation, possible_methods
+from tests.planning.facts import fingerprint_of, paired, unpaired
+
+GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
+CASES = [
+    ("one modality", fingerprint_of({"a": ("ct",), "b": ("ct",)}), {}, "one modality", "unet"),
+    ("ct and mr", unpaired(), {}, "unpaired", "ummkd"),
+    ("scanners", fingerprint_of({"a": ("x",), "b": ("y",), "c": ("z",)}), {}, "unpaired", "csa"),
+    ("moved, labels in both", paired(offset=6.0), {}, "paired, misaligned", "dafnet"),
+    ("moved, labels in one", paired(offset=6.0, bare=("t2",)), {}, "paired, misaligned", "dafnet"),
+    ("never meet", paired(offset=None), {}, "paired, misaligned", "dafnet"),
+    ("registered", paired(), {}, "registered, complete", "unet"),
+    ("registered, t1 may lack", paired(), {"may_lack": ["t1"]}, "registered, with gaps", "unet"),
+    ("gaps", GAPS, {}, "registered, with gaps", "unet"),
+]
+
+
+@pytest.mark.parametrize(("found", "given", "name", "method"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_situation_and_method(found, given, name, method):
+    situation = find_situation(found, **given)
+    ct = "ct" in situation.modalities
+    assert (situation.name, choose_method(situation, volumes=(False, "thick"), ct=ct)[0]) == (name, method)
+
+
+def test_volumes_where_they_pay():
+    assert choose_method(find_situation(unpaired()), volumes=(True, "cubes"), ct=True)[0] == "ummkd_3d"
+
+
+def test_target_is_what_has_no_labels():
+    assert find_situation(paired(offset=6.0, bare=("t1",))).target == "t1"
+    assert find_situation(paired(offset=6.0)).target == "t2"
+    assert find_situation(paired(offset=6.0), target="t1").target == "t1"
+
+
+def test_missing_ones_are_named():
+    situation = find_situation(GAPS, may_lack=["t2"])
+    assert (situation.missing, situation.may_lack) == (["t1"], ["t2"])
+    assert situation.facts["gaps"] == "missing in training: t1 of 1 subjects; may be missing later: t2"
+
+
+def test_classes_that_a_modality_never_shows():
+    found = unpaired()
+    for one in found["images"]:
+        if one["modality"] == "mr":
+            one["label_voxels"] = {"liver": 5, "spleen": 0}
+    assert find_situation(found).facts["classes"] == "mr never shows spleen"
+
+
+@pytest.mark.parametrize(
+    ("found", "method", "message"),
+    [
+        (fingerprint_of({"a": ("ct",), "b": ("mr",)}, bare=("mr",)), None, "no method here learns mr without labels"),
+        (paired(offset=6.0, bare=("t2",)), "ummkd", r"ummkd cannot be trained .* t2 has none; possible: dafnet"),
+        (paired(offset=6.0), "unet", "unet cannot be trained .* not aligned"),
+        (unpaired(), "disentangle", "hardly any subject has several modalities"),
+        (unpaired(), "nnunet", "method must be one of unet"),
+    ],
+)
+def test_what_is_refused(found, method, message):
+    with pytest.raises(PlanError, match=message):
+        choose_method(find_situation(found), method, volumes=(False, "thick"), ct=True)
+
+
+def test_data_without_labels_and_unknown_modalities_are_refused():
+    with pytest.raises(PlanError, match="no training image has a label"):
+        find_situation(fingerprint_of({"a": ("ct",)}, bare=("ct",)))
+    with pytest.raises(PlanError, match=r"'pet' is no modality with training images of by hand: \['ct', 'mr'\]"):
+        find_situation(unpaired(), may_lack=["pet"])
+
+
+def test_every_method_says_why_not():
+    assert set(possible_methods(find_situation(unpaired()))) == set(METHODS)
