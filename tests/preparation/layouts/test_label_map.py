@@ -48,7 +48,7 @@ def test_others_are_values_of_a_byte():
         ("liver=-1", "got '-1'"),
         ("liver=1.5", "got '1.5'"),
         ("liver=one", "got 'one'"),
-        ("liver=1, others=backgruond", "'others=backgruond' in .* is not known; 'others=background' is"),
+        ("liver=1, others=back-ground", "'others=back-ground' in .* is not known; 'others=background' is"),
         ("liver=1, other=background", "'other=background' in .* is not known"),
         ("liver=1, others=2", "is not known"),
         ("others=background", "must name a class"),
