@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.visits import person_of
 from monai_mmseg.preparation.check import sound_datalist
 from monai_mmseg.preparation.intensities import mean_intensities
 from monai_mmseg.preparation.volume_facts import VolumeFacts
@@ -45,7 +46,7 @@ def datalist_statistics(path: str | Path, section: str = "training") -> dict[str
     result: dict[str, Any] = {
         "name": datalist.name,
         "section": section,
-        "subjects": len({item["subject"] for item in items}),
+        "subjects": len({person_of(item) for item in items}),
         "modalities": {},
     }
     for modality in datalist.modalities:
