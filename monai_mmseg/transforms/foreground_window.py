@@ -93,12 +93,13 @@ class RandForegroundWindowd(MapTransform, Randomizable):
                 f"volumes must be at least of the size {self.spatial_size}, got {size}; SpatialPadd helps."
             )
         starts = self.randomize((size, places))
-        cut = tuple(slice(start, start + part) for start, part in zip(starts, self.spatial_size, strict=True))
+        ends = [start + part for start, part in zip(starts, self.spatial_size, strict=True)]
+        cut = (slice(None), *map(slice, starts, ends))
         for key in self.keys:
             if tuple(result[key].shape[1:]) != size:
                 raise ValueError(
                     f"{key} must have the size {size} as {self.keys[0]}, got {tuple(result[key].shape[1:])}."
                 )
             whole: Tensor = result[key].as_tensor() if isinstance(result[key], MetaTensor) else result[key]
-            result[key] = whole[(slice(None), *cut)].clone()
+            result[key] = whole[cut].clone()
         return result

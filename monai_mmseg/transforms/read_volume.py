@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Sequence
@@ -80,9 +81,15 @@ def _from_array(source: torch.Tensor | np.ndarray) -> MetaTensor:
 @cache
 def _loader() -> LoadImage:
     """MONAI's loader; it makes one reader of each kind, and one that is not used here asks for a GPU package."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader", UserWarning)
-        return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+    logger = logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "NvImgCodecPydicomReader", UserWarning)
+            return LoadImage(image_only=True, ensure_channel_first=True, dtype=np.float32)
+    finally:
+        logger.setLevel(level)
 
 
 def _from_file(source: str | Path) -> MetaTensor:
