@@ -282,6 +282,22 @@ def test_orders_of_axes_and_planes_are_notes(study):
     assert "modality 't1' has slices of several planes: axial 3, coronal 1" in check_datalist(study).notes
 
 
+def test_visits_of_one_person(study):
+    """Each is a subject of its own, and folds go by the person."""
+
+    def change(content):
+        for one in content["training"]:
+            one.update(visit=one["subject"], subject="anna" if one["subject"] in ("p1", "p3") else "bert")
+
+    edit(study, change)
+    report = check_datalist(study, thumbnails=True)
+    assert report.errors == report.warnings == []
+    assert "training: 2 subjects in 4 visits; t1 4 (4 labelled), t2 4 (4 labelled)" in report.summary()
+    assert [one.thumb.text for one in report.volumes[:2]] == ["[3/5]", "[3/6] 5.0 mm off"]
+    edit(study, lambda content: [one.update(fold=int(one["visit"] == "p3")) for one in content["training"]])
+    assert check_datalist(study).errors == ["person 'anna' is in several folds: ['0', '1']"]
+
+
 def test_long_lists_are_shortened_by_kind():
     lost = [f"training[{place}]: /data/a b/p{place}.nii.gz: no such file." for place in range(22)]
     other = ["subject 's1' is in several folds: ['0', '1']"]
