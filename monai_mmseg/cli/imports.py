@@ -145,6 +145,7 @@ def print_imported(layout: Layout, path: Path) -> None:
         path: the datalist.
     """
     from monai_mmseg.preparation.layouts.importing import left_out
+    from monai_mmseg.preparation.layouts.label_map import value_spans
 
     broken = left_out(path)
     cases = [case for case in layout.cases if case.subject not in broken]
@@ -158,7 +159,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     for value, one in layout.values.items():
         classes.setdefault(one, []).append(value)
     named = {one: name for one, name in layout.labels.items() if one in classes}
-    print("label values:", "; ".join(f"{', '.join(_spans(classes[one]))} -> {one} {named[one]}" for one in named))
+    if len(named) > 1:  # not the background alone
+        print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
     for title, lines in (
         ("left out", [f"{subject}: {reason}" for subject, reason in broken.items()]),
         ("decided", layout.notes),
@@ -170,16 +172,6 @@ def print_imported(layout: Layout, path: Path) -> None:
         if text:
             print(f"{name}: {text}")
     print(f"written: {path}; labels, and volumes that had to be made, lie beside it in labels and images")
-
-
-def _spans(values: Sequence[int]) -> list[str]:
-    spans: list[list[int]] = []
-    for value in sorted(values):
-        if spans and value == spans[-1][1] + 1:
-            spans[-1][1] = value
-        else:
-            spans.append([value, value])
-    return [str(low) if low == high else f"{low}-{high}" for low, high in spans]
 
 
 def layout(kind: str, folder: str, *, out: str, sequence: str = "t2spir", overwrite: bool = False) -> None:

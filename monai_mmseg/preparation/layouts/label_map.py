@@ -87,3 +87,22 @@ def _values(given: str, entry: str, text: str) -> list[int]:
             raise ValueError(f"labels: the range {part.strip()} of {entry!r} in {text!r} should be {wanted}.")
         values += range(low, high + 1)
     return values
+
+
+def value_spans(values: Iterable[int]) -> str:
+    """Label values in short.
+
+    Args:
+        values: whole numbers, in any order.
+
+    Examples:
+        >>> value_spans([7, 0, 1, 2, 3])
+        '0-3, 7'
+    """
+    spans: list[list[int]] = []
+    for value in sorted(values):
+        if spans and value == spans[-1][1] + 1:
+            spans[-1][1] = value
+        else:
+            spans.append([value, value])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.preparation.intensities import image_intensities
+from monai_mmseg.preparation.layouts.label_map import value_spans
 from monai_mmseg.preparation.layouts.layout import Case, Step
 from monai_mmseg.preparation.layouts.pictures import natural_order, read_pictures, read_series
 from monai_mmseg.transforms.read_volume import check_image_values, check_same_grid, read_volume
@@ -241,11 +242,11 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
     """
     given = np.asarray(values)
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise ValueError(f"{name}: label values must be some of {sorted(table)}, found NaN or infinite ones.")
+        raise ValueError(f"{name}: label values must be some of {value_spans(table)}, found NaN or infinite ones.")
     numbers = given.astype(np.int32)
     low, high = (int(end) for end in (numbers.min(), numbers.max()))
     if high - low >= 1 << 24:
-        raise ValueError(f"{name}: label values must be some of {sorted(table)}, found {low} to {high}.")
+        raise ValueError(f"{name}: label values must be some of {value_spans(table)}, found {low} to {high}.")
     # a table to look up, since sorting a volume of 1e8 values takes a minute
     present = np.zeros(high - low + 1, dtype=bool)
     present[numbers - low] = True
@@ -253,6 +254,6 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
     if not np.array_equal(numbers, given):
         wrong += np.unique(given[numbers != given])[:10].tolist()
     if wrong:
-        raise ValueError(f"{name}: label values must be some of {sorted(table)}, found {wrong[:10]}.")
+        raise ValueError(f"{name}: label values must be some of {value_spans(table)}, found {wrong[:10]}.")
     classes = np.array([table.get(value, 0) for value in range(low, high + 1)], dtype=np.uint8)
     return classes[numbers - low]

@@ -247,7 +247,7 @@ def test_all_that_is_broken_is_told_and_nothing_is_left(layout, tmp_path):
     told = {line.split(":")[0]: line for line in lines[1:]}
     assert "no image of ct" in told["  - s7"]
     assert "s0_ct.nii.gz: cannot be read as an image" in told["  - s0"]
-    assert "s1_mr_l.nii.gz: label values must be some of [0, 5, 7], found [9]" in told["  - s1"]
+    assert "s1_mr_l.nii.gz: label values must be some of 0, 5, 7, found [9]" in told["  - s1"]
     assert "subject 'a/b' names files, but it holds a slash" in told["  - a/b"]
     assert not (tmp_path / "out").exists()
     path = import_layout(bad, tmp_path / "out", skip_broken=True)
