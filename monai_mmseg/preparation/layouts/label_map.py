@@ -101,7 +101,7 @@ def value_spans(values: Iterable[int]) -> str:
     """
     spans: list[list[int]] = []
     for value in sorted(values):
-        if spans and value == spans[-1][1] + 1:
+        if spans and value == spans[-1][1] + 1 and spans[-1][0] >= 0:
             spans[-1][1] = value
         else:
             spans.append([value, value])

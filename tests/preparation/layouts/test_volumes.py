@@ -143,7 +143,7 @@ def test_values_as_numbers_of_any_type():
         given = np.array([[0, 205], [-1, 0]], dtype)
         assert map_values(given, table, "a").tolist() == [[0, 1], [3, 0]]
     assert map_values(np.array([205, 0], np.uint16), table, "a").dtype == np.uint8
-    with pytest.raises(ValueError, match=r"a.nii: label values must be some of \[-1, 0, 204, 205\], found \[204.5\]"):
+    with pytest.raises(ValueError, match=r"a.nii: label values must be some of -1, 0, 204-205, found \[204.5\]"):
         map_values(np.array([0.0, 205.0, 204.5]), {**table, 204: 1}, "a.nii")
 
 
