@@ -95,12 +95,16 @@ def make_plan(
     if listed.path.name != "datalist.json":
         raise ValueError(f"the file must be called datalist.json, as bundles look for it; got {listed.path.name}.")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # values are refused before data are measured
-    if method is not None and method not in METHODS:
+    if torch.device(where).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be one of this machine, which has no CUDA; got {where!r}.")
+    if memory is not None and not memory > 0:
+        raise ValueError(f"memory must be a number of GB above 0, got {memory}.")
+    if method is not None and method not in METHODS:  # refused before data are measured
         raise PlanError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     found = fingerprint(datalist, workers=workers)
     situation = find_situation(found, target=target, may_lack=may_lack)
     _check_folds(found)
+    choose_method(situation, method, volumes=(False, ""), ct=False)  # refused before this machine is timed
     context = Context(
         found,
         situation,

@@ -105,9 +105,11 @@ def find_situation(
     wanted = target or (bare[-1] if bare else modalities[-1])
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
-        "alignment": "not compared: no subject has two"
-        if offset is None
-        else f"images of a subject fit best {offset:.1f} mm from where they are",
+        "alignment": f"images of a subject fit best {offset:.1f} mm from where they are"
+        if offset is not None
+        else "images of a subject do not meet"
+        if shifted
+        else "not compared: no subject has two",
         "labels": ", ".join(f"{one}: {labelled[one]} of {images[one]}" for one in modalities),
         "classes": _classes(fingerprint),
         "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
