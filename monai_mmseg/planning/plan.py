@@ -161,7 +161,7 @@ def _write(context: Context, part: Path, name: str, data: Path, reason: str) -> 
         part,
         {**context.knobs, **fixed_settings(context)},
         name=name,
-        dataset_dir=str(data),
+        dataset_dir=_beside(folder=part, data=data),
         drop=STAGE_ONE_ONLY if context.stacked else (),
         about=about(context, name),
         readme=readme(context, fired, name, reason),
@@ -177,7 +177,12 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
     for guess in (True, False):
         values = stage_one_settings(context, epochs, length)
         write_bundle(
-            "disentangle", folder, values, name=f"{name}/stage_one", dataset_dir=str(data), readme=_STAGE_ONE_README
+            "disentangle",
+            folder,
+            values,
+            name=f"{name}/stage_one",
+            dataset_dir=_beside(folder, data),
+            readme=_STAGE_ONE_README,
         )
         if guess:
             taken = measure_bundle(folder, device=device)
@@ -188,6 +193,15 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
 
 
 _STAGE_ONE_README = "# The first stage\n\nTrained before the bundle that it lies in, whose page says how.\n"
+
+
+def _beside(folder: Path, data: Path) -> str:
+    """Where the data lie, seen from the bundle: both may be moved together, and no path of this machine is in it."""
+    try:
+        way = os.path.relpath(os.path.realpath(data), os.path.realpath(folder)).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return str(data)
+    return f"$os.path.realpath(os.path.join(@bundle_root, {way!r}))"
 
 
 def _expected(context: Context) -> float:
