@@ -111,7 +111,6 @@ def _measure(listed: Datalist, items: Sequence[Mapping[str, Any]], workers: int)
             overall[image["modality"]].append(image.pop("intensity"))
     return {
         "name": listed.name,
-        "datalist": str(listed.path),
         "modalities": [name for name in listed.modalities if name in overall],
         "labels": {str(value): name for value, name in sorted(listed.labels.items())},
         "subjects": [

@@ -95,12 +95,16 @@ def make_plan(
     if listed.path.name != "datalist.json":
         raise ValueError(f"the file must be called datalist.json, as bundles look for it; got {listed.path.name}.")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # values are refused before data are measured
-    if method is not None and method not in METHODS:
+    if torch.device(where).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be one of this machine, which has no CUDA; got {where!r}.")
+    if memory is not None and not memory > 0:
+        raise ValueError(f"memory must be a number of GB above 0, got {memory}.")
+    if method is not None and method not in METHODS:  # refused before data are measured
         raise PlanError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     found = fingerprint(datalist, workers=workers)
     situation = find_situation(found, target=target, may_lack=may_lack)
     _check_folds(found)
+    choose_method(situation, method, volumes=(False, ""), ct=False)  # refused before this machine is timed
     context = Context(
         found,
         situation,
@@ -157,7 +161,7 @@ def _write(context: Context, part: Path, name: str, data: Path, reason: str) -> 
         part,
         {**context.knobs, **fixed_settings(context)},
         name=name,
-        dataset_dir=str(data),
+        dataset_dir=_beside(folder=part, data=data),
         drop=STAGE_ONE_ONLY if context.stacked else (),
         about=about(context, name),
         readme=readme(context, fired, name, reason),
@@ -173,7 +177,12 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
     for guess in (True, False):
         values = stage_one_settings(context, epochs, length)
         write_bundle(
-            "disentangle", folder, values, name=f"{name}/stage_one", dataset_dir=str(data), readme=_STAGE_ONE_README
+            "disentangle",
+            folder,
+            values,
+            name=f"{name}/stage_one",
+            dataset_dir=_beside(folder, data),
+            readme=_STAGE_ONE_README,
         )
         if guess:
             taken = measure_bundle(folder, device=device)
@@ -184,6 +193,15 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
 
 
 _STAGE_ONE_README = "# The first stage\n\nTrained before the bundle that it lies in, whose page says how.\n"
+
+
+def _beside(folder: Path, data: Path) -> str:
+    """Where the data lie, seen from the bundle: both may be moved together, and no path of this machine is in it."""
+    try:
+        way = os.path.relpath(os.path.realpath(data), os.path.realpath(folder)).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return str(data)
+    return f"$os.path.realpath(os.path.join(@bundle_root, {way!r}))"
 
 
 def _expected(context: Context) -> float:

@@ -14,6 +14,7 @@ ONE, UNPAIRED, MISALIGNED = "one modality", "unpaired", "paired, misaligned"
 COMPLETE, GAPS = "registered, complete", "registered, with gaps"
 
 SHIFTED = 0.75  # of a step of in-plane spacing that the mean offset of a pair may reach where it counts as registered
+ENOUGH = 0.5  # share of a modality's images with labels from which it learns by itself
 MOSTLY = 0.5  # share of subjects that must have several modalities for a data set of pairs
 GAP = 0.02  # share of images that may be missing in a complete one
 
@@ -104,9 +105,11 @@ def find_situation(
     wanted = target or (bare[-1] if bare else modalities[-1])
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
-        "alignment": "not compared: no subject has two"
-        if offset is None
-        else f"images of a subject fit best {offset:.1f} mm from where they are",
+        "alignment": f"images of a subject fit best {offset:.1f} mm from where they are"
+        if offset is not None
+        else "images of a subject do not meet"
+        if shifted
+        else "not compared: no subject has two",
         "labels": ", ".join(f"{one}: {labelled[one]} of {images[one]}" for one in modalities),
         "classes": _classes(fingerprint),
         "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
@@ -208,22 +211,26 @@ def choose_method(
     if situation.name == ONE:
         kind = "volumes" if volumes[0] else "slices"
         return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
-    if situation.name == UNPAIRED:
-        if situation.unlabelled:
-            raise PlanError(
-                f"no method here learns {' or '.join(situation.unlabelled)} without labels from other patients: label "
-                "some of its images, or take it out of the datalist."
-            )
-        if volumes[0]:
-            return "ummkd_3d", f"unpaired, all modalities labelled; volumes, for {volumes[1]}"
-        if ct:
-            return "ummkd", f"unpaired with CT, all modalities labelled; slices, for {volumes[1]}"
-        return "csa", f"unpaired MR, all labelled: class affinities guide each other; slices, for {volumes[1]}"
-    if situation.name == MISALIGNED:
-        return "dafnet", (
-            "modalities of a subject are not aligned; the target is segmented with the help of the other"
-            + (f", whose labels it borrows: {', '.join(situation.unlabelled)} has none" if situation.unlabelled else "")
+    if situation.name == UNPAIRED and situation.unlabelled:
+        raise PlanError(
+            f"no method here learns {' or '.join(situation.unlabelled)} without labels from other patients: label "
+            "some of its images, or take it out of the datalist."
         )
+    bare = situation.unlabelled or [
+        name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
+    ]
+    if situation.name == MISALIGNED and bare:
+        return "dafnet", (
+            f"modalities of a subject are not aligned, and {', '.join(bare)} has few labels or none: those of the "
+            "others are borrowed"
+        )
+    if situation.name in (UNPAIRED, MISALIGNED):
+        kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
+        if volumes[0]:
+            return "ummkd_3d", f"{kind}, all modalities labelled; volumes, for {volumes[1]}"
+        if ct:
+            return "ummkd", f"{kind} with CT, all modalities labelled; slices, for {volumes[1]}"
+        return "csa", f"{kind}, all labelled: class affinities guide each other; slices, for {volumes[1]}"
     if situation.name == COMPLETE:
         return "unet", "registered and complete, with labels: take a plain network with the modalities as channels"
     return "unet", (

@@ -42,7 +42,7 @@ def write_bundle(
         folder: where to.
         values: by id of ``train.json``; an id that ends a component's part replaces that part alone.
         name: of the new bundle.
-        dataset_dir: folder of its datalist.
+        dataset_dir: folder of its datalist, or an expression for it.
         drop: top-level ids to leave out.
         about: entries of ``metadata.json``.
         readme: text of ``docs/README.md``; the method's own page is kept beside, as ``docs/method.md``.
@@ -58,7 +58,8 @@ def write_bundle(
         _set(train, key, value)
     _plan_inference(inference, train, old, {key.partition("#")[0] for key in values})
     train["dataset_dir"] = dataset_dir
-    inference["dataset_dir"] = f"$@trained.data({dataset_dir!r})"
+    place = dataset_dir[1:] if dataset_dir.startswith("$") else repr(dataset_dir)
+    inference["dataset_dir"] = f"$@trained.data({place})"
     for config in (train, inference):
         config["bundle_root"] = f"$monai_mmseg.bundle.bundle_root({name!r})"
     _drop(train, inference, old, drop)

@@ -119,6 +119,9 @@ def test_plan_is_measured_written_and_kept(data, tmp_path):
     assert plan["fingerprint"]["name"] == "cmr_phantom"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
     assert not list((tmp_path / "mine" / "models").iterdir())  # timing leaves nothing
+    for name in ("train", "inference"):
+        assert Path(_config(tmp_path / "mine", name).get_parsed_content("dataset_dir")) == data.parent.resolve()
+        assert str(data.parent) not in (tmp_path / "mine" / "configs" / f"{name}.json").read_text()
 
     with pytest.raises(FileExistsError, match="--overwrite plans it anew"):
         make_plan(data, tmp_path / "mine", device="cpu")
