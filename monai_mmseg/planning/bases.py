@@ -39,12 +39,6 @@ _STAGE_ONE = {
 }
 _NARROW = [8, 16, 32, 32, 32]
 
-STAGE_ONE_ONLY = (
-    *("stage_one_root", "stage_one", "stage_one_command", "encoder_def", "num_slices", "anatomy_channels", "pools"),
-    *("init_filters", "dropout", "frozen", "encoder_lr_factor"),
-)
-"""Knobs of a bundle of two stages that a plain network has no use for."""
-
 
 def fixed_settings(context: Context) -> dict[str, Any]:
     """Values by id that follow from the method alone.
@@ -69,18 +63,10 @@ def fixed_settings(context: Context) -> dict[str, Any]:
         return {**common, **_DAFNET, **own, **({"target_fraction": 0.0} if bare else {})}
     if context.base == "disentangle_tumour":
         task = {"loss_weights": _TASK_LOSS, "final_model": "model.pt"}
-        if context.method == "unet":
-            network = {
-                "_target_": "monai_mmseg.networks.nets.ImputedModalitiesNet",
-                "_desc_": "the order of modalities is the order of the channels; zeros stand for one that is not there",
-                "task": "@task_def",
-                "modalities": "@modalities",
-                "fill": "zero",
-            }
-            plain = "$@objective_def.parameters_of('segmentation')"
-            return {**common, **task, "network_def": network, "prepare": None, "optimizers#segmentation#params": plain}
         root = "$@bundle_root + '/stage_one'"
         return {**common, **task, **_narrow(context, "encoder_def"), "stage_one_root": root}
+    if context.base == "unet":
+        return {**common, "final_model": "model.pt"}
     if context.method == "unet":
         return {**common, "separate": [], "kd_weight": 0.0, **({"dropout": None} if context.dims == 2 else {})}
     return {**common, **({"dropout": None} if context.dims == 2 else {})}

@@ -78,13 +78,17 @@ class Context:
     @property
     def base(self) -> str:
         """Bundle that the plan changes."""
-        if self.stacked or self.method == "disentangle":
+        if self.stacked:
+            return "unet"
+        if self.method == "disentangle":
             return "disentangle_tumour"
         return ("ummkd_3d" if self.volumes else "ummkd") if self.method == "unet" else self.method
 
     @property
     def dims(self) -> int:
         """Spatial dimensions of the network."""
+        if self.base == "unet":
+            return 3 if self.volumes else 2
         return 3 if self.base in ("ummkd_3d", "disentangle_tumour") else 2
 
     @property

@@ -109,7 +109,7 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
     mm = round(inside * pick, 3)
     spacing = [mm, mm]
     # neighbours and windows need slices that are alike; thick slices stay where they are
-    if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet"):
+    if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet") or context.base == "unet":
         spacing.append(round(max(across, mm), 3))
     text = f"median within slices {inside:.2f} mm, between slices {across:.2f} mm"
     if pick > 1:
@@ -189,6 +189,26 @@ def intensity(context: Context) -> Decision:
         "transforms": steps,
     }
     return definition, "; ".join(words)
+
+
+def background(context: Context) -> Decision:
+    """Value around the body, where every modality has one."""
+    if all(_empty_background(context, name) for name in context.situation.modalities):
+        return 0.0, "all modalities are 0 around the body, which is not mixed into its border"
+    return None, "what is around the body was measured: interpolated as everything else"
+
+
+def stack_intensity(context: Context) -> Decision:
+    """Mean 0 and deviation 1 of each channel, of the body where the rest is 0."""
+    if background(context)[0] is None:
+        definition: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True}
+        return definition, "each image's own grey values: mean 0, deviation 1"
+    definition = {
+        "_target_": "monai_mmseg.transforms.NormalizeForegroundd",
+        "keys": "image",
+        "background": "@background",
+    }
+    return definition, "each image's own grey values: mean 0, deviation 1 of the body"
 
 
 def _empty_background(context: Context, modality: str) -> bool:

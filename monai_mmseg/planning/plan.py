@@ -20,7 +20,7 @@ import torch
 import monai_mmseg
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.files import atomic_folder, write_json
-from monai_mmseg.planning.bases import STAGE_ONE_ONLY, fixed_settings, stage_one_settings
+from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.context import Context, seconds_of
 from monai_mmseg.planning.data_rules import is_ct, volumes_pay
 from monai_mmseg.planning.fingerprint import fingerprint
@@ -162,7 +162,6 @@ def _write(context: Context, part: Path, name: str, data: Path, reason: str) -> 
         {**context.knobs, **fixed_settings(context)},
         name=name,
         dataset_dir=_beside(folder=part, data=data),
-        drop=STAGE_ONE_ONLY if context.stacked else (),
         about=about(context, name),
         readme=readme(context, fired, name, reason),
     )

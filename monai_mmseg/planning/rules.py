@@ -13,9 +13,9 @@ from monai_mmseg.planning.context import Context
 
 Decision = tuple[Any, str]  # value and reason
 
-SLICES, VOLUMES, TASK = ("ummkd", "csa"), "ummkd_3d", "disentangle_tumour"
+SLICES, VOLUMES, TASK, PLAIN = ("ummkd", "csa"), "ummkd_3d", "disentangle_tumour", "unet"
 UNPAIRED = (*SLICES, VOLUMES)
-ALL = (*UNPAIRED, "dafnet", TASK)
+ALL = (*UNPAIRED, "dafnet", TASK, PLAIN)
 
 
 class Rule(NamedTuple):
@@ -43,23 +43,29 @@ RULES: tuple[Rule, ...] = (
     Rule("classes", ("labels",), "labels", ALL, data.labels),
     Rule("target", ("labels of each modality", "--target"), "target", ("dafnet",), data.target),
     Rule("reference", ("images of each modality",), "reference", (TASK,), data.reference),
+    Rule("reference", ("images of each modality",), "target", (PLAIN,), data.reference),
     Rule("slices", ("spacing", "planes"), "slice_axis", ALL, data.slice_axis),
     Rule("spacing", ("spacing", "foreground", "budget", "speed"), "pixdim", ALL, data.pixdim),
     Rule("size", ("foreground", "spacing"), "spatial_size", ALL, data.spatial_size),
     Rule("overlap", ("size",), "overlap", (VOLUMES, TASK), training.overlap),
+    Rule("overlap", ("device",), "overlap", (PLAIN,), training.plain_overlap),
     Rule("neighbours", ("slice distance",), "num_slices", SLICES, data.num_slices),
     Rule("intensities", ("intensities",), "intensity", UNPAIRED, data.intensity),
+    Rule("intensities", ("intensities",), "intensity", (PLAIN,), data.stack_intensity),
+    Rule("background", ("intensities",), "background", (PLAIN,), data.background),
     Rule("intensity range", ("intensities",), "intensity_percentiles", ("dafnet",), data.percentiles),
     Rule("width", ("device", "memory", "size"), "features", (*UNPAIRED, "dafnet"), training.features),
     Rule("batch", ("modalities", "size", "memory"), "batch_size", ALL, training.batch_size),
     Rule("network", ("size", "spacing"), "backbone", UNPAIRED, training.backbone),
-    Rule("network", ("size", "spacing", "device"), "task_def", (TASK,), training.task),
+    Rule("network", ("size", "spacing", "device"), "task_def", (TASK, PLAIN), training.task),
     Rule("affinities", ("network",), "layer_pairs", ("csa",), training.layer_pairs),
     Rule("foreground", ("slices with foreground",), "keep_slices", SLICES, training.keep_slices),
     Rule("foreground", ("slices with foreground",), "tile_prob", (VOLUMES,), training.tile_prob),
+    Rule("foreground", ("foreground",), "foreground_share", (PLAIN,), training.foreground_share),
     Rule("class weights", ("labels",), "class_weights", (TASK,), training.class_weights),
     Rule("augmentation", ("size",), "augmentation", (*UNPAIRED, "dafnet"), training.augmentation),
     Rule("augmentation", ("size", "label names", "gaps"), "train#augmentation", (TASK,), training.task_augmentation),
+    Rule("augmentation", ("size", "label names", "gaps"), "augmentation", (PLAIN,), training.plain_augmentation),
     Rule("learning rate", ("network",), "learning_rate", ALL, training.learning_rate),
     Rule("epochs", ("budget", "seconds a step"), "max_epochs", ALL, training.max_epochs),
     Rule("steps", ("budget", "seconds a step"), "epoch_length", ALL, training.epoch_length),

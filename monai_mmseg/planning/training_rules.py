@@ -16,6 +16,7 @@ MOST_STEPS = 250_000  # of nnU-Net, which took them for all
 FEW_STEPS = 8000
 SMALL, LARGE = 16, 32  # width of the first level
 ROOMY = 8e9  # bytes
+STACKS = ("disentangle_tumour", "unet")  # whose modalities are channels of one image
 Decision = tuple[Any, str]
 
 
@@ -23,9 +24,9 @@ def base_width(context: Context) -> int:
     """Width of the first level: half of it for volumes where the budget has room for few steps."""
     if context.device != "cpu" and context.memory >= ROOMY:
         return LARGE
-    if context.base == "disentangle_tumour":
+    if context.base in STACKS and context.dims == 3:
         voxels = math.prod(context.knobs["spatial_size"]) * _samples(context)
-        if context.steps(voxels, 3, COSTS[context.base]) < ENOUGH_VOLUME_STEPS:
+        if context.steps(voxels, 3, COSTS.get(context.base, 1.0)) < ENOUGH_VOLUME_STEPS:
             return SMALL // 2
     return SMALL
 
@@ -34,18 +35,18 @@ def _samples(context: Context) -> int:
     """Samples of a step, over all modalities."""
     if context.base == "dafnet":
         return 6
-    if context.base == "disentangle_tumour":
+    if context.base in STACKS and context.dims == 3:
         return 2
     return WINDOW_SAMPLES if context.dims == 3 else SAMPLES
 
 
 def _step_bytes(context: Context, samples: int) -> int:
     size, modalities = context.knobs["spatial_size"], len(context.situation.modalities)
-    channels = modalities if context.base == "disentangle_tumour" else context.knobs.get("num_slices", 1)
+    channels = modalities if context.base in STACKS else context.knobs.get("num_slices", 1)
     return step_bytes(
         size,
         _mm(context),
-        channels=channels if context.dims == 2 or context.base == "disentangle_tumour" else 1,
+        channels=channels if context.dims == 2 or context.base in STACKS else 1,
         classes=len(context.fingerprint["labels"]),
         base=base_width(context) if context.base != "dafnet" else dafnet_width(context),
         batch=samples,
@@ -106,10 +107,10 @@ def backbone(context: Context) -> Decision:
 def task(context: Context) -> Decision:
     """The network behind the stacked modalities."""
     size = context.knobs["spatial_size"]
-    channels = "$len(@modalities)" if context.method == "unet" else "$len(@pools) * @anatomy_channels"
+    channels = "$len(@modalities)" if context.base == "unet" else "$len(@pools) * @anatomy_channels"
     definition = unet_definition(size, _mm(context), in_channels=channels)
     definition["filters"] = features(context)[0]
-    definition["norm_name"] = ["instance", {"affine": True}]  # a batch of one or two volumes has no statistics
+    definition["norm_name"] = ["instance", {"affine": True}]  # a batch of one or two windows has no statistics
     return (
         definition,
         f"a small U-Net, {definition['filters'][0]} channels at first; {len(definition['filters'])} levels",
@@ -148,6 +149,20 @@ def sided(context: Context) -> list[str]:
     return [name for name, own in words.items() if {"left", "right", "lv", "rv", "la", "ra", "l", "r"} & set(own)]
 
 
+def _moved_windows(context: Context) -> dict[str, Any]:
+    """Windows are turned and scaled within their slices, and shifted there."""
+    return {
+        "_target_": "RandAffined",
+        "keys": ["image", "label"],
+        "mode": ["bilinear", "nearest"],
+        "prob": 0.5,
+        "rotate_range": [0.0, 0.0, 0.35],
+        "scale_range": [0.15, 0.15, 0.0],
+        "translate_range": [round(0.08 * one) for one in context.knobs["spatial_size"][:2]] + [0],
+        "padding_mode": ["border", "zeros"],
+    }
+
+
 def augmentation(context: Context) -> Decision:
     """Rotation, scale, shift of images with labels; grey values of images alone."""
     both = {"keys": ["image", "label"], "mode": ["bilinear", "nearest"]}
@@ -164,15 +179,7 @@ def augmentation(context: Context) -> Decision:
         "prob": 0.8,
     }
     if context.dims == 3:
-        move = {
-            "_target_": "RandAffined",
-            **both,
-            "prob": 0.5,
-            "rotate_range": [0.0, 0.0, 0.35],
-            "scale_range": [0.15, 0.15, 0.0],
-            "translate_range": [round(0.08 * one) for one in context.knobs["spatial_size"][:2]] + [0],
-            "padding_mode": ["border", "zeros"],
-        }
+        move = _moved_windows(context)
     grey = [
         {"_target_": "RandScaleIntensityd", "keys": "image", "factors": 0.2, "prob": 0.5},
         {"_target_": "RandShiftIntensityd", "keys": "image", "offsets": 0.2, "prob": 0.5},
@@ -182,18 +189,8 @@ def augmentation(context: Context) -> Decision:
 
 
 def task_augmentation(context: Context) -> Decision:
-    """As for other networks, with a mirror where it changes no class, and modalities taken away."""
-    size = context.knobs["spatial_size"]
-    move = {
-        "_target_": "RandAffined",
-        "keys": ["image", "label"],
-        "mode": ["bilinear", "nearest"],
-        "prob": 0.5,
-        "rotate_range": [0.0, 0.0, 0.35],
-        "scale_range": [0.15, 0.15, 0.0],
-        "translate_range": [round(0.08 * one) for one in size[:2]] + [0],
-        "padding_mode": ["border", "zeros"],
-    }
+    """As for other networks, with a mirror where it changes no class."""
+    move = _moved_windows(context)
     scale = {
         "_target_": "monai_mmseg.transforms.RandScaleShiftForegroundd",
         "keys": "image",
@@ -207,11 +204,53 @@ def task_augmentation(context: Context) -> Decision:
         words.append("mirrored: no class has a side")
     else:
         words.append(f"not mirrored: {', '.join(names)} would change sides")
-    gaps = sorted({*context.situation.missing, *context.situation.may_lack})
-    if gaps and context.method == "unet":
+    return steps, "; ".join(words)
+
+
+def plain_augmentation(context: Context) -> Decision:
+    """Of stacked modalities: moved, scaled, shifted; a mirror where it changes no class; modalities taken away."""
+    both = {"keys": ["image", "label"], "mode": ["bilinear", "nearest"]}
+    if context.dims == 2:
+        affine = "monai_mmseg.transforms.RandAffineSlicesd"
+        move = {"_target_": affine, **both, "rotate": 20, "scale": 0.15, "translate": 0.08, "prob": 0.8}
+    else:
+        move = _moved_windows(context)
+    steps: list[dict[str, Any]] = [move]
+    words = ["rotated, scaled, shifted"]
+    if names := sided(context):
+        words.append(f"not mirrored: {', '.join(names)} would change sides")
+    else:
+        steps.insert(0, {"_target_": "RandFlipd", "keys": ["image", "label"], "prob": 0.5, "spatial_axis": [1]})
+        words.append("mirrored: no class has a side")
+    if context.knobs["background"] is None:
+        grey = {"keys": "image", "prob": 0.5, "channel_wise": True}
+        steps += [
+            {"_target_": "RandScaleIntensityd", "factors": 0.2, **grey},
+            {"_target_": "RandShiftIntensityd", "offsets": 0.2, **grey},
+            {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.3, "std": 0.15},
+        ]
+        words.append("grey values of each modality scaled and shifted, noise")
+    else:
+        shift = "monai_mmseg.transforms.RandScaleShiftForegroundd"
+        steps.append({"_target_": shift, "keys": "image", "background": "@background"})
+        words.append("grey values of the body scaled and shifted")
+    if gaps := sorted({*context.situation.missing, *context.situation.may_lack}):
         steps.append({"_target_": "monai_mmseg.transforms.RandDropModalityd", "keys": "image", "prob": 0.5})
         words.append(f"one modality taken away in every other sample, for {', '.join(gaps)} may be missing")
     return steps, "; ".join(words)
+
+
+def foreground_share(context: Context) -> Decision:
+    """Of samples around an organ."""
+    what = "windows" if context.dims == 3 else "slices"
+    return 0.5, f"every other of the {what} is cut around a voxel of a class, the rest anywhere"
+
+
+def plain_overlap(context: Context) -> Decision:
+    """Of neighbouring windows at inference."""
+    if context.device == "cpu":
+        return 0.25, "a quarter on a cpu: half would take twice to eight times as long"
+    return 0.5, "half: what is near a border of one window is in the middle of another"
 
 
 def class_weights(context: Context) -> Decision:
@@ -230,7 +269,7 @@ def learning_rate(context: Context) -> Decision:
     if context.base == "dafnet":
         small = dafnet_width(context) == 8
         return (0.002, "a small network") if small else (0.0005, "a wide network")
-    if context.base == "disentangle_tumour":
+    if context.base in STACKS:
         return 0.002, "Adam with a small U-Net, falling to 0 by the last epoch"
     return 0.001, "Adam with a small U-Net and batch normalisation"
 

@@ -8,7 +8,7 @@ import copy
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ def write_bundle(
     *,
     name: str,
     dataset_dir: str,
-    drop: Sequence[str] = (),
     about: Mapping[str, Any] | None = None,
     readme: str = "",
 ) -> None:
@@ -43,7 +42,6 @@ def write_bundle(
         values: by id of ``train.json``; an id that ends a component's part replaces that part alone.
         name: of the new bundle.
         dataset_dir: folder of its datalist, or an expression for it.
-        drop: top-level ids to leave out.
         about: entries of ``metadata.json``.
         readme: text of ``docs/README.md``; the method's own page is kept beside, as ``docs/method.md``.
     """
@@ -62,7 +60,7 @@ def write_bundle(
     inference["dataset_dir"] = f"$@trained.data({place})"
     for config in (train, inference):
         config["bundle_root"] = f"$monai_mmseg.bundle.bundle_root({name!r})"
-    _drop(train, inference, old, drop)
+    _drop(train, inference, old)
     modalities = train["modalities"]
     if len(modalities) > 1 and (source / "configs" / "one_modality.json").is_file():
         shutil.copyfile(source / "configs" / "one_modality.json", folder / "configs" / "one_modality.json")
@@ -115,11 +113,8 @@ def _plan_inference(
             inference[name] = after
 
 
-def _drop(train: dict[str, Any], inference: dict[str, Any], old: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Leave out ids, and knobs that only a part read which is there no more."""
-    for config in (train, inference):
-        for name in names:
-            config.pop(name, None)
+def _drop(train: dict[str, Any], inference: dict[str, Any], old: Mapping[str, Any]) -> None:
+    """Leave out knobs that only a part read which is there no more."""
     used_before, used = config_references(dict(old)), config_references(train)
     roots_before, roots = ({one.partition("#")[0] for one in found} for found in (used_before, used))
     for name in [one for one in train if one in roots_before - roots]:

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from monai_mmseg.bundle.checks import check_overrides
 from monai_mmseg.phantom import make_cmr_phantom
 from monai_mmseg.planning import PlanError, apply_rules, make_plan
-from monai_mmseg.planning.bases import STAGE_ONE_ONLY, fixed_settings, stage_one_settings
+from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.readme import about, readme
 from monai_mmseg.planning.write import write_bundle
 from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
@@ -43,7 +43,6 @@ def planned(request, tmp_path):
         {**context.knobs, **fixed_settings(context)},
         name="mine",
         dataset_dir="/some/where",
-        drop=STAGE_ONE_ONLY if context.stacked else (),
         about=about(context, "mine"),
         readme=readme(context, fired, "mine", "since"),
     )
