@@ -64,8 +64,8 @@ def fingerprint(datalist: str | Path, *, keep: bool = True, workers: int = 2) ->
         ...     path = make_cmr_phantom(folder, subjects={"bssfp": 2, "lge": 2}, test_subjects={"bssfp": 0, "lge": 0},
         ...                             folds=2, size=48)
         ...     found = fingerprint(path)
-        >>> found["modalities"], len(found["images"]), found["pairs"], found["images"][0]["plane"]
-        (['bssfp', 'lge'], 4, [], 'axial')
+        >>> found["modalities"], len(found["images"]), found["pairs"]
+        (['bssfp', 'lge'], 4, [])
     """
     listed = read_datalist(datalist)
     items = listed.items("training")

@@ -86,7 +86,7 @@ def unet_definition(
 
     Examples:
         >>> unet_definition([32, 32], [1, 1])["upsample_kernel_size"]
-        [[2, 2], [2, 2]]
+        [[2, 2], [2, 2], [2, 2]]
     """
     kernels, strides = unet_levels(spatial_size, spacing)
     return {

@@ -213,3 +213,7 @@ def test_budget_that_is_none(text):
 def test_sizes_are_multiples(size, expected):
     assert rounded_up(size) == expected
     assert math.log2(expected / 3) >= 0
+
+
+def test_slices_of_the_first_stage_of_disentangling_can_be_halved_five_times():
+    assert [edge % 32 for edge in value(context_of(paired(), "disentangle"), "spatial_size")[:2]] == [0, 0]
