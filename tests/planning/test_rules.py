@@ -15,6 +15,10 @@ from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
 
 ONE = fingerprint_of({"a": ("ct",), "b": ("ct",)})
 GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
+EMPTY = paired()
+for _one in EMPTY["intensity"].values():
+    _one["image"].update({"p0.5": 0.0, "p50": 0.0})
+GREY = ["RandScaleIntensityd", "RandShiftIntensityd", "RandGaussianNoised"]
 
 
 def decided(context: Context) -> dict[str, tuple]:
@@ -38,16 +42,21 @@ def ummkd(**settings) -> Context:
 EXPECTED = {
     "modalities": [(ummkd(), ["ct", "mr"])],
     "labels": [(ummkd(), {"0": "background", "1": "liver", "2": "spleen"})],
-    "target": [(context_of(paired(offset=6.0, bare=("t1",)), "dafnet"), "t1")],
-    "reference": [(context_of(GAPS, "unet"), "t2")],
+    "target": [
+        (context_of(paired(offset=6.0, bare=("t1",)), "dafnet"), "t1"),
+        (context_of(GAPS, "unet"), "t2"),
+    ],
+    "reference": [(context_of(GAPS, "disentangle"), "t2")],
     "slice_axis": [
         (ummkd(), "auto"),
         (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 1.0], plane="coronal"), "unet"), "coronal"),
-        (context_of(paired(), "unet"), "axial"),  # a stack of modalities is put on one grid in a plane of the patient
+        (context_of(paired(), "unet"), "auto"),
+        (context_of(paired(), "disentangle"), "axial"),  # one grid in a plane of the patient, as its first stage
     ],
     "pixdim": [
         (ummkd(), [1.0, 1.0]),
         (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 2.0]), "unet"), [1.0, 1.0, 2.0]),
+        (context_of(paired(), "unet"), [1.0, 1.0, 8.0]),  # a stack has one grid
         (ummkd(budget=60.0), [2.0, 2.0]),  # 40 x 48 pixels of 16 slices: 664 steps in 51 s
     ],
     "spatial_size": [
@@ -55,7 +64,13 @@ EXPECTED = {
         (ummkd(budget=60.0), [40, 48]),
         (context_of(paired(offset=6.0), "dafnet", budget=36000.0), [80, 96]),  # multiples of 16
     ],
-    "overlap": [(context_of(paired(), "unet"), [0.0, 0.0, 0.5])],
+    "overlap": [
+        (context_of(paired(), "disentangle"), [0.0, 0.0, 0.5]),
+        (context_of(paired(), "unet"), 0.25),
+        (context_of(paired(), "unet", device="cuda"), 0.5),
+    ],
+    "background": [(context_of(paired(), "unet"), None), (context_of(EMPTY, "unet"), 0.0)],
+    "foreground_share": [(context_of(paired(), "unet"), 0.5)],
     "num_slices": [
         (ummkd(), 1),
         (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 2.0]), "unet"), 3),
@@ -71,14 +86,16 @@ EXPECTED = {
         (ummkd(shrink=1), 4),
         (ummkd(memory=1e8), 4),
         (context_of(ONE, "unet"), 16),
-        (context_of(paired(), "unet"), 2),
+        (context_of(paired(), "unet"), 16),
+        (context_of(paired(), "unet", volumes=True), 2),
+        (context_of(paired(), "disentangle"), 2),
     ],
     "layer_pairs": [
         (context_of(unpaired(), "csa"), [["downsamples.0", "downsamples.1"], ["downsamples.1", "bottleneck"]])
     ],
     "keep_slices": [(ummkd(), "all")],
     "tile_prob": [(context_of(unpaired(), "ummkd_3d"), 0.33)],
-    "class_weights": [(context_of(paired(), "unet"), [1.0, 5.0, 5.0])],
+    "class_weights": [(context_of(paired(), "disentangle"), [1.0, 5.0, 5.0])],
     "learning_rate": [(ummkd(), 0.001), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
     "patience": [(context_of(paired(offset=6.0), "dafnet"), 40)],
     "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1")],
@@ -139,7 +156,10 @@ def test_network_pools_a_coarse_axis_later():
 
 def test_a_stack_has_all_modalities_as_channels():
     assert value(context_of(paired(), "unet"), "task_def")["in_channels"] == "$len(@modalities)"
-    assert value(context_of(paired(), "unet", budget=120.0), "task_def")["filters"][0] == 8  # few steps of volumes
+    volumes = context_of(paired(), "unet", budget=120.0, volumes=True)
+    assert value(volumes, "task_def")["filters"][0] == 8  # few steps of volumes
+    assert value(volumes, "task_def")["spatial_dims"] == 3
+    assert value(context_of(paired(), "unet"), "task_def")["spatial_dims"] == 2
     assert value(context_of(paired(), "unet", budget=36000.0), "task_def")["filters"][0] == 16
     assert value(context_of(paired(), "disentangle"), "task_def")["in_channels"] == "$len(@pools) * @anatomy_channels"
 
@@ -153,16 +173,28 @@ def test_augmentation_moves_images_with_labels_and_mirrors_nothing():
 
 
 @pytest.mark.parametrize(
-    ("data", "labels", "expected"),
+    ("data", "settings", "expected"),
     [
-        (paired(), None, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd"]),
-        (paired(labels={"0": "background", "1": "left kidney"}), None, ["RandAffined", "RandScaleShiftForegroundd"]),
-        (GAPS, None, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd", "RandDropModalityd"]),
+        (paired(), {}, ["RandFlipd", "RandAffineSlicesd", *GREY]),
+        (EMPTY, {"volumes": True}, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd"]),
+        (paired(labels={"0": "background", "1": "left kidney"}), {}, ["RandAffineSlicesd", *GREY]),
+        (GAPS, {}, ["RandFlipd", "RandAffineSlicesd", *GREY, "RandDropModalityd"]),
     ],
 )
-def test_augmentation_of_a_stack(data, labels, expected):
-    steps = value(context_of(data, "unet"), "train#augmentation")
+def test_augmentation_of_a_stack(data, settings, expected):
+    steps = value(context_of(data, "unet", **settings), "augmentation")
     assert [one["_target_"].rpartition(".")[2] for one in steps] == expected
+
+
+def test_augmentation_of_disentangling():
+    steps = value(context_of(paired(), "disentangle"), "train#augmentation")
+    found = [one["_target_"].rpartition(".")[2] for one in steps]
+    assert found == ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd"]
+
+
+def test_intensities_of_a_stack():
+    assert value(context_of(paired(), "unet"), "intensity")["_target_"] == "NormalizeIntensityd"
+    assert value(context_of(EMPTY, "unet"), "intensity")["_target_"].endswith("NormalizeForegroundd")
 
 
 def test_epochs_fill_the_budget():
