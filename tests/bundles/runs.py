@@ -192,7 +192,7 @@ def shell(*words: str, cwd: Path) -> tuple[int, str]:
         code, said, wrong = run_module(words[1:], cwd=cwd, env=own)
         return code, said + wrong
     done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env={**os.environ, **own}, capture_output=True, text=True, timeout=600
+        [sys.executable, *words], cwd=cwd, env={**os.environ, **own}, capture_output=True, encoding="utf-8", timeout=600
     )
     return done.returncode, done.stdout + done.stderr
 

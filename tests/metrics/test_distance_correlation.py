@@ -51,6 +51,7 @@ def test_binary_variables_give_the_phi_coefficient():
 
 
 @pytest.mark.slow  # the library compiles itself at import
+@pytest.mark.overlays
 def test_another_library():
     dcor = pytest.importorskip("dcor")
     generator = torch.Generator().manual_seed(1)

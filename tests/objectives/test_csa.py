@@ -194,7 +194,7 @@ def test_weights():
 
 # torch's compiler looks at the tensors that pass from one graph to the next
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-@pytest.mark.parametrize("csa_weight", [0.5, 0.0])
+@pytest.mark.parametrize("csa_weight", [0.5, pytest.param(0.0, marks=pytest.mark.overlays)])
 def test_compiled_it_is_the_same_for_every_pattern_of_modalities(csa_weight):
     """With the weight 0 no layer is tapped, and the network is compiled too."""
     torch.compiler.reset()
