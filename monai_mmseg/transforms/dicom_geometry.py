@@ -49,7 +49,7 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
         step = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
         _check_line([slices[k] for k in order], positions[order], step, name)
         _tell_tilt(step, normal, name)
-        _tell_thinned(slices[0], float(abs(step @ normal)), name)
+        _tell_thinned([slices[k] for k in order], float(abs(step @ normal)), name)
     else:
         step = normal * (first.step if first.step and first.step > 0 else 1.0)
     spacing = first.spacing or (1.0, 1.0)
@@ -185,11 +185,20 @@ def _tell_tilt(step: Floats, normal: Floats, name: str) -> None:
         )
 
 
-def _tell_thinned(one: DicomSlice, step: float, name: str) -> None:
+def _tell_thinned(slices: Sequence[DicomSlice], step: float, name: str) -> None:
     """Every second slice of a series is evenly spaced, too."""
-    told, thickness = (number(one.header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
+    header = slices[0].header
+    told, thickness = (number(header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
     # some scanners write the gap instead, which is smaller than the slice
     if told > 0 and 0 < 0.99 * thickness <= told and round(step / told) > 1 and abs(step / told % 1 - 0.5) > 0.45:
         warn_once(
             f"{name}: the slices lie {step:.4g} mm apart, but their header says {told:.4g} mm: are all of them there?",
+        )
+        return
+    counted = {abs(jump) for jump in np.diff([number(one.header, "InstanceNumber") or 0.0 for one in slices]).tolist()}
+    # echoes that are numbered in turns leave gaps in the numbers alone, not in the body
+    if len(counted) == 1 and (jump := counted.pop()) > 1 and thickness > 0 and abs(step / thickness / jump - 1) < 0.05:
+        warn_once(
+            f"{name}: the slices are {thickness:.4g} mm thick and lie {step:.4g} mm apart, and their InstanceNumber "
+            f"grows by {jump:g}: are all of them there?",
         )

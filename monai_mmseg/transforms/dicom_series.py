@@ -37,8 +37,9 @@ class DicomVolume(NamedTuple):
 class DicomSeries:
     """Files of one volume, and what their headers say; a text that is not there is empty.
 
-    Files of one ``SeriesInstanceUID`` and folder. Where they repeat positions or lie in several planes, those of one
-    echo time and image type: echoes and phases of a dual echo are two, and a scout is not part of its CT.
+    Files of one ``SeriesInstanceUID`` and folder. Where they repeat positions, lie in several planes or have several
+    echo times, those of one echo time and image type: echoes and phases of a dual echo are two, and a scout is not part
+    of its CT.
     """
 
     files: tuple[Path, ...]  # in the order of their names, 2 before 10
@@ -131,11 +132,13 @@ def _volumes(paths: Iterable[Path]) -> list[list[Headed]]:
 def _parts(files: list[Headed]) -> list[list[Headed]]:
     """Files of a series: one part, or one for each echo and type where they cannot be one volume."""
     places = [(text(h, "ImagePositionPatient"), text(h, "ImageOrientationPatient")) for _, h in files]
-    if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1:
+    # slices of two echoes, or magnitude and phase, are no volume even where they lie between each other
+    kinds = {(number(h, "EchoTime"), *text(h, "ImageType").split("\\")[2:3]) for _, h in files}
+    if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1 and len(kinds) == 1:
         return [files]
-    parts: dict[tuple[str, str], list[Headed]] = {}
+    parts: dict[tuple[float | None, str], list[Headed]] = {}
     for one in files:
-        parts.setdefault((text(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
+        parts.setdefault((number(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
     return list(parts.values())
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
+from monai.utils import optional_import
 
 from monai_mmseg.transforms.nifti_header import (
     DEFLATE_LIMIT,
@@ -95,6 +96,14 @@ class NiftiReader(NibabelReader):
         return nib.load(name, **kwargs)
 
 
+class MetaImageReader(ITKReader):
+    """MONAI's reader for MetaImage files whose ending is in capitals, which ITK does not know."""
+
+    def __init__(self) -> None:
+        itk, _ = optional_import("itk")
+        super().__init__(imageio=itk.MetaImageIO.New())
+
+
 def image_ending(path: str | Path) -> str:
     """Ending of an image that is read, in small letters; empty for any other name.
 
@@ -163,6 +172,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
     if ending in NIFTI_ENDINGS or (ending in (".hdr", ".img") and read_header(_pair_header(where)) is not None):
         return NiftiReader
+    if ending in (".mha", ".mhd") and where.suffix != ending:
+        return MetaImageReader
     return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
