@@ -185,7 +185,7 @@ def test_groups():
     assert [group["subject"] for group in groups] == ["s2", "s1"]
     assert list(groups[0]["image"]) == ["a", "b"]
     assert groups[0]["label"] == {"b": "l"}
-    assert groups[0]["pairs"] == {"a": {"0": 1}}
+    assert groups[0]["pairs"] == {"b": {"a": {"0": 1}}}
     with pytest.raises(ValueError, match="subject 's1' has two images of modality 'a'"):
         group_by_subject([item(), item()])
 

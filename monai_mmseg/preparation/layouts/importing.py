@@ -222,7 +222,9 @@ def _check_owner(root: Path, results: Sequence[str], path: Path) -> None:
         shared = sorted(written_files([record]) & wanted) if other.name != path.name and other.is_file() else []
         if shared:
             more = f" and {len(shared) - 1} more files" if len(shared) > 1 else ""
-            raise FileExistsError(f"{other} has {shared[0]}{more} from its import: write {path.name} to another folder.")
+            raise FileExistsError(
+                f"{other} has {shared[0]}{more} from its import: write {path.name} to another folder."
+            )
 
 
 def _prepare(
