@@ -250,6 +250,8 @@ def _check_top(raw: Mapping[str, Any]) -> list[str]:
     labels = raw.get("labels", {})
     if not isinstance(labels, dict) or not all(re.fullmatch("0|[1-9][0-9]{0,8}", str(value)) for value in labels):
         problems.append(f"'labels' must map numbers to names, got {labels!r}")
+    elif nameless := [value for value, name in labels.items() if not isinstance(name, str) or not name.strip()]:
+        problems.append(f"'labels' must name each value, got {labels[nameless[0]]!r} for {nameless[0]}")
     elif labels and "0" not in {str(value) for value in labels}:
         problems.append("'labels' must declare 0, the background")
     if not any(section in raw for section in SECTIONS):
