@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     if len(slices) > 1:
         _check_steps([slices[k] for k in order], depth[order], name)
         step = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
+        _check_one_image([slices[k] for k in order], name)
         _check_line([slices[k] for k in order], positions[order], step, name)
         _tell_tilt(step, normal, name)
         _tell_thinned([slices[k] for k in order], float(abs(step @ normal)), name)
@@ -102,6 +104,9 @@ def _check_alike(slices: Sequence[DicomSlice], name: str) -> None:
         if not _close(first.orientation, one.orientation, _PARALLEL):
             found = [None if each.orientation is None else each.orientation.tolist() for each in (first, one)]
             _differ(first, one, "orientation", str(found[0]), str(found[1]), name)
+        given = [[key for key in ("RescaleSlope", "RescaleIntercept") if key in each.header] for each in (first, one)]
+        if given[0] != given[1]:
+            _differ(first, one, "scale of the values", str(given[0]), str(given[1]), name)
         if first.rescale != one.rescale:
             _differ(first, one, "scale of the values", str(first.rescale), str(one.rescale), name)
 
@@ -163,6 +168,23 @@ def _refuse_repeated(slices: Sequence[DicomSlice], repeated: Sequence[int], name
         f"{name}: {_short(first)} and {_short(second)} lie at one place ({len(repeated)} of {len(slices)} slices "
         f"repeat another's position), so that the series is no single volume. {why}"
     )
+
+
+def _check_one_image(slices: Sequence[DicomSlice], name: str) -> None:
+    """Two images whose slices lie between each other are evenly spaced, too."""
+    for key in ("DiffusionBValue", "TemporalPositionIdentifier"):
+        if len(values := sorted({text(one.header, key) for one in slices})) > 1:
+            raise VolumeError(
+                f"{name}: the slices are of several images: their {key} is {', '.join(values[:4])}. Give the files of "
+                "one."
+            )
+    acquired = [text(one.header, "AcquisitionNumber") for one in slices]
+    kinds, changes = len(set(acquired)), sum(one != other for one, other in pairwise(acquired))
+    if 1 < kinds < len(slices) and changes >= kinds:
+        warn_once(
+            f"{name}: slices of {kinds} acquisitions (AcquisitionNumber {', '.join(sorted(set(acquired))[:4])}) lie "
+            "between each other: are they one image?"
+        )
 
 
 def _check_line(slices: Sequence[DicomSlice], positions: Floats, step: Floats, name: str) -> None:
