@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import PureWindowsPath
 
@@ -42,6 +43,27 @@ def name_problem(text: str) -> str | None:
     if (size := len(text.encode())) > MAX_NAME_BYTES:
         return f"is {size} bytes long, the most is {MAX_NAME_BYTES}"
     return None
+
+
+def windows_problem(text: str) -> str | None:
+    """Why Windows cannot have a file or folder of a name that other systems can; ``None`` if it can.
+
+    Args:
+        text: the name; :func:`name_problem` has none.
+
+    Returns:
+        The rest of a sentence whose first words are the name.
+
+    Examples:
+        >>> windows_problem("aux.1"), windows_problem("s01"), windows_problem("a?")
+        ('is the name of a device there', None, 'holds ?')
+    """
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", text):
+        return "is the name of a device there"
+    if text.endswith("."):
+        return "ends with a dot"
+    found = re.findall(r'[<>"|?*]', text)
+    return f"holds {found[0]}" if found else None
 
 
 def safe_name(text: str, what: str) -> str:

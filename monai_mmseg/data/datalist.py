@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
 from monai_mmseg.names import name_problem
 
@@ -249,6 +250,8 @@ def _check_top(raw: Mapping[str, Any]) -> list[str]:
     labels = raw.get("labels", {})
     if not isinstance(labels, dict) or not all(re.fullmatch("0|[1-9][0-9]{0,8}", str(value)) for value in labels):
         problems.append(f"'labels' must map numbers to names, got {labels!r}")
+    elif nameless := [value for value, name in labels.items() if not isinstance(name, str) or not name.strip()]:
+        problems.append(f"'labels' must name each value, got {labels[nameless[0]]!r} for {nameless[0]}")
     elif labels and "0" not in {str(value) for value in labels}:
         problems.append("'labels' must declare 0, the background")
     if not any(section in raw for section in SECTIONS):
@@ -279,7 +282,10 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
             continue
         for number, item in enumerate(items):
             problems += _check_item(item, f"{section}[{number}]", known)
-    problems += visit_problems(item for section in SECTIONS for item in _listed(raw.get(section)))
+    items = [item for section in SECTIONS for item in _listed(raw.get(section))]
+    names = known or [item["modality"] for item in items if isinstance(item.get("modality"), str)]
+    problems += [problem for item in items for problem in pair_problems(item, list(dict.fromkeys(names)))]
+    problems += visit_problems(items)
     return raw, list(dict.fromkeys(problems))
 
 
@@ -368,7 +374,7 @@ def group_by_subject(
 
     Returns:
         ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
-        ``label`` is always there, maybe empty. Tables of pairs (``pairs``) are merged.
+        ``label`` is always there, maybe empty. ``pairs``, where there are any, by the modality whose item has them.
 
     Raises:
         ValueError: if a subject has two images of one modality.
@@ -393,8 +399,8 @@ def group_by_subject(
         group["image"][modality] = item["image"]
         if item.get("label"):
             group["label"][modality] = item["label"]
-        if "pairs" in item:
-            group["pairs"] = {**group.get("pairs", {}), **item["pairs"]}
+        if item.get("pairs"):
+            group.setdefault("pairs", {})[modality] = item["pairs"]
     order = list(modalities) if modalities is not None else None
     for group in groups.values():
         if order is not None:

@@ -23,8 +23,14 @@ from monai_mmseg.data.fingerprint import digest, identity
 from monai_mmseg.files import write_json
 from monai_mmseg.planning.agreement import best_shift
 from monai_mmseg.transforms.geometry import slice_normal, slice_pitch
+from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
-from monai_mmseg.transforms.read_volume import read_one_volume
+from monai_mmseg.transforms.read_volume import (
+    check_image_values,
+    check_label_values,
+    check_same_grid,
+    read_one_volume,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +140,7 @@ def _subject(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     facts, volumes = [], []
     for item in items:
-        image = _oriented(item["image"])
-        label = _oriented(item["label"]) if item.get("label") else None
+        image, label = _volumes(item, labels)
         facts.append(_image_facts(item, image, label, labels))
         volumes.append(image)
     boxes = [fact["foreground"] or fact["body"] for fact in facts]
@@ -157,10 +162,24 @@ def _subject(
     return facts, pairs
 
 
-def _oriented(path: str) -> MetaTensor:
-    volume = OrientSlices()(read_one_volume(path))
-    assert isinstance(volume, MetaTensor)
-    return volume
+def _volumes(item: Mapping[str, Any], labels: Mapping[int, str]) -> tuple[MetaTensor, MetaTensor | None]:
+    """Image and label, oriented; what a training would refuse is refused here."""
+    image = read_one_volume(item["image"])
+    check_image_values(image)
+    if image.min() == image.max():
+        raise VolumeError(f"{item['image']}: the image is constant ({float(image.min()):g}).")
+    if not item.get("label"):
+        return _oriented(image), None
+    label = read_one_volume(item["label"])
+    check_label_values(label, sorted(labels))
+    check_same_grid(image, label)
+    return _oriented(image), _oriented(label)
+
+
+def _oriented(volume: MetaTensor) -> MetaTensor:
+    turned = OrientSlices()(volume)
+    assert isinstance(turned, MetaTensor)
+    return turned
 
 
 def _image_facts(

@@ -17,7 +17,7 @@ import numpy as np
 
 from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
 from monai_mmseg.data.leaks import find_leaks
-from monai_mmseg.names import names_of_one_file
+from monai_mmseg.names import name_problem, names_of_one_file, windows_problem
 from monai_mmseg.preparation.suspicions import all_findings, without_air
 from monai_mmseg.preparation.volume_facts import Entry, SubjectFacts, VolumeFacts, look_at_subject
 
@@ -114,7 +114,7 @@ def check_datalist(
     without foreground, a modality without training labels or images, a fold without anything to validate on, an empty
     training section, CT that is not in Hounsfield units, a background that was erased in some images of a modality
     alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects that differ in
-    letter case alone, modalities of a subject that do not meet in the scanner.
+    letter case alone or cannot name files on Windows, modalities of a subject that do not meet in the scanner.
 
     Notes: subjects and slices that lack a modality, slices of several planes, a list without folds.
 
@@ -231,6 +231,11 @@ def _check_subjects(entries: Sequence[Entry], report: DatalistReport) -> None:
         f"subjects {first!r} and {second!r} differ in their letter case alone: are they one? Where case does not count "
         "(Windows, macOS) their files would replace each other"
         for first, second in names_of_one_file(list(owned))
+    ]
+    report.warnings += [
+        f"subject {subject!r} cannot name files on Windows: it {problem}"
+        for subject in owned
+        if name_problem(subject) is None and (problem := windows_problem(subject))
     ]
     if all(len(have) == 1 for have in owned.values()):
         return  # images of different people: none is expected to have the other modalities

@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.image_files import VolumeError
@@ -64,7 +65,7 @@ class VolumeFacts:
     high: float
     background: Background
     digest: str  # of the voxels, however they are stored
-    pairs: Any = None  # as the item has them
+    pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the item has them, if their form is right
     label_ml: dict[str, float] | None = None
     absent: tuple[str, ...] = ()  # classes without a voxel in the label
     intensity: dict[str, float] | None = None  # name to value, where they were asked for
@@ -150,7 +151,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     pixels: NDArray[np.float32] = np.ascontiguousarray(oriented.as_tensor()[0].numpy())
     original = np.asarray(image.affine, dtype=np.float64)
     affine: NDArray[np.float64] = np.asarray(oriented.affine, dtype=np.float64)
-    fold = item.get("fold")
+    fold, pairs = item.get("fold"), item.get("pairs")
     facts = VolumeFacts(
         *(entry.section, item["subject"], item["modality"], fold if isinstance(fold, int) else None),
         shape=tuple(image.shape[1:]),
@@ -164,7 +165,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
         high=high,
         background=_background(pixels),
         digest=hashlib.blake2b(pixels.view(np.uint8).data, digest_size=16).hexdigest() + str(pixels.shape),
-        pairs=item.get("pairs"),
+        pairs=pairs if isinstance(pairs, Mapping) and not pair_problems(item, list(pairs)) else {},
     )
     if label is not None:
         voxel = float(abs(np.linalg.det(affine[:3, :3]))) / 1000

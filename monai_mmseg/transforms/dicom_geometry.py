@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,9 +48,10 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     if len(slices) > 1:
         _check_steps([slices[k] for k in order], depth[order], name)
         step = (positions[order[-1]] - positions[order[0]]) / (len(slices) - 1)
+        _check_one_image([slices[k] for k in order], name)
         _check_line([slices[k] for k in order], positions[order], step, name)
         _tell_tilt(step, normal, name)
-        _tell_thinned(slices[0], float(abs(step @ normal)), name)
+        _tell_thinned([slices[k] for k in order], float(abs(step @ normal)), name)
     else:
         step = normal * (first.step if first.step and first.step > 0 else 1.0)
     spacing = first.spacing or (1.0, 1.0)
@@ -102,6 +104,9 @@ def _check_alike(slices: Sequence[DicomSlice], name: str) -> None:
         if not _close(first.orientation, one.orientation, _PARALLEL):
             found = [None if each.orientation is None else each.orientation.tolist() for each in (first, one)]
             _differ(first, one, "orientation", str(found[0]), str(found[1]), name)
+        given = [[key for key in ("RescaleSlope", "RescaleIntercept") if key in each.header] for each in (first, one)]
+        if given[0] != given[1]:
+            _differ(first, one, "scale of the values", str(given[0]), str(given[1]), name)
         if first.rescale != one.rescale:
             _differ(first, one, "scale of the values", str(first.rescale), str(one.rescale), name)
 
@@ -165,6 +170,23 @@ def _refuse_repeated(slices: Sequence[DicomSlice], repeated: Sequence[int], name
     )
 
 
+def _check_one_image(slices: Sequence[DicomSlice], name: str) -> None:
+    """Two images whose slices lie between each other are evenly spaced, too."""
+    for key in ("DiffusionBValue", "TemporalPositionIdentifier"):
+        if len(values := sorted({text(one.header, key) for one in slices})) > 1:
+            raise VolumeError(
+                f"{name}: the slices are of several images: their {key} is {', '.join(values[:4])}. Give the files of "
+                "one."
+            )
+    acquired = [text(one.header, "AcquisitionNumber") for one in slices]
+    kinds, changes = len(set(acquired)), sum(one != other for one, other in pairwise(acquired))
+    if 1 < kinds < len(slices) and changes >= kinds:
+        warn_once(
+            f"{name}: slices of {kinds} acquisitions (AcquisitionNumber {', '.join(sorted(set(acquired))[:4])}) lie "
+            "between each other: are they one image?"
+        )
+
+
 def _check_line(slices: Sequence[DicomSlice], positions: Floats, step: Floats, name: str) -> None:
     """Each slice where a straight line from the first to the last one puts it."""
     apart = np.linalg.norm(positions - positions[0] - np.arange(len(positions))[:, None] * step, axis=1)
@@ -185,11 +207,20 @@ def _tell_tilt(step: Floats, normal: Floats, name: str) -> None:
         )
 
 
-def _tell_thinned(one: DicomSlice, step: float, name: str) -> None:
+def _tell_thinned(slices: Sequence[DicomSlice], step: float, name: str) -> None:
     """Every second slice of a series is evenly spaced, too."""
-    told, thickness = (number(one.header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
+    header = slices[0].header
+    told, thickness = (number(header, key) or 0.0 for key in ("SpacingBetweenSlices", "SliceThickness"))
     # some scanners write the gap instead, which is smaller than the slice
     if told > 0 and 0 < 0.99 * thickness <= told and round(step / told) > 1 and abs(step / told % 1 - 0.5) > 0.45:
         warn_once(
             f"{name}: the slices lie {step:.4g} mm apart, but their header says {told:.4g} mm: are all of them there?",
+        )
+        return
+    counted = {abs(jump) for jump in np.diff([number(one.header, "InstanceNumber") or 0.0 for one in slices]).tolist()}
+    # echoes that are numbered in turns leave gaps in the numbers alone, not in the body
+    if len(counted) == 1 and (jump := counted.pop()) > 1 and thickness > 0 and abs(step / thickness / jump - 1) < 0.05:
+        warn_once(
+            f"{name}: the slices are {thickness:.4g} mm thick and lie {step:.4g} mm apart, and their InstanceNumber "
+            f"grows by {jump:g}: are all of them there?",
         )

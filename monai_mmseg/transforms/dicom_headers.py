@@ -25,7 +25,8 @@ _TAGS = (
     *("SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence"),
     *("PerFrameFunctionalGroupsSequence", "TriggerTime", "TemporalPositionIdentifier", "AcquisitionNumber"),
-    *("DiffusionBValue", "AcquisitionTime", "InstanceNumber"),
+    *("DiffusionBValue", "AcquisitionTime", "InstanceNumber", "PhotometricInterpretation"),
+    *("RescaleSlope", "RescaleIntercept"),
 )
 
 

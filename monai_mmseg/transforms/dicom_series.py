@@ -17,6 +17,9 @@ from monai_mmseg.transforms.dicom_geometry import stack_slices
 from monai_mmseg.transforms.dicom_headers import Floats, dicom_files, holds_image, number, read_header, slices_of, text
 from monai_mmseg.transforms.image_files import VolumeError, check_image_file
 
+_KIND = "PhotometricInterpretation"
+_OF_ONE = ("SeriesInstanceUID", "PatientID", "StudyInstanceUID", "SeriesNumber")
+
 
 class Headed(NamedTuple):
     """A file and its header."""
@@ -37,8 +40,9 @@ class DicomVolume(NamedTuple):
 class DicomSeries:
     """Files of one volume, and what their headers say; a text that is not there is empty.
 
-    Files of one ``SeriesInstanceUID`` and folder. Where they repeat positions or lie in several planes, those of one
-    echo time and image type: echoes and phases of a dual echo are two, and a scout is not part of its CT.
+    Files of one ``SeriesInstanceUID``, patient, study, number and folder. Where they repeat
+    positions, lie in several planes or have several echo times, those of one echo time and image type: echoes and
+    phases of a dual echo are two, and a scout is not part of its CT.
     """
 
     files: tuple[Path, ...]  # in the order of their names, 2 before 10
@@ -120,22 +124,25 @@ def list_series(folder: Path, recursive: bool = True) -> list[DicomSeries]:
 
 def _volumes(paths: Iterable[Path]) -> list[list[Headed]]:
     """Files that may be one volume each, with their headers."""
-    found: dict[tuple[Path, str], list[Headed]] = {}
+    found: dict[tuple[Any, ...], list[Headed]] = {}
     for path in paths:
         header = read_header(path)
         if holds_image(path, header):
-            found.setdefault((path.parent, text(header, "SeriesInstanceUID")), []).append(Headed(path, header))
+            # programs that make data anonymous write one UID everywhere
+            found.setdefault((path.parent, *(text(header, key) for key in _OF_ONE)), []).append(Headed(path, header))
     return [part for files in found.values() for part in _parts(files)]
 
 
 def _parts(files: list[Headed]) -> list[list[Headed]]:
     """Files of a series: one part, or one for each echo and type where they cannot be one volume."""
     places = [(text(h, "ImagePositionPatient"), text(h, "ImageOrientationPatient")) for _, h in files]
-    if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1:
+    # slices of two echoes, or magnitude and phase, are no volume even where they lie between each other
+    kinds = {(number(h, "EchoTime"), *text(h, "ImageType").split("\\")[2:3]) for _, h in files}
+    if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1 and len(kinds) == 1:
         return [files]
-    parts: dict[tuple[str, str], list[Headed]] = {}
+    parts: dict[tuple[float | None, str], list[Headed]] = {}
     for one in files:
-        parts.setdefault((text(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
+        parts.setdefault((number(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
     return list(parts.values())
 
 
@@ -185,6 +192,8 @@ def read_dicom_series(source: str | Path | Sequence[Path]) -> DicomVolume:
     files, name = _one_series(source)
     if several := next((one.path for one in files if (number(one.header, "SamplesPerPixel") or 1) != 1), None):
         raise VolumeError(f"{several}: holds colours; wanted is one value a pixel.")
+    if inverted := next((one.path for one in files if text(one.header, _KIND) == "MONOCHROME1"), None):
+        raise VolumeError(f"{inverted}: is {_KIND} MONOCHROME1, whose values readers invert; convert it before.")
     slices = [picture for one in files for picture in slices_of(one.path, one.header)]
     order, affine = stack_slices(slices, name)
     pixels = np.concatenate([_pixels(one) for one in files])

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
+from monai.utils import optional_import
 
 from monai_mmseg.transforms.nifti_header import (
     DEFLATE_LIMIT,
@@ -79,7 +80,11 @@ def warn_once(message: str) -> None:
 
 
 class NiftiReader(NibabelReader):
-    """MONAI's reader with the affine of the file: where pixdim contradicts the sform, MONAI makes another one."""
+    """MONAI's reader with the affine of the file: where pixdim contradicts the sform, MONAI makes another one.
+
+    A compressed file is read to its end, where its checksum is: libraries stop at the last voxel, and take a file that
+    was damaged on its way for an image.
+    """
 
     def read(self, data: Any, **kwargs: Any) -> Any:
         """Open one file.
@@ -92,7 +97,62 @@ class NiftiReader(NibabelReader):
             Image of nibabel.
         """
         (name,) = self.filenames = [data] if isinstance(data, str | os.PathLike) else list(data)
-        return nib.load(name, **kwargs)
+        image: Any = nib.load(name, **kwargs)
+        if not str(name).lower().endswith(".gz"):
+            return image
+        with gzip.open(name) as stream:
+            found = type(image).from_file_map({"image": nib.FileHolder(fileobj=stream)})
+            array = np.asanyarray(found.dataobj, order="C")
+            while stream.read(1 << 20):
+                pass
+        return type(image)(array, found.affine, found.header)
+
+
+class MetaImageReader(ITKReader):
+    """MONAI's reader for MetaImage: by content, for ITK knows endings in small letters alone, and nothing damaged.
+
+    Of a compressed file whose bytes are damaged, ITK gives an image of what it could unpack.
+    """
+
+    def __init__(self) -> None:
+        itk, _ = optional_import("itk")
+        super().__init__(imageio=itk.MetaImageIO.New())
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Open one file.
+
+        Args:
+            data: path, or a list of one.
+            **kwargs: for ITK.
+
+        Returns:
+            Image of ITK.
+
+        Raises:
+            EOFError: if its compressed part ends too early.
+        """
+        (name,) = [data] if isinstance(data, str | os.PathLike) else list(data)
+        _check_packed(Path(name))
+        return super().read(data, **kwargs)
+
+
+def _check_packed(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    found = re.search(rb"(?m)^ElementDataFile\s*=\s*(.+?)\s*$\n?", head)
+    if found is None or not re.search(rb"(?mi)^CompressedData\s*=\s*True", head[: found.start()]):
+        return
+    local = found[1] == b"LOCAL"
+    other = path.parent / os.fsdecode(found[1])
+    if not local and not other.is_file():  # ITK says what is missing
+        return
+    packed = zlib.decompressobj(47)  # zlib or gzip
+    with (path if local else other).open("rb") as file:
+        file.seek(found.end() if local else 0)
+        while (block := file.read(1 << 16)) and not packed.eof:
+            packed.decompress(block)
+    if not packed.eof:
+        raise EOFError(f"{path} ends too early.")
 
 
 def image_ending(path: str | Path) -> str:
@@ -163,6 +223,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         raise VolumeError(f"{path}: {problem}." if affine else f"{path}: cannot be read as an image (it {problem}).")
     if ending in NIFTI_ENDINGS or (ending in (".hdr", ".img") and read_header(_pair_header(where)) is not None):
         return NiftiReader
+    if ending in (".mha", ".mhd"):
+        return MetaImageReader
     return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 

@@ -54,6 +54,8 @@ def header_problem(head: bytes, size: int, *, packed: bool, pair: bool = False) 
         return f"holds {kind}; wanted is one real number a voxel"
     if code not in nib.nifti1.data_type_codes.value_set():
         return f"has a broken header: there is no datatype {code}"
+    if np.isinf([float(header[name]) for name in ("scl_slope", "scl_inter")]).any():  # taken for no scale
+        return f"has a broken header: scl_slope is {header['scl_slope']}, scl_inter {header['scl_inter']}"
     offset, kinds = float(header["vox_offset"]), nib.nifti1.data_type_codes
     voxel: Any = kinds.dtype[code]
     wanted = prod(shape) * int(voxel.itemsize)

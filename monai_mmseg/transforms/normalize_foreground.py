@@ -16,6 +16,31 @@ from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
 
+def erased_background(image: Tensor) -> float:
+    """Value that was written where nothing is: that of all corners, if it fills a part of the image; else 0.
+
+    Skull strippers and other programs erase the background to 0, to the smallest value, or to that of air.
+
+    Args:
+        image: one channel, any number of axes.
+
+    Returns:
+        The value; 0 where corners differ, too.
+
+    Examples:
+        >>> image = torch.full((8, 8, 8), -1.0)
+        >>> image[2:6, 2:6, 2:6] = torch.rand(4, 4, 4)
+        >>> erased_background(image), erased_background(torch.rand(8, 8, 8))
+        (-1.0, 0.0)
+    """
+    corners = image[torch.meshgrid([torch.tensor([0, -1])] * image.ndim, indexing="ij")]
+    value = float(corners.flatten()[0])
+    if value == 0 or not bool((corners == value).all()):  # NaN is not itself
+        return 0.0
+    share = float((image == value).float().mean())
+    return value if 0.3 <= share < 1 else 0.0
+
+
 class NormalizeForeground(Transform):
     """Each channel to zero mean and unit standard deviation over its foreground; one value for the rest.
 
@@ -25,7 +50,8 @@ class NormalizeForeground(Transform):
     Args:
         background: value of what is not foreground: 0 is the mean of the foreground; -10 lies far below it, as in the
             data of Ouyang et al. (IPMI 2021), whose PSNR depends on it.
-        threshold: foreground is what is larger. Default: what is not 0, whatever its sign; images may be z-scores.
+        threshold: foreground is what is larger. Default: what is not the image's own background
+            (:func:`erased_background`, mostly 0), whatever its sign; images may be z-scores.
         eps: smallest standard deviation that is divided by.
 
     Raises:
@@ -59,7 +85,11 @@ class NormalizeForeground(Transform):
             raise ValueError(f"img must have shape (C, *spatial), got {tuple(img.shape)}.")
         values = plain_tensor(img).to(torch.float32)
         flat = values.flatten(1).double()  # sums over millions of voxels
-        mask = ((flat != 0) & ~flat.isnan()) if self.threshold is None else flat > self.threshold
+        if self.threshold is None:
+            own = torch.tensor([erased_background(channel) for channel in values]).to(flat)[:, None]
+            mask = (flat != own) & ~flat.isnan()
+        else:
+            mask = flat > self.threshold
         count = mask.sum(1, keepdim=True).clamp(min=1)
         mean = torch.where(mask, flat, 0.0).sum(1, keepdim=True) / count
         centred = flat - mean

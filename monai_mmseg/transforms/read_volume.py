@@ -127,7 +127,9 @@ def _reason(error: Exception) -> str:
     if found := re.search(r"ITK ERROR: (?:\w+\(0x\w+\): )?(.+)", text):
         return found[1].strip()
     # nibabel finds no type where a header, which was looked at already, is followed by too little
-    if isinstance(error, EOFError) or re.search("Error -3 while decompressing|Cannot work out file type", text):
+    if isinstance(error, EOFError) or re.search(
+        "Error -3 while decompressing|CRC check failed|Cannot work out file type", text
+    ):
         return "the file ends too early or is damaged; was it copied or downloaded whole?"
     lines = [line for line in text.splitlines() if not re.fullmatch(r"\S+:\d+:", line)]
     return lines[0].rstrip(".") if lines else repr(error)

@@ -16,6 +16,7 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.map_transforms import OneImaged
+from monai_mmseg.transforms.normalize_foreground import erased_background
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import path_of
 from monai_mmseg.transforms.spacing import inverse_in_blocks
@@ -44,7 +45,9 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
             side to the other in axial slices.
         background: value in the files of voxels where nothing was measured or kept (0 in images without skull). They
             are not mixed into their neighbours, so that edges stay sharp, and what lies outside of a field of view gets
-            this value too. ``None``: plain interpolation, and 0 outside.
+            this value too. An image whose background was erased to another value
+            (:func:`~monai_mmseg.transforms.normalize_foreground.erased_background`) is shifted to have this one.
+            ``None``: plain interpolation, and the lowest value of each image outside.
 
     Returns:
         (of a call) the dictionary without ``siblings`` and with ``image``: MetaTensor float32 ``(M, X, Y, Z)``, NaN
@@ -107,15 +110,16 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
         grid = self.spacing(self.orient(frame))
         grid = grid if self.pad_or_crop is None else self.pad_or_crop(grid)
 
-        found: dict[str, Tensor] = {reference: self._image(frame, grid)}
-        if not (found[reference] != (self.background or 0)).any():
+        found: dict[str, Tensor] = {}
+        found[reference], outside = self._image(frame, grid)
+        if not (found[reference] != outside).any():
             raise ValueError(f"{path_of(frame)}: the image holds nothing but background on the grid.")
         for name, volumes in siblings.items():
             image = volumes["image"]
             if image is None:
                 raise ValueError(f"siblings must hold an image for each modality, got none for {name!r}.")
-            found[name] = self._image(image, grid)
-            if not (found[name] != (self.background or 0)).any():
+            found[name], outside = self._image(image, grid)
+            if not (found[name] != outside).any():
                 logger.warning(
                     "%s: nothing of it lies where %s is, so it counts as absent; do the files share scanner "
                     "coordinates?", path_of(image), path_of(frame),
@@ -143,16 +147,19 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
             result[key] = self.orient.inverse(inverse_in_blocks(self.spacing, volume))
         return result
 
-    def _image(self, volume: MetaTensor, grid: MetaTensor) -> Tensor:
-        """One modality on the grid, float32 ``(X, Y, Z)``."""
+    def _image(self, volume: MetaTensor, grid: MetaTensor) -> tuple[Tensor, float]:
+        """One modality on the grid, float32 ``(X, Y, Z)``, and its value where there is nothing."""
         values = volume.as_tensor().to(torch.float32)
         if self.background is None:
-            return _sampled(values, volume, grid, "bilinear")[0]
+            lowest = float(values.min())  # 0 is water in CT, and the mean of z-scores
+            return _sampled(values - lowest, volume, grid, "bilinear")[0] + lowest, lowest
+        if own := erased_background(values[0]):  # 0 may be a value of the body then
+            values = values - own + self.background
         kept = (values != self.background).to(torch.float32)
         total, weight = _sampled(torch.cat([values * kept, kept]), volume, grid, "bilinear")
         # a voxel belongs to the body where at least half of what it is mixed from does
         inside = weight >= 0.5
-        return torch.where(inside, total / torch.where(inside, weight, 1.0), self.background)
+        return torch.where(inside, total / torch.where(inside, weight, 1.0), self.background), self.background
 
     def _label(
         self, label: Any, siblings: Mapping[str, Mapping[str, MetaTensor | None]], grid: MetaTensor

@@ -68,7 +68,8 @@ class StackModalitiesd(OneImaged):
         max_distance_mm: farther slices are no partners; default is 0.55 of the larger slice pitch.
         random_shift: robustness test; shifts partners by an integer of {-n, ..., n - 1} slices, 0 switches it off.
         seed: of the samples, together with the subject's name.
-        pairs_key: key of an optional table ``{modality: {frame slice: slice}}``, numbers as in the files.
+        pairs_key: key of optional tables ``{modality: {frame slice: slice}}``, numbers as in the files; or, as
+            :func:`~monai_mmseg.data.group_by_subject` makes them, such tables by the modality that they start from.
 
     Returns:
         (of a call) the dictionary without ``siblings`` and with ``image``: MetaTensor float32 ``(M * k, H, W, D)``,
@@ -146,7 +147,7 @@ class StackModalitiesd(OneImaged):
         placed = {frame_name: self._place_frame(frame, frame_label, self._random_state(subject, frame_name))}
         for name, volumes in siblings.items():
             state = self._random_state(subject, name)
-            placed[name] = self._place(frame, volumes, state, tables.get(name))
+            placed[name] = self._place(frame, volumes, state, _table(tables, frame_name, name))
             if not placed[name].present.any():
                 logger.warning(
                     "%s: no slice of %s lies near a slice of %s; do the files share scanner coordinates?",
@@ -253,6 +254,18 @@ class StackModalitiesd(OneImaged):
         if masks is None:
             return _Placed(image, None, present)
         return _Placed(image, sample_volume(masks, coordinates, nearest=True).round().to(torch.uint8), present)
+
+
+def _table(tables: Mapping[str, Any], frame: str, name: str) -> Any:
+    """Pairs of the frame's slices with those of another modality, by whichever of the two they are listed."""
+    if not any(
+        isinstance(one, Mapping) and any(isinstance(x, Mapping) for x in one.values()) for one in tables.values()
+    ):
+        return tables.get(name)
+    if (table := tables.get(frame, {}).get(name)) is not None:
+        return table
+    table = tables.get(name, {}).get(frame)
+    return None if table is None else {int(to): int(start) for start, to in table.items()}
 
 
 def _inside(coordinates: Tensor, sizes: tuple[int, ...]) -> Tensor:

@@ -179,13 +179,21 @@ def test_labels_are_classes(labels, problem):
     assert label_problem(labels) == problem
 
 
+@pytest.mark.parametrize("name", ["", " ", None, 3])
+def test_every_class_has_a_name(tmp_path, name):
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps({"labels": {"0": "background", "1": name}, "training": []}), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"'labels' must name each value, got {name!r} for 1"):
+        read_datalist(path)
+
+
 def test_groups():
     items = [item("s2", "b", label="l", pairs={"a": {"0": 1}}), item("s1", "a"), item("s2", "a"), item("s3", "c")]
     groups = group_by_subject(items, ["a", "b"])
     assert [group["subject"] for group in groups] == ["s2", "s1"]
     assert list(groups[0]["image"]) == ["a", "b"]
     assert groups[0]["label"] == {"b": "l"}
-    assert groups[0]["pairs"] == {"a": {"0": 1}}
+    assert groups[0]["pairs"] == {"b": {"a": {"0": 1}}}
     with pytest.raises(ValueError, match="subject 's1' has two images of modality 'a'"):
         group_by_subject([item(), item()])
 

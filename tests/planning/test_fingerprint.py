@@ -81,3 +81,21 @@ def test_broken_data_are_named(data):
     data.write_text(json.dumps({**json.loads(data.read_text()), "training": []}))
     with pytest.raises(ValueError, match="the training section is empty"):
         fingerprint(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("0_t1", [np.nan], "are NaN or infinite"),
+        ("0_t1", [], "the image is constant"),
+        ("0_label", [7], "label values must be one of the declared"),
+    ],
+)
+def test_what_no_training_could_use(data, name, values, message):
+    path = data.with_name(f"{name}.nii.gz")
+    image = nib.load(path)
+    array = np.zeros(image.shape, np.float32)
+    array.flat[: len(values)] = values
+    nib.save(nib.Nifti1Image(array, image.affine), path)
+    with pytest.raises(VolumeError, match=rf"{name}\.nii\.gz: .*{message}"):
+        fingerprint(data)

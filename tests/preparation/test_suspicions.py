@@ -204,6 +204,8 @@ def test_one_image_under_two_names(study):
             {"t2": {"0": "one", "a": 1, "-1": 2, "2": 1.5}},
             "whole numbers from 0, got 0 -> one, a -> 1, -1 -> 2, 2 -> 1.5",
         ),
+        (None, "must be an object {modality: {slice: slice}}, got None"),
+        ({"t2": {"01": 1, "1": True}}, "whole numbers from 0, got 01 -> 1, 1 -> True"),
         ({"t2": {"5": 0}}, "slices to t2 must lie in 0 to 4 and 0 to 5, got 5 -> 0"),
         ({"t2": {"4": 6, "0": 5}}, "slices to t2 must lie in 0 to 4 and 0 to 5, got 4 -> 6"),
         ({"t2": {"4": 5, "0": 0}}, None),
@@ -315,3 +317,8 @@ def test_strict(study, capsys):
     said = capsys.readouterr().out
     assert "warnings (1):\n  - modality 'flair' is declared and has no training image" in said
     assert said.count("No broken item.") == 3
+
+
+def test_names_that_windows_cannot_have(study):
+    edit(study, lambda content: [one.update(subject="CON") for one in content["training"] if one["subject"] == "p1"])
+    assert "subject 'CON' cannot name files on Windows: it is the name of a device there" in warnings_of(study)

@@ -288,3 +288,47 @@ def test_real_volumes_written_as_dicom(real_data, tmp_path, scanner):
         else affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, array.shape[2] - 1], [0, 0, 0, 1]])
     )
     np.testing.assert_allclose(np.diag([-1, -1, 1, 1]) @ volume.affine, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("tags", [{"EchoTime": [2.3, 4.6] * 3}, {"ImageType": [("A", "B", "M"), ("A", "B", "P")] * 3}])
+def test_echoes_between_each_other_are_no_volume(tmp_path, tags):
+    """One series, evenly spaced, but every second slice is of another image."""
+    write_series(tmp_path, np.zeros((6, 4, 4)), [(0, 0, 2.5 * k) for k in range(6)], **tags)
+    assert [one.size[2] for one in list_series(tmp_path)] == [3, 3]
+    with pytest.raises(VolumeError, match="holds 2 DICOM series"):
+        read_dicom_series(tmp_path)
+
+
+def test_numbers_tell_that_every_second_slice_is_lost(tmp_path):
+    places = [(0, 0, 10 * k) for k in range(4)]
+    write_series(tmp_path / "a", np.zeros((4, 4, 4)), places, InstanceNumber=[1, 3, 5, 7])
+    with pytest.warns(UserWarning, match="5 mm thick and lie 10 mm apart, and their InstanceNumber grows by 2"):
+        read_dicom_series(tmp_path / "a")
+    # echoes that are numbered in turns
+    write_series(tmp_path / "b", np.zeros((4, 4, 4)), [(0, 0, 5 * k) for k in range(4)], InstanceNumber=[1, 3, 5, 7])
+    read_dicom_series(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"PatientID": ["x", "y"] * 3}, "holds 2 DICOM series"),
+        ({"SeriesNumber": [1] * 3 + [2] * 3}, "holds 2 DICOM series"),
+        ({"DiffusionBValue": [0.0, 800.0] * 3}, r"several images: their DiffusionBValue is 0.0, 800.0"),
+        ({"RescaleIntercept": [-1024] * 5 + [None], "RescaleSlope": 1}, "another scale of the values"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "IMG-0001.dcm: is PhotometricInterpretation MONOCHROME1"),
+    ],
+)
+def test_one_number_of_the_series_but_several_images(tmp_path, tags, message):
+    write_series(tmp_path, np.zeros((6, 4, 4)), [(0, 0, 5 * k) for k in range(6)], **tags)
+    with pytest.raises(VolumeError, match=message):
+        read_dicom_series(tmp_path)
+
+
+def test_acquisitions_between_each_other_are_told(tmp_path):
+    places = [(0, 0, 5 * k) for k in range(6)]
+    write_series(tmp_path / "a", np.zeros((6, 4, 4)), places, AcquisitionNumber=[1, 2] * 3)
+    with pytest.warns(UserWarning, match=r"slices of 2 acquisitions \(AcquisitionNumber 1, 2\) lie between"):
+        read_dicom_series(tmp_path / "a")
+    write_series(tmp_path / "b", np.zeros((6, 4, 4)), places, AcquisitionNumber=[1] * 3 + [2] * 3)
+    read_dicom_series(tmp_path / "b")  # one part of the body after the other

@@ -238,6 +238,7 @@ def test_a_tilted_stack_is_read_as_it_lies(tmp_path):
         ({"dim": [9, 6, 5, 4, 1, 1, 1, 1]}, "broken header: dim is"),
         ({"dim": [3, 6, -5, 4, 1, 1, 1, 1]}, "broken header: dim is"),
         ({"datatype": 999}, "there is no datatype 999"),
+        ({"scl_slope": np.inf}, "scl_slope is inf"),
     ],
 )
 def test_broken_headers(tmp_path, fields, message):
@@ -392,3 +393,32 @@ def test_endings():
     assert image_ending("a.NII.GZ") == ".nii.gz"
     assert image_ending(".nii") == image_ending("a.npy") == image_ending("a.pkl") == ""
     assert not {".npy", ".npz", ".pkl", ".pt"} & set(IMAGE_ENDINGS)
+
+
+def test_a_damaged_file_is_no_image_however_it_is_packed(tmp_path):
+    """Libraries take what they can unpack."""
+    values = np.random.default_rng(0).integers(0, 30000, (12, 11, 10)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
+    image = sitk.GetImageFromArray(values.transpose(2, 1, 0))
+    for name in ("a.mha", "a.mhd"):
+        sitk.WriteImage(image, str(tmp_path / name), useCompression=True)
+    (tmp_path / "a.mha").rename(tmp_path / "A.MHA")
+    for name, packed in (("a.nii.gz", "a.nii.gz"), ("A.MHA", "A.MHA"), ("a.mhd", "a.zraw")):
+        whole = (tmp_path / packed).read_bytes()
+        assert (read_volume(tmp_path / name)[0].numpy() == values).all()
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 255
+        for broken in (bytes(flipped), whole[: len(whole) * 9 // 10]):
+            (tmp_path / packed).write_bytes(broken)
+            with pytest.raises(VolumeError, match=f"{name}: cannot be read as an image"):
+                read_volume(tmp_path / name)
+
+
+def test_scaled_values_of_a_compressed_file(tmp_path):
+    image = nib.Nifti1Image(np.linspace(-1, 2, 60).reshape(3, 4, 5), np.diag([2, 1, 3, 1]))
+    image.set_data_dtype(np.int16)
+    for name in ("a.nii", "a.nii.gz"):
+        nib.save(image, tmp_path / name)
+    one, other = (read_volume(tmp_path / name) for name in ("a.nii", "a.nii.gz"))
+    assert torch.equal(one.as_tensor(), other.as_tensor())
+    assert torch.equal(one.affine, other.affine)

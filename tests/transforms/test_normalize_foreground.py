@@ -101,3 +101,13 @@ def test_the_body_is_where_any_modality_has_something():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("outside", [-1000.0, -1.0, 7.0])
+def test_the_background_is_what_the_corners_say(outside):
+    raw = torch.zeros(2, 8, 8, 8)
+    raw[:, 2:6, 1:7, 1:7] = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0)) * 50 + 400
+    other = torch.where(raw == 0, outside, raw / 100 - 4)
+    torch.testing.assert_close(NormalizeForeground(-10)(other), NormalizeForeground(-10)(raw), rtol=1e-4, atol=1e-4)
+    noise = torch.rand(1, 8, 8, 8) + 1  # no background at all
+    torch.testing.assert_close(NormalizeForeground()(noise)[0].mean(), torch.tensor(0.0), rtol=0, atol=1e-4)

@@ -236,3 +236,23 @@ def test_refuses_data(study, tmp_path):
         run({"subject": "x", "image": {**item["image"], "flair": holes}})
     with pytest.raises(ValueError, match=r"none of the modalities .* is present"):
         run({"subject": "x", "image": {}})
+
+
+def test_the_background_of_an_image_may_have_any_value():
+    body = torch.zeros(1, 10, 10, 6)
+    body[:, 3:7, 3:7, 1:5] = torch.rand(1, 4, 4, 4, generator=torch.Generator().manual_seed(0)) + 2
+    affine = torch.diag(torch.tensor([1.0, 1.0, 2.0, 1.0]))
+    moved = affine.clone()
+    moved[0, 3] = 4
+
+    def run(image, **how):
+        sibling = {"image": MetaTensor(image, affine=moved), "label": None}
+        resample = ResampleModalitiesd(modalities=["a", "b"], pixdim=[1, 1, 2], label_key=None, **how)
+        return resample({"image": MetaTensor(image, affine=affine), "frame": 0, "siblings": {"b": sibling}})["image"]
+
+    expected = torch.where(run(body) != 0, run(body) + 1000, 0.0)
+    found = run(torch.where(body != 0, body, -1000.0))
+    torch.testing.assert_close(found.as_tensor(), expected.as_tensor(), rtol=1e-5, atol=1e-3)
+    plain = run(torch.where(body != 0, body - 5, -5.0), background=None)
+    assert (plain[1] == -5).any()  # outside of the field of view
+    assert not (plain[1] == 0).any()

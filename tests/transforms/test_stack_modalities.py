@@ -287,3 +287,21 @@ def test_inversion_after_a_loader_and_decollating(tmp_path):
     assert result.shape[1:] == file.shape
     assert dice(result[0], np.asarray(file.dataobj), 1) > 0.9
     np.testing.assert_allclose(result.affine, file.affine, atol=1e-4)
+
+
+def test_tables_of_a_datalist_start_from_their_own_modality(tmp_path):
+    item = study(tmp_path)
+    run = Compose(chain().transforms[:-1])
+    direct, backward, foreign = (
+        run({**item, "pairs": pairs})
+        for pairs in (
+            {"lge": {"cine": {"3": 7}}, "cine": {"lge": {"0": 0}}},
+            {"cine": {"lge": {"7": 3}}},
+            {"cine": {"t2": {"0": 0}}},
+        )
+    )
+    expected = run({**item, "pairs": {"cine": {"3": 7}}})
+    for found in (direct, backward):
+        assert torch.equal(found["present"], expected["present"])
+        assert torch.equal(found["image"].nan_to_num(), expected["image"].nan_to_num())
+    assert torch.equal(foreign["present"], run(item)["present"])  # by position

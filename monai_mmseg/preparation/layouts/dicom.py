@@ -191,13 +191,13 @@ def _joined(series: Sequence[DicomSeries], notes: list[str]) -> list[DicomSeries
     """Series whose files lie in several folders as one; a file that was copied counts once."""
     parts: dict[Any, list[DicomSeries]] = {}
     for one in series:
-        parts.setdefault((one.series_instance_uid or one.folder, one.echo_time, one.image_type), []).append(one)
+        # programs that make data anonymous write one UID everywhere
+        whose = (one.patient_id, one.study_instance_uid, one.series_number, one.series_instance_uid or one.folder)
+        parts.setdefault((*whose, one.echo_time, one.image_type), []).append(one)
     copies, joined = 0, []
     for several in parts.values():
         if len(several) > 1:
-            files = {
-                text(read_header(file), "SOPInstanceUID") or str(file): file for one in several for file in one.files
-            }
+            files = {_identity(file): file for one in several for file in one.files}
             copies += sum(len(one.files) for one in several) - len(files)
             size = (*several[0].size[:2], len(files))
             joined.append(replace(several[0], files=tuple(files.values()), size=size))
@@ -206,6 +206,13 @@ def _joined(series: Sequence[DicomSeries], notes: list[str]) -> list[DicomSeries
     if copies:
         notes.append(f"{copies} files are copies of others and are left out.")
     return joined
+
+
+def _identity(file: Path) -> tuple[str, ...]:
+    """Equal for copies of a file."""
+    header = read_header(file)
+    uid = text(header, "SOPInstanceUID")
+    return (uid, text(header, "ImagePositionPatient")) if uid else (str(file),)
 
 
 def _usable(series: Sequence[DicomSeries], min_slices: int, notes: list[str]) -> list[DicomSeries]:

@@ -30,7 +30,7 @@ from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.names import name_problem, names_of_one_file
 from monai_mmseg.outputs import check_files, check_output_file, move_files
-from monai_mmseg.preparation.layouts.layout import Case, Layout
+from monai_mmseg.preparation.layouts.layout import Case, Layout, written_files
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
 from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
@@ -89,7 +89,7 @@ def import_layout(
     Raises:
         BrokenSubjects: if subjects cannot be used, with all reasons; a ValueError.
         ValueError: if the layout's names would give one file two owners, or no subject is left.
-        OSError: if a file is there already, or cannot be written.
+        OSError: if a file is there already, belongs to another list, or cannot be written.
         WorkerKilled: if a worker process was killed; a MemoryError. What is finished is kept for the next start.
     """
     if workers < 1:
@@ -101,8 +101,10 @@ def import_layout(
     subjects = _by_subject(layout.cases, broken)
     with kept_stage(root, path.stem, _key(layout)) as stage:
         if not (stage / _MOVING).exists():  # else it was killed while the files were put to their places
+            results = _results(layout, names, path)
             if not overwrite:
-                check_files(root, _results(layout, names, path))
+                check_files(root, results)
+            _check_owner(root, results, path)
             done = _prepare(layout, subjects, names, stage, workers, broken)
             if broken and not skip_broken:
                 raise BrokenSubjects(_refusal(broken, len({*subjects, *broken})))
@@ -209,6 +211,20 @@ def _results(layout: Layout, names: Sequence[str], path: Path) -> list[str]:
         if there
     ]
     return [*made, *(companion(path, name).name for name in (_RECORD, _TERMS) if name != _TERMS or terms(layout))]
+
+
+def _check_owner(root: Path, results: Sequence[str], path: Path) -> None:
+    """Files of another list stay, even where those of this one may be replaced."""
+    wanted = {root / name for name in results}
+    for record in sorted(root.glob(f"*{_RECORD}")):
+        stem = record.name.removesuffix(_RECORD).removesuffix("_")
+        other = root / (f"{stem}.json" if stem else DATALIST)
+        shared = sorted(written_files([record]) & wanted) if other.name != path.name and other.is_file() else []
+        if shared:
+            more = f" and {len(shared) - 1} more files" if len(shared) > 1 else ""
+            raise FileExistsError(
+                f"{other} has {shared[0]}{more} from its import: write {path.name} to another folder."
+            )
 
 
 def _prepare(

@@ -116,7 +116,7 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
     check_folder(folder)
     found: dict[str, Path] = {}
     paths = sorted(Path(folder).rglob("*"))
-    written = _written(paths)
+    written = written_files(paths)
     for path in paths:
         match = re.fullmatch(pattern, path.name)
         if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
@@ -130,8 +130,15 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
         yield match, path
 
 
-def _written(paths: Sequence[Path]) -> set[Path]:
-    """Outputs of imports, by their records."""
+def written_files(paths: Sequence[Path]) -> set[Path]:
+    """Outputs of imports, by their records.
+
+    Args:
+        paths: any files; those that are no records are passed by.
+
+    Returns:
+        Files that an import wrote.
+    """
     found: set[Path] = set()
     for path in paths:
         if path.name.endswith("preparation.json"):

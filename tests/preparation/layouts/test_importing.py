@@ -298,3 +298,15 @@ def test_checksum_of_a_series_is_of_its_files_in_order(layout, tmp_path):
     data = b"".join((tmp_path / "series" / name).read_bytes() for name in names)
     told = {"file": "../series", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "files": 3}
     assert record["inputs"] == [told]
+
+
+def test_files_of_another_list_stay(layout, tmp_path):
+    """Two lists in one folder would share the labels of a subject."""
+    import_layout(layout, tmp_path / "out" / "one.json")
+    before = digests(tmp_path / "out")
+    for name in ("two.json", "datalist.json"):
+        with pytest.raises(FileExistsError, match=rf"one.json has .*s0_ct.nii.gz and 5 more files.*{name} to another"):
+            import_layout(layout, tmp_path / "out" / name, overwrite=True)
+    assert digests(tmp_path / "out") == before
+    import_layout(layout, tmp_path / "out" / "one.json", overwrite=True)
+    assert digests(tmp_path / "out").keys() == before.keys()
