@@ -104,7 +104,7 @@ def read_bids(
     order = dict.fromkeys(one.modality for one in rules) if rules else sorted({one.modality for one in candidates})
     modalities = [name for name in order if any(one.modality == name for one in candidates)]
     if label is not None:
-        notes += check_labels(label, cases, label_of, modalities)
+        notes += check_labels(root, label, cases, label_of, modalities)
     elif (more := root / "derivatives").is_dir() and (some := next(more.rglob("*.nii*"), None)):
         notes.append(f"Derivatives are not looked at without a pattern for labels; there is {some.relative_to(root)}.")
     cases = [case for case in cases if case.subject not in broken]
