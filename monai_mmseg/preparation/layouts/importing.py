@@ -88,7 +88,8 @@ def import_layout(
 
     Raises:
         BrokenSubjects: if subjects cannot be used, with all reasons; a ValueError.
-        ValueError: if the layout's names would give one file two owners, or no subject is left.
+        ValueError: if the layout's names would give one file two owners, no subject is left, or a file that is read
+            would be replaced.
         OSError: if a file is there already, or cannot be written.
         WorkerKilled: if a worker process was killed; a MemoryError. What is finished is kept for the next start.
     """
@@ -99,6 +100,7 @@ def import_layout(
     broken = {**layout.broken}
     names = _file_names(layout.cases)
     subjects = _by_subject(layout.cases, broken)
+    _spare_originals(layout, [root / name for name in _results(layout, names, path)], path, made_by or {})
     with kept_stage(root, path.stem, _key(layout)) as stage:
         if not (stage / _MOVING).exists():  # else it was killed while the files were put to their places
             if not overwrite:
@@ -209,6 +211,25 @@ def _results(layout: Layout, names: Sequence[str], path: Path) -> list[str]:
         if there
     ]
     return [*made, *(companion(path, name).name for name in (_RECORD, _TERMS) if name != _TERMS or terms(layout))]
+
+
+def _spare_originals(layout: Layout, results: Sequence[Path], path: Path, made_by: Mapping[str, Any]) -> None:
+    """Refuse to replace what is read, such as labels in a folder ``labels`` of the data set itself."""
+    there = [one for one in (path, *results) if one.exists()]
+    if not there:
+        return
+    read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
+    originals = {(at.st_dev, at.st_ino) for one in {*read, Path(made_by.get("source", ""))} if (at := _stat(one))}
+    for one in there:
+        if (at := _stat(one)) and (at.st_dev, at.st_ino) in originals:
+            raise ValueError(f"{one} is read, and would be replaced; write to another folder (--out).")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _prepare(
