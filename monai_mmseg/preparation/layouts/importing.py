@@ -29,7 +29,7 @@ from monai_mmseg.data.visits import examination_name
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.names import name_problem, names_of_one_file
-from monai_mmseg.outputs import check_files, check_output_file, move_files
+from monai_mmseg.outputs import check_files, check_output_file, move_files, spare_originals
 from monai_mmseg.preparation.layouts.layout import Case, Layout
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
@@ -100,7 +100,9 @@ def import_layout(
     broken = {**layout.broken}
     names = _file_names(layout.cases)
     subjects = _by_subject(layout.cases, broken)
-    _spare_originals(layout, [root / name for name in _results(layout, names, path)], path, made_by or {})
+    read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
+    read |= {Path(made_by["source"])} if made_by and "source" in made_by else set()
+    spare_originals([path, *(root / name for name in _results(layout, names, path))], read)
     with kept_stage(root, path.stem, _key(layout)) as stage:
         if not (stage / _MOVING).exists():  # else it was killed while the files were put to their places
             if not overwrite:
@@ -211,25 +213,6 @@ def _results(layout: Layout, names: Sequence[str], path: Path) -> list[str]:
         if there
     ]
     return [*made, *(companion(path, name).name for name in (_RECORD, _TERMS) if name != _TERMS or terms(layout))]
-
-
-def _spare_originals(layout: Layout, results: Sequence[Path], path: Path, made_by: Mapping[str, Any]) -> None:
-    """Refuse to replace what is read, such as labels in a folder ``labels`` of the data set itself."""
-    there = [one for one in (path, *results) if one.exists()]
-    if not there:
-        return
-    read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
-    originals = {(at.st_dev, at.st_ino) for one in {*read, Path(made_by.get("source", ""))} if (at := _stat(one))}
-    for one in there:
-        if (at := _stat(one)) and (at.st_dev, at.st_ino) in originals:
-            raise ValueError(f"{one} is read, and would be replaced; write to another folder (--out).")
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
 
 
 def _prepare(
