@@ -76,7 +76,8 @@ def dicom_files(folder: Path, *, recursive: bool, broken: dict[Path, str] | None
     found = []
     for place, below, names in os.walk(folder, followlinks=True):
         below[:] = sorted(name for name in below if recursive and not name.startswith((".", "__MACOSX")))
-        here, others = [], []
+        here: list[Path] = []
+        others: list[Path] = []
         for path in sorted((Path(place, name) for name in names if not name.startswith(".")), key=natural_order):
             named = path.suffix.lower() == ".dcm"
             (here if named or (path.is_file() and is_dicom_file(path)) else others).append(path)

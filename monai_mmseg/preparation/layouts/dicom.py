@@ -269,8 +269,8 @@ def _owners(
     for one, name in zip(series, names, strict=True):
         for folder in {file.parent for file in one.files}:
             beside[folder].add(name)
-            for above in (folder, *folder.parents):
-                within[above].add(name)
+            for place in (folder, *folder.parents):
+                within[place].add(name)
     reasons: dict[str, list[str]] = defaultdict(list)
     for path, reason in unread.items():
         patients = beside[path.parent]
