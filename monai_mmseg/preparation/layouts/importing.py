@@ -101,7 +101,8 @@ def import_layout(
     names = _file_names(layout.cases)
     subjects = _by_subject(layout.cases, broken)
     read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
-    read |= {Path(made_by["source"])} if made_by and "source" in made_by else set()
+    if made_by and "source" in made_by:
+        read |= {Path(made_by["source"]), Path(made_by["source"]) / "dataset.json"}  # of nnU-Net and the Decathlon
     spare_originals([path, *(root / name for name in _results(layout, names, path))], read)
     with kept_stage(root, path.stem, _key(layout)) as stage:
         if not (stage / _MOVING).exists():  # else it was killed while the files were put to their places

@@ -169,6 +169,9 @@ def test_originals_are_not_replaced(tmp_path):
     with pytest.raises(ValueError, match="p1_ct.nii.gz is read, or .* would be replaced; write elsewhere"):
         import_layout(found, tmp_path, overwrite=True)
     assert (tmp_path / "labels" / "p1_ct.nii.gz").read_bytes() == before
+    (tmp_path / "dataset.json").touch()
+    with pytest.raises(ValueError, match="dataset.json is read"):
+        import_layout(found, tmp_path / "dataset.json", overwrite=True, made_by={"source": str(tmp_path)})
     (tmp_path / "mine.json").touch()
     with pytest.raises(ValueError, match="mine.json is read"):
         import_layout(found, tmp_path / "mine.json", overwrite=True, made_by={"source": str(tmp_path / "mine.json")})
