@@ -73,6 +73,10 @@ def read_folder(
         raise FileNotFoundError(f"folder must be where the data set is, but {folder} is not there.")
     if label and not labels:
         raise ValueError('labels must say what the values are, as in --labels "liver=1, spleen=5, spine=41-48".')
+    if labels and not label:
+        raise ValueError(
+            'label must say where the label files are, since labels are named, as in --label "labels/{subject}.nii.gz".'
+        )
     paths = _volumes(root)
     found_labels = _find(root, paths, label or [], modalities, "label")
     taken = set(found_labels.values())

@@ -175,3 +175,10 @@ def test_originals_are_not_replaced(tmp_path):
     (tmp_path / "mine.json").touch()
     with pytest.raises(ValueError, match="mine.json is read"):
         import_layout(found, tmp_path / "mine.json", overwrite=True, made_by={"source": str(tmp_path / "mine.json")})
+
+
+def test_named_labels_without_a_place_are_no_images(tmp_path):
+    """Label files would have become a modality."""
+    touch(tmp_path, "p1/t1.nii.gz", "p1/seg.nii.gz")
+    with pytest.raises(ValueError, match="label must say where the label files are"):
+        read_folder(tmp_path, image=["{subject}/{modality}.nii.gz"], labels="liver=1")
