@@ -116,7 +116,8 @@ def import_layout(
             _write_files(layout, done, broken, stage, path, root, made_by or {})
             (stage / _MOVING).touch()
         if overwrite:
-            path.unlink(missing_ok=True)  # an old list must not name new files
+            for old in (path, path.with_name(f"{path.stem}_sheet.png")):  # an old list must not name new files
+                old.unlink(missing_ok=True)
         move_files(stage / _FILES, root, overwrite=True)
         if (stage / DATALIST).exists():
             os.replace(stage / DATALIST, root / path.name)

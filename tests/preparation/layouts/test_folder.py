@@ -182,3 +182,12 @@ def test_named_labels_without_a_place_are_no_images(tmp_path):
     touch(tmp_path, "p1/t1.nii.gz", "p1/seg.nii.gz")
     with pytest.raises(ValueError, match="label must say where the label files are"):
         read_folder(tmp_path, image=["{subject}/{modality}.nii.gz"], labels="liver=1")
+
+
+def test_the_picture_of_an_older_list_does_not_stay(tmp_path):
+    put(tmp_path / "ct" / "p1.nii.gz", image_of(1))
+    found = read_folder(tmp_path, image=["ct=ct/{subject}.nii.gz"])
+    import_layout(found, tmp_path / "out")
+    (tmp_path / "out" / "datalist_sheet.png").touch()
+    import_layout(found, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out" / "datalist_sheet.png").exists()
