@@ -80,7 +80,12 @@ def dicom_files(folder: Path, *, recursive: bool, broken: dict[Path, str] | None
         others: list[Path] = []
         for path in sorted((Path(place, name) for name in names if not name.startswith(".")), key=natural_order):
             named = path.suffix.lower() == ".dcm"
-            (here if named or (path.is_file() and is_dicom_file(path)) else others).append(path)
+            try:
+                (here if named or (path.is_file() and is_dicom_file(path)) else others).append(path)
+            except OSError as error:
+                if broken is None:
+                    raise
+                broken[path] = f"{path}: cannot be read ({error.strerror or error})."
         lost = [path for path in others if here and is_lost_file(path)]
         for path in [*(one for one in here if one.suffix.lower() == ".dcm"), *lost]:
             try:
