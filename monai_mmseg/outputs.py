@@ -99,6 +99,31 @@ def check_files(folder: str | os.PathLike[str], files: Iterable[str | os.PathLik
         raise FileExistsError(f"{there[0]} is there already{more}; {ASK}.")
 
 
+def spare_originals(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Refuse to replace what is read, even where it was said that files may be replaced.
+
+    Args:
+        written: files, or folders that are replaced whole.
+        read: files and folders.
+
+    Raises:
+        ValueError: if one of `read` is, by whatever name, one of `written` or lies in it.
+
+    Examples:
+        >>> spare_originals([Path("no/such/file")], [Path("a.nii.gz")])
+    """
+    there = [path for path in written if path.exists()]
+    if not there:
+        return
+    originals = [path for path in read if path.exists()]
+    known = {(at.st_dev, at.st_ino) for at in (path.stat() for path in originals)}
+    names = {name for path in originals for name in (os.path.abspath(path), os.path.realpath(path))}
+    for path in there:
+        at, within = path.stat(), os.path.join(os.path.realpath(path), "")
+        if (at.st_dev, at.st_ino) in known or (path.is_dir() and any(name.startswith(within) for name in names)):
+            raise ValueError(f"{path} is read, or holds what is read, and would be replaced; write elsewhere (--out).")
+
+
 def write_new_json(path: str | os.PathLike[str], content: Mapping[str, Any], *, overwrite: bool = False) -> Path:
     """Write a mapping as JSON: the whole file or none.
 

@@ -4,19 +4,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from monai_mmseg.files import write_nifti
 from monai_mmseg.transforms.dicom_headers import dicom_files
-from monai_mmseg.transforms.dicom_series import read_dicom_series
+from monai_mmseg.transforms.dicom_series import list_series, read_dicom_series
 
 
-def dicom_to_nifti(folder: str | Path, out: str | Path) -> Path:
-    """Read the one DICOM series of a folder and write it as NIfTI.
+def dicom_to_nifti(source: str | Path, out: str | Path) -> Path:
+    """Read the one DICOM series of a folder, or one file, and write it as NIfTI.
 
     Args:
-        folder: with the files of one series; sub-folders are not looked at.
-        out: folder of the file, which is named after `folder`.
+        source: folder with the files of one series; sub-folders are not looked at. Or one file, which is one volume.
+        out: folder of the new file, which is named after `source`.
 
     Returns:
         Path of the file.
@@ -24,18 +25,25 @@ def dicom_to_nifti(folder: str | Path, out: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is no DICOM file.
         ValueError: there are several series, the series cannot be read, or its slices are no volume: some are missing,
-            or it holds several volumes.
+            or it holds several volumes. The file is one slice of those beside it.
 
     Examples:
         >>> dicom_to_nifti("no/such/folder", ".")
         Traceback (most recent call last):
         FileNotFoundError: no/such/folder holds no image that is read here: no NIfTI file, no datalist.json, no DICOM...
     """
-    place = Path(folder)
-    if not place.is_dir() or not dicom_files(place, recursive=False):
+    place = Path(source)
+    if not place.is_file() and not (place.is_dir() and dicom_files(place, recursive=False)):
         raise FileNotFoundError(
             f"{place.as_posix()} holds no image that is read here: no NIfTI file, no datalist.json, no DICOM series. "
             "Images in sub-folders need a datalist."
         )
     volume = read_dicom_series(place)
-    return write_nifti(Path(out) / f"{place.resolve().name}.nii.gz", volume.array, volume.affine)
+    if place.is_file() and volume.array.shape[2] == 1:
+        series = next(
+            (one for one in list_series(place.parent, recursive=False, broken={}) if place in one.files), None
+        )
+        if series is not None and len(series.files) > 1:
+            raise ValueError(f"{place}: one slice of a series of {len(series.files)} files; give their folder.")
+    name = re.sub(r"(?i)\.(dcm|ima)$", "", place.resolve().name) if place.is_file() else place.resolve().name
+    return write_nifti(Path(out) / f"{name}.nii.gz", volume.array, volume.affine)

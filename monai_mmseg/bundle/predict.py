@@ -118,7 +118,7 @@ def predict(
         The files that were written, and the names of their classes.
 
     Raises:
-        FileExistsError: `out` is not empty.
+        FileExistsError: `out` is not empty, or the folder of the images.
         FileNotFoundError: there is no such bundle or image, or the bundle has no weights.
         ValueError: the images cannot be told apart, read or predicted.
 
@@ -137,6 +137,15 @@ def predict(
         raise FileExistsError(
             f"--out must be empty, but {out} holds {len(before)} files; give another folder, or --overwrite to replace "
             "predictions of the same names."
+        )
+    if (
+        before
+        and Path(images).is_dir()
+        and os.path.samefile(images, target)
+        and not (target / "datalist.json").exists()
+    ):
+        raise FileExistsError(
+            "--out must not be the folder of the images: the next time predictions would be images, too."
         )
     with tempfile.TemporaryDirectory(prefix="mmseg_predict_") as folder:
         scratch = Path(folder)

@@ -14,7 +14,8 @@ import nibabel as nib
 from monai_mmseg.bundle.dicom import dicom_to_nifti
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
-from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, VOLUME_ENDINGS
+from monai_mmseg.transforms.dicom_headers import dicom_files
+from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, VOLUME_ENDINGS, is_dicom_file
 
 PATTERN = "{subject}_{modality}"
 """How files of several modalities are named, without their ending."""
@@ -41,7 +42,8 @@ def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scr
     """Items of what is to be predicted.
 
     Args:
-        images: an image file, a folder of images, a folder with one DICOM series, a datalist, or its folder.
+        images: an image file, a folder of images, a folder with one DICOM series or one file of DICOM, a datalist, or
+            its folder.
         modalities: names that the model takes.
         asked: what was said about the images.
         scratch: folder for an image that has to be converted.
@@ -76,11 +78,10 @@ def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scr
     if asked.section is not None:
         raise ValueError(f"--section is for a datalist, and {images} is none.")
     files = [place] if place.is_file() else _image_files(place)
-    if not files:
+    if not files or (place.is_file() and is_dicom_file(place)):
         files = [dicom_to_nifti(place, scratch)]
     if wrong := [file for file in files if not file.name.lower().endswith(_FILES)]:
-        hint = " Of DICOM files, give their folder." if place.is_file() else ""
-        raise ValueError(f"{wrong[0]} is no image that is read here: {', '.join(_FILES)}.{hint}")
+        raise ValueError(f"{wrong[0]} is no image that is read here: {', '.join(_FILES)}, or DICOM.")
     return _named(files, modalities, asked)
 
 
@@ -90,6 +91,11 @@ def _image_files(folder: Path) -> list[Path]:
     stems = [image_stem(path) for path in files]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{folder} must hold one image of a name, got {', '.join(twice)} in two formats.")
+    if files and (slices := set(dicom_files(folder, recursive=False, broken={})) - set(files)):
+        raise ValueError(
+            f"{folder} holds DICOM files, such as {min(slices).name}, beside {files[0].name}; give one of them, or a "
+            "datalist."
+        )
     return files
 
 

@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from inspect import Parameter, Signature
@@ -133,8 +134,8 @@ class ImportCommand:
             made_by={"kind": self.kind, "source": source, "options": asked},
         )
         print_imported(found, path)
-        bundle = f"my_{found.name}"
-        print("next:", f"  mmseg data check {path}", f"  mmseg plan {path} --out {bundle}", sep="\n")
+        lines = (["mmseg", "data", "check", str(path)], ["mmseg", "plan", str(path), "--out", f"my_{found.name}"])
+        print("next:", *(f"  {shlex.join(words)}" for words in lines), sep="\n")
 
 
 def print_imported(layout: Layout, path: Path) -> None:

@@ -22,7 +22,7 @@ from monai_mmseg.data.datalist import Datalist, group_by_subject, label_problem,
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import write_json, write_nifti, write_text
 from monai_mmseg.names import names_of_one_file, safe_name
-from monai_mmseg.outputs import ASK, new_files
+from monai_mmseg.outputs import ASK, new_files, spare_originals
 from monai_mmseg.transforms.image_files import VolumeError, image_ending
 from monai_mmseg.transforms.read_volume import (
     check_image_values,
@@ -99,8 +99,8 @@ def export_nnunet(
         What was written, a data set each.
 
     Raises:
-        ValueError: if cases cannot be taken and `skip_unfit` is off, none is left, labels have gaps, or a file cannot
-            be used.
+        ValueError: if cases cannot be taken and `skip_unfit` is off, none is left, labels have gaps, a file cannot be
+            used, or what the list names would be replaced.
         OSError: if a data set of this number is there already, or it cannot be written.
 
     Examples:
@@ -123,6 +123,10 @@ def export_nnunet(
     head = {key: text for key, text in read_raw(datalist)[0].items() if key in ("reference", "licence", "description")}
     for title in sets:
         _check_place(Path(out), title, overwrite=overwrite)
+    read = [
+        item[key] for items in content.sections.values() for item in items for key in ("image", "label") if key in item
+    ]
+    spare_originals([Path(out) / title for title in sets], [Path(datalist), *map(Path, read)])
     with new_files(out, overwrite=overwrite) as stage:  # all data sets or none
         written = []
         for title, chosen in sets.items():

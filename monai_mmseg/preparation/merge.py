@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.datalist import Datalist, read_datalist, read_raw
+from monai_mmseg.data.visits import visit_problems
 from monai_mmseg.outputs import check_output_file, write_new_json
 from monai_mmseg.preparation.check import examine_form, examine_volumes, stop_at_errors
 
@@ -60,6 +61,8 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
         ]
         for section in dict.fromkeys(section for part in parts for section in part.sections)
     }
+    if problems := visit_problems(item for items in sections.values() for item in items):
+        raise ValueError(f"{', '.join(map(str, paths))}: {'; '.join(problems)}.")
     content = {
         "name": "_".join(dict.fromkeys(part.name for part in parts)),
         "modalities": list(dict.fromkeys(name for part in parts for name in part.modalities)),

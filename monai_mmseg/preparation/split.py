@@ -123,7 +123,7 @@ def write_test_folds(
     Raises:
         ValueError: if the form of the datalist is wrong, a person is in two sections, or there are too few persons with
             a label of some modality for all test folds, or too few to train for the folds.
-        OSError: if a list is there already, or cannot be written.
+        OSError: if a list is there already, there are those of more turns, or one cannot be written.
     """
     raw, root = _sound(path), Path(path).resolve().parent
     listed = {name: [dict(item) for item in raw.get(name, [])] for name in SECTIONS}
@@ -148,6 +148,10 @@ def write_test_folds(
     names = [Path(f"test{place}") / "datalist.json" for place in range(tests)]
     if not overwrite:
         check_files(target, names)
+    if (more := target / f"test{tests}" / "datalist.json").exists():
+        raise FileExistsError(
+            f"{more} is of a cross-validation with more turns, and tests them again; remove it first."
+        )
     with new_files(target, overwrite=overwrite) as stage:
         for place, name in enumerate(names):
             mine = [item for item in everything if turn.get(item["subject"]) == place]

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.files import write_nifti
 from monai_mmseg.names import safe_name
-from monai_mmseg.outputs import check_output_folder, new_files
+from monai_mmseg.outputs import check_output_folder, new_files, spare_originals
 from monai_mmseg.preparation.check import broken_message, sound_form
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.orient_slices import OrientSlicesd
@@ -42,7 +42,8 @@ def write_stacks(
         Files written, and names of the subjects left out.
 
     Raises:
-        ValueError: if the datalist has no modality `target`, or something in it is broken; the message lists it.
+        ValueError: if the datalist has no modality `target`, something in it is broken (the message lists it), or an
+            image or label of it would be replaced.
         OSError: if the folder holds something already, or cannot be written.
     """
     content = read_datalist(datalist)
@@ -69,6 +70,9 @@ def write_stacks(
             except (FileNotFoundError, ValueError) as error:
                 broken.append(f"subject {name!r}: {error}")
             written.append(folder / file)
+        made = [folder / path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        items = content.items(section)
+        spare_originals(made, [Path(item[key]) for item in items for key in ("image", "label") if key in item])
         if broken:
             raise ValueError(broken_message(datalist, broken))
     return written, skipped

@@ -15,7 +15,7 @@ import numpy as np
 from monai.utils import optional_import
 from numpy.typing import NDArray
 
-from monai_mmseg.transforms.image_files import VolumeError, check_image_file, is_dicom_file
+from monai_mmseg.transforms.image_files import VolumeError, check_image_file, is_dicom_file, is_lost_file
 
 Floats = NDArray[np.float64]
 
@@ -59,28 +59,43 @@ def natural_order(path: Path) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
 
 
-def dicom_files(folder: Path, *, recursive: bool) -> list[Path]:
+def dicom_files(folder: Path, *, recursive: bool, broken: dict[Path, str] | None = None) -> list[Path]:
     """DICOM files of a folder by their content, whatever their names.
 
     Args:
         folder: where to look.
         recursive: whether to look in its sub-folders, too.
+        broken: learns which files are none and why, instead of an error.
 
     Returns:
         The files; those of a folder in the order of their names, 2 before 10.
 
     Raises:
-        VolumeError: if a file named ``.dcm`` is none.
+        VolumeError: if a file named ``.dcm`` is none, or one beside DICOM files is empty or a pointer to a file that
+            was never fetched: it was a slice.
     """
     found = []
     for place, below, names in os.walk(folder, followlinks=True):
         below[:] = sorted(name for name in below if recursive and not name.startswith((".", "__MACOSX")))
+        here: list[Path] = []
+        others: list[Path] = []
         for path in sorted((Path(place, name) for name in names if not name.startswith(".")), key=natural_order):
-            if path.suffix.lower() == ".dcm":
+            named = path.suffix.lower() == ".dcm"
+            try:
+                (here if named or (path.is_file() and is_dicom_file(path)) else others).append(path)
+            except OSError as error:
+                if broken is None:
+                    raise
+                broken[path] = f"{path}: cannot be read ({error.strerror or error})."
+        lost = [path for path in others if here and is_lost_file(path)]
+        for path in [*(one for one in here if one.suffix.lower() == ".dcm"), *lost]:
+            try:
                 check_image_file(path)
-            elif not (path.is_file() and is_dicom_file(path)):
-                continue
-            found.append(path)
+            except (OSError, VolumeError) as error:
+                if broken is None:
+                    raise
+                broken[path] = str(error)
+        found += [path for path in here if broken is None or path not in broken]
     return found
 
 

@@ -91,7 +91,7 @@ def _keyword(name: str) -> str:
     return "".join(word.upper() if word in ("id", "uid") else word.title() for word in name.split("_"))
 
 
-def list_series(folder: Path, recursive: bool = True) -> list[DicomSeries]:
+def list_series(folder: Path, recursive: bool = True, *, broken: dict[Path, str] | None = None) -> list[DicomSeries]:
     """Series of DICOM images in a folder, from their headers alone.
 
     When to use: to choose among series before any is read, by
@@ -101,13 +101,14 @@ def list_series(folder: Path, recursive: bool = True) -> list[DicomSeries]:
     Args:
         folder: where to look.
         recursive: whether to look in its sub-folders, too.
+        broken: learns which files cannot be read and why, instead of an error.
 
     Returns:
         The series, in the order of their folders and numbers.
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        VolumeError: if a file named ``.dcm`` is none, or a header cannot be read.
+        VolumeError: if a file named ``.dcm`` is none, one beside DICOM files is empty, or a header cannot be read.
         OptionalImportError: if pydicom is not installed.
 
     Examples:
@@ -118,16 +119,25 @@ def list_series(folder: Path, recursive: bool = True) -> list[DicomSeries]:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    series = [_series(files) for files in _volumes(dicom_files(Path(folder), recursive=recursive))]
+    series = [
+        _series(files) for files in _volumes(dicom_files(Path(folder), recursive=recursive, broken=broken), broken)
+    ]
     return sorted(series, key=lambda one: (str(one.folder), one.series_number or 0, one.series_instance_uid))
 
 
-def _volumes(paths: Iterable[Path]) -> list[list[Headed]]:
+def _volumes(paths: Iterable[Path], broken: dict[Path, str] | None = None) -> list[list[Headed]]:
     """Files that may be one volume each, with their headers."""
     found: dict[tuple[Any, ...], list[Headed]] = {}
     for path in paths:
-        header = read_header(path)
-        if holds_image(path, header):
+        try:
+            header = read_header(path)
+            image = holds_image(path, header)
+        except VolumeError as error:
+            if broken is None:
+                raise
+            broken[path] = str(error)
+            continue
+        if image:
             # programs that make data anonymous write one UID everywhere
             found.setdefault((path.parent, *(text(header, key) for key in _OF_ONE)), []).append(Headed(path, header))
     return [part for files in found.values() for part in _parts(files)]

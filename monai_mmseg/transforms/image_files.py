@@ -215,7 +215,7 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
     if not size:
         raise VolumeError(f"{path}: cannot be read as an image (it is empty, 0 bytes).")
     ending = image_ending(where)
-    if not ending and not _is_dicom(head):
+    if not ending and not _is_dicom(head) and not _is_pointer(head):
         known = " ".join(IMAGE_ENDINGS)
         raise VolumeError(f"{path}: is not read as an image; wanted are {known} or a folder of DICOM files.")
     if problem := _problem(where, ending, head, size):
@@ -256,6 +256,39 @@ def is_dicom_file(path: str | Path) -> bool:
         OSError: if it cannot be opened.
     """
     return _is_dicom(_head(Path(path), 132))
+
+
+def is_lost_file(path: str | Path) -> bool:
+    """Whether a file without a usual ending has lost its content: it is empty, or a pointer of Git LFS or git-annex.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The answer.
+
+    Raises:
+        OSError: if it cannot be opened.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("IM0001", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     is_lost_file(f"{folder}/IM0001"), is_lost_file(f"{folder}/notes.txt")
+        (True, False)
+    """
+    where = Path(path)
+    if re.fullmatch(r"\.[a-z]\w*", where.suffix, re.IGNORECASE) and where.suffix.lower() != ".ima":
+        return False  # of another kind; UIDs as names end with .123
+    if not where.is_file():
+        return where.is_symlink()
+    head = _head(where, 256)
+    return not head or _is_pointer(head)
+
+
+def _is_pointer(head: bytes) -> bool:
+    return any(re.match(begin, head) for begin, _ in _STRANGERS[:2])
 
 
 def _is_dicom(head: bytes) -> bool:

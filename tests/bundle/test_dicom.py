@@ -78,10 +78,21 @@ def test_slices_that_are_no_volume(tmp_path, places, message):
         dicom_to_nifti(write_series(tmp_path / "p", places=places), tmp_path)
 
 
-def test_one_file_of_a_series_is_not_taken(tmp_path):
-    file = next(write_series(tmp_path / "p").iterdir())
-    with pytest.raises(ValueError, match="is no image that is read here: .* Of DICOM files, give their folder"):
+def test_one_file_is_a_volume_unless_it_is_a_slice_of_those_beside_it(tmp_path):
+    file = min(write_series(tmp_path / "p").iterdir())
+    with pytest.raises(ValueError, match=r"1.2.3_0.dcm: one slice of a series of 4 files; give their folder"):
         find_inputs(file, ["ct"], Asked(), tmp_path)
+    (tmp_path / "alone").mkdir()
+    alone = file.rename(tmp_path / "alone" / "p1.DCM")
+    (item,) = find_inputs(alone, ["ct"], Asked(), tmp_path).items
+    assert (item["subject"], nib.load(item["image"]).shape) == ("p1", (6, 5, 1))
+
+
+def test_dicom_beside_a_volume_is_not_passed_by(tmp_path):
+    folder = write_series(tmp_path / "p")
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), folder / "liver.nii.gz")
+    with pytest.raises(ValueError, match=r"holds DICOM files, such as 1.2.3_0.dcm, beside liver.nii.gz"):
+        find_inputs(folder, ["ct"], Asked(), tmp_path)
 
 
 def test_a_folder_without_images(tmp_path):

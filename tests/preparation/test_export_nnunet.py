@@ -193,6 +193,23 @@ def test_what_is_there_already(tmp_path):
     assert not (one.folder / "splits_final.json").exists()
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_the_data_set_that_a_list_names_is_not_replaced(tmp_path, link):
+    """Images would be gone, or links to themselves."""
+    (one,) = export_nnunet(paired(tmp_path), tmp_path / "raw", number=1)
+    folder = one.folder
+    items = [
+        {"image": f"raw/{folder.name}/imagesTr/p1_0000.nii.gz", "label": f"raw/{folder.name}/labelsTr/p1.nii.gz"},
+    ]
+    item = {**items[0], "modality": "ct", "subject": "p1"}
+    head = {"name": "My liver 1", "modalities": ["ct"], "labels": {"0": "background", "1": "liver", "2": "spleen"}}
+    again = put_json(tmp_path / "again.json", {**head, "training": [item]})
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.nii.gz")}
+    with pytest.raises(ValueError, match=f"{folder.name} is read, or holds what is read, and would be replaced"):
+        export_nnunet(again, tmp_path / "raw", number=1, overwrite=True, link=link)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nii.gz")} == before
+
+
 def test_validation_is_the_only_split(tmp_path):
     source = datalist(tmp_path, ("training", "p1", "ct", {}), ("validation", "p2", "ct", {}))
     (one,) = export_nnunet(source, tmp_path / "raw", number=1)

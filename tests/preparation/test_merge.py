@@ -55,6 +55,16 @@ def test_one_list_twice(lists, tmp_path):
             merge_datalists([lists[0], other], tmp_path / "datalist.json")
 
 
+def test_visits_that_get_the_name_of_another_subject(lists, tmp_path):
+    """The list that was written could not be read."""
+    for path, change in zip(lists, ({"subject": "p1", "visit": "2"}, {"subject": "p1_2"}), strict=True):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["training"] = [{**content["training"][0], **change}]
+        path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match="subject 'p1' visit '2' and subject 'p1_2' would both be called 'p1_2'"):
+        merge_datalists(lists, tmp_path / "datalist.json")
+
+
 def test_another_modality_of_one_person(lists, tmp_path, caplog):
     """The folds of a person must agree, as in any list."""
     other = write_study(tmp_path / "three", {"mr": GRID}, subjects=("b",))

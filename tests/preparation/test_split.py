@@ -94,6 +94,12 @@ def unpaired(tmp_path):
     return path
 
 
+def test_lists_of_more_turns_do_not_stay_beside_fewer(unpaired):
+    write_test_folds(unpaired, tests=3, folds=2)
+    with pytest.raises(FileExistsError, match=r"test2.datalist.json is of a cross-validation with more turns"):
+        write_test_folds(unpaired, tests=2, folds=2, overwrite=True)
+
+
 def test_every_labelled_person_is_tested_once(unpaired):
     made = write_test_folds(unpaired, tests=3, folds=2, seed=1)
     assert [path.parent.name for path in made.lists] == ["test0", "test1", "test2"]

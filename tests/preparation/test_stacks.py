@@ -52,6 +52,14 @@ def test_stacks_lie_on_the_grid_of_the_target(study, tmp_path, store):
         write_stacks(study, target="pet", out=tmp_path)
 
 
+def test_images_of_the_list_are_not_replaced(study, tmp_path):
+    folder = study.parent / "images"
+    (folder / "s1_lge.nii.gz").rename(folder / "s1.nii.gz")
+    edit(study, lambda content: content["training"][1].update(image="images/s1.nii.gz"))
+    with pytest.raises(ValueError, match=r"s1.nii.gz is read, .* write elsewhere"):
+        write_stacks(study, target="lge", out=folder, overwrite=True)
+
+
 def test_everything_broken_is_named_and_nothing_is_written(study, tmp_path):
     for name, change in (("s1_cine", "nan"), ("s2_lge", "cut")):
         path = study.parent / "images" / f"{name}.nii.gz"

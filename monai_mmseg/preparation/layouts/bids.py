@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from monai_mmseg.preparation.layouts.label_map import LabelMap
-from monai_mmseg.preparation.layouts.layout import Case, Layout, check_folder, require
+from monai_mmseg.preparation.layouts.layout import NIFTI, Case, Layout, check_folder, require
 from monai_mmseg.preparation.layouts.rules import (
     Candidate,
     check_labels,
@@ -24,7 +24,7 @@ from monai_mmseg.preparation.layouts.rules import (
     read_rules,
 )
 
-_IMAGE = r"(sub-[A-Za-z0-9+]+(?:_[a-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)\.nii(?:\.gz)?"
+_IMAGE = r"(sub-[A-Za-z0-9+]+(?:_[a-z]+-[A-Za-z0-9+]+)*)_([A-Za-z0-9]+)" + NIFTI
 _NO_IMAGES = ("defacemask", "dseg", "probseg", "mask")
 _ADVICE = "say which is meant by --rule, such as --rule 't1=suffix=T1w&acq~mprage'"
 
@@ -70,7 +70,7 @@ def read_bids(
     candidates: list[Candidate] = []
     untaken: list[str] = []
     lost: dict[str, str] = {}
-    for path in sorted(path for place in ("sub-*/anat", "sub-*/ses-*/anat") for path in root.glob(f"{place}/*.nii*")):
+    for path in sorted(path for place in ("sub-*/anat", "sub-*/ses-*/anat") for path in root.glob(f"{place}/*")):
         match = re.fullmatch(_IMAGE, path.name)
         if match is None or match[2] in _NO_IMAGES:
             continue
@@ -95,7 +95,7 @@ def read_bids(
     cases: list[Case] = []
     for one in chosen:
         path, facts = one.source
-        stem = path.name.removesuffix(".gz").removesuffix(".nii")
+        stem = re.sub(NIFTI + "$", "", path.name)
         fields = {**_ENTITIES, **facts, "modality": one.modality, "stem": stem, "visit": one.visit}
         given = find_label(root, label, {**fields, "subject": one.subject}, label_of)
         if len(given) > 1:
@@ -104,7 +104,7 @@ def read_bids(
     order = dict.fromkeys(one.modality for one in rules) if rules else sorted({one.modality for one in candidates})
     modalities = [name for name in order if any(one.modality == name for one in candidates)]
     if label is not None:
-        notes += check_labels(label, cases, label_of, modalities)
+        notes += check_labels(root, label, cases, label_of, modalities)
     elif (more := root / "derivatives").is_dir() and (some := next(more.rglob("*.nii*"), None)):
         notes.append(f"Derivatives are not looked at without a pattern for labels; there is {some.relative_to(root)}.")
     cases = [case for case in cases if case.subject not in broken]

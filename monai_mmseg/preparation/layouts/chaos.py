@@ -207,9 +207,10 @@ def _picked(entry: dict[str, Any], numbers: dict[str, list[int]]) -> dict[str, l
 
 def _slice_numbers(folder: Path) -> list[int]:
     """Slice of the volume, of each file in the order of the table: by the last part of its name, descending."""
-    files = sorted(dicom_files(folder, recursive=False), key=lambda one: natural_order(_last_part(one)), reverse=True)
-    slices = [one for file in files for one in slices_of(file, read_header(file))]
     try:
+        files = dicom_files(folder, recursive=False)
+        files.sort(key=lambda one: natural_order(_last_part(one)), reverse=True)
+        slices = [one for file in files for one in slices_of(file, read_header(file))]
         order = stack_slices(slices, str(folder))[0] if slices else []
     except VolumeError:
         order = []  # refused by name when the slices are read

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -33,6 +33,7 @@ from monai_mmseg.preparation.layouts.rules import (
 )
 from monai_mmseg.transforms.dicom_headers import number, read_header, text
 from monai_mmseg.transforms.dicom_series import DicomSeries, list_series
+from monai_mmseg.transforms.image_files import VolumeError
 
 _VOLUMES = ("CT", "MR", "NM", "PT")  # of DICOM's modalities; others are no volumes, or are drawn on some
 _SCOUT = r"\b(locali[sz]ers?|scouts?|survey|topogram|scanogram|surview|3[- ]?plane)\b"
@@ -90,7 +91,10 @@ def read_dicom(
     check_folder(folder)
     root = Path(folder).resolve()
     notes: list[str] = []
-    series = _usable(_joined(list_series(root), notes), min_slices, notes)
+    unread: dict[Path, str] = {}
+    series = _usable(_joined(list_series(root, broken=unread), notes), min_slices, notes)
+    if unread and not series:
+        raise VolumeError(next(iter(unread.values())))
     require(folder, series, [], "PATIENT/STUDY/SERIES/IM0001 (CT, MR, PT or NM)")
     names = _subjects(series, root, subject, notes)
     taken: list[tuple[str, int, str, DicomSeries]] = []
@@ -113,11 +117,13 @@ def read_dicom(
         for name, rank, modality, one in taken
     ]
     chosen, broken = one_of_each(candidates, _ADVICE)
+    for name, reason in _owners(unread, series, names, root).items():
+        broken.setdefault(name, reason)
     cases = [_case(one, root, phase, (label, label_of), broken) for one in chosen]
     order = dict.fromkeys(one.modality for one in rules) if rules else sorted({one.modality for one in candidates})
     modalities = [name for name in order if any(one.modality == name for one in candidates)]
     if label is not None:
-        notes += check_labels(label, cases, label_of, modalities)
+        notes += check_labels(root, label, cases, label_of, modalities)
     cases = [case for case in cases if case.subject not in broken]
     return Layout(
         plain_name(root.name), modalities, classes.labels, classes.values, cases, "", notes=notes, broken=broken
@@ -259,6 +265,33 @@ def _subjects(series: Sequence[DicomSeries], root: Path, how: str, notes: list[s
     if changed := [f"{given!r} is {name!r}" for given, name in names.items() if given != name]:
         notes.append(f"As names of files: {', '.join(changed[:10])}{_more(changed)}.")
     return [names[given] for given in folders]
+
+
+def _owners(
+    unread: Mapping[Path, str], series: Sequence[DicomSeries], names: Sequence[str], root: Path
+) -> dict[str, str]:
+    """Patients to whom files that cannot be read belong, and why: those of the nearest folder that is one patient's."""
+    beside: dict[Path, set[str]] = defaultdict(set)
+    within: dict[Path, set[str]] = defaultdict(set)
+    for one, name in zip(series, names, strict=True):
+        for folder in {file.parent for file in one.files}:
+            beside[folder].add(name)
+            for place in (folder, *folder.parents):
+                within[place].add(name)
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for path, reason in unread.items():
+        patients = beside[path.parent]
+        place = path
+        while not patients and place != root:  # a patient of whom no file can be read is named after the folder
+            above = within[place.parent]
+            if len(above) > 1 or place.parent == root:
+                patients = {_safe(place.name)}
+            else:
+                patients = above
+            place = place.parent
+        for name in patients:
+            reasons[name].append(reason)
+    return {name: all_[0] + (f" So are {len(all_) - 1} more." if all_[1:] else "") for name, all_ in reasons.items()}
 
 
 def _folder_name(series: DicomSeries, root: Path, depth: int) -> str:

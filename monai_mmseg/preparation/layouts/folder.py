@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from monai_mmseg.preparation.layouts.described import in_brief, modality_name
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
-from monai_mmseg.preparation.layouts.layout import Case, Layout
+from monai_mmseg.preparation.layouts.layout import Case, Layout, files_below
 from monai_mmseg.preparation.layouts.path_pattern import path_pattern
 from monai_mmseg.preparation.layouts.pictures import natural_order
 from monai_mmseg.transforms.image_files import VOLUME_ENDINGS, image_ending
@@ -73,6 +73,10 @@ def read_folder(
         raise FileNotFoundError(f"folder must be where the data set is, but {folder} is not there.")
     if label and not labels:
         raise ValueError('labels must say what the values are, as in --labels "liver=1, spleen=5, spine=41-48".')
+    if labels and not label:
+        raise ValueError(
+            'label must say where the label files are, since labels are named, as in --label "labels/{subject}.nii.gz".'
+        )
     paths = _volumes(root)
     found_labels = _find(root, paths, label or [], modalities, "label")
     taken = set(found_labels.values())
@@ -104,9 +108,8 @@ def read_folder(
 
 def _volumes(root: Path) -> list[str]:
     """Volumes below a folder, as patterns see them."""
-    found = [path.relative_to(root) for path in root.rglob("*") if image_ending(path) in VOLUME_ENDINGS]
-    shown = [path for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.parts)]
-    return sorted(path.as_posix() for path in shown if (root / path).is_file())
+    found = [path for path in files_below(root) if image_ending(path) in VOLUME_ENDINGS]
+    return sorted(path.relative_to(root).as_posix() for path in found)
 
 
 def _find(

@@ -29,7 +29,7 @@ from monai_mmseg.data.visits import examination_name
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.names import name_problem, names_of_one_file
-from monai_mmseg.outputs import check_files, check_output_file, move_files
+from monai_mmseg.outputs import check_files, check_output_file, move_files, spare_originals
 from monai_mmseg.preparation.layouts.layout import Case, Layout, written_files
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
@@ -88,7 +88,8 @@ def import_layout(
 
     Raises:
         BrokenSubjects: if subjects cannot be used, with all reasons; a ValueError.
-        ValueError: if the layout's names would give one file two owners, or no subject is left.
+        ValueError: if the layout's names would give one file two owners, no subject is left, or a file that is read
+            would be replaced.
         OSError: if a file is there already, belongs to another list, or cannot be written.
         WorkerKilled: if a worker process was killed; a MemoryError. What is finished is kept for the next start.
     """
@@ -99,6 +100,10 @@ def import_layout(
     broken = {**layout.broken}
     names = _file_names(layout.cases)
     subjects = _by_subject(layout.cases, broken)
+    read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
+    if made_by and "source" in made_by:
+        read |= {Path(made_by["source"]), Path(made_by["source"]) / "dataset.json"}  # of nnU-Net and the Decathlon
+    spare_originals([path, *(root / name for name in _results(layout, names, path))], read)
     with kept_stage(root, path.stem, _key(layout)) as stage:
         if not (stage / _MOVING).exists():  # else it was killed while the files were put to their places
             results = _results(layout, names, path)
@@ -113,7 +118,8 @@ def import_layout(
             _write_files(layout, done, broken, stage, path, root, made_by or {})
             (stage / _MOVING).touch()
         if overwrite:
-            path.unlink(missing_ok=True)  # an old list must not name new files
+            for old in (path, path.with_name(f"{path.stem}_sheet.png")):  # an old list must not name new files
+                old.unlink(missing_ok=True)
         move_files(stage / _FILES, root, overwrite=True)
         if (stage / DATALIST).exists():
             os.replace(stage / DATALIST, root / path.name)

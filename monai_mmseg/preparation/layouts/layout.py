@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -115,19 +116,45 @@ def find_files(folder: str | Path, pattern: str) -> Iterator[tuple[re.Match[str]
     """
     check_folder(folder)
     found: dict[str, Path] = {}
-    paths = sorted(Path(folder).rglob("*"))
-    written = written_files(paths)
-    for path in paths:
+    for path in files_below(Path(folder)):
         match = re.fullmatch(pattern, path.name)
-        if match is None or any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts):
-            continue
-        if path.is_dir() or path in written:
+        if match is None:
             continue
         key = re.sub(NIFTI + "$", "", path.name)
         if key in found:
             raise ValueError(f"{folder} holds {key} twice: {found[key]} and {path}.")
         found[key] = path
         yield match, path
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files anywhere in a folder, also behind links; hidden ones are passed by, and what an import wrote there.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        The paths in their order, also of links that lead nowhere: those are files that are missing.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    paths = list(_walk(folder))
+    written = written_files(paths)
+    return [path for path in paths if path not in written]
+
+
+def _walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if here in above:
+        return  # a link back
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__MACOSX")):
+            continue
+        if path.is_dir():
+            yield from _walk(path, (*above, here))
+        else:
+            yield path
 
 
 def written_files(paths: Sequence[Path]) -> set[Path]:

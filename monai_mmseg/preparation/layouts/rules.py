@@ -185,7 +185,21 @@ def find_label(
     if None in values.values():
         return []
     text = re.sub(r"\{(\w+)\}", lambda match: glob.escape(str(values[match[1]])), pattern.removeprefix("./"))
-    return sorted(path for path in folder.glob(text) if image_ending(path))
+    return _images(folder, text) or _images(folder, _any_case(text))
+
+
+def _images(folder: Path, text: str) -> list[Path]:
+    """Images at a pattern, but for the hidden files that macOS leaves beside them."""
+    return sorted(path for path in folder.glob(text) if image_ending(path) and not path.name.startswith("."))
+
+
+def _any_case(text: str) -> str:
+    """A pattern for which letter case does not count."""
+    parts = re.split(r"(\[.*?\])", text)
+    return "".join(
+        part if place % 2 else re.sub(r"[^\W\d_]", lambda one: f"[{one[0].lower()}{one[0].upper()}]", part)
+        for place, part in enumerate(parts)
+    )
 
 
 def label_classes(label: str | None, labels: str | None) -> LabelMap:
@@ -209,18 +223,19 @@ def label_classes(label: str | None, labels: str | None) -> LabelMap:
 
 
 def check_labels(
-    pattern: str, cases: Sequence[Case], label_of: Sequence[str] | None, modalities: Sequence[str]
+    folder: Path, pattern: str, cases: Sequence[Case], label_of: Sequence[str] | None, modalities: Sequence[str]
 ) -> list[str]:
     """Refuse a pattern that fits nothing.
 
     Args:
+        folder: where the pattern begins.
         pattern: of the labels.
         cases: with the labels that were found.
         label_of: modalities that have labels; ``None``: all.
         modalities: all there are.
 
     Returns:
-        A sentence for images without label, and one for labels of several images.
+        A sentence for images without label, one for labels of no image, and one for labels of several images.
 
     Raises:
         ValueError: if no image has a label, or `label_of` names other modalities.
@@ -241,6 +256,10 @@ def check_labels(
     if without:
         more = ", ..." if len(without) > 10 else ""
         notes.append(f"{len(without)} of {len(cases)} images have no label: {', '.join(without[:10])}{more}.")
+    text = re.sub(r"\?\*\*+", "?*", re.sub(r"\{\w+\}", "?*", pattern.removeprefix("./")))
+    if spare := [path.name for path in _images(folder, _any_case(text)) if path not in owners]:
+        more = ", ..." if len(spare) > 5 else ""
+        notes.append(f"{len(spare)} files at {pattern!r} are of no image that is taken: {', '.join(spare[:5])}{more}.")
     if shared := next(((path, names) for path, names in owners.items() if len(names) > 1), None):
         notes.append(
             f"One label is of several images, such as {shared[0].name} of {' and '.join(shared[1])}; if they do not "

@@ -128,3 +128,10 @@ def test_real_spinal_cord(real_data, tmp_path):
             made = nib.load(item[key])
             np.testing.assert_allclose(made.affine, known.affine, atol=1e-5)
             np.testing.assert_array_equal(np.asarray(made.dataobj), np.asarray(known.dataobj))
+
+
+def test_endings_in_any_case_and_without_the_files_of_macos(tmp_path):
+    put(tmp_path, "sub-01/anat/sub-01_T1w.NII.GZ", "sub-01/anat/._sub-01_T1w.nii.gz", "d/sub-01_T1w_dseg.nii.gz")
+    found = read_bids(tmp_path, label="d/{stem}_dseg.nii.gz", labels="lesion=1")
+    label = tmp_path / "d" / "sub-01_T1w_dseg.nii.gz"
+    assert shown(found) == [("sub-01", None, "t1", "sub-01_T1w.NII.GZ", label)]

@@ -174,6 +174,18 @@ def test_slices_of_a_pair_are_those_of_the_table(tmp_path, head_first):
     assert found.notes[1].endswith("program: 1.")
 
 
+def test_a_file_that_is_no_dicom_breaks_its_patient_alone(tmp_path):
+    for number in (20, 4):
+        pair_of(tmp_path / "in", number, (3, 3))
+    (tmp_path / "in/Train_Sets/MR/20/T2SPIR/DICOM_anon/IMG-4-00002.dcm").write_text(
+        "version https://git-lfs.github.com"
+    )
+    found = read_chaos(tmp_path / "in")
+    unlabelled = replace(found, cases=[case._replace(label=None) for case in found.cases])
+    with pytest.raises(ValueError, match=r"(?s)a subject cannot be used.*chaos_mr_20: .*00002.dcm: .*Git LFS pointer"):
+        import_layout(unlabelled, tmp_path / "out")
+
+
 def test_ranges_to_the_end_and_series_of_other_lengths(tmp_path):
     pair_of(tmp_path, 33, (30, 26))  # 7..N-6 and 3-11, 15..N-3
     pair_of(tmp_path, 38, (22, 24))  # 9-23 needs 24 slices of T1

@@ -260,3 +260,48 @@ def test_real_echoes_written_as_one_series(real_data, tmp_path):
         np.testing.assert_array_equal(np.asarray(label.dataobj), np.where(kidneys > 0, kidneys - 1, 0))
         for one in (image, label):
             np.testing.assert_allclose(one.affine, wanted.affine, atol=2e-3)
+
+
+def test_files_that_are_no_dicom_break_their_patient(tmp_path):
+    for name in ("P1", "P2", "P3"):
+        write_series(tmp_path / name / "a", SMALL, series=name, PatientID=name)
+    (tmp_path / "P1" / "a" / "X.DCM").write_text("version https://git-lfs.github.com/spec/v1")
+    (tmp_path / "P2" / "b").mkdir()
+    for name in ("1.dcm", "2.dcm"):  # a whole series that was never fetched, of a patient who has another one
+        (tmp_path / "P2" / "b" / name).touch()
+    (tmp_path / "P4").mkdir()
+    (tmp_path / "P4" / "1.dcm").write_text("nothing")
+    found = read_dicom(tmp_path)
+    assert [case.subject for case in found.cases] == ["P3"]
+    assert sorted(found.broken) == ["P1", "P2", "P4"]
+    assert "X.DCM: cannot be read as an image (it is a Git LFS pointer" in found.broken["P1"]
+    assert found.broken["P2"].endswith("it is empty, 0 bytes). So are 1 more.")
+    shutil.rmtree(tmp_path / "P3")
+    shutil.rmtree(tmp_path / "P1")
+    shutil.rmtree(tmp_path / "P2" / "a")
+    with pytest.raises(ValueError, match="is empty, 0 bytes"):
+        read_dicom(tmp_path)
+
+
+def test_an_empty_slice_without_ending_is_not_passed_by(tmp_path):
+    """It would be the last of its volume, which would be shorter without a word."""
+    write_series(tmp_path / "P1", SMALL)
+    write_series(tmp_path / "P2", SMALL, series="t", PatientID="P2")
+    (tmp_path / "P1" / "IM0003").write_bytes(b"")
+    found = read_dicom(tmp_path)
+    assert [case.subject for case in found.cases] == ["P2"]
+    assert "IM0003: cannot be read as an image (it is empty, 0 bytes)" in found.broken["P1"]
+    with pytest.raises(ValueError, match="IM0003"):
+        read_dicom_series(tmp_path / "P1")
+
+
+def test_labels_in_another_letter_case_and_labels_of_nobody(tmp_path):
+    write_series(tmp_path / "P1", SMALL)
+    write_series(tmp_path / "P2", SMALL, series="t", PatientID="P2")
+    (tmp_path / "labels").mkdir()
+    for name in ("P1_MR.NII.GZ", "P2_mr.nii.gz", "._P2_mr.nii.gz", "P22_mr.nii.gz"):
+        (tmp_path / "labels" / name).touch()
+    found = read_dicom(tmp_path, label="labels/*{subject}_{modality}.nii.gz", labels="liver=1")
+    assert [case.label.name for case in found.cases] == ["P1_MR.NII.GZ", "P2_mr.nii.gz"]
+    (spare,) = found.notes
+    assert spare == "1 files at 'labels/*{subject}_{modality}.nii.gz' are of no image that is taken: P22_mr.nii.gz."

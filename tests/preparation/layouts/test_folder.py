@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.folder import read_folder
-from tests.preparation.layouts.other_tools import rows
+from tests.preparation.layouts.other_tools import image_of, put, rows
 
 FIELDS = ("subject", "modality", "image", "label")
 
@@ -134,3 +135,59 @@ def test_what_cannot_be_meant(tmp_path):
         read_folder(everything, image=ct, label=["{subject}/*"], labels="a=1")
     with pytest.raises(FileNotFoundError, match="folder must be where the data set is"):
         read_folder(tmp_path / "none", image=ct)
+
+
+def test_links_are_followed_and_dead_ones_are_named(tmp_path):
+    """A modality behind a link to a folder, or an image behind a dead link, was missing without a word."""
+    put(tmp_path / "far" / "p1.nii.gz", image_of(1))
+    put(tmp_path / "data" / "ct" / "p1.nii.gz", image_of(2))
+    (tmp_path / "data" / "mr").symlink_to(tmp_path / "far")
+    (tmp_path / "data" / "ct" / "p2.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "data")
+    found = read_folder(tmp_path / "data", image=["{modality}/{subject}.nii.gz"])
+    assert [(case.subject, case.modality) for case in found.cases] == [("p1", "ct"), ("p1", "mr"), ("p2", "ct")]
+    with pytest.raises(ValueError, match=r"p2: .*p2.nii.gz: a link that leads nowhere"):
+        import_layout(found, tmp_path / "out")
+
+
+def test_what_an_import_wrote_is_no_image(tmp_path):
+    put(tmp_path / "ct" / "p1.nii.gz", image_of(1))
+    put(tmp_path / "labels" / "ct" / "p1.nii.gz", image_of(0) % 2)
+    given = {"image": ["**/{modality}/{subject}.nii.gz"], "label": ["labels/{modality}/{subject}.nii.gz"]}
+    import_layout(read_folder(tmp_path, **given, labels="liver=1"), tmp_path / "a" / "data")
+    assert [case.modality for case in read_folder(tmp_path, **given, labels="liver=1").cases] == ["ct"]
+
+
+def test_originals_are_not_replaced(tmp_path):
+    """Labels that were drawn by hand would be lost, and a second import would read classes for values."""
+    put(tmp_path / "ct" / "p1.nii.gz", image_of(1))
+    put(tmp_path / "labels" / "p1_ct.nii.gz", image_of(0) % 2 * 5)
+    found = read_folder(
+        tmp_path, image=["ct=ct/{subject}.nii.gz"], label=["ct=labels/{subject}_ct.nii.gz"], labels="liver=5"
+    )
+    before = (tmp_path / "labels" / "p1_ct.nii.gz").read_bytes()
+    with pytest.raises(ValueError, match="p1_ct.nii.gz is read, or .* would be replaced; write elsewhere"):
+        import_layout(found, tmp_path, overwrite=True)
+    assert (tmp_path / "labels" / "p1_ct.nii.gz").read_bytes() == before
+    (tmp_path / "dataset.json").touch()
+    with pytest.raises(ValueError, match="dataset.json is read"):
+        import_layout(found, tmp_path / "dataset.json", overwrite=True, made_by={"source": str(tmp_path)})
+    (tmp_path / "mine.json").touch()
+    with pytest.raises(ValueError, match="mine.json is read"):
+        import_layout(found, tmp_path / "mine.json", overwrite=True, made_by={"source": str(tmp_path / "mine.json")})
+
+
+def test_named_labels_without_a_place_are_no_images(tmp_path):
+    """Label files would have become a modality."""
+    touch(tmp_path, "p1/t1.nii.gz", "p1/seg.nii.gz")
+    with pytest.raises(ValueError, match="label must say where the label files are"):
+        read_folder(tmp_path, image=["{subject}/{modality}.nii.gz"], labels="liver=1")
+
+
+def test_the_picture_of_an_older_list_does_not_stay(tmp_path):
+    put(tmp_path / "ct" / "p1.nii.gz", image_of(1))
+    found = read_folder(tmp_path, image=["ct=ct/{subject}.nii.gz"])
+    import_layout(found, tmp_path / "out")
+    (tmp_path / "out" / "datalist_sheet.png").touch()
+    import_layout(found, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out" / "datalist_sheet.png").exists()
