@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.visits import person_of
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
 from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
@@ -156,6 +157,11 @@ def evaluate_predictions(
     if not labelled:
         raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
 
+    if (people := len({person_of(item) for item in labelled})) < len(labelled):
+        logger.warning(
+            "%d %s images are visits of %d persons: deviations and tests count each visit as a subject of its own.",
+            *(len(labelled), modality, people),
+        )
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:

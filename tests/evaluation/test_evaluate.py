@@ -159,6 +159,13 @@ def test_failures_cannot_be_left_out(data):
         evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
 
 
+def test_visits_of_one_person_are_said(data, caplog):
+    items, root = data
+    visits = [{**item, "person": "p"} for item in items[:2]]
+    evaluate_predictions(visits, root / "out", modality="lge", labels=LABELS)
+    assert "2 lge images are visits of 1 persons" in caplog.text
+
+
 def test_unlabelled_items_are_left_out_and_said(data, caplog):
     items, root = data
     del items[1]["label"]
