@@ -6,9 +6,9 @@ nnU-Net is not a requirement: install it into an environment of its own (``pip i
 
     python -m benchmarks.accuracy.nnunet runs/plan/data/unpaired_2d/datalist.json --environment NNUNET_ENV --minutes 3
 
-It plans itself (2D, ``-gpu_memory_target 0.1``: its smallest), and trains with its own trainer as many steps as the time has
-room for, in ten epochs of its schedule; a few timed steps say how many. Time is that of one thread of the CPU; planning,
-and prediction with nnU-Net's mirrored copies, come on top. Two networks of one modality have half of the time each.
+It plans itself (2D, ``-gpu_memory_target 0.1``: its smallest) and trains with its own trainer as many steps as the time
+has room for, in ten epochs of its schedule; a few timed steps say how many. Time is that of one thread of the CPU;
+planning, and prediction with nnU-Net's mirrored copies, come on top. Two networks of one modality have half of it each.
 """
 
 from __future__ import annotations

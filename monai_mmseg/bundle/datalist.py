@@ -53,9 +53,10 @@ def find_datalist(
     if found.is_file():
         return found
     if phantom_dir is None or Path(dataset_dir).absolute() != Path(phantom_dir).absolute():
+        more = ", and without a dataset_dir the bundle makes a phantom" if phantom_dir is not None else ""
         raise FileNotFoundError(
             f"dataset_dir must hold datalist.json, but {found.as_posix()} is not there; the bundle's docs/README.md "
-            "says how to write one, and without a dataset_dir the bundle makes a phantom."
+            f"says how to write one{more}."
         )
     from monai_mmseg import phantom as phantoms
 

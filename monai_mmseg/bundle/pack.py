@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from monai_mmseg.bundle.checks import check_overrides
+from monai_mmseg.bundle.data_place import moved_data_place
 from monai_mmseg.bundle.json_text import json_text
 from monai_mmseg.bundle.pack_configs import (
     inline_network,
@@ -127,6 +128,8 @@ def pack_bundle(
     for config in (train, inference):
         config["bundle_root"] = f"$monai_mmseg.bundle.bundle_root('bundles/{target.name}')"
         config.pop("_meta_", None)
+        if "dataset_dir" in config:
+            config["dataset_dir"] = moved_data_place(config["dataset_dir"], source, target)
         inline_network(config)
     if weights is not None:
         _check_inference(inference, state, weights, settings)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import monai_mmseg
+from monai_mmseg.bundle.data_place import data_place
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
@@ -161,7 +162,7 @@ def _write(context: Context, part: Path, name: str, data: Path, reason: str) -> 
         part,
         {**context.knobs, **fixed_settings(context)},
         name=name,
-        dataset_dir=_beside(folder=part, data=data),
+        dataset_dir=data_place(part, data),
         about=about(context, name),
         readme=readme(context, fired, name, reason),
     )
@@ -180,7 +181,7 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
             folder,
             values,
             name=f"{name}/stage_one",
-            dataset_dir=_beside(folder, data),
+            dataset_dir=data_place(folder, data),
             readme=_STAGE_ONE_README,
         )
         if guess:
@@ -192,15 +193,6 @@ def _write_stage_one(context: Context, part: Path, name: str, data: Path, device
 
 
 _STAGE_ONE_README = "# The first stage\n\nTrained before the bundle that it lies in, whose page says how.\n"
-
-
-def _beside(folder: Path, data: Path) -> str:
-    """Where the data lie, seen from the bundle: both may be moved together, and no path of this machine is in it."""
-    try:
-        way = os.path.relpath(os.path.realpath(data), os.path.realpath(folder)).replace(os.sep, "/")
-    except ValueError:  # another drive
-        return str(data)
-    return f"$os.path.realpath(os.path.join(@bundle_root, {way!r}))"
 
 
 def _expected(context: Context) -> float:

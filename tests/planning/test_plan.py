@@ -11,7 +11,9 @@ import pytest
 from monai.bundle import ConfigParser
 
 import monai_mmseg.planning.plan as planning_plan
+from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.bundle.checks import check_overrides
+from monai_mmseg.bundle.data_place import data_place
 from monai_mmseg.phantom import make_cmr_phantom
 from monai_mmseg.planning import PlanError, apply_rules, make_plan
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
@@ -144,3 +146,14 @@ def test_what_is_refused_leaves_nothing(data, tmp_path):
     with pytest.raises(ValueError, match="budget must be"):
         make_plan(data, tmp_path / "mine", budget="soon")
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_packed_bundle_finds_the_data_from_its_own_place(planned, tmp_path_factory):
+    folder, _ = planned
+    data = tmp_path_factory.mktemp("data")
+    for name in ("train", "inference"):
+        path = folder / "configs" / f"{name}.json"
+        path.write_text(path.read_text().replace(json.dumps("/some/where"), json.dumps(data_place(folder, data))))
+    out = tmp_path_factory.mktemp("served") / "deeper" / "mine"
+    pack_bundle(folder, out, no_model=True)
+    assert Path(_config(out, "train").get_parsed_content("dataset_dir")) == data.resolve()
