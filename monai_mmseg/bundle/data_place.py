@@ -23,7 +23,7 @@ def data_place(bundle: str | os.PathLike[str], data: str | os.PathLike[str]) -> 
         An expression without a path of this machine; the path itself if the data are on another drive.
 
     Examples:
-        >>> data_place("work/mine", "work/data")
+        >>> data_place("lab/mine", "lab/data")
         "$os.path.realpath(os.path.join(@bundle_root, '../data'))"
     """
     try:
@@ -42,9 +42,9 @@ def moved_data_place(value: Any, old: str | os.PathLike[str], new: str | os.Path
         new: that of the copy.
 
     Examples:
-        >>> moved_data_place(data_place("work/mine", "work/data"), "work/mine", "served/copies/mine")
-        "$os.path.realpath(os.path.join(@bundle_root, '../../../work/data'))"
-        >>> moved_data_place("@phantom_dir", "work/mine", "served/mine")
+        >>> moved_data_place(data_place("lab/mine", "lab/data"), "lab/mine", "served/copies/mine")
+        "$os.path.realpath(os.path.join(@bundle_root, '../../../lab/data'))"
+        >>> moved_data_place("@phantom_dir", "lab/mine", "served/mine")
         '@phantom_dir'
     """
     match = _BESIDE.fullmatch(value) if isinstance(value, str) else None
