@@ -58,12 +58,15 @@ def own_run(
     parser = resolving_parser()
     reads_list = parser is not None and "dataset_dir" in json.dumps(parser.get("train#dataset#data"), default=str)
 
+    own = phantom_dir is not None and Path(dataset_dir).absolute() == Path(phantom_dir).absolute()
+
     def datalist() -> Path | None:
+        if not own and not Path(dataset_dir, "datalist.json").is_file() and parse_run_command(sys.argv) is None:
+            return None  # a server may bring its data later
         return find_datalist(dataset_dir, phantom_dir, phantom) if reads_list else None
 
     strict = is_training_command()
     settings = model_settings()
-    own = phantom_dir is not None and Path(dataset_dir).absolute() == Path(phantom_dir).absolute()
     return RunOwner(
         ckpt_dir,
         output_dir,

@@ -11,7 +11,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 import monai_mmseg.planning.plan as planning_plan
-from monai_mmseg.bundle import pack_bundle
+from monai_mmseg.bundle import check_folders, pack_bundle
 from monai_mmseg.bundle.checks import check_overrides
 from monai_mmseg.bundle.data_place import data_place
 from monai_mmseg.phantom import make_cmr_phantom
@@ -157,3 +157,11 @@ def test_a_packed_bundle_finds_the_data_from_its_own_place(planned, tmp_path_fac
     out = tmp_path_factory.mktemp("served") / "deeper" / "mine"
     pack_bundle(folder, out, no_model=True)
     assert Path(_config(out, "train").get_parsed_content("dataset_dir")) == data.resolve()
+
+
+def test_a_bundle_without_its_data_can_be_loaded(planned):
+    """As ``monai.bundle.load`` does with weights from elsewhere: data are needed where something is trained."""
+    folder, _ = planned
+    owner = _config(folder, "train").get_parsed_content("owner")
+    check_folders(owner)
+    assert owner.settings["datalist"] is None
