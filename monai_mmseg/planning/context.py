@@ -118,9 +118,11 @@ class Context:
 
     @cached_property
     def extent(self) -> tuple[float, float, float]:
-        """Rows, columns and slices in mm that hold the foreground of every image, counted from its middle."""
+        """Rows, columns and slices in mm that hold the foreground of every labelled image, counted from its middle."""
         needed, whole = [], []
-        for image in self.fingerprint["images"]:
+        # what is not annotated shows the same organs: the rest of the body would take most of the pixels
+        labelled = [one for one in self.fingerprint["images"] if one["foreground"]]
+        for image in labelled or self.fingerprint["images"]:
             mm = np.array(image["spacing"])
             size = np.array(image["shape"]) * mm
             box = np.array(image["foreground"] or image["body"]) * mm[:, None]

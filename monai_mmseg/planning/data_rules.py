@@ -128,7 +128,7 @@ def spatial_size(context: Context) -> Decision:
     """The foreground of every image with a margin, a multiple of the network's strides."""
     _, size, _ = _grid(context)
     rows, columns, slices = context.extent
-    text = f"holds the foreground of every training image, {rows:.0f} x {columns:.0f} x {slices:.0f} mm with its margin"
+    text = f"holds the foreground of every labelled image, {rows:.0f} x {columns:.0f} x {slices:.0f} mm with its margin"
     return size, text
 
 

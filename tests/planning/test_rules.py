@@ -146,6 +146,13 @@ def test_ct_that_is_not_in_hu_is_taken_for_what_it_is():
     assert not is_ct(context_of(data, "ummkd"), "ct")
 
 
+def test_images_without_labels_do_not_widen_what_is_seen():
+    bare = context_of(paired(offset=6.0, bare=("t2",)), "dafnet", budget=36000.0)
+    assert value(bare, "spatial_size") == value(
+        context_of(paired(offset=6.0), "dafnet", budget=36000.0), "spatial_size"
+    )
+
+
 def test_network_pools_a_coarse_axis_later():
     found = value(context_of(fingerprint_of({"a": ("ct",), "b": ("mr",)}), "ummkd_3d"), "backbone")
     assert found["strides"][:2] == [[1, 1, 1], [2, 2, 1]]
