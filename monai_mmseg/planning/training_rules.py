@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from monai_mmseg.planning.context import Context
-from monai_mmseg.planning.data_rules import COSTS, ENOUGH_VOLUME_STEPS, SAMPLES, WINDOW_SAMPLES
+from monai_mmseg.planning.data_rules import COSTS, ENOUGH_VOLUME_STEPS, PAIRED_SAMPLES, SAMPLES, WINDOW_SAMPLES
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
 
 VALIDATIONS, VALIDATION_SHARE = 10, 0.08
@@ -34,7 +34,7 @@ def base_width(context: Context) -> int:
 def _samples(context: Context) -> int:
     """Samples of a step, over all modalities."""
     if context.base == "dafnet":
-        return 6
+        return PAIRED_SAMPLES
     if context.base in STACKS and context.dims == 3:
         return 2
     return WINDOW_SAMPLES if context.dims == 3 else SAMPLES
