@@ -71,7 +71,7 @@ PEAK_TFLOPS = {"H100": (67.0, 989.0), "H200": (67.0, 989.0), "A100": (19.5, 312.
 def make_batch(bundle: str, config: ConfigParser, device: torch.device) -> dict[str, Any]:
     """Random images and labels, in the shapes that the bundle's loader gives; everything is there."""
     generator = torch.Generator().manual_seed(1)
-    size, names = list(config["spatial_size"]), list(config["modalities"])
+    size, names = list(config.get_parsed_content("spatial_size")), list(config["modalities"])
     classes = len(config["labels"]) if "labels" in config.get() else 2
     rows = int(config["batch_size"])
 
