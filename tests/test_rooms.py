@@ -22,7 +22,7 @@ ROOMS = (  # from the ground up: packages and modules of monai_mmseg
     *("engines", "evaluation", "visualize"),
     *("runs", "preparation", "phantom", "baselines"),
     *("handlers", "bundle", "report"),
-    "planning",
+    *("planning", "study"),
     *("cli", "__main__"),
 )
 
