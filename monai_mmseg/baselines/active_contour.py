@@ -215,6 +215,7 @@ def active_contour_baseline(
         out_dir,
         method="active_contour",
         settings=weights,
+        images=("target",),
         overwrite=overwrite,
         workers=workers,
     )

@@ -80,7 +80,7 @@ def copy_baseline(
         OSError: the folder holds something already, or cannot be written.
     """
     return predict_subjects(
-        _copy, items, source, target, out_dir, method="copy", overwrite=overwrite, workers=workers, images=False
+        _copy, items, source, target, out_dir, method="copy", overwrite=overwrite, workers=workers, images=()
     )
 
 

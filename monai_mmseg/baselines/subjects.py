@@ -67,7 +67,7 @@ def predict_subjects(
     *,
     method: str,
     settings: Mapping[str, Any] | None = None,
-    images: bool = True,
+    images: Sequence[str] = ("source", "target"),
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -85,7 +85,7 @@ def predict_subjects(
             counts something.
         method: its name.
         settings: kept in ``baseline.json``.
-        images: whether the method looks at images.
+        images: which ones the method looks at, of ``source`` and ``target``; others need not be readable.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -141,9 +141,9 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> d
     }
 
 
-def _read(files: Files, images: bool) -> tuple[Stacks, list[int]]:
+def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
     """Both stacks with their slices last, and the order of the axes in the target's file."""
-    label, target = read_one_volume(files.label), (read_one_volume if images else read_volume)(files.target)
+    label, target = read_one_volume(files.label), (read_one_volume if "target" in images else read_volume)(files.target)
     check_label_values(label, None)
     affine, label_affine = (np.asarray(one.affine, dtype=np.float64) for one in (target, label))
     order, label_order = slices_last(affine, target.shape[1:]), slices_last(label_affine, label.shape[1:])
@@ -153,17 +153,18 @@ def _read(files: Files, images: bool) -> tuple[Stacks, list[int]]:
         tuple(target.shape[1 + axis] for axis in order),
         affine[:, [*order, 3]],
     )
-    if images:
+    if "target" in images:
+        check_image_values(target)
+        stacks = stacks._replace(target=target.as_tensor()[0].numpy().transpose(order))
+    if "source" in images:
         source = read_one_volume(files.source)
         check_same_grid(source, label)
-        for image in (source, target):
-            check_image_values(image)
-        values = (source.as_tensor()[0].numpy().transpose(label_order), target.as_tensor()[0].numpy().transpose(order))
-        stacks = stacks._replace(source=values[0], target=values[1])
+        check_image_values(source)
+        stacks = stacks._replace(source=source.as_tensor()[0].numpy().transpose(label_order))
     return stacks, order
 
 
-def _predict(function: Method, files: Files, stage: Path, images: bool) -> dict[str, Any]:
+def _predict(function: Method, files: Files, stage: Path, images: Sequence[str]) -> dict[str, Any]:
     begun = time.process_time()
     stacks, order = _read(files, images)
     label, counts = function(stacks)

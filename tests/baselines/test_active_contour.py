@@ -108,6 +108,7 @@ def test_files_command_and_wrong_use(tmp_path, capsys):
     items = [{"subject": "s", "modality": m, "image": str(tmp_path / f"{m}.nii.gz")} for m in ("cine", "lge")]
     items[0]["label"] = str(tmp_path / "label.nii.gz")
     (tmp_path / "list.json").write_text(json.dumps({"name": "x", "labels": {"0": "b", "1": "LV"}, "test": items}))
+    (tmp_path / "cine.nii.gz").write_bytes(b"not looked at")
     words = ["baseline", "active_contour", str(tmp_path / "list.json"), "--source", "cine", "--target", "lge"]
     assert main([*words, "--out", str(tmp_path / "out"), "--alpha", "0.4"]) == 0
     assert "1 label volumes drawn from cine to lge" in capsys.readouterr().out
