@@ -22,12 +22,14 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from monai_mmseg import __version__
-from monai_mmseg.cli import bundle, data, export, imports, phantom, plan, predict, report
+from monai_mmseg.cli import baseline, bundle, data, export, imports, phantom, plan, predict, report
 from monai_mmseg.errors import SHOW_TRACEBACK, short_message
 
 # what is typed; a new command is one line here
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    "baseline copy": report.copy,
+    "baseline active_contour": baseline.active_contour,
+    "baseline copy": baseline.copy,
+    "baseline register": baseline.register,
     "bundle copy": bundle.copy,
     "bundle list": bundle.names,
     "bundle pack": bundle.pack,

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""What ``mmseg evaluate``, ``mmseg report`` and ``mmseg baseline ...`` run."""
+"""What ``mmseg evaluate`` and ``mmseg report`` run."""
 
 from __future__ import annotations
 
@@ -67,21 +67,3 @@ def report(run_dir: str, *, out: str | None = None) -> None:
     print(f"report: {write_report(run_dir, out)}")
     for problem in read_run(run_dir).problems:
         print(f"mmseg report: {problem}", file=sys.stderr)
-
-
-def copy(datalist: str, *, source: str, target: str, out: str, section: str = "test", overwrite: bool = False) -> None:
-    """Predict one modality by copying the labels of another.
-
-    Args:
-        datalist: JSON file.
-        source: modality whose labels are copied.
-        target: modality that gets them.
-        out: folder for the label volumes, <subject>/<image stem>_seg.nii.gz.
-        section: training, validation or test.
-        overwrite: write to a folder that is not empty, and replace files of the same names.
-    """
-    from monai_mmseg.baselines import copy_baseline
-    from monai_mmseg.data.datalist import load_datalist
-
-    written = copy_baseline(load_datalist(datalist, section), source, target, out, overwrite=overwrite)
-    print(f"{len(written)} label volumes copied from {source} to {target}: {out}")

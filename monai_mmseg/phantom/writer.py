@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.phantom.grid import Grid
-from monai_mmseg.phantom.workers import in_workers
+from monai_mmseg.workers import in_workers
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,9 @@ WORTH = 1.0
 Result = TypeVar("Result")
 
 
-def in_workers(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
+def in_workers(
+    function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], most: int = MOST_WORKERS
+) -> Iterator[Result]:
     """Results of independent calls, in order; by several processes where the first call shows that it pays.
 
     The processes are plain ones with this Python, not forks (threads of the caller do not matter) and not those of
@@ -34,6 +36,7 @@ def in_workers(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]])
     Args:
         function: what to call; it and its results can be pickled.
         jobs: arguments of each call.
+        most: processes that may run at a time; one calls in this process.
 
     Returns:
         Iterator over the results; an error of a call is raised in its place.
@@ -47,7 +50,7 @@ def in_workers(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]])
         yield function(*job)
     rest = jobs[1:]
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lanes = min(MOST_WORKERS, usable, len(rest))
+    lanes = min(most, usable, len(rest))
     if lanes < 2 or (time.perf_counter() - begun) * len(rest) < WORTH:
         yield from (function(*job) for job in rest)
         return
@@ -98,7 +101,7 @@ class _Worker:
             result, error = pickle.load(self.process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
             status = self.process.wait()
-            raise RuntimeError(f"a process that makes the phantom ended with status {status}.") from None
+            raise RuntimeError(f"a worker process ended with status {status}.") from None
         if error is not None:
             raise error
         return result

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from monai_mmseg.phantom import workers
-from monai_mmseg.phantom.workers import in_workers
+from monai_mmseg import workers
+from monai_mmseg.workers import in_workers
 
 JOBS = [(base, 2) for base in range(5)]
 
@@ -46,7 +46,7 @@ def test_error_of_a_call_is_raised(started):
 
 
 def test_killed_process_is_told(started):
-    with pytest.raises(RuntimeError, match="a process that makes the phantom ended with status 3"):
+    with pytest.raises(RuntimeError, match="a worker process ended with status 3"):
         list(in_workers(_leave, [(0,), (3,), (3,)]))
 
 

@@ -1,0 +1,131 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The registration baseline: the label of one modality, deformed as its image is to look like the other's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from monai.utils import optional_import
+from numpy.typing import NDArray
+
+from monai_mmseg.baselines.deformation import NoRegistration, find_shift, needs_dipy
+from monai_mmseg.baselines.stacks import Placing, Stacks, is_inside, nearest
+from monai_mmseg.baselines.subjects import Found, predict_subjects
+
+Dims = Literal[2, 3]
+
+
+def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
+    """Source label on the target's grid, moved by a registration of the images: affine, then SyN.
+
+    A label voxel is looked up once, in the source's own grid, so no value is invented. Where a registration fails, or
+    the label has nothing in the slice, the label is the copied one.
+    Source: "register" in DAFNet, doi:10.1109/TMI.2020.3036584; see
+    :func:`~monai_mmseg.baselines.deformation.find_shift`.
+
+    Args:
+        stacks: both images, and the source's label.
+        dims: 2 registers every slice with its partner, 3 the volumes.
+
+    Returns:
+        The label and the number of slices (or 1 volume) that were ``registered``, or why not.
+
+    Raises:
+        ValueError: if an image is missing, or `dims` is something else.
+    """
+    if dims not in (2, 3):
+        raise ValueError(f"dims must be 2 or 3, got {dims}.")
+    if stacks.source is None or stacks.target is None:
+        raise ValueError("stacks must hold both images, one is None.")
+    placing, depth = Placing(stacks), stacks.shape[2]
+    spacing = np.linalg.norm(np.asarray(stacks.affine)[:3, :3], axis=0)
+    copied = [placing.points(at) for at in range(depth)]
+    out = np.stack([nearest(stacks.label, points) for points in copied], axis=2)
+    counts: Counter[str] = Counter()
+    if dims == 3:
+        points = np.stack(copied, axis=-1)
+        shifts = [_try_shift(stacks.target, stacks.source, points, spacing, counts)]
+        shifts = [None] * depth if shifts[0] is None else list(np.moveaxis(shifts[0], -1, 0))
+    else:
+        shifts = [
+            _try_shift(stacks.target[:, :, at], stacks.source, copied[at], spacing[:2], counts)
+            if placing.slab(stacks.label, at).any()
+            else None
+            for at in range(depth)
+        ]
+    for at, shift in enumerate(shifts):
+        if shift is not None:
+            out[:, :, at] = nearest(stacks.label, placing.points(at, shift))
+    return Found(out, counts)
+
+
+def _try_shift(
+    fixed: NDArray[np.float32],
+    source: NDArray[np.float32],
+    points: NDArray[np.float64],
+    spacing: NDArray[np.floating[Any]],
+    counts: Counter[str],
+) -> NDArray[np.float64] | None:
+    ndimage, _ = optional_import("scipy.ndimage")
+    moving = ndimage.map_coordinates(source, points, order=1, mode="nearest")
+    try:
+        shift = find_shift(fixed, moving, is_inside(source.shape, points), spacing)
+    except NoRegistration as error:
+        counts[str(error)] += 1
+        return None
+    counts["registered"] += 1
+    return shift
+
+
+def register_baseline(
+    items: Sequence[Mapping[str, Any]],
+    source: str,
+    target: str,
+    out_dir: str | Path,
+    *,
+    dims: Dims = 2,
+    overwrite: bool = False,
+    workers: int | None = None,
+) -> dict[str, Path]:
+    """Prediction files that register one modality's images to another's, and move the labels along.
+
+    Use it as :func:`~monai_mmseg.baselines.copy_baseline`; it needs the package ``dipy``. How many slices were
+    registered, and why others were not, is logged and kept in ``<out_dir>/baseline.json``.
+
+    Args:
+        items: flat items of a datalist with absolute paths.
+        source: modality whose labels are used.
+        target: modality that gets them.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``; they appear together, when all are made.
+        dims: 2 registers every slice with its partner, as in the paper; 3 the volumes.
+        overwrite: whether files that are there already may be replaced.
+        workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
+
+    Returns:
+        Subject to file, for the subjects that have a labelled source and a target image.
+
+    Raises:
+        ValueError: as :func:`~monai_mmseg.baselines.copy_baseline`, or `dims` is not 2 or 3.
+        OSError: the folder holds something already, or cannot be written.
+        ImportError: ``dipy`` is not installed.
+    """
+    if dims not in (2, 3):
+        raise ValueError(f"dims must be 2 or 3, got {dims}.")
+    needs_dipy()
+    return predict_subjects(
+        partial(register_label, dims=dims),
+        items,
+        source,
+        target,
+        out_dir,
+        method="register",
+        settings={"dims": dims},
+        overwrite=overwrite,
+        workers=workers,
+    )

@@ -1,0 +1,192 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What all baselines share: subjects of a datalist in, prediction files out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from monai.utils import optional_import
+from numpy.typing import NDArray
+
+from monai_mmseg.baselines.stacks import Stacks, slices_last
+from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.names import safe_name
+from monai_mmseg.outputs import check_output_folder, new_files
+from monai_mmseg.transforms.read_volume import (
+    check_image_values,
+    check_label_values,
+    check_same_grid,
+    read_one_volume,
+    read_volume,
+)
+from monai_mmseg.workers import MOST_WORKERS, in_workers
+
+logger = logging.getLogger(__name__)
+
+RECORD = "baseline.json"
+"""Beside the predictions: settings, and for each subject what was done how often."""
+
+DONE = ("registered", "contours")
+"""Counts of what went as it should; all other counts are reasons why a copied label was kept."""
+
+
+class Found(NamedTuple):
+    """What a baseline makes of a subject."""
+
+    label: NDArray[np.int16]  # (X, Y, Z) of the target, slices last
+    counts: Mapping[str, int]  # of slices, or contours: what was done, or why the copied label was kept
+
+
+Method = Callable[[Stacks], Found]
+
+
+class Files(NamedTuple):
+    """Files of a subject."""
+
+    label: str
+    source: str
+    target: str
+    out: Path  # relative to the folder of predictions
+
+
+def predict_subjects(
+    function: Method,
+    items: Sequence[Mapping[str, Any]],
+    source: str,
+    target: str,
+    out_dir: str | Path,
+    *,
+    method: str,
+    settings: Mapping[str, Any] | None = None,
+    images: Sequence[str] = ("source", "target"),
+    overwrite: bool = False,
+    workers: int | None = None,
+) -> dict[str, Path]:
+    """Prediction files of a method that needs one subject at a time.
+
+    When to use: for a new baseline; it is then one function of :class:`~monai_mmseg.baselines.stacks.Stacks`. All files
+    are opened before the work begins, so that a broken one loses none of it.
+
+    Args:
+        function: the method, which can be pickled.
+        items: flat items of a datalist with absolute paths.
+        source: modality whose labels are used.
+        target: modality that is segmented.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``, and ``baseline.json`` where the method
+            counts something.
+        method: its name.
+        settings: kept in ``baseline.json``.
+        images: which ones the method looks at, of ``source`` and ``target``; others need not be readable.
+        overwrite: whether files that are there already may be replaced.
+        workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
+
+    Returns:
+        Subject to file, for the subjects that have a labelled source and a target image.
+
+    Raises:
+        ValueError: source and target are the same, no subject has both, a file cannot be used, a subject cannot
+            name a folder, or `workers` is not positive.
+        OSError: the folder holds something already, or cannot be written.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}.")
+    subjects = _subjects(items, source, target)
+    folder = check_output_folder(out_dir, overwrite=overwrite)
+    if images:
+        for files in subjects.values():
+            _read(files, images)
+    record: dict[str, Any] = {}
+    with new_files(folder, overwrite=overwrite) as stage:
+        jobs = [(function, files, stage, images) for files in subjects.values()]
+        results = in_workers(_predict, jobs, workers or MOST_WORKERS)
+        for subject, done in zip(subjects, _shown(results, len(jobs), method), strict=True):
+            record[subject] = done
+        if any(done["counts"] for done in record.values()):
+            about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
+            write_json(stage / RECORD, {**about, "subjects": record})
+    _tell(method, [done["counts"] for done in record.values()])
+    return {subject: folder / files.out for subject, files in subjects.items()}
+
+
+def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> dict[str, Files]:
+    if source == target:
+        raise ValueError(f"source and target must be two modalities, got {source!r} twice.")
+    sources = {str(item["subject"]): item for item in items if item["modality"] == source and item.get("label")}
+    images = {str(item["subject"]): item["image"] for item in items if item["modality"] == target}
+    both = [subject for subject in images if subject in sources]
+    if not both:
+        known = sorted({str(item["modality"]) for item in items})
+        raise ValueError(
+            f"items must hold a subject with a {source!r} label and a {target!r} image, got none; there are {known}."
+        )
+    if without := sorted(images.keys() - sources.keys()):
+        logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
+    return {
+        subject: Files(
+            sources[subject]["label"],
+            sources[subject]["image"],
+            images[subject],
+            Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz",
+        )
+        for subject in both
+    }
+
+
+def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
+    """Both stacks with their slices last, and the order of the axes in the target's file."""
+    label, target = read_one_volume(files.label), (read_one_volume if "target" in images else read_volume)(files.target)
+    check_label_values(label, None)
+    affine, label_affine = (np.asarray(one.affine, dtype=np.float64) for one in (target, label))
+    order, label_order = slices_last(affine, target.shape[1:]), slices_last(label_affine, label.shape[1:])
+    stacks = Stacks(
+        label.as_tensor()[0].numpy().astype(np.int16).transpose(label_order),
+        label_affine[:, [*label_order, 3]],
+        tuple(target.shape[1 + axis] for axis in order),
+        affine[:, [*order, 3]],
+    )
+    if "target" in images:
+        check_image_values(target)
+        stacks = stacks._replace(target=target.as_tensor()[0].numpy().transpose(order))
+    if "source" in images:
+        source = read_one_volume(files.source)
+        check_same_grid(source, label)
+        check_image_values(source)
+        stacks = stacks._replace(source=source.as_tensor()[0].numpy().transpose(label_order))
+    return stacks, order
+
+
+def _predict(function: Method, files: Files, stage: Path, images: Sequence[str]) -> dict[str, Any]:
+    begun = time.process_time()
+    stacks, order = _read(files, images)
+    label, counts = function(stacks)
+    back = np.argsort(order)
+    write_nifti(
+        stage / files.out, np.ascontiguousarray(label.transpose(back)), stacks.affine[:, [*back, 3]].astype(np.float64)
+    )
+    return {"counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
+
+
+def _shown(results: Iterable[dict[str, Any]], total: int, method: str) -> Iterable[dict[str, Any]]:
+    tqdm, installed = optional_import("tqdm.auto", name="tqdm")
+    if not installed or not sys.stderr.isatty():
+        return results
+    shown: Iterable[dict[str, Any]] = tqdm(results, desc=method, total=total, leave=False)
+    return shown
+
+
+def _tell(method: str, counts: Iterable[Mapping[str, int]]) -> None:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    if kept := {reason: number for reason, number in total.items() if reason not in DONE}:
+        reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(kept.items()))
+        logger.warning("%s kept %d of %d copied labels (%s).", method, sum(kept.values()), total.total(), reasons)
