@@ -82,7 +82,9 @@ def panel(axes: Axes, image: ArrayLike, *, window: tuple[float, float] | None = 
     return axes.imshow(values, **settings)
 
 
-def mosaic(axes: Axes, images: ArrayLike, *, rows: Sequence[str] = (), columns: Sequence[str] = (), **settings: Any) -> Any:
+def mosaic(
+    axes: Axes, images: ArrayLike, *, rows: Sequence[str] = (), columns: Sequence[str] = (), **settings: Any
+) -> Any:
     """Show a table of slices of one size in one panel: a panel each costs 30 ms.
 
     Args:
