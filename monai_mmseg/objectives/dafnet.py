@@ -317,7 +317,7 @@ class DAFNetObjective(Objective):
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
     def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, bool]:
-        """The rows of the batch, and whether they are aligned. Counts the step: a graph that reads the count is made anew."""
+        """The rows of the batch, and whether they are aligned; a graph that counted steps would be made anew."""
         align = not self.training or self.iteration >= self.align_start
         self.iteration += int(self.training and phase == "generator")
         present: Tensor = batch["present"].cpu()
