@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 SUBJECTS, TEST_SUBJECTS, FOLDS = 32, 8, 8  # fold 0 is left out of training, as in every run of the bundle
 MOST_THREADS = 4  # a step of this size does not use more
-DAFNET = Run("dafnet", ("settings/target_0", "demo"), {"epoch_length": 40})  # 560 steps
+SELDOM = {"train#handlers#0#every": 4}  # epochs, which take seconds, between two files to resume from
+DAFNET = Run("dafnet", ("settings/target_0", "demo"), {"epoch_length": 40, **SELDOM})  # 560 steps
 UNETS = (
-    Run("unet_source", ("settings/unet_source", "demo")),
-    Run("unet_copied_masks", ("settings/unet_copied_masks", "demo")),
+    Run("unet_source", ("settings/unet_source", "demo"), SELDOM),
+    Run("unet_copied_masks", ("settings/unet_copied_masks", "demo"), SELDOM),
 )
 STAGES = {"phantom": 15.0, "U-Nets": 20.0, "DAFNet": 80.0}  # seconds on two cores
 MEANING = {

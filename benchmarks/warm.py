@@ -26,6 +26,7 @@ IMPORTED = (
     "monai_mmseg.networks.nets",
     "monai_mmseg.objectives",
     "monai_mmseg.transforms",
+    "torch._dynamo",  # an optimiser imports it
 )
 WARM = "forkserver" in multiprocessing.get_all_start_methods()
 

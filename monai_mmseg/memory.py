@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # parameters of mallopt(3) in glibc's malloc.h
 _OWN_CHOICE = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
@@ -37,7 +39,7 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
         >>> keep_freed_memory("cuda")
         False
     """
-    return torch.device(device).type == "cpu" and _keep()
+    return str(device).partition(":")[0] == "cpu" and _keep()
 
 
 def give_back_freed_memory() -> None:
@@ -59,7 +61,7 @@ def large_blocks_not_kept() -> Iterator[None]:
 
     Examples:
         >>> with large_blocks_not_kept():
-        ...     zeros = torch.zeros(1 << 20)
+        ...     zeros = bytes(1 << 22)
     """
     library = _glibc()
     kept = library is not None and _keep.cache_info().currsize > 0 and _keep()

@@ -20,7 +20,9 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 _CONTEXT = multiprocessing.get_context(_METHOD)
 if _METHOD == "forkserver":
     # packages of others alone: what an import of our own says or does is still seen
-    _CONTEXT.set_forkserver_preload(["torch", "monai.bundle", "monai.engines", "monai.handlers", "ignite.engine"])
+    _CONTEXT.set_forkserver_preload(
+        ["torch", "monai.bundle", "monai.engines", "monai.handlers", "ignite.engine", "torch._dynamo"]
+    )
 
 
 def start_processes(work: Callable[..., None], arguments: tuple[Any, ...], count: int = 2) -> None:
@@ -28,26 +30,34 @@ def start_processes(work: Callable[..., None], arguments: tuple[Any, ...], count
     torch.multiprocessing.start_processes(work, arguments, count, start_method=_METHOD)
 
 
+def start_module(words: Sequence[str], *, cwd: Path, said: Sequence[Path], env: Mapping[str, str] | None = None) -> Any:
+    """The process in which ``python -m words...`` runs; what it says to stdout and to stderr goes into two files."""
+    process = _CONTEXT.Process(
+        target=_as_main, args=(list(words), str(cwd), dict(env or {}), [str(one) for one in said])
+    )
+    process.start()
+    return process
+
+
 def run_module(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> tuple[int, str, str]:
     """What ``python -m words...`` does; exit status, and what it says to stdout and to stderr."""
     with tempfile.TemporaryDirectory() as folder:
-        said = [f"{folder}/out", f"{folder}/err"]
-        process = _CONTEXT.Process(target=_as_main, args=(list(words), str(cwd), dict(env or {}), said))
-        process.start()
+        said = [Path(folder, "out"), Path(folder, "err")]
+        process = start_module(words, cwd=cwd, said=said, env=env)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutError(f"{list(words)} took more than {timeout} s: {Path(said[1]).read_text('utf-8')[-2000:]}")
-        texts = [Path(path).read_text("utf-8") if Path(path).exists() else "" for path in said]
+            raise TimeoutError(f"{list(words)} took more than {timeout} s: {said[1].read_text('utf-8')[-2000:]}")
+        texts = [path.read_text("utf-8") if path.exists() else "" for path in said]
         return process.exitcode, texts[0], texts[1]
 
 
 def _as_main(words: list[str], cwd: str, env: dict[str, str], said: list[str]) -> None:
     for stream, path in zip((1, 2), said, strict=True):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # both may be one file
         os.dup2(file, stream)
         os.close(file)
     os.chdir(cwd)

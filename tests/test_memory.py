@@ -16,11 +16,11 @@ from monai_mmseg import memory
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library here is not glibc")
 
 FAULTS = """
-import resource, torch
+import resource, numpy
 from monai_mmseg.memory import give_back_freed_memory, keep_freed_memory
 print(int(keep_freed_memory("cpu")))
 def fill():
-    return [torch.ones(2**24) for _ in range(2)]  # 64 MB each
+    return [numpy.ones(2**24, "f4") for _ in range(2)]  # 64 MB each
 for _ in range(10):
     fill()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -28,6 +28,7 @@ from monai_mmseg.data.fingerprint import (
 )
 from monai_mmseg.distributed import rank, world_size
 from monai_mmseg.files import atomic_folder, is_unfinished, remove_leftovers
+from monai_mmseg.memory import give_back_freed_memory
 
 NOTES = "notes.pkl"
 SMALL = 2**14
@@ -115,6 +116,8 @@ class VolumeStore:
             yield place
         for key, place in later:  # of a process that was killed meanwhile, or is not ready: never wait for others
             self._write(key, make, place)
+        if waiting:  # the volumes are gone, but the C library holds on to hundreds of MB of them
+            give_back_freed_memory()
 
     def read(self, key: str) -> Any:
         """What is kept under a name, with a :class:`DiskArray` for each large tensor; its time of last use is set.

@@ -167,9 +167,9 @@ class DAFNetObjective(Objective):
         Raises:
             ValueError: for an unknown phase, or a discriminator phase without the generator's outputs.
         """
-        rows = self._plan(batch)
+        rows, align = self._plan(batch, phase)
         if self.check_phase(phase) == "generator":
-            return self._generator(batch, rows)
+            return self._generator(batch, rows, align)
         if not previous or "mask_fakes" not in previous:
             raise ValueError(
                 f"previous must hold the outputs of phase 'generator' for phase {phase!r}, "
@@ -180,12 +180,12 @@ class DAFNetObjective(Objective):
         return self._image_discriminators(batch, rows, previous)
 
     # ---- generator
-    def _generator(self, batch: Batch, rows: PairedRows) -> PhaseOutput:
+    def _generator(self, batch: Batch, rows: PairedRows, align: bool) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
         anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
         own = anatomy if self.candidates == 1 else anatomy[rows.own]
-        moved, offsets, candidate_weight = self._deform(anatomy, rows)
+        moved, offsets, candidate_weight = self._deform(anatomy, rows, align)
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
 
@@ -202,8 +202,6 @@ class DAFNetObjective(Objective):
         terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
             rows.num_branches - self.num_modalities, 1
         )
-        if self.training:
-            self.iteration += 1
         outputs = {
             "mask_fakes": probs[:, 1:].detach(),
             "image_fakes": rendered.detach(),
@@ -211,13 +209,13 @@ class DAFNetObjective(Objective):
         }
         return PhaseOutput(terms, outputs)
 
-    def _deform(self, anatomy: Tensor, rows: PairedRows) -> tuple[Tensor, Tensor, Tensor]:
+    def _deform(self, anatomy: Tensor, rows: PairedRows, align: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Deformed anatomies, offsets, and the weight of every row (1, or the balancer's for candidates)."""
         moving, fixed = anatomy[rows.moving], anatomy[rows.fixed]
-        if self.training and self.iteration < self.align_start:
-            moved, offsets = moving, moving.new_zeros(len(moving), 1, 2)
-        else:
+        if align:
             moved, offsets = self.network.deform(moving, fixed)
+        else:
+            moved, offsets = moving, moving.new_zeros(len(moving), 1, 2)
         weight = anatomy.new_ones(len(rows.sample))
         if self.candidates > 1:
             overlap = anatomy_overlap(moved, fixed).view(-1, self.candidates)
@@ -318,7 +316,10 @@ class DAFNetObjective(Objective):
             return None
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
-    def _plan(self, batch: Batch) -> PairedRows:
+    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, bool]:
+        """The rows of the batch, and whether they are aligned; a graph that counted steps would be made anew."""
+        align = not self.training or self.iteration >= self.align_start
+        self.iteration += int(self.training and phase == "generator")
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
         key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()
@@ -326,7 +327,7 @@ class DAFNetObjective(Objective):
             if len(self._rows) > 256:
                 self._rows.clear()
             self._rows[key] = paired_rows(present, self.candidates, device)
-        return self._rows[key]
+        return self._rows[key], align
 
     def _candidate_images(self, batch: Batch) -> Tensor:
         image: Tensor = batch["image"]

@@ -17,7 +17,7 @@ from monai_mmseg.phantom.motion import Motion
 SUBDIVIDE = (2, 2, 3)
 """Points in each voxel along the three axes; slices are thick, so they get more."""
 
-AT_ONCE = 1 << 16
+AT_ONCE = 1 << 17
 """Points that are classified at a time: what is worked out about them stays in a core's cache."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_mmseg.visualize.figure import INK, QUIET, caption, display_window, heading, new_figure, panel, side_caption
+from monai_mmseg.visualize.figure import GAP, INK, heading, mosaic, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def traversal_figure(traversal: LatentTraversal, *, title: str = "") -> Figure:
         title: heading of the figure.
 
     Returns:
-        The figure, ``S + 2`` panels a row and two colour bars.
+        The figure, ``S + 2`` columns and two colour bars.
 
     Raises:
         ValueError: the images are not 2D.
@@ -36,27 +36,23 @@ def traversal_figure(traversal: LatentTraversal, *, title: str = "") -> Figure:
     if images.ndim != 4:
         raise ValueError(f"images must have shape (D, S, H, W), got {images.shape}.")
     dimensions, steps, height, width = images.shape
-    window = display_window(images)
     reach = max(float(np.abs(traversal.difference.numpy()).max()), 1e-6)
-    figure = new_figure(1.15 * (steps + 2) + 0.6, 1.15 * height / width * dimensions + 0.9)
-    grid = figure.subplots(dimensions, steps + 2, squeeze=False)
-    for dimension, row in enumerate(grid):
-        for step in range(steps):
-            panel(row[step], images[dimension, step], window=window)
-        correlation = panel(row[steps], traversal.correlation[dimension].numpy(), window=(-1, 1), cmap="RdBu_r")
-        difference = panel(
-            row[steps + 1], traversal.difference[dimension].numpy(), window=(-reach, reach), cmap="PuOr_r"
-        )
-        side_caption(row[0], f"z{dimension + 1}")
-    for step, value in enumerate(traversal.values.tolist()):
-        caption(grid[0, step], f"{value:+.1f}" if abs(value) > 1e-6 else "0", color=QUIET)
-    caption(grid[0, steps], "correlation")
-    caption(grid[0, steps + 1], "difference")
-    for image, column in ((correlation, steps), (difference, steps + 1)):
+    figure = new_figure(1.15 * (steps + 2) + 0.6, 1.15 * height / width * dimensions + 1.3)
+    # shares of the width: that of the images with what mosaic puts between them
+    wide = steps + GAP * (steps - 1)
+    varied, related, changed = figure.subplots(1, 3, width_ratios=(wide, 1, 1), squeeze=False)[0]
+    varied.set_anchor("N")
+    values = [f"{value:+.1f}" if abs(value) > 1e-6 else "0" for value in traversal.values.tolist()]
+    mosaic(varied, images, rows=[f"z{dimension + 1}" for dimension in range(dimensions)], columns=values)
+    for axes, text, maps, limit, colours in (
+        (related, "correlation", traversal.correlation, 1.0, "RdBu_r"),
+        (changed, "difference", traversal.difference, reach, "PuOr_r"),
+    ):
+        image = mosaic(axes, maps.numpy()[:, None], columns=[text], window=(-limit, limit), cmap=colours)
         # An inset keeps the maps in line with the images, which a bar that takes room from them would not.
-        below = grid[-1, column].inset_axes([0.1, -0.16, 0.8, 0.07])
+        axes.set_anchor("N")
+        below = axes.inset_axes([0.1, -0.16 / dimensions, 0.8, 0.07 / dimensions])
         bar = figure.colorbar(image, cax=below, orientation="horizontal")
-        limit = 1.0 if column == steps else reach
         bar.set_ticks([-limit, 0, limit], labels=[f"{-limit:.2g}", "0", f"{limit:.2g}"])
         bar.ax.tick_params(colors=INK, labelsize=7, length=2)
         bar.outline.set_visible(False)

@@ -7,9 +7,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -18,6 +15,7 @@ import torch
 from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.runs import read_settings
 from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, Bundle, causes, flags, read, run, shell, write
+from tests.processes import start_module
 
 ORDER = {"0": "background", "1": "RV", "2": "myocardium", "3": "LV"}  # the bundle's own says 1 LV, 3 RV
 
@@ -227,20 +225,18 @@ def test_a_section_that_the_datalist_lacks_is_said(trained, data, tmp_path, caps
 @contextlib.contextmanager
 def running(words, out):
     """A training in another process, once it has saved what it can go on from; what it says is in ``out/log``."""
-    own = {"PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     out.mkdir(exist_ok=True)
-    with (out / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words], cwd=BUNDLES.parent, env={**os.environ, **own}, stdout=log, stderr=log
-        )
-        try:
-            until = time.monotonic() + 120
-            while not (out / "models" / "resume.pt").exists() and time.monotonic() < until:
-                time.sleep(0.1)
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+    (out / "log").unlink(missing_ok=True)
+    process = start_module(words[1:], cwd=BUNDLES.parent, said=[out / "log"] * 2, env=own)
+    try:
+        until = time.monotonic() + 120
+        while not (out / "models" / "resume.pt").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.mark.slow
@@ -251,11 +247,12 @@ def test_of_two_trainings_at_once_the_second_is_refused(data, tmp_path):
         code, text = typed(*command(CSA, tmp_path, data, "train", "demo", overwrite=True))
         assert code == 1
         assert f"is in use: process {first.pid} on" in text
-        assert first.poll() is None
+        assert first.exitcode is None
     (tmp_path / "models" / "resume.pt").rename(tmp_path / "models" / "last.pt")  # so that the next one is waited for
     with running(words, tmp_path) as second:
-        second.send_signal(signal.SIGTERM)
-        assert second.wait(60) != 0
+        second.terminate()
+        second.join(60)
+        assert second.exitcode
     text = (tmp_path / "log").read_text(encoding="utf-8")
     assert f"left locked by process {first.pid}" in text
     assert "a run that did not end" in text

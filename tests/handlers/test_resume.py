@@ -1,10 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +12,7 @@ from monai.handlers import CheckpointSaver
 from monai_mmseg.handlers import AveragedValidationHandler, EarlyStop, FinalModelSaver, ResumeCheckpoint
 from tests.engines.toy import toy_items, toy_trainer
 from tests.handlers.killed_run import run
+from tests.processes import run_module
 
 
 @pytest.mark.slow
@@ -22,15 +20,9 @@ from tests.handlers.killed_run import run
 def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, repository, decay, workers):
     averaging = {"start_epoch": 1, "decay": decay}
     whole, whole_weights, _ = run(tmp_path / "whole", resume=False, averaging=averaging, workers=workers)
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.handlers.killed_run", str(tmp_path / "run"), str(decay).lower(), str(workers)],
-        cwd=repository,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    words = ["tests.handlers.killed_run", str(tmp_path / "run"), str(decay).lower(), str(workers)]
+    code, _, said = run_module(words, cwd=repository)
+    assert code == -signal.SIGKILL, said
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["resume.pt"]
     rest, rest_weights, trainer = run(tmp_path / "run", resume=True, averaging=averaging, workers=workers)
     # killed in iteration 13, the third of epoch 3: the run goes on after epoch 2

@@ -212,10 +212,22 @@ def test_align_start_keeps_the_anatomies_where_they_are():
     assert other.iteration == 2
 
 
+@pytest.mark.slow
+@pytest.mark.overlays  # tracing takes 15 s
+def test_a_step_is_not_compiled_anew_for_its_number():
+    torch.compiler.reset()
+    graphs, objective, batch = [], make_objective(align_start=2), make_batch()
+    objective.compile(backend=lambda graph, _: graphs.append(graph) or graph)
+    for _ in range(5):
+        objective(batch, "generator")
+    torch.compiler.reset()
+    assert len(graphs) == 2  # without the transformer and with it
+
+
 def test_updates_of_the_mask_discriminator_take_one_frame_each():
     objective, batch = make_objective().eval(), make_batch()
     out = objective(batch, "generator").outputs
-    rows = objective._plan(batch)
+    rows, _ = objective._plan(batch, "generator")
     poisoned = out["mask_fakes"].clone()
     poisoned[rows.frames[1]] = float("nan")
     previous = {"mask_fakes": poisoned, "updates": 2}
@@ -227,7 +239,7 @@ def test_updates_of_the_mask_discriminator_take_one_frame_each():
 def test_discriminator_terms_by_hand():
     objective, batch = make_objective().eval(), make_batch()
     out = objective(batch, "generator").outputs
-    rows = objective._plan(batch)
+    rows, _ = objective._plan(batch, "generator")
     expected = 0.0
     torch.manual_seed(5)
     for m, judge in enumerate(objective.image_discriminators):

@@ -200,7 +200,9 @@ def test_traversal(tmp_path):
         torch.rand(1, 1, 12, 16), torch.zeros(1, 3), lambda a, z: a * z[:, :1, None, None], steps=5
     )
     figure = traversal_figure(found, title="z")
-    assert len([axes for axes in figure.axes if axes.images]) == 3 * 7
+    tables = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert [table.shape for table in tables] == [(3 * 13 - 1, 5 * 17 - 1), (3 * 13 - 1, 16), (3 * 13 - 1, 16)]
+    np.testing.assert_allclose(tables[0][13:25, 34:50], found.images[1, 2].numpy())
     assert saved(figure, tmp_path)[0] > 0.1
     volume = found._replace(images=found.images[..., None])
     with pytest.raises(ValueError, match=r"shape \(D, S, H, W\)"):
