@@ -15,7 +15,12 @@ from monai_mmseg.data import EpochRandomSampler, PairedSliceDataset
 from monai_mmseg.engines.batch import PrepareAugmentedBatch, prepare_training_batch
 from monai_mmseg.engines.seeding import seed_data
 from monai_mmseg.meta_tensors import plain_tensor
-from monai_mmseg.transforms import RandAffineSlicesd, RandDropModalityd, SliceAugmentation
+from monai_mmseg.transforms import (
+    RandAffineSlicesd,
+    RandConvolutionIntensityd,
+    RandDropModalityd,
+    SliceAugmentation,
+)
 
 KEYS = ["image", "label"]
 
@@ -59,8 +64,13 @@ def plain(value):
             RandShiftIntensityd("image", 0.2, prob=0.7),
             Compose([affine(), RandScaleIntensityd("image", 0.1, prob=1.0)]),
         ],
+        lambda: [
+            affine(),
+            RandConvolutionIntensityd("image", 0.7),
+            RandScaleIntensityd("image", (-2.0, -2.0), prob=0.5),
+        ],
     ],
-    ids=["affine", "some", "flips", "both axes", "flip, affine", "intensity"],
+    ids=["affine", "some", "flips", "both axes", "flip, affine", "intensity", "network"],
 )
 def test_same_as_sample_by_sample(transforms):
     loader, device = both(transforms, samples())
@@ -161,6 +171,8 @@ def test_equal_for_any_workers_and_after_a_resume(workers):
         ([], "gpu", "on must be 'loader' or 'device', got 'gpu'."),
         ([Flipd("image")], "device", "on='device' does not know Flipd; on='loader' does any transform."),
         ([RandGaussianNoised("image"), RandFlipd(KEYS)], "device", "RandGaussianNoised must follow"),
+        ([RandConvolutionIntensityd("image"), affine()], "device", "RandConvolutionIntensityd must follow"),
+        ([RandConvolutionIntensityd("image")] * 2, "device", "takes one RandConvolutionIntensityd"),
         ([affine(), RandFlipd("image")], "device", "on='device' needs the same keys"),
         ([RandShiftIntensityd("image", 1, factor_key="f")], "device", "knows no factor_key"),
     ],
