@@ -47,7 +47,7 @@ def appearance_transforms(spatial_dims: int = 2) -> list[Callable[[Any], Any]]:
         RandConvolutionIntensity(prob=0.3),
         RandAdjustContrast(prob=0.3, gamma=(0.5, 2.0)),
         RandLambda(_negative, prob=0.5),
-        RandBiasField(prob=0.3, coeff_range=(0.0, 0.3)),
+        RandBiasField(prob=0.3, coeff_range=(-0.15, 0.15)),
         RandSimulateLowResolution(prob=0.2, upsample_mode=linear, zoom_range=(0.5, 1.0)),
         RandGaussianSmooth(prob=0.3, sigma_x=sigma, sigma_y=sigma, sigma_z=sigma),
         RandGaussianNoise(prob=0.5, std=0.05),
