@@ -17,6 +17,7 @@ from monai_mmseg.engines.seeding import seed_data
 from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.transforms import (
     RandAffineSlicesd,
+    RandAppearanced,
     RandConvolutionIntensityd,
     RandDropModalityd,
     SliceAugmentation,
@@ -134,6 +135,16 @@ def test_absent_modalities_keep_their_fill():
     batch = augment.apply(default_collate([augment(one) for one in items]))
     assert (batch["image"][1::2, 1] == -7).all()
     assert (batch["image"][::2] != -7).all()
+
+
+def test_appearance_is_the_loaders():
+    items = samples(3)
+    augment = SliceAugmentation([affine(prob=0.0), RandAppearanced("image", parts=2)], "device")
+    drawn = [augment.set_random_state(n)(item) for n, item in enumerate(items)]
+    expected = [plain(one["image"]) for one in drawn]
+    batch = augment.apply(default_collate([{k: plain(v) for k, v in one.items()} for one in drawn]))
+    assert torch.equal(batch["image"], torch.stack(expected))
+    assert all((new - old["image"]).abs().max() > 0.1 for new, old in zip(expected, items, strict=True))
 
 
 def volumes(item):
