@@ -49,7 +49,7 @@ def main() -> None:
     study = STUDY._replace(overrides={**STUDY.overrides, **overrides_of(arguments.set)})
     for name in arguments.settings:
         own = () if name in KNOBS else (f"settings/{name}",)
-        run = Run(name, ("demo", "settings/volumes", "settings/ct_mr", *own), {**BUNDLE, **KNOBS.get(name, {})})
+        run = Run(name, ("demo", "settings/volumes", "settings/ct_mr_window", *own), {**BUNDLE, **KNOBS.get(name, {})})
         results[name] = run_study(study, arguments.work, run, "csa")
         write_json(path, results)
         path.with_suffix(".md").write_text(markdown(results), encoding="utf-8")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -147,3 +147,29 @@ def narrow_normal(layer: nn.Module) -> None:
         else:
             nn.init.trunc_normal_(weight, std=NARROW_STD, a=-2 * NARROW_STD, b=2 * NARROW_STD)
         _zero_bias(layer)
+
+
+Initialisation = Literal["he", "original"] | Callable[[nn.Module], None]
+"""A name that configs may use, or a function of a layer."""
+
+
+def initialiser(how: Initialisation) -> Callable[[nn.Module], None]:
+    """Function that initialises a layer.
+
+    Args:
+        how: ``"he"``: :func:`he_normal`; ``"original"``: :func:`narrow_normal`, as UMMKD's original code; a function is
+            given back as it is.
+
+    Raises:
+        ValueError: if there is no such name.
+
+    Examples:
+        >>> initialiser("original") is narrow_normal
+        True
+    """
+    if callable(how):
+        return how
+    named = {"he": he_normal, "original": narrow_normal}
+    if how not in named:
+        raise ValueError(f"initialise must be one of {list(named)} or a function of a layer, got {how!r}.")
+    return named[how]

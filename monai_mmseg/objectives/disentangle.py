@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import permutations
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ class DisentangleObjective(Objective):
     ======================  ====================================================================  ==============
     ``self_reconstruction`` mean absolute error of an image reconstructed from its own anatomy and code   1
     ``cross_reconstruction``  the same with the anatomy of another modality of the subject        2
-    ``latent``              absolute difference of the code and that of the self reconstruction, summed  0.1
+    ``latent``              absolute difference of the code and that of a reconstruction, summed  0.1
     ``subject_margin``      anatomies of a subject alike, of subjects apart                       10
     ``modality_margin``     codes of a modality alike, of modalities apart                        2
     ``kl``                  codes to a standard normal distribution (variational network)         0
@@ -75,6 +75,9 @@ class DisentangleObjective(Objective):
         pool: edge of the blocks by which anatomies are compared.
         anatomy_pairs: ``"all"`` pairs of modalities a step, or a ``"random"`` one as in the original code.
         code_pairs: ``"all"`` ordered pairs, or ``"ascending"`` ones as in the original code.
+        latent_pairs: which reconstructions are encoded again for ``latent``: those of an image from its own anatomy, as
+            in the original code (``"same"``), or also those from the anatomies of other modalities, as in the paper's
+            Eq. 1 (``"all"``: M times as many).
         momentum: how fast :attr:`~monai_mmseg.networks.nets.DisentangleNet.mean_code` follows the codes of a batch.
         weights: ``{phase: {term: weight}}`` that replace the weights above.
 
@@ -121,6 +124,7 @@ class DisentangleObjective(Objective):
         pool: int = 16,
         anatomy_pairs: Pairs = "all",
         code_pairs: Pairs = "all",
+        latent_pairs: Literal["same", "all"] = "same",
         momentum: float = 0.05,
         weights: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
@@ -129,12 +133,14 @@ class DisentangleObjective(Objective):
         super().__init__(network, weights=weights)
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum must lie in (0, 1], got {momentum}.")
+        if latent_pairs not in ("same", "all"):
+            raise ValueError(f"latent_pairs must be 'same' or 'all', got {latent_pairs!r}.")
         if discriminator is None and self.weights[GENERATOR]["adversarial"]:
             raise ValueError("weights['generator']['adversarial'] needs a discriminator.")
         self.discriminator = discriminator
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
-        self.momentum = float(momentum)
+        self.latent_pairs, self.momentum = latent_pairs, float(momentum)
         self._plans: dict[bytes, _Plan] = {}
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
@@ -186,9 +192,7 @@ class DisentangleObjective(Objective):
                 error[count:], plan.sample[count:], plan.pair, tuple(plan.both.shape), plan.both
             )
         if weights["latent"]:
-            again = network.appearance(recon[:count], plan.modality).code
-            distance = (at_least_float32(code.code) - at_least_float32(again)).abs().sum(1)
-            terms["latent"] = self._mean(distance, sample, index, shape, there)
+            terms["latent"] = self._latent(recon, code.code, plan, there)
         subject = batch.get("subject_index")
         if weights["subject_margin"]:
             signature = anatomy_signature(anatomy[:, None], self.subject_loss.pool)[:, 0]
@@ -214,6 +218,17 @@ class DisentangleObjective(Objective):
         if self.discriminator is not None:
             outputs |= {"anatomy": anatomy.detach(), "sample": sample, "modality": index, "there": there}
         return PhaseOutput(terms, outputs)
+
+    def _latent(self, recon: Tensor, code: Tensor, plan: _Plan, there: Tensor) -> Tensor:
+        """Distance of the codes of reconstructions from those that they were made with."""
+        count = len(recon) if self.latent_pairs == "all" else len(plan.modality)
+        again = self.network.appearance(recon[:count], plan.target[:count]).code
+        distance = (at_least_float32(code[plan.code[:count]]) - at_least_float32(again)).abs().sum(1)
+        mask = torch.cat([there, plan.both], 1)
+        column = torch.cat([plan.own, plan.pair + there.shape[1]])
+        # pairs that are not asked for are as if nobody had them
+        mask = mask if self.latent_pairs == "all" else there
+        return self._mean(distance, plan.sample[:count], column[:count], tuple(mask.shape), mask)
 
     def _discriminate(self, previous: Mapping[str, Any] | None) -> PhaseOutput:
         """The discriminator's step, on the anatomies of the generator's."""

@@ -6,6 +6,11 @@ from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlice
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
 from monai_mmseg.transforms.batch_augmentation import SliceAugmentation
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
+from monai_mmseg.transforms.convolution_intensity import (
+    RandConvolutionIntensity,
+    RandConvolutionIntensityd,
+    convolution_intensity,
+)
 from monai_mmseg.transforms.dicom_series import DicomSeries, DicomVolume, list_series, read_dicom_series
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
 from monai_mmseg.transforms.foreground_window import ForegroundPlacesd, RandForegroundWindowd
@@ -25,6 +30,7 @@ from monai_mmseg.transforms.pair_slices import (
     pairs_from_table,
     random_pairing,
 )
+from monai_mmseg.transforms.random_appearance import RandAppearanced, appearance_transforms
 from monai_mmseg.transforms.read_volume import read_volume
 from monai_mmseg.transforms.resample_modalities import ResampleModalitiesd
 from monai_mmseg.transforms.scale_shift_foreground import RandScaleShiftForegroundd
@@ -51,7 +57,10 @@ __all__ = [
     "OrientSlices",
     "OrientSlicesd",
     "RandAffineSlicesd",
+    "RandAppearanced",
     "RandByModalityd",
+    "RandConvolutionIntensity",
+    "RandConvolutionIntensityd",
     "RandDropModalityd",
     "RandForegroundWindowd",
     "RandScaleShiftForegroundd",
@@ -69,8 +78,10 @@ __all__ = [
     "ToSliceGridd",
     "VolumeError",
     "affine_slices",
+    "appearance_transforms",
     "candidate_slices",
     "candidate_window",
+    "convolution_intensity",
     "find_slice_axis",
     "list_series",
     "pair_slices",

@@ -23,21 +23,26 @@ from monai.utils import MAX_SEED, ensure_tuple
 from torch import Tensor
 
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_matrix
+from monai_mmseg.transforms.convolution_intensity import RandConvolutionIntensityd, convolution_intensity
 from monai_mmseg.transforms.drop_modality import RandDropModalityd
+from monai_mmseg.transforms.random_appearance import RandAppearanced
 
 DRAWS = "augmentation"
 """Entry of an item, and of a batch before :meth:`SliceAugmentation.apply`: what was drawn for each sample."""
 
+_BY_LOADER = (RandDropModalityd, RandAppearanced)
+
 
 @dataclass
 class _Draws:
-    """All transforms of one sample as one of each kind, in the order: place, intensity, noise."""
+    """All transforms of one sample as one of each kind, in the order: place, network, intensity, noise."""
 
     affine: Tensor = field(default_factory=lambda: torch.eye(3, dtype=torch.float64))  # output to input
     gain: Tensor = field(default_factory=lambda: torch.ones(1))  # (C,), or one for all
     offset: Tensor = field(default_factory=lambda: torch.zeros(1))
     noise: Tensor = field(default_factory=lambda: torch.zeros(1))  # standard deviation
     seed: int = 0
+    network: dict[str, Tensor] = field(default_factory=dict)
 
 
 class SliceAugmentation(Compose):
@@ -52,7 +57,9 @@ class SliceAugmentation(Compose):
     Args:
         transforms: for the device, :class:`~monai_mmseg.transforms.RandAffineSlicesd`, MONAI's ``RandFlipd``,
             ``RandScaleIntensityd``, ``RandShiftIntensityd``, ``RandGaussianNoised``, the last after all of the first
-            two; and :class:`~monai_mmseg.transforms.RandDropModalityd`, which the loader does. For the loader any.
+            two; between the first two and the others one :class:`~monai_mmseg.transforms.RandConvolutionIntensityd`;
+            and :class:`~monai_mmseg.transforms.RandDropModalityd` and :class:`~monai_mmseg.transforms.RandAppearanced`,
+            which the loader does, before all others. For the loader any.
         on: ``"loader"`` or ``"device"``.
 
     Raises:
@@ -78,21 +85,29 @@ class SliceAugmentation(Compose):
             self._check()
 
     def _check(self) -> None:
-        places, values, noisy = [], [], False
+        places, values, noisy = [], [], ""  # noisy: what pixels cannot be moved behind
         for one in self._parts:
             if isinstance(one, RandAffineSlicesd | RandFlipd):
                 if noisy:
-                    raise ValueError("on='device' adds noise last: RandGaussianNoised must follow rotations and flips.")
+                    raise ValueError(f"on='device' moves pixels first: {noisy} must follow rotations and flips.")
                 places.append(set(one.keys))
                 modes = one.mode if isinstance(one, RandAffineSlicesd) else [None] * len(one.keys)
                 self.modes.update({key: mode or self.modes.get(key) for key, mode in zip(one.keys, modes, strict=True)})
             elif isinstance(one, RandScaleIntensityd | RandShiftIntensityd | RandGaussianNoised):
-                noisy = noisy or isinstance(one, RandGaussianNoised)
+                noisy = noisy or type(one).__name__ * isinstance(one, RandGaussianNoised)
                 if isinstance(one, RandShiftIntensityd) and any(one.factor_key):
                     raise ValueError("on='device' knows no factor_key of RandShiftIntensityd.")
                 values.append(set(one.keys))
                 self.intensity_keys = tuple(one.keys)
-            elif not isinstance(one, RandDropModalityd):
+            elif isinstance(one, RandConvolutionIntensityd):
+                if values:
+                    raise ValueError(
+                        "on='device' takes one RandConvolutionIntensityd, in front of all other changes of intensity."
+                    )
+                noisy = type(one).__name__
+                values.append(set(one.keys))
+                self.intensity_keys = tuple(one.keys)
+            elif not isinstance(one, _BY_LOADER):
                 raise ValueError(f"on='device' does not know {type(one).__name__}; on='loader' does any transform.")
         for keys in (places, values):
             if any(one != keys[0] for one in keys):
@@ -104,17 +119,19 @@ class SliceAugmentation(Compose):
             return super().__call__(input_, *args, **kwargs)
         item, draws = dict(input_), _Draws()
         for one in self._parts:
-            if isinstance(one, RandDropModalityd):
+            if isinstance(one, _BY_LOADER):
                 item = one(item)
             elif (keys := [key for key in one.keys if key in item]) or not one.allow_missing_keys:
                 _draw(one, item[(keys or one.keys)[0]], draws)
-        item[DRAWS] = noted = {}
+        noted: dict[str, Any] = {}
+        item[DRAWS] = noted
         if self.modes:
             noted["affine"] = draws.affine[:2].to(torch.float32)
         if key := next((key for key in self.intensity_keys if key in item), None):
             noted["seed"] = torch.tensor(draws.seed)
             for name in ("gain", "offset", "noise"):
                 noted[name] = getattr(draws, name).expand(len(item[key])).clone()
+            noted["network"] = draws.network
         return item
 
     def apply(self, batch: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -137,7 +154,7 @@ class SliceAugmentation(Compose):
                 result[key] = _resampled(result[key], draws["affine"], nearest)
         for key in self.intensity_keys:
             if key in result:
-                result[key] = _recoloured(result[key], draws)
+                result[key] = _recoloured(_mapped(result[key], draws["network"]), draws)
         present = batch.get("present")
         if present is not None and not present.all():
             for key in {*self.modes, *self.intensity_keys} & result.keys():
@@ -154,6 +171,10 @@ def _parts(transform: Compose) -> list[Any]:
 
 def _draw(transform: Any, array: Tensor, draws: _Draws) -> None:
     """Let a transform draw, and add its effect to that of those before it."""
+    if isinstance(transform, RandConvolutionIntensityd):
+        transform.randomize(array.ndim - 1)
+        draws.network = transform.network.drawn
+        return
     transform.randomize(None)
     if not transform._do_transform:
         return
@@ -212,6 +233,18 @@ def _changed(value: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], T
         return change(value, places)
     there = places.to(value.device, non_blocking=True)
     return value.index_copy(0, there, change(value[there], places))
+
+
+def _mapped(value: Tensor, network: Mapping[str, Tensor]) -> Tensor:
+    """Batch whose samples went through their network."""
+    if not network:
+        return value
+
+    def mapped(part: Tensor, places: Tensor) -> Tensor:
+        own = {name: one[places].to(part.device, non_blocking=True) for name, one in network.items()}
+        return convolution_intensity(part, **own)
+
+    return _changed(value, network["alpha"] > 0, mapped)
 
 
 def _recoloured(value: Tensor, draws: Mapping[str, Tensor]) -> Tensor:

@@ -178,7 +178,10 @@ def random_pairing(
 ) -> NDArray[np.int64]:
     """Partners ``(D,)``, shifted by a few slices at random: how much does a method depend on good pairs?
 
-    Source: fact sheet of DAFNet, sec. 5: an integer of {-length, ..., length - 1}, reflected at the ends of the volume.
+    Source: fact sheet of DAFNet, sec. 5: an integer of {-length, ..., length - 1}; one that would leave the volume is
+    drawn again. So all slices inside the volume that can be reached are equally likely, those at its ends too. The
+    shifts of a volume are drawn together, and again together for those that were outside, which is the only order that
+    the reference vector admits.
 
     Args:
         index: paired slice of each row, -1 for none, which stays, shape ``(D,)``.
@@ -187,16 +190,25 @@ def random_pairing(
         random_state: source of random numbers.
 
     Raises:
-        ValueError: if `length` is smaller than one.
+        ValueError: if `length` is smaller than one, or a slice is not in the volume.
 
     Examples:
         >>> random_pairing([3, 3, -1], 9, random_state=np.random.RandomState(0)).tolist()
         [1, 4, -1]
+        >>> random_pairing([0, 0, 0], 1).tolist()
+        [0, 0, 0]
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}.")
     state = random_state if random_state is not None else np.random.RandomState(0)
-    paired = np.asarray(index, dtype=np.int64)
-    shifted = np.abs(paired + state.randint(-length, length, size=paired.shape))
-    shifted = np.where(shifted > num_slices - 1, 2 * (num_slices - 1) - shifted, shifted)
-    return np.where(paired < 0, -1, np.clip(shifted, 0, num_slices - 1))
+    result = np.asarray(index, dtype=np.int64)
+    if result.size and result.max() >= num_slices:
+        raise ValueError(f"index must lie in -1..{num_slices - 1}, got {result.max()}.")
+    outside = result >= 0
+    for _ in range(64 * length):  # a shift of 0 is always inside: a row fails each time with probability exp(-32)
+        if not outside.any():
+            break
+        shifted = result + state.randint(-length, length, size=result.shape)
+        inside = outside & (shifted >= 0) & (shifted < num_slices)
+        result, outside = np.where(inside, shifted, result), outside & ~inside
+    return result

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -86,9 +88,29 @@ def test_terms_are_those_of_the_factors(encoders, present):
     assert not outputs["pred"].requires_grad
 
 
-def test_what_is_absent_changes_nothing():
+@pytest.mark.parametrize("encoders", ["conditional", "separate"])
+@pytest.mark.parametrize("present", [PRESENT, torch.tensor([[True, False, False]] * 2)], ids=["some", "one"])
+def test_latent_of_all_pairs_is_equation_1_over_those_that_are_there(encoders, present):
+    net = net_of(encoders=encoders)
+    batch = batch_of(net, present)
+    found = DisentangleObjective(net, latent_pairs="all").eval()(batch, "generator").terms["latent"]
+    factors = net.factors(batch["image"], present)
+    distances = {}
+    for i, j in product(range(3), repeat=2):
+        for b in (present[:, i] & present[:, j]).nonzero()[:, 0].tolist():
+            drawn = net.decode(factors.anatomy[b, i][None], factors.code[b, j][None])
+            again = net.appearance(drawn, [j]).code[0]
+            distances.setdefault((i, j), []).append((again - factors.code[b, j]).abs().sum())
+    expected = torch.stack([torch.stack(each).mean() for each in distances.values()]).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    if len(distances) == 1:  # one modality: there are no other pairs
+        torch.testing.assert_close(found, DisentangleObjective(net).eval()(batch, "generator").terms["latent"])
+
+
+@pytest.mark.parametrize("pairs", ["same", "all"])
+def test_what_is_absent_changes_nothing(pairs):
     net = net_of(background=0.0).train()
-    objective = DisentangleObjective(net)
+    objective = DisentangleObjective(net, latent_pairs=pairs)
     batch = batch_of(net)
     gradients = []
     for filling in (0.0, 9.0, float("nan")):
@@ -288,6 +310,8 @@ def test_messages_of_the_discriminator():
 
 def test_messages():
     net = net_of()
+    with pytest.raises(ValueError, match="latent_pairs must be 'same' or 'all', got 'self'"):
+        DisentangleObjective(net, latent_pairs="self")
     with pytest.raises(ValueError, match=r"momentum must lie in \(0, 1\], got 0"):
         DisentangleObjective(net, momentum=0)
     with pytest.raises(ValueError, match="has no term 'cross'"):

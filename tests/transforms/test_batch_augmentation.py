@@ -15,7 +15,13 @@ from monai_mmseg.data import EpochRandomSampler, PairedSliceDataset
 from monai_mmseg.engines.batch import PrepareAugmentedBatch, prepare_training_batch
 from monai_mmseg.engines.seeding import seed_data
 from monai_mmseg.meta_tensors import plain_tensor
-from monai_mmseg.transforms import RandAffineSlicesd, RandDropModalityd, SliceAugmentation
+from monai_mmseg.transforms import (
+    RandAffineSlicesd,
+    RandAppearanced,
+    RandConvolutionIntensityd,
+    RandDropModalityd,
+    SliceAugmentation,
+)
 
 KEYS = ["image", "label"]
 
@@ -59,8 +65,13 @@ def plain(value):
             RandShiftIntensityd("image", 0.2, prob=0.7),
             Compose([affine(), RandScaleIntensityd("image", 0.1, prob=1.0)]),
         ],
+        lambda: [
+            affine(),
+            RandConvolutionIntensityd("image", 0.7),
+            RandScaleIntensityd("image", (-2.0, -2.0), prob=0.5),
+        ],
     ],
-    ids=["affine", "some", "flips", "both axes", "flip, affine", "intensity"],
+    ids=["affine", "some", "flips", "both axes", "flip, affine", "intensity", "network"],
 )
 def test_same_as_sample_by_sample(transforms):
     loader, device = both(transforms, samples())
@@ -126,6 +137,16 @@ def test_absent_modalities_keep_their_fill():
     assert (batch["image"][::2] != -7).all()
 
 
+def test_appearance_is_the_loaders():
+    items = samples(3)
+    augment = SliceAugmentation([affine(prob=0.0), RandAppearanced("image", parts=2)], "device")
+    drawn = [augment.set_random_state(n)(item) for n, item in enumerate(items)]
+    expected = [plain(one["image"]) for one in drawn]
+    batch = augment.apply(default_collate([{k: plain(v) for k, v in one.items()} for one in drawn]))
+    assert torch.equal(batch["image"], torch.stack(expected))
+    assert all((new - old["image"]).abs().max() > 0.1 for new, old in zip(expected, items, strict=True))
+
+
 def volumes(item):
     generator = torch.Generator().manual_seed(int(item["subject"]))
     image, label = torch.rand(2, 12, 10, 4, generator=generator), torch.ones(2, 12, 10, 4)
@@ -161,6 +182,8 @@ def test_equal_for_any_workers_and_after_a_resume(workers):
         ([], "gpu", "on must be 'loader' or 'device', got 'gpu'."),
         ([Flipd("image")], "device", "on='device' does not know Flipd; on='loader' does any transform."),
         ([RandGaussianNoised("image"), RandFlipd(KEYS)], "device", "RandGaussianNoised must follow"),
+        ([RandConvolutionIntensityd("image"), affine()], "device", "RandConvolutionIntensityd must follow"),
+        ([RandConvolutionIntensityd("image")] * 2, "device", "takes one RandConvolutionIntensityd"),
         ([affine(), RandFlipd("image")], "device", "on='device' needs the same keys"),
         ([RandShiftIntensityd("image", 1, factor_key="f")], "device", "knows no factor_key"),
     ],

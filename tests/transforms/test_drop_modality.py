@@ -25,6 +25,18 @@ def test_as_often_as_asked_and_each_as_often():
     assert counts[1] == pytest.approx(200, abs=45)
 
 
+def test_every_subset_is_left_as_often():
+    drop = RandDropModalityd(prob=0.5, mode="subset").set_random_state(0)
+    data = sample((True, True, True))
+    left = [tuple(drop(data)["present"].tolist()) for _ in range(2800)]
+    assert len(set(left)) == 7
+    # all three: half of the time nothing is done, and one subset in seven of the other half
+    assert left.count((True, True, True)) == pytest.approx(1600, abs=80)
+    assert all(left.count(one) == pytest.approx(200, abs=45) for one in set(left) - {(True, True, True)})
+    after = RandDropModalityd(prob=1.0, mode="subset").set_random_state(1)(sample((True, False, True)))
+    assert torch.equal(after["present"].repeat_interleave(2), after["image"].isfinite().flatten(1).all(1))
+
+
 def test_absent_in_the_mask_and_in_the_image():
     before = sample()
     drop = RandDropModalityd(prob=1.0).set_random_state(3)
@@ -53,6 +65,8 @@ def test_several_keys_lose_the_same():
 
 
 def test_refuses():
+    with pytest.raises(ValueError, match="mode must be 'one' or 'subset', got 'all'"):
+        RandDropModalityd(mode="all")
     with pytest.raises(ValueError, match="same number of channels for each of 3 modalities, got 4"):
         RandDropModalityd()({"image": torch.zeros(4, 2, 2), "present": torch.ones(3) > 0})
     with pytest.raises(KeyError, match="'present' must say which modalities are there"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from monai_mmseg.transforms import candidate_slices, candidate_window, pair_slices, pairs_from_table, random_pairing
 from tests.synthetic_volumes import rotation
@@ -45,6 +46,24 @@ def test_shifted_pairs_are_those_of_the_original(misc):
         for count in (int((volumes == volume).sum()) for volume in np.unique(volumes))
     ]
     np.testing.assert_array_equal(np.concatenate(shifted), misc["randomise_mod0_slice"])
+
+
+def test_a_shift_out_of_the_volume_is_drawn_again():
+    # legacy generator, seed 0: (-2, 1, -1, -2) and then (1, 1, 1, 1) for those outside, rows 0 and 3
+    assert np.random.RandomState(0).randint(-2, 2, 8).tolist() == [-2, 1, -1, -2, 1, 1, 1, 1]
+    assert random_pairing([0, -1, 1, 1], 4, 2, np.random.RandomState(0)).tolist() == [1, -1, 0, 2]
+
+
+@pytest.mark.parametrize(("center", "reached"), [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2, 3]), (4, [2, 3, 4])])
+def test_all_slices_in_reach_are_equally_likely(center, reached):
+    places = random_pairing([center] * 3000, 5, 2, np.random.RandomState(3))
+    found, counts = np.unique(places, return_counts=True)
+    assert found.tolist() == reached
+    assert chisquare(counts).pvalue > 1e-3
+
+
+def test_a_volume_of_one_slice_has_one_partner():
+    assert random_pairing([0, -1, 0], 1, 50).tolist() == [0, -1, 0]
 
 
 def test_pairs_by_position_worked_out_by_hand():
@@ -113,6 +132,7 @@ def test_a_table_names_pairs_and_refuses_slices_that_are_not_there():
         (lambda: candidate_slices([0], 5, 6), "num_candidates must lie in 1..5"),
         (lambda: candidate_slices([0], 5, 2, choice="closest"), "got 'closest'"),
         (lambda: random_pairing([0], 5, 0), "length must be at least 1, got 0"),
+        (lambda: random_pairing([5], 5, 2), r"index must lie in -1\.\.4, got 5"),
         (lambda: pair_slices(np.eye(4), 0, np.eye(4), 3), "must have slices, got 0 and 3"),
     ],
 )

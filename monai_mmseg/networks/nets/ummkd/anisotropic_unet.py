@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv, Pool
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.dropout import value_dropout
-from monai_mmseg.networks.initialisation import he_normal
+from monai_mmseg.networks.initialisation import Initialisation, initialiser
 from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
 from monai_mmseg.networks.layers.spatial_check import check_divisible
 
@@ -118,8 +118,8 @@ class AnisotropicUNet(nn.Module):
         norm: normalisation, see ``channel_norm``; any kind has the same number of weights.
         act: activation by name, see :func:`monai.networks.layers.get_act_layer`.
         dropout: probability of dropping a value behind each activation, or MONAI's name and arguments.
-        initialise: function that is applied to every layer; :func:`~monai_mmseg.networks.narrow_normal` is the original
-            code's.
+        initialise: ``"he"``; ``"original"``: as the original code (:func:`~monai_mmseg.networks.narrow_normal`), which
+            only fits wide networks with normalisation; or a function that is applied to every layer.
 
     Raises:
         ValueError: if the arguments do not fit each other, or the image is not a multiple of 8 along every axis.
@@ -147,7 +147,7 @@ class AnisotropicUNet(nn.Module):
         norm: LayerSetting | None = "batch",
         act: LayerSetting = ("leakyrelu", {"negative_slope": 0.2}),
         dropout: LayerSetting | float = 0.0,
-        initialise: Callable[[nn.Module], None] = he_normal,
+        initialise: Initialisation = "he",
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -178,7 +178,7 @@ class AnisotropicUNet(nn.Module):
         self.output = Conv[Conv.CONV, spatial_dims](first, out_channels, kernel_size=1)
         self.stages = tuple(name for name, _ in self.named_children())
         self.skips = {f"decoder_{level}": f"encoder_{level}" for level in (3, 2, 1)}
-        self.apply(initialise)
+        self.apply(initialiser(initialise))
 
     def check_image(self, image: Tensor) -> None:
         """Raise a ``ValueError`` for an image ``(B, in_channels, *spatial)`` that would not come back at its size."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_mmseg.networks.dropout import value_dropout
-from monai_mmseg.networks.initialisation import he_normal
+from monai_mmseg.networks.initialisation import Initialisation, initialiser
 from monai_mmseg.networks.layers import SymmetricPad
 from monai_mmseg.networks.layers.channel_norm import LayerSetting, channel_norm
 from monai_mmseg.networks.layers.spatial_check import check_divisible
@@ -128,8 +128,8 @@ class DilatedResidualNet(nn.Sequential):
         norm: normalisation, see ``channel_norm``; any kind has the same number of weights.
         act: activation by name, see :func:`monai.networks.layers.get_act_layer`.
         dropout: probability of dropping a value behind a convolution, or MONAI's name and arguments.
-        initialise: function that is applied to every layer; :func:`~monai_mmseg.networks.narrow_normal` is the original
-            code's, which only fits wide networks with normalisation.
+        initialise: ``"he"``; ``"original"``: as the original code (:func:`~monai_mmseg.networks.narrow_normal`), which
+            only fits wide networks with normalisation; or a function that is applied to every layer.
 
     Raises:
         ValueError: if the arguments do not fit each other, or the image is not a multiple of 8 along every axis.
@@ -161,7 +161,7 @@ class DilatedResidualNet(nn.Sequential):
         norm: LayerSetting | None = "batch",
         act: LayerSetting = ("leakyrelu", {"negative_slope": 0.2}),
         dropout: LayerSetting | float = 0.25,
-        initialise: Callable[[nn.Module], None] = he_normal,
+        initialise: Initialisation = "he",
     ) -> None:
         _check_settings(spatial_dims, features, num_blocks, dilations)
         layers = _Layers(spatial_dims, norm, act, dropout)
@@ -193,7 +193,7 @@ class DilatedResidualNet(nn.Sequential):
         stages["output"] = nn.Sequential(OrderedDict(out))
         super().__init__(OrderedDict(stages))
         self.stages = tuple(stages)
-        self.apply(initialise)
+        self.apply(initialiser(initialise))
 
     def check_image(self, image: Tensor) -> None:
         """Raise a ``ValueError`` for an image ``(B, in_channels, *spatial)`` that would not come back at its size."""

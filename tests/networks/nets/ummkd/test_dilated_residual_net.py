@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from monai_mmseg.networks import narrow_normal
 from monai_mmseg.networks.nets import DilatedResidualNet
 from tests.networks.network_tester import NetworkTester, num_parameters
 from tests.networks.ummkd_weights import case_of, image_in, layers_in, load_modality, transpose_cells
@@ -135,7 +134,7 @@ def test_channels_last():
 
 
 def test_original_initial_weights():
-    network = DilatedResidualNet(2, 1, 2, **SMALL, initialise=narrow_normal)
+    network = DilatedResidualNet(2, 1, 2, **SMALL, initialise="original")
     weights = torch.cat([p.flatten() for p in network.parameters() if p.ndim > 1])
     assert 0.019 < weights.abs().max() <= 0.02
 
@@ -146,6 +145,10 @@ def test_original_initial_weights():
         ({"spatial_dims": 1}, r"spatial_dims must be 2 or 3, got 1"),
         ({"features": (4, 8)}, r"features must list 3 or more widths that never shrink, got \(4, 8\)"),
         ({"features": (4, 8, 4, 8)}, r"features must list 3 or more widths that never shrink, got \(4, 8, 4, 8\)"),
+        (
+            {"initialise": "narrow"},
+            r"initialise must be one of \['he', 'original'\] or a function .* got 'narrow'",
+        ),
         (
             {"num_blocks": (1, 1)},
             r"num_blocks must list one number of 1 or more for each of the 4 features, got \(1, 1\)",
