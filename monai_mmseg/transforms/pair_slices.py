@@ -179,9 +179,8 @@ def random_pairing(
     """Partners ``(D,)``, shifted by a few slices at random: how much does a method depend on good pairs?
 
     Source: fact sheet of DAFNet, sec. 5: an integer of {-length, ..., length - 1}; one that would leave the volume is
-    drawn again. So all slices inside the volume that can be reached are equally likely, those at its ends too. The
-    shifts of a volume are drawn together, and again together for those that were outside, which is the only order that
-    the reference vector admits.
+    drawn again among those that stay inside. As in the original program, the shifts of a volume come in one call, then
+    one call for each slice below the first from the front on, then one for each beyond the last from the end on.
 
     Args:
         index: paired slice of each row, -1 for none, which stays, shape ``(D,)``.
@@ -204,11 +203,9 @@ def random_pairing(
     result = np.asarray(index, dtype=np.int64)
     if result.size and result.max() >= num_slices:
         raise ValueError(f"index must lie in -1..{num_slices - 1}, got {result.max()}.")
-    outside = result >= 0
-    for _ in range(64 * length):  # a shift of 0 is always inside: a row fails each time with probability exp(-32)
-        if not outside.any():
-            break
-        shifted = result + state.randint(-length, length, size=result.shape)
-        inside = outside & (shifted >= 0) & (shifted < num_slices)
-        result, outside = np.where(inside, shifted, result), outside & ~inside
-    return result
+    shift = state.randint(-length, length, size=result.shape)
+    for row in np.flatnonzero((result >= 0) & (result + shift < 0)):
+        shift[row] = state.randint(-result[row], length)
+    for row in np.flatnonzero((result >= 0) & (result + shift >= num_slices))[::-1]:
+        shift[row] = state.randint(max(-length, -result[row]), num_slices - result[row])
+    return np.where(result < 0, -1, result + shift)

@@ -49,9 +49,17 @@ def test_shifted_pairs_are_those_of_the_original(misc):
 
 
 def test_a_shift_out_of_the_volume_is_drawn_again():
-    # legacy generator, seed 0: (-2, 1, -1, -2) and then (1, 1, 1, 1) for those outside, rows 0 and 3
-    assert np.random.RandomState(0).randint(-2, 2, 8).tolist() == [-2, 1, -1, -2, 1, 1, 1, 1]
-    assert random_pairing([0, -1, 1, 1], 4, 2, np.random.RandomState(0)).tolist() == [1, -1, 0, 2]
+    # of (-2, 1, -1, -2) the first leaves slice 0 downwards and the last slice 1: one draw each, among what stays inside
+    state = np.random.RandomState(0)
+    assert state.randint(-2, 2, 4).tolist() == [-2, 1, -1, -2]
+    again = state.randint(0, 2), 1 + state.randint(-1, 2)
+    assert random_pairing([0, -1, 1, 1], 4, 2, np.random.RandomState(0)).tolist() == [again[0], -1, 0, again[1]]
+    # of (1, 0, 1) at the end of a volume those beyond it are drawn from the end on
+    seed = next(n for n in range(99) if np.random.RandomState(n).randint(-2, 2, 3).tolist() == [1, 0, 1])
+    state = np.random.RandomState(seed)
+    state.randint(-2, 2, 3)
+    last, first = 3 + state.randint(-2, 1), 3 + state.randint(-2, 1)
+    assert random_pairing([3, 3, 3], 4, 2, np.random.RandomState(seed)).tolist() == [first, 3, last]
 
 
 @pytest.mark.parametrize(("center", "reached"), [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2, 3]), (4, [2, 3, 4])])
