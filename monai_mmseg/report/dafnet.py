@@ -154,7 +154,10 @@ def _own_reconstructions(
     assert isinstance(network.network, SDNet)
     stack = torch.as_tensor(transform(dict(item))["image"].as_tensor())
     first = stack[:: len(stack) // network.num_modalities, ..., stack.shape[-1] // 2].to(device)
-    images = {f"modality {m + 1}": image for m, image in enumerate(first) if not image.isnan().any()}
+    names = [f"modality {m + 1}" for m in range(network.num_modalities)]
+    if len(item["image"]) == len(names):
+        names = list(item["image"])
+    images = {name: image for name, image in zip(names, first, strict=True) if not image.isnan().any()}
     title = f"Reconstructions, {item['subject']}, slice {stack.shape[-1] // 2 + 1}"
     if images:
         add_own_reconstructions(recorder, network.network, images, title)
