@@ -198,6 +198,8 @@ def test_a_run_leaves_weights_and_inference_builds_their_network(overlays, train
     )
     assert sorted(trainer.optimizers) == sorted(phases)
     assert trainer.state.metrics[f"{phases[0]}/supervised"] > 0
+    weights = [value for name, value in trainer.state.metrics.items() if "/pair_weight_" in name]
+    assert (len(weights), sum(weights)) == ((3, pytest.approx(1)) if "automated_pairing" in overlays else (0, 0))
     channels = 6 if "automated_pairing" in overlays else 2
     assert workflow.parser.get_parsed_content("train#dataset")[0]["image"].shape == (channels, 48, 48)
     volumes = DAFNET.infer(tmp_path, heart, ckpt_dir=str(out / "models"))
