@@ -5,7 +5,7 @@
 from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
-from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, volume_items
+from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, training_subjects, volume_items
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
@@ -55,6 +55,7 @@ __all__ = [
     "run_settings",
     "trained_settings",
     "trained_target",
+    "training_subjects",
     "use_trained",
     "volume_items",
 ]

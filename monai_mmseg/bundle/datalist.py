@@ -82,6 +82,29 @@ def read_items(datalist: str | Path, section: str = "training", **selection: Any
     return load_datalist(datalist, section, **selection)
 
 
+def training_subjects(
+    datalist: str | Path, modalities: Sequence[str], exclude_fold: int | None = None
+) -> list[dict[str, Any]]:
+    """Images of the training subjects, grouped by subject, for an evaluation that can do without.
+
+    Args:
+        datalist: path of the datalist.
+        modalities: names to keep, in this order.
+        exclude_fold: fold that is left out.
+
+    Returns:
+        ``{"subject", "image": {modality: path}, "label": {}}``; empty where the datalist has no such fold or section,
+        or the files of the training are not on this machine.
+    """
+    try:
+        items = read_items(datalist, exclude_fold=exclude_fold, modalities=modalities)
+    except (KeyError, ValueError):
+        return []
+    groups = group_by_subject(items, list(modalities))
+    there = all(Path(path).exists() for one in groups for path in one["image"].values())
+    return [{**one, "label": {}} for one in groups] if there else []
+
+
 def inference_items(
     dataset_dir: str | os.PathLike[str],
     modalities: Sequence[str],

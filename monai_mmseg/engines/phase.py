@@ -88,7 +88,7 @@ def make_phases(
     labels = {id(p): name for name, p in objective.named_parameters()}
     seen: dict[int, str] = {}
     for name, parameters in own.items():
-        for parameter in parameters:
+        for parameter in parameters if name not in objective.retraining else ():
             if seen.setdefault(id(parameter), name) != name:
                 shared = labels.get(id(parameter), "?")
                 raise ValueError(f"phases {seen[id(parameter)]!r} and {name!r} both train parameter {shared!r}.")
@@ -98,12 +98,17 @@ def make_phases(
             name=name,
             optimizer=optimizers[name],
             parameters=own[name],
-            others=[p for other in objective.phases if other != name for p in own[other]],
+            others=_not_of(own[name], [p for other in objective.phases if other != name for p in own[other]]),
             updates=counts.get(name, 1),
             clip_norm=clips.get(name),
         )
         for name in objective.phases
     ]
+
+
+def _not_of(parameters: list[nn.Parameter], others: list[nn.Parameter]) -> list[nn.Parameter]:
+    mine = {id(p) for p in parameters}
+    return [p for p in others if id(p) not in mine]
 
 
 def _check_optimizer(name: str, optimizer: Optimizer, parameters: list[nn.Parameter], labels: dict[int, str]) -> None:

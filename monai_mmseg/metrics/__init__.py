@@ -9,6 +9,7 @@ from monai_mmseg.metrics.cross_reconstruction import NegativeCrossError
 from monai_mmseg.metrics.disentanglement import (
     LatentTraversal,
     ModalityClassification,
+    TrainingCodes,
     disentanglement_report,
     latent_traversal,
     modality_classification,
@@ -54,6 +55,7 @@ __all__ = [
     "Silhouettes",
     "SubjectDistance",
     "SurfaceDistances",
+    "TrainingCodes",
     "bootstrap_interval",
     "disentanglement_report",
     "distance_correlation",

@@ -27,6 +27,14 @@ class ModalityClassification(NamedTuple):
     test_subjects: list[str]
 
 
+class TrainingCodes(NamedTuple):
+    """Codes of the subjects that the modality classifier of :func:`disentanglement_report` is trained on."""
+
+    z: Tensor  # (N, D)
+    modality: Tensor  # (N,)
+    subjects: list[str]  # of each row
+
+
 class LatentTraversal(NamedTuple):
     """What :func:`latent_traversal` returns; D dimensions of z, S values, ``*spatial`` of one image."""
 
@@ -182,6 +190,7 @@ def disentanglement_report(
     *,
     modalities: Sequence[str],
     test_subjects: Sequence[str] | None = None,
+    training: TrainingCodes | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All measures that are numbers, ready for ``disentanglement.json`` of a run folder.
@@ -196,6 +205,8 @@ def disentanglement_report(
         subjects: subject of each row.
         modalities: names.
         test_subjects: see :func:`modality_classification`.
+        training: codes of other subjects, on which the modality classifier is trained, as in the paper: it is then
+            tested on all ``subjects``. Nothing else is measured on them.
         seed: see :func:`modality_classification`.
 
     Returns:
@@ -203,7 +214,8 @@ def disentanglement_report(
         ``posterior_variance`` (``D`` values).
 
     Raises:
-        ValueError: lengths differ, ``z`` is not finite, or no subject or only one modality is left to train on.
+        ValueError: lengths differ, ``z`` is not finite, no subject or only one modality is left to train on, or a
+            subject is among ``subjects`` and those of ``training``.
 
     Examples:
         >>> _ = torch.manual_seed(0)
@@ -216,7 +228,14 @@ def disentanglement_report(
         >>> found["subjects"], found["modality_classification"]["accuracy"], found["posterior_variance"]
         (30, 1.0, [1.0, 1.0, 1.0])
     """
-    found = modality_classification(z, modality, subjects, test_subjects=test_subjects, seed=seed)
+    rows = TrainingCodes(z, torch.as_tensor(modality), [str(name) for name in subjects])
+    if training is not None:
+        tested = set(rows.subjects)
+        if both := sorted(tested & set(training.subjects)):
+            raise ValueError(f"training must hold other subjects than those tested on, got {both[:3]} in both.")
+        z_all, modality_all = (torch.cat([torch.as_tensor(a), b]) for a, b in zip(training[:2], rows[:2], strict=True))
+        rows, test_subjects = TrainingCodes(z_all, modality_all, training.subjects + rows.subjects), sorted(tested)
+    found = modality_classification(*rows, test_subjects=test_subjects, seed=seed)
     correlation = distance_correlation(anatomy.detach().flatten(1).double(), z.detach().flatten(1).double())
     return {
         "rows": len(z),

@@ -6,6 +6,8 @@ from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.disentangle import DisentangleObjective
 from monai_mmseg.objectives.downstream import DownstreamSegmentationObjective, DownstreamSynthesisObjective
+from monai_mmseg.objectives.dualstream import DualStreamObjective
+from monai_mmseg.objectives.sdnet import SDNetObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.terms import (
     AffinityTerm,
@@ -23,10 +25,12 @@ __all__ = [
     "DisentangleObjective",
     "DownstreamSegmentationObjective",
     "DownstreamSynthesisObjective",
+    "DualStreamObjective",
     "KnowledgeDistillationTerm",
     "L2Term",
     "Objective",
     "PhaseOutput",
+    "SDNetObjective",
     "SegmentationObjective",
     "SegmentationWithTerms",
     "Term",

@@ -83,6 +83,8 @@ class Objective(nn.Module):
 
     phases: tuple[str, ...] = ()
     default_weights: ClassVar[Mapping[str, Mapping[str, float]]] = {}
+    retraining: ClassVar[tuple[str, ...]] = ()
+    """Phases that train parameters of an earlier phase once more, with an optimiser of their own."""
     outside_graphs: ClassVar[tuple[str, ...]] = ()
     """Methods that run as they are where the rest is compiled: they read masks on the CPU, or set hooks."""
 
@@ -129,7 +131,7 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must write forward.")
 
     def parameters_of(self, phase: str) -> list[nn.Parameter]:
-        """Parameters that ``phase`` trains; no parameter belongs to two phases."""
+        """Parameters that ``phase`` trains; none belongs to two phases, but for those of :attr:`retraining`."""
         raise NotImplementedError(f"{type(self).__name__} must write parameters_of.")
 
     def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:

@@ -54,7 +54,8 @@ class DAFNetObjective(Objective):
     update ``u`` sees the fakes in the frame of modality ``u``; with one update it sees all frames.
 
     With ``network.num_candidates = k > 1`` the cross terms are weighted sums over the ``k`` candidate slices, with the
-    balancer's weights; the adversarial terms see the first candidate only.
+    balancer's weights; the adversarial terms see the first candidate only. The terms ``pair_weight_1`` to
+    ``pair_weight_k``, of weight 0, record the mean of these (the paper's Fig. 6); the first is the closest slice.
 
     Differs from the paper: one optimiser for labelled and unlabelled samples, which may share a batch; cross-entropy
     has its arguments in the named order unless ``swapped_cross_entropy``; the image discriminators' fakes are the
@@ -115,6 +116,11 @@ class DAFNetObjective(Objective):
         reencode_anatomy: bool = False,
         align_start: int = 0,
     ) -> None:
+        self.pair_weights = [
+            f"pair_weight_{n + 1}" for n in range(network.num_candidates) if network.num_candidates > 1
+        ]
+        recorded = {**self.default_weights["generator"], **dict.fromkeys(self.pair_weights, 0.0)}
+        vars(self)["default_weights"] = {**self.default_weights, "generator": recorded}
         super().__init__(network, weights=weights)
         modalities = len(network.modalities)
         if len(image_discriminators) != modalities:
@@ -202,6 +208,7 @@ class DAFNetObjective(Objective):
         terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
             rows.num_branches - self.num_modalities, 1
         )
+        terms |= self._pair_weights(candidate_weight[num_own:].detach())
         outputs = {
             "mask_fakes": probs[:, 1:].detach(),
             "image_fakes": rendered.detach(),
@@ -270,6 +277,14 @@ class DAFNetObjective(Objective):
         judged = zip(rows.frames, self.image_discriminators, strict=True)
         score = torch.cat([least_squares_real(judge(rendered[index])).flatten() for index, judge in judged])
         return group_means(score, rows.branch[torch.cat(rows.frames)], rows.num_branches).sum()
+
+    def _pair_weights(self, weight: Tensor) -> dict[str, Tensor]:
+        """Mean weight of each candidate, where there are several; ``weight`` is of the rows of pairs."""
+        if not self.pair_weights:
+            return {}
+        candidate = torch.arange(self.candidates, device=weight.device).repeat(len(weight) // self.candidates)
+        means = group_means(weight, candidate, self.candidates)
+        return dict(zip(self.pair_weights, means.unbind(), strict=True))
 
     def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
         if not len(image):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from monai_mmseg.losses.dice import segmentation_loss
 from monai_mmseg.losses.inputs import onehot_labels
@@ -79,16 +79,25 @@ class SegmentationObjective(SegmentationWithTerms):
             The terms, and the detached logits of the rows.
         """
         self.check_phase(phase)
-        usable = (batch["present"].cpu()[:, self.image_modality] & batch["labelled"].cpu()[:, self.label_modality]).T
+        usable = self.usable(batch)
         group, sample = (index.to(batch["image"].device, non_blocking=True) for index in usable.nonzero(as_tuple=True))
         count = len(self.image_modality)
         image_index = torch.tensor(self.image_modality, device=group.device)[group] * self.candidates
         label = batch["label"][sample, torch.tensor(self.label_modality, device=group.device)[group]].unsqueeze(1)
         with self.tapped() as taps:
-            logits = self.network(batch["image"][sample, image_index].unsqueeze(1)).float()
+            logits = self.logits(batch["image"][sample, image_index].unsqueeze(1)).float()
         onehot = onehot_labels(label, self.num_classes)
         error = segmentation_loss(logits.softmax(1), onehot, group=group, num_groups=count)
         features = {} if taps is None else {name: taps[name] for name in taps}
         added = self.added(TermInputs(self.network, logits, label, onehot, group, count, None, features))
         terms = {"supervised": group_means(error, group, count).sum(), **added.terms}
         return PhaseOutput(terms, {"logits": logits.detach(), **added.outputs})
+
+    def usable(self, batch: Mapping[str, Any]) -> Tensor:
+        """Which samples of a batch each source has, image and label, bool ``(S, B)`` on the CPU."""
+        return (batch["present"].cpu()[:, self.image_modality] & batch["labelled"].cpu()[:, self.label_modality]).T
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Logits ``(N, K, *spatial)`` of rows ``(N, 1, *spatial)``."""
+        logits: Tensor = self.network(image)
+        return logits

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from monai_mmseg.report.charts import short
 
 DICE = "validation/dice/"  # then the modality, or modality/class
+PAIR_WEIGHT = "/pair_weight_"
 Values = Sequence[float | None]
 
 
@@ -173,6 +174,25 @@ def dice_charts(epochs: Sequence[float], terms: Mapping[str, Values], colors: Ma
         )
         for modality, parts in found.items()
     }
+
+
+def pair_weight_chart(epochs: Sequence[float], terms: Mapping[str, Values]) -> str:
+    """One chart of the weights of candidate slices over training, as DAFNet's Fig. 6.
+
+    Args:
+        epochs: of the curves.
+        terms: all curves of a run.
+
+    Returns:
+        An ``<svg>``, the closest slice in the strong line; empty where the run has no such weights.
+
+    Examples:
+        >>> pair_weight_chart([1, 2], {f"generator/pair_weight_{n}": [0.5, 0.5] for n in (1, 2)}).count("<polyline")
+        2
+    """
+    found = {name.rpartition("_")[2]: values for name, values in terms.items() if PAIR_WEIGHT in name}
+    curves = [Curve(f"candidate {name}", values, strong=name == "1") for name, values in sorted(found.items())]
+    return curve_chart(epochs, curves, name="Weights of the candidate slices", limits=(0.0, 1.0)) if curves else ""
 
 
 def training_against_validation(epochs: Sequence[float], terms: Mapping[str, Values]) -> list[tuple[str, str]]:

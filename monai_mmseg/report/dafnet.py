@@ -15,9 +15,12 @@ from monai.utils import OptionalImportError
 from torch import Tensor, nn
 
 from monai_mmseg.evaluation.table import ScoreTable
-from monai_mmseg.metrics.disentanglement import disentanglement_report, latent_traversal
+from monai_mmseg.metrics.disentanglement import TrainingCodes, disentanglement_report, latent_traversal
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
+from monai_mmseg.networks.nets.sdnet import SDNet
+from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.report.cases import add_cases
+from monai_mmseg.report.reconstructions import add_own_reconstructions, add_reconstructions
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import (
     AlignmentPair,
@@ -48,18 +51,21 @@ def describe_dafnet(
     target: str,
     table: ScoreTable | None = None,
     predictions: str | Path | None = None,
+    training: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write figures and disentanglement measures of a trained network into a run folder.
 
     Use it after evaluation, on subjects that training did not see. Figures: overlay of the best, median and worst case;
-    anatomy channels of all modalities; alignment before and after the transformer; latent traversal of each modality.
+    anatomy channels of all modalities; alignment before and after the transformer; images and their reconstructions;
+    latent traversal of each modality.
     Numbers: distance correlation, modality classification from z, posterior variance, and the Dice of every *true*
     source mask on the target before and after the predicted deformation, which says whether the transformer registers.
 
     Args:
         recorder: of the run folder.
-        network: trained; it is put into eval mode. One without anatomy factors (a baseline) gets the overlay only.
+        network: trained; it is put into eval mode. One without anatomy factors (a baseline) gets the overlay only, an
+            SDNet also reconstructions.
         data: subjects, ``{"subject", "image": {modality: path}, "label": {modality: path}}``.
         transform: volume transforms up to the intensities; they give ``image (M * k, H, W, D)``, ``label``
             ``(M, H, W, D)`` and ``labelled (M,)``.
@@ -67,6 +73,8 @@ def describe_dafnet(
         target: modality that is segmented.
         table: scores of the predictions, to choose the cases that are shown; without it there is no overlay.
         predictions: folder with predicted label volumes.
+        training: subjects whose z the modality classifier is trained on; their labels are not read. Without any it is
+            trained on a part of ``data``.
         seed: of the split of the modality classification.
 
     Returns:
@@ -91,9 +99,11 @@ def describe_dafnet(
         ]
         add_cases(recorder, flat, table, predictions, names, target)
     network.eval()
-    if not isinstance(network, DAFNet):
-        return {}
     device = next(network.parameters()).device
+    if not isinstance(network, DAFNet):
+        if isinstance(getattr(network, "network", None), SDNet):
+            _own_reconstructions(recorder, network, data[len(data) // 2], transform, device)
+        return {}
     studied = [_study(network, transform(dict(item)), str(item["subject"]), device) for item in data]
     order = sorted(range(len(studied)), key=lambda at: abs(at - len(studied) // 2))
     shown = _Slices([studied[at] for at in order])
@@ -102,8 +112,16 @@ def describe_dafnet(
     if network.transformer is not None and len(network.modalities) > 1:
         measures["registration"] = _alignment(recorder, network, studied, names, shown)
     _traversals(recorder, network, shown)
+    taken = shown.take()
+    assert taken is not None  # a complete slice, or any
+    one, at = taken
+    title = f"Reconstructions, {one.subject}, slice {at + 1}"
+    add_reconstructions(recorder, network, one.image[at], one.factors.anatomies[at], title)
     try:
-        measures.update(_disentanglement(network, studied, seed))
+        tested = {one.subject for one in studied}
+        others = [item for item in training if str(item["subject"]) not in tested]
+        codes = [_study(network, transform(dict(item)), str(item["subject"]), device) for item in others]
+        measures.update(_disentanglement(network, studied, codes, seed))
     except (OptionalImportError, ValueError) as error:
         # one subject alone cannot be split, and scikit-learn is an extra: neither may cost the figures
         recorder.warn(f"Disentanglement was not measured: {error}")
@@ -122,6 +140,27 @@ def _study(network: DAFNet, volume: Mapping[str, Any], subject: str, device: tor
     logvar = network.style(factors.anatomies.flatten(0, 1), rows).logvar.unflatten(0, seen.shape)
     label = torch.as_tensor(volume["label"].as_tensor()).permute(3, 0, 1, 2)
     return _Studied(subject, image, label.to(device), torch.as_tensor(volume["labelled"]), factors, logvar)
+
+
+@torch.no_grad()
+def _own_reconstructions(
+    recorder: RunRecorder,
+    network: nn.Module,
+    item: Mapping[str, Any],
+    transform: Callable[[Any], Any],
+    device: torch.device,
+) -> None:
+    assert isinstance(network, SelectModality)
+    assert isinstance(network.network, SDNet)
+    stack = torch.as_tensor(transform(dict(item))["image"].as_tensor())
+    first = stack[:: len(stack) // network.num_modalities, ..., stack.shape[-1] // 2].to(device)
+    names = [f"modality {m + 1}" for m in range(network.num_modalities)]
+    if len(item["image"]) == len(names):
+        names = list(item["image"])
+    images = {name: image for name, image in zip(names, first, strict=True) if not image.isnan().any()}
+    title = f"Reconstructions, {item['subject']}, slice {stack.shape[-1] // 2 + 1}"
+    if images:
+        add_own_reconstructions(recorder, network.network, images, title)
 
 
 class _Slices:
@@ -287,22 +326,30 @@ def _traversals(recorder: RunRecorder, network: DAFNet, slices: _Slices) -> None
         )
 
 
-def _disentanglement(network: DAFNet, studied: Sequence[_Studied], seed: int) -> dict[str, Any]:
-    anatomy, z, logvar, modality, subjects = [], [], [], [], []
-    for one in studied:
-        for m in range(len(network.modalities)):
-            seen = one.factors.present[:, m]
-            anatomy.append(one.factors.anatomies[seen, m])
-            z.append(one.factors.style[seen, m])
-            logvar.append(one.logvar[seen, m])
-            modality += [m] * int(seen.sum())
-            subjects += [one.subject] * int(seen.sum())
+def _disentanglement(
+    network: DAFNet, studied: Sequence[_Studied], training: Sequence[_Studied], seed: int
+) -> dict[str, Any]:
+    own = _codes(studied)
+    parts = [(one, m, one.factors.present[:, m]) for one in studied for m in range(len(network.modalities))]
     return disentanglement_report(
-        torch.cat(anatomy).cpu(),
-        torch.cat(z).cpu(),
-        torch.cat(logvar).cpu(),
-        torch.tensor(modality),
-        subjects,
+        torch.cat([one.factors.anatomies[seen, m] for one, m, seen in parts]).cpu(),
+        own.z,
+        torch.cat([one.logvar[seen, m] for one, m, seen in parts]).cpu(),
+        own.modality,
+        own.subjects,
         modalities=list(network.modalities),
+        training=_codes(training) if training else None,
         seed=seed,
     )
+
+
+def _codes(studied: Sequence[_Studied]) -> TrainingCodes:
+    """Codes of the slices that are there, a modality of a subject after the other."""
+    z, modality, subjects = [], [], []
+    for one in studied:
+        for m in range(one.factors.present.shape[1]):
+            seen = one.factors.present[:, m]
+            z.append(one.factors.style[seen, m])
+            modality += [m] * int(seen.sum())
+            subjects += [one.subject] * int(seen.sum())
+    return TrainingCodes(torch.cat(z).cpu(), torch.tensor(modality), subjects)

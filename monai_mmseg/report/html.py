@@ -16,7 +16,15 @@ from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_text
 from monai_mmseg.report.charts import strip_chart
 from monai_mmseg.report.content import RunContent, flat_settings, read_run
-from monai_mmseg.report.curves import DICE, dice_charts, dice_curves, line_chart, training_against_validation
+from monai_mmseg.report.curves import (
+    DICE,
+    PAIR_WEIGHT,
+    dice_charts,
+    dice_curves,
+    line_chart,
+    pair_weight_chart,
+    training_against_validation,
+)
 from monai_mmseg.report.facts import run_facts, status_line
 from monai_mmseg.report.markdown import render_markdown
 from monai_mmseg.report.numbers import (
@@ -169,7 +177,8 @@ def _training(content: RunContent) -> dict[str, Any]:
     epochs, terms = content.epochs, content.terms
     colors, dice = class_colors(content), dice_curves(terms)
     phases: dict[str, list[dict[str, Any]]] = {}
-    rest = {name: values for name, values in terms.items() if not name.startswith(DICE)}
+    weights = pair_weight_chart(epochs, terms)
+    rest = {name: v for name, v in terms.items() if not name.startswith(DICE) and PAIR_WEIGHT not in name}
     off = [name for name, values in rest.items() if all(value == 0 for value in values)]
     for name, values in rest.items():
         phase, _, term = name.rpartition("/")
@@ -178,6 +187,7 @@ def _training(content: RunContent) -> dict[str, Any]:
             phases.setdefault(phase, []).append({"term": term, "chart": chart})
     return {
         "pair": [(title, _Markup(chart)) for title, chart in training_against_validation(epochs, terms)],
+        "pair_weights": _Markup(weights) if weights else "",
         "dice": [(name, _Markup(chart)) for name, chart in dice_charts(epochs, terms, colors).items()],
         "dice_classes": _legend(colors, {part for parts in dice.values() for part in parts}),
         "phases": phases,

@@ -9,7 +9,7 @@ import json
 import pytest
 
 import monai_mmseg.phantom
-from monai_mmseg.bundle import find_datalist, inference_items, read_items
+from monai_mmseg.bundle import find_datalist, inference_items, read_items, training_subjects
 
 
 def item(subject, modality, fold=None, label=True):
@@ -176,3 +176,20 @@ def test_files_in_a_folder_are_subjects_by_their_whole_names(tmp_path):
     (tmp_path / "s01.a.nii.gz").touch()
     with pytest.raises(ValueError, match=r"one image a subject, got \['s01.a'\] as .nii and as .nii.gz"):
         inference_items(tmp_path, ["lge"])
+
+
+def test_training_subjects_where_they_are_at_hand(datalist):
+    """Without labels; none where files, folds or the section are not there."""
+    assert training_subjects(datalist, ["cine", "lge"], 0) == []
+    content = json.loads(datalist.read_text())
+    for one in content["training"]:
+        path = datalist.parent / one["image"]
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = training_subjects(datalist, ["cine", "lge"], 0)
+    assert [one["subject"] for one in found] == ["s1", "s3", "s5", "s7"]
+    assert list(found[1]["image"]) == ["cine", "lge"]
+    assert not any(one["label"] for one in found)
+    assert training_subjects(datalist, ["cine", "lge"], 5) == []
+    datalist.write_text(json.dumps({**content, "training": []}))
+    assert training_subjects(datalist, ["cine", "lge"], 0) == []

@@ -30,6 +30,7 @@ WEIGHTS = {
     "ablation_all_losses": {},
     "film": {},
 }
+SDNETS = {"sdnet_single": [(1, 1)], "sdnet_multi": [(0, 0), (1, 1)]}
 UNETS = {"unet_target": [(1, 1)], "unet_source": [(0, 0)], "unet_both": [(0, 0), (1, 1)], "unet_copied_masks": [(1, 0)]}
 UNLABELLED = {"target_0", "target_0_paper_selection", "unet_source", "unet_copied_masks"}
 ON_SOURCE = {"target_0", "unet_source", "unet_copied_masks"}
@@ -101,6 +102,34 @@ def test_sources_of_the_baselines(setting):
     assert set(config.get_parsed_content("optimizers")) == {"segmentation"}
 
 
+COMPARED = {  # sections 1 to 3 of the fact sheet
+    **dict.fromkeys(("unet_target", "unet_both"), 34_526_149),
+    **dict.fromkeys(SDNETS, 34_645_910),
+    "dualstream": 54_890_053,
+}
+
+
+@pytest.mark.parametrize("setting", COMPARED)
+def test_systems_of_the_paper(setting):
+    """At five classes."""
+    labels = {str(value): name for value, name in enumerate("abcde")}
+    config = DAFNET.parser("train", setting, labels=labels, network="@network_def")  # not moved off the meta device
+    with torch.device("meta"):
+        network, objective = (config.get_parsed_content(name) for name in ("network_def", "objective_def"))
+    assert sum(p.numel() for p in network.parameters()) == COMPARED[setting]
+    sources = list(zip(objective.image_modality, objective.label_modality, strict=True))
+    assert sources == {**UNETS, **SDNETS, "dualstream": [(0, 0), (1, 1)]}[setting]
+    if setting in SDNETS:
+        assert sum(p.numel() for p in objective.mask_discriminator.parameters()) == 11_294_657
+        adam = config.get_parsed_content("optimizers")["latent"].param_groups[0]
+        assert (adam["lr"], adam["betas"], adam["decay"]) == (1e-4, (0.5, 0.999), 1e-4)
+
+
+def test_without_target_labels_the_source_stream_serves_the_target():
+    config = [DAFNET.parser("train", "demo", "dualstream", *more, small=True) for more in ((), ("target_0",))]
+    assert [one.get_parsed_content("network_def").stream_of for one in config] == [[0, 1], [0, 0]]
+
+
 @pytest.mark.parametrize(
     ("setting", "shares"),
     [("target_100", 16), ("target_50", 8), ("target_25", 4), ("target_12.5", 2), ("target_0", 0),
@@ -149,7 +178,7 @@ def test_paper_size():
 # ---- a run and what it leaves
 
 
-@pytest.mark.parametrize("overlays", [(), ("automated_pairing",), ("unet_both",)])
+@pytest.mark.parametrize("overlays", [(), ("automated_pairing",), ("unet_both",), ("sdnet_multi", "target_0")])
 def test_a_run_leaves_weights_and_inference_builds_their_network(overlays, trained, heart, tmp_path):
     out, workflow = trained(DAFNET, heart, *overlays)
     trainer, evaluator = workflow.trainer, workflow.evaluator
@@ -163,11 +192,14 @@ def test_a_run_leaves_weights_and_inference_builds_their_network(overlays, train
         "settings.json",
     ]
     assert saved_shapes(out / "models" / "model.pt") == shapes(workflow.network_def)
-    phases = (
-        ["segmentation"] if "unet_both" in overlays else ["generator", "mask_discriminator", "image_discriminators"]
+    phases = ["generator", "mask_discriminator", "image_discriminators"]
+    phases = {"unet_both": ["segmentation"], "sdnet_multi": ["generator", "latent", "mask_discriminator"]}.get(
+        (*overlays, "")[0], phases
     )
     assert sorted(trainer.optimizers) == sorted(phases)
     assert trainer.state.metrics[f"{phases[0]}/supervised"] > 0
+    weights = [value for name, value in trainer.state.metrics.items() if "/pair_weight_" in name]
+    assert (len(weights), sum(weights)) == ((3, pytest.approx(1)) if "automated_pairing" in overlays else (0, 0))
     channels = 6 if "automated_pairing" in overlays else 2
     assert workflow.parser.get_parsed_content("train#dataset")[0]["image"].shape == (channels, 48, 48)
     volumes = DAFNET.infer(tmp_path, heart, ckpt_dir=str(out / "models"))

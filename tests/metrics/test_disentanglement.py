@@ -11,7 +11,13 @@ import pytest
 import torch
 from scipy import stats
 
-from monai_mmseg.metrics import disentanglement_report, latent_traversal, modality_classification, posterior_variance
+from monai_mmseg.metrics import (
+    TrainingCodes,
+    disentanglement_report,
+    latent_traversal,
+    modality_classification,
+    posterior_variance,
+)
 
 SUBJECTS = [name for name in "abcdefgh" for _ in range(4)]
 MODALITY = torch.tensor([0, 0, 1, 1] * 8)
@@ -125,3 +131,20 @@ def test_report_is_plain_json():
     assert report["posterior_variance"] == [1.0]
     assert report["modality_classification"]["accuracy"] == 1.0
     assert (report["rows"], report["subjects"]) == (32, 8)
+
+
+def test_classifier_trained_on_other_subjects():
+    """By hand: a code whose sign is turned in the training subjects tells every tested row wrong."""
+    z = MODALITY[:, None].float() * 2 - 1
+    report = disentanglement_report(
+        z[..., None, None], z, torch.zeros(32, 1), MODALITY, SUBJECTS, modalities=["cine", "lge"],
+        training=TrainingCodes(-z, MODALITY, [f"other {name}" for name in SUBJECTS]),
+    )  # fmt: skip
+    found = report["modality_classification"]
+    assert (found["accuracy"], len(found["train_subjects"]), len(found["test_subjects"])) == (0.0, 8, 8)
+    assert (report["rows"], report["subjects"]) == (32, 8)
+    with pytest.raises(ValueError, match="training must hold other subjects than those tested on"):
+        disentanglement_report(
+            z[..., None, None], z, z, MODALITY, SUBJECTS, modalities=["cine", "lge"],
+            training=TrainingCodes(z, MODALITY, list(SUBJECTS)),
+        )  # fmt: skip

@@ -188,6 +188,22 @@ def test_weights_of_zero_leave_their_networks_out():
     assert terms_of(objective, batch, "image_discriminators", out.outputs)["least_squares"].isfinite()
 
 
+def test_weights_of_the_candidates_are_recorded():
+    """Of the paper's Fig. 6; a batch without pairs has none, and they change no total."""
+    objective, batch = make_objective(k=3), make_batch(k=3)
+    weights = {name: term for name, term in terms_of(objective, batch).items() if name not in TERMS}
+    assert list(weights) == ["pair_weight_1", "pair_weight_2", "pair_weight_3"]
+    assert sum(weight.item() for weight in weights.values()) == pytest.approx(1, abs=1e-6)
+    assert not any(weight.requires_grad or objective.weights["generator"][name] for name, weight in weights.items())
+    with torch.no_grad():  # the last layer says the first candidate, whatever the overlaps
+        objective.network.balancer.out.weight.zero_()
+        objective.network.balancer.out.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
+    assert terms_of(objective, batch)["pair_weight_1"].item() == pytest.approx(1)
+    batch["present"][:, 0] = False
+    assert terms_of(objective, batch)["pair_weight_1"].item() == 0
+    assert terms_of(make_objective(), make_batch()).keys() == TERMS
+
+
 def test_candidates_that_repeat_the_paired_slice_change_nothing():
     single, batch = make_objective(), make_batch()
     wide = dict(batch, image=batch["image"].repeat_interleave(3, 1))

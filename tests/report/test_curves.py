@@ -77,3 +77,15 @@ def test_one_epoch_is_a_dot():
     assert chart.count("<circle") == 1
     assert "<polyline" not in chart
     assert chart.count(">5</text>") == 1
+
+
+def test_weights_of_candidates_share_a_chart(tmp_path):
+    recorder = RunRecorder(tmp_path, "net")
+    recorder.start()
+    for epoch in (1, 2):
+        recorder.add_terms(epoch, {f"generator/pair_weight_{n}": float(n == 1) for n in (1, 2, 3)})
+    text, page = read(write_report(tmp_path))
+    charts = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    assert charts == ["Weights of the candidate slices over epochs"]  # none of its own for each, nor "switched off"
+    assert text.count("<title>candidate ") == 3
+    assert 'class="line strong" points="44.0,8.0 392.0,8.0"><title>candidate 1<' in text

@@ -13,8 +13,8 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
-from monai_mmseg.networks.nets import DAFNet
-from monai_mmseg.report import dafnet, describe_dafnet
+from monai_mmseg.networks.nets import DAFNet, SDNet, SelectModality
+from monai_mmseg.report import dafnet, describe_dafnet, reconstructions
 from monai_mmseg.runs import RunRecorder
 
 SIZE, SLICES = 48, 3
@@ -63,6 +63,7 @@ def drawn(monkeypatch):
     names = set()
     for function in ("anatomy_figure", "alignment_figure", "traversal_figure"):
         monkeypatch.setattr(dafnet, function, lambda *args, **kwargs: None)
+    monkeypatch.setattr(reconstructions, "cross_reconstruction_figure", lambda *args, **kwargs: None)
     monkeypatch.setattr(RunRecorder, "add_figure", lambda self, figure, name, caption: names.add(name))
     return names
 
@@ -71,7 +72,7 @@ def test_figures_and_measures(tmp_path):
     net = network()
     measures = describe(tmp_path, net, lambda item: volume())
     assert not net.training
-    assert figures(tmp_path) == {"anatomy", "alignment", "traversal_cine", "traversal_lge"}
+    assert figures(tmp_path) == {"anatomy", "alignment", "reconstruction", "traversal_cine", "traversal_lge"}
     captions = json.loads((tmp_path / "figures" / "captions.json").read_text(encoding="utf-8"))
     assert {name.removesuffix(".png") for name in captions} == figures(tmp_path)
     for path in (tmp_path / "figures").glob("*.png"):
@@ -111,7 +112,7 @@ def test_subjects_without_one_of_the_masks_do_not_count(drawn, tmp_path):
 def test_nobody_to_register(drawn, tmp_path):
     found = describe(tmp_path, network(), lambda item: volume(labelled=[True, False]))
     assert found["registration"] == {}
-    assert drawn == {"anatomy", "traversal_cine", "traversal_lge"}
+    assert drawn == {"anatomy", "reconstruction", "traversal_cine", "traversal_lge"}
 
 
 def test_without_transformer_nothing_is_registered(drawn, tmp_path):
@@ -139,6 +140,7 @@ def test_no_two_pictures_show_the_same_slice(number, monkeypatch, tmp_path):
         return one
 
     shown, titles = [], []
+    monkeypatch.setattr(reconstructions, "cross_reconstruction_figure", lambda *args, **kwargs: None)
     monkeypatch.setattr(RunRecorder, "add_figure", lambda self, figure, name, caption: None)
     monkeypatch.setattr(dafnet, "anatomy_figure", lambda images, *_, title: shown.append(float(images["lge"].mean())))
     monkeypatch.setattr(
@@ -155,7 +157,29 @@ def test_no_two_pictures_show_the_same_slice(number, monkeypatch, tmp_path):
 def test_one_subject_keeps_its_figures(drawn, tmp_path):
     """Subjects are split for the modality classification; one alone cannot be, and that costs no picture."""
     describe(tmp_path, network(), lambda item: volume(), number=1)
-    assert drawn == {"anatomy", "alignment", "traversal_cine", "traversal_lge"}
+    assert drawn == {"anatomy", "alignment", "reconstruction", "traversal_cine", "traversal_lge"}
+
+
+def test_modality_is_told_by_subjects_of_the_training(drawn, tmp_path):
+    """Tested on all that is evaluated; a subject that is there too is not trained on."""
+    training = [{"subject": name, "image": {}, "label": {}} for name in ("t0", "t1", "s0")]
+    describe(tmp_path, network(), lambda item: volume(), number=1, training=training)
+    found = json.loads((tmp_path / "disentanglement.json").read_text(encoding="utf-8"))["modality_classification"]
+    assert (found["train_subjects"], found["test_subjects"]) == (["t0", "t1"], ["s0"])
+
+
+def test_reconstructions_of_one_image_at_a_time(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr(RunRecorder, "add_figure", lambda self, figure, name, caption: shown.append(name))
+    monkeypatch.setattr(
+        reconstructions, "cross_reconstruction_figure", lambda images, rebuilt, title: shown.append((images, rebuilt))
+    )
+    net = SelectModality(SDNet(2, 1, 2, spatial_size=(SIZE, SIZE), features=(2, 4)), 1, 2)
+    assert describe(tmp_path, net, lambda item: volume(present=[True, True])) == {}
+    (images, rebuilt), name = shown
+    assert name == "reconstruction"
+    assert [target for _, target in rebuilt] == list(images) == ["modality 1", "modality 2"]
+    assert all(np.abs(image).max() <= 1 for image in rebuilt.values())
 
 
 def test_other_networks_get_no_factors(tmp_path):

@@ -104,7 +104,7 @@ class FiLMBlock(nn.Module):
         self.negative_slope = float(negative_slope)
         self.conv_in = convolution(features, features, kernel_size=3, padding=1)
         self.conv_out = convolution(features, features, kernel_size=3, padding=1)
-        self.film = FiLM(style_channels, features, negative_slope=negative_slope)
+        self.film: nn.Module = FiLM(style_channels, features, negative_slope=negative_slope)
         self.apply(glorot_uniform)
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ from monai_mmseg.networks.nets.disentangle.encoders import DisentangleAnatomyEnc
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
-from monai_mmseg.networks.nets.select_modality import SelectModality
+from monai_mmseg.networks.nets.dualstream import DualStreamUNet
+from monai_mmseg.networks.nets.sdnet import SDNet, SDNetDecoder
+from monai_mmseg.networks.nets.select_modality import SelectModality, SelectStream
 from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
 from monai_mmseg.networks.nets.ummkd.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
@@ -43,6 +45,7 @@ __all__ = [
     "DisentangleDecoder",
     "DisentangleNet",
     "DisentangleSpadeBlock",
+    "DualStreamUNet",
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
@@ -50,8 +53,11 @@ __all__ = [
     "ModalityStreams",
     "NVNet",
     "PairBalancer",
+    "SDNet",
+    "SDNetDecoder",
     "SPADEDecoder",
     "SelectModality",
+    "SelectStream",
     "SpatialTransformer",
     "share_network",
 ]

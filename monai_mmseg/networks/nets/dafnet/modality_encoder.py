@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from monai.networks.layers.factories import Conv
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
 from monai_mmseg.networks.initialisation import glorot_uniform, he_normal
+from monai_mmseg.networks.nets.dafnet.anatomy_unet import NORM_EPS, NORM_MOMENTUM
 
 
 class StyleOutput(NamedTuple):
@@ -22,12 +24,22 @@ class StyleOutput(NamedTuple):
     logvar: Tensor  # (N, Z) logarithm of the variance
 
 
+class _RowNorm(nn.BatchNorm1d):
+    """Batch normalisation that a batch of one row does not stop: it is normalised as in evaluation."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows ``(N, features)``."""
+        fresh = self.training and rows.shape[0] > 1
+        kept = (self.running_mean, self.running_var)
+        return F.batch_norm(rows, kept[0], kept[1], self.weight, self.bias, fresh, self.momentum or 0.0, self.eps)
+
+
 class ModalityEncoder(nn.Module):
     """Normal distribution of the modality factor z, from an anatomy map and its image.
 
     Use it as the shared second encoder of DAFNet; training samples ``z = mu + exp(logvar / 2) * noise``, evaluation
-    takes ``mu``. Strided 3x3 convolutions without padding or normalisation, LeakyReLU 0.3, one dense layer, two dense
-    outputs. 594,480 weights at the defaults and 192 x 192.
+    takes ``mu``. Strided 3x3 convolutions without padding, LeakyReLU 0.3, one dense layer, two dense outputs. 594,480
+    weights at the defaults and 192 x 192.
 
     Args:
         anatomy_channels: channels of the anatomy map.
@@ -36,6 +48,7 @@ class ModalityEncoder(nn.Module):
         style_channels: length of z.
         features: channels of the convolutions, each of which halves the size.
         hidden: width of the dense layer.
+        batch_norm: normalise in front of each LeakyReLU, as SDNet does; DAFNet does not.
 
     Raises:
         ValueError: when ``spatial_size`` is too small for the convolutions.
@@ -59,6 +72,8 @@ class ModalityEncoder(nn.Module):
         style_channels: int = 8,
         features: Sequence[int] = (16, 32, 64, 128),
         hidden: int = 32,
+        *,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         smallest = 2 ** (len(features) + 1) - 1
@@ -69,10 +84,13 @@ class ModalityEncoder(nn.Module):
         channels, cells = anatomy_channels + in_channels, list(spatial_size)
         for width in features:
             self.convs.append(conv(channels, width, kernel_size=3, stride=2))
+            if batch_norm:
+                self.convs.append(Norm[Norm.BATCH, len(spatial_size)](width, eps=NORM_EPS, momentum=NORM_MOMENTUM))
             self.convs.append(nn.LeakyReLU(0.3, inplace=True))
             channels, cells = width, [(size - 1) // 2 for size in cells]
         inputs = channels * math.prod(cells)
-        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.LeakyReLU(0.3, inplace=True))
+        norms = [_RowNorm(hidden, eps=NORM_EPS, momentum=NORM_MOMENTUM)] if batch_norm else []
+        self.dense = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), *norms, nn.LeakyReLU(0.3, inplace=True))
         self.mu = nn.Linear(hidden, style_channels)
         self.logvar = nn.Linear(hidden, style_channels)
         self.convs.apply(he_normal)

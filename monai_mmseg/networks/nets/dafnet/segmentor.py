@@ -24,6 +24,7 @@ class AnatomySegmentor(nn.Module):
         features: width of the convolutions.
         spatial_dims: 2 or 3.
         dropout: probability of dropping a channel in front of the last convolution.
+        negative_slope: of the activations: 0 is DAFNet's ReLU, 0.3 SDNet's leaky one.
         norm_eps: epsilon of the batch normalisation (Keras' 1e-3).
         norm_momentum: its momentum in PyTorch's sense (Keras' 0.99 is 0.01 here).
 
@@ -46,14 +47,16 @@ class AnatomySegmentor(nn.Module):
         *,
         spatial_dims: int = 2,
         dropout: float = 0.0,
+        negative_slope: float = 0.0,
         norm_eps: float = NORM_EPS,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
         super().__init__()
         norm = ("batch", {"eps": norm_eps, "momentum": norm_momentum})
+        act = ("leakyrelu", {"negative_slope": negative_slope}) if negative_slope else "relu"
         self.convs = nn.Sequential(
-            Convolution(spatial_dims, anatomy_channels, features, kernel_size=3, norm=norm, act="relu"),
-            Convolution(spatial_dims, features, features, kernel_size=3, norm=norm, act="relu"),
+            Convolution(spatial_dims, anatomy_channels, features, kernel_size=3, norm=norm, act=act),
+            Convolution(spatial_dims, features, features, kernel_size=3, norm=norm, act=act),
         )
         self.dropout = Dropout[Dropout.DROPOUT, spatial_dims](dropout)
         self.out = Convolution(spatial_dims, features, out_channels, kernel_size=1, conv_only=True)

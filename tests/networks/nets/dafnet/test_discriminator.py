@@ -100,6 +100,28 @@ def test_no_penalty_otherwise(spectral):
     assert penalty.item() == 0
 
 
+def test_same_padding_puts_the_odd_zero_at_the_end():
+    """By hand: a kernel of ones on 5 ones with stride 2 sees 0111, 1111 and 1100, on 4 of them 0111, 1111, 1110."""
+    network = AdversarialDiscriminator(1, (5, 4), 1, "none", padding="same", strides=(2,))
+    pad, conv, _ = network.convs
+    torch.nn.init.ones_(conv.weight)
+    found = conv(pad(torch.ones(1, 1, 5, 4)))[0, 0]
+    torch.testing.assert_close(found, torch.tensor([[3.0], [4.0], [2.0]]) * torch.tensor([[3.0, 3.0]]))
+    unit = AdversarialDiscriminator(1, (5, 4), 1, "none", padding="same", strides=(1,))
+    torch.nn.init.ones_(unit.convs[1].weight)
+    along = unit.convs[1](unit.convs[0](torch.ones(1, 1, 5, 4)))[0, 0, 1] / 4  # a row that no zero reaches
+    assert along.tolist() == [3.0, 4.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize(("size", "left"), [(192, 12), (48, 3), (25, 2), (17, 2)])
+def test_same_padding_divides_any_size(size, left):
+    """Rounded up: 25 -> 13 -> 7 -> 4 -> 2, then stride 1."""
+    network = AdversarialDiscriminator(1, (size, size), 1, "penalty", padding="same", strides=(2, 2, 2, 2, 1))
+    assert network.out.in_features == 16 * left**2
+    assert network(torch.rand(2, 1, size, size)).shape == (2, 1)
+    assert len([name for name, _ in network.named_buffers()]) == 4  # penalised: all but the first
+
+
 def test_two_forwards_before_one_backward():
     network = AdversarialDiscriminator(2, (46, 46), features=2)
     real, fake = network(torch.rand(2, 2, 46, 46)), network(torch.rand(2, 2, 46, 46))
@@ -112,5 +134,7 @@ def test_wrong_settings():
         AdversarialDiscriminator(1, (45, 64))
     with pytest.raises(ValueError, match=r"spectral must be one of \('norm', 'penalty', 'none'\), got 'soft'\."):
         AdversarialDiscriminator(1, (46, 46), spectral="soft")
+    with pytest.raises(ValueError, match=r"padding must be one of \('valid', 'same'\), got 'full'\."):
+        AdversarialDiscriminator(1, (46, 46), padding="full")
     with pytest.raises(ValueError, match=r"x must have the spatial size \[46, 46\] .*, got \[48, 48\]\."):
         AdversarialDiscriminator(1, (46, 46), features=2)(torch.rand(1, 1, 48, 48))
