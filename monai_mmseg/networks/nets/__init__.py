@@ -22,6 +22,8 @@ from monai_mmseg.networks.nets.disentangle.encoders import DisentangleAnatomyEnc
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
+from monai_mmseg.networks.nets.munit.discriminator import MultiScaleDiscriminator
+from monai_mmseg.networks.nets.munit.munit import MUNIT, MUNITGenerator
 from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
 from monai_mmseg.networks.nets.ummkd.dilated_residual_net import DilatedResidualNet
@@ -46,8 +48,11 @@ __all__ = [
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
+    "MUNIT",
+    "MUNITGenerator",
     "ModalityEncoder",
     "ModalityStreams",
+    "MultiScaleDiscriminator",
     "NVNet",
     "PairBalancer",
     "SPADEDecoder",
