@@ -6,6 +6,7 @@ from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
 from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.disentangle import DisentangleObjective
 from monai_mmseg.objectives.downstream import DownstreamSegmentationObjective, DownstreamSynthesisObjective
+from monai_mmseg.objectives.munit import MUNITObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.terms import (
     AffinityTerm,
@@ -25,6 +26,7 @@ __all__ = [
     "DownstreamSynthesisObjective",
     "KnowledgeDistillationTerm",
     "L2Term",
+    "MUNITObjective",
     "Objective",
     "PhaseOutput",
     "SegmentationObjective",
