@@ -78,7 +78,9 @@ def test_a_step_of_both_phases_moves_both(batch):
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     optimizers = {one: torch.optim.Adam(objective.parameters_of(one), lr=1e-3) for one in objective.phases}
     ObjectiveTrainer("cpu", 1, [batch], objective, optimizers).run()
-    moved = {name.split(".")[0] for name, value in objective.state_dict().items() if not torch.equal(value, before[name])}
+    moved = {
+        name.split(".")[0] for name, value in objective.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert moved == {"network", "discriminators"}
 
 

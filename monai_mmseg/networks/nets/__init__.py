@@ -31,6 +31,7 @@ from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
 from monai_mmseg.networks.nets.ummkd.sharing import share_network
 
 __all__ = [
+    "MUNIT",
     "AdversarialDiscriminator",
     "AnatomyDiscriminator",
     "AnatomyEncoders",
@@ -48,7 +49,6 @@ __all__ = [
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
-    "MUNIT",
     "MUNITGenerator",
     "ModalityEncoder",
     "ModalityStreams",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,7 +58,7 @@ class MUNITDecoder(nn.Module):
         )
         self.blocks = nn.ModuleList(ContentBlock(spatial_dims, wide) for _ in range(num_blocks))
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             self.convs.append(reflected_conv(spatial_dims, inputs, outputs, kernel_size=5))
             self.norms.append(channel_norm(spatial_dims, outputs, ("layer", {"eps": 1e-5})))
         self.last = reflected_conv(spatial_dims, features, out_channels, kernel_size=7)

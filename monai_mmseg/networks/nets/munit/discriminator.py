@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ class MultiScaleDiscriminator(nn.Module):
         self.scales = nn.ModuleList()
         for _ in range(num_scales):
             layers = nn.Sequential()
-            for inputs, outputs in zip(widths, widths[1:], strict=False):
+            for inputs, outputs in itertools.pairwise(widths):
                 layers.append(reflected_conv(spatial_dims, inputs, outputs, kernel_size=4, stride=2))
                 layers.append(nn.LeakyReLU(0.2, inplace=True))
             layers.append(Conv[Conv.CONV, spatial_dims](widths[-1], 1, kernel_size=1))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ class MUNITContentEncoder(nn.Module):
         self.step = 2**num_downsamples
         widths = [features * 2**level for level in range(num_downsamples + 1)]
         self.convs = nn.ModuleList([reflected_conv(spatial_dims, in_channels, features, kernel_size=7)])
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             self.convs.append(reflected_conv(spatial_dims, inputs, outputs, kernel_size=4, stride=2))
         self.blocks = nn.ModuleList(ContentBlock(spatial_dims, widths[-1]) for _ in range(num_blocks))
 
@@ -90,7 +92,7 @@ class MUNITStyleEncoder(nn.Module):
         super().__init__()
         widths = [features * min(2**level, 4) for level in range(num_downsamples + 1)]
         self.convs = nn.ModuleList([reflected_conv(spatial_dims, in_channels, features, kernel_size=7)])
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             self.convs.append(reflected_conv(spatial_dims, inputs, outputs, kernel_size=4, stride=2))
         self.dense = Conv[Conv.CONV, spatial_dims](widths[-1], style_channels, kernel_size=1)
 
