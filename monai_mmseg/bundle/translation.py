@@ -40,7 +40,7 @@ class _Redrawn(NamedTuple):
 
 
 def write_translated(
-    datalist: str | os.PathLike[str],
+    datalist: str | Path,
     out_dir: str | os.PathLike[str],
     network: MUNIT,
     preprocessing: InvertibleTransform,

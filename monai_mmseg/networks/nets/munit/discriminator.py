@@ -8,6 +8,7 @@ import itertools
 
 from monai.networks.layers.factories import Conv, Pool
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from monai_mmseg.networks.nets.munit.blocks import reflected_conv
 
@@ -77,6 +78,7 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def _narrow(layer: nn.Module) -> None:
-    if hasattr(layer, "weight") and layer.weight.ndim > 1:
+    if isinstance(layer, _ConvNd):
         nn.init.normal_(layer.weight, std=_STD)
-        nn.init.zeros_(layer.bias)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -76,7 +76,9 @@ class MUNITGenerator(nn.Module):
             size: of the image that the content was made of; what had been added at its end is cut off.
         """
         image: Tensor = self.decoder(content, style)
-        return image[(..., *(slice(int(one)) for one in size))]
+        for axis, length in enumerate(size, 2):
+            image = image.narrow(axis, 0, int(length))
+        return image
 
     def forward(self, image: Tensor) -> Tensor:
         """The image, rebuilt from its own content and style."""
