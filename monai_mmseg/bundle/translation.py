@@ -152,7 +152,8 @@ def _as_target(
     sections: dict[str, list[dict[str, Any]]] = {}
     redrawn = []
     for name, items in listed.sections.items():
-        sections[name] = [_own(item, labels, fraction) for item in items if item["modality"] == target]
+        spared = name == "test" or fraction > 0
+        sections[name] = [_own(item, labels, spared=spared) for item in items if item["modality"] == target]
         for item in items if name != "test" else []:
             if item["modality"] != source or not item.get("label"):
                 continue
@@ -165,10 +166,10 @@ def _as_target(
     return sections, redrawn
 
 
-def _own(item: Item, labels: Mapping[str, str | None], fraction: float) -> dict[str, Any]:
+def _own(item: Item, labels: Mapping[str, str | None], *, spared: bool) -> dict[str, Any]:
     """An image of the target with the label that it may keep; its pairs are with images that are not there."""
     new = {key: value for key, value in item.items() if key != "pairs"}
-    label = labels.get(item["image"], item.get("label") if fraction > 0 or "fold" not in item else None)
+    label = labels.get(item["image"], item.get("label") if spared else None)
     return {**new, "label": label} if label else {key: value for key, value in new.items() if key != "label"}
 
 

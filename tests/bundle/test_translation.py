@@ -33,8 +33,7 @@ def original(tmp_path):
             write_nifti(tmp_path / "images" / f"{stem}.nii.gz", image, AFFINE)
             write_nifti(tmp_path / "labels" / f"{stem}.nii.gz", (image > image.mean()).astype(np.uint8), AFFINE)
             item = {"image": f"images/{stem}.nii.gz", "label": f"labels/{stem}.nii.gz", "subject": subject}
-            fold = {"fold": number} if number < 2 else {}
-            sections["training" if number < 2 else "test"].append({**item, "modality": modality, **fold})
+            sections["training" if number < 2 else "test"].append({**item, "modality": modality, "fold": number % 2})
     head = {"name": "d", "modalities": ["cine", "lge"], "labels": {"0": "background", "1": "x"}}
     write_json(tmp_path / "datalist.json", {**head, **sections})
     return tmp_path / "datalist.json"
@@ -97,8 +96,10 @@ def test_styles_are_drawn_by_the_seed(translate):
 
 @pytest.mark.parametrize(("fraction", "labelled"), [(1.0, ["s1", "s2"]), (0.4, ["s2"]), (0.0, [])])
 def test_labels_of_the_target_are_those_of_a_fraction(translate, fraction, labelled):
-    """Those of the validation fold are left out only where none is to be read; redrawn images keep theirs."""
-    items = translate(target_fraction=fraction).items("training")
+    """The validation fold loses its own only where none is to be read; redrawn and tested images keep theirs."""
+    listed = translate(target_fraction=fraction)
+    items = listed.items("training")
+    assert [item["subject"] for item in listed.items("test") if "label" in item] == ["s3"]
     assert [item["subject"] for item in items[:2] if "label" in item] == labelled
     assert all("label" in item for item in items[2:])
 

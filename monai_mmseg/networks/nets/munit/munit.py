@@ -40,6 +40,7 @@ class MUNITGenerator(nn.Module):
         Huang et al., "Multimodal unsupervised image-to-image translation", ECCV 2018, arXiv:1804.04732, appendix B.
 
     Examples:
+        >>> import torch
         >>> generator = MUNITGenerator(2, 1, features=4)
         >>> content, style = generator.factors(torch.zeros(1, 1, 30, 32))
         >>> content.shape, style.shape, generator.decode(content, style, (30, 32)).shape
@@ -112,6 +113,7 @@ class MUNIT(nn.Module):
         perceptual loss; initial weights of the generators are cut at two deviations.
 
     Examples:
+        >>> import torch
         >>> net = MUNIT(2, 1, ["cine", "lge"], features=4)
         >>> cine = torch.rand(2, 1, 32, 32)
         >>> net(cine, "cine").shape, net(cine, "cine", style=net.style(cine, "cine")).shape
