@@ -129,7 +129,7 @@ def _contents(listed: Datalist, network: MUNIT) -> tuple[dict[str, list[dict[str
         for name, items in listed.sections.items()
     }
     items = [item for section in sections.values() for item in section]
-    return sections, [_Redrawn(item, _file(item, "content"), None) for item in items]
+    return sections, [_Redrawn(item, f"images/{item['subject']}_{item['modality']}.nii.gz", None) for item in items]
 
 
 def _as_target(
@@ -159,7 +159,7 @@ def _as_target(
                 continue
             for copy in range(copies):
                 new = _visit(item, target, f"{source}_as_{target}" + (f"_{copy + 1}" if copies > 1 else ""))
-                redrawn.append(_Redrawn(new, _file(new, "image"), styles[draw.randint(len(styles))]))
+                redrawn.append(_Redrawn(new, f"images/{new['subject']}.nii.gz", styles[draw.randint(len(styles))]))
                 sections[name].append(new)
     if not redrawn:
         raise ValueError(f"{listed.path}: no {source!r} image has a label, so that there is nothing to redraw.")
@@ -177,10 +177,6 @@ def _visit(item: Item, modality: str, visit: str) -> dict[str, Any]:
     visit = f"{item['visit']}_{visit}" if item.get("visit") else visit
     names = {"subject": examination_name(person_of(item), visit), "person": person_of(item), "visit": visit}
     return {**{key: value for key, value in item.items() if key != "pairs"}, **names, "modality": modality}
-
-
-def _file(item: Item, kind: str) -> str:
-    return f"images/{item['subject']}_{item['modality']}_{kind}.nii.gz"
 
 
 class _Painter:
