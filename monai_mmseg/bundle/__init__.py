@@ -21,6 +21,7 @@ from monai_mmseg.bundle.trained import (
     trained_target,
     use_trained,
 )
+from monai_mmseg.bundle.translation import write_translated
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 
@@ -58,4 +59,5 @@ __all__ = [
     "training_subjects",
     "use_trained",
     "volume_items",
+    "write_translated",
 ]

@@ -7,6 +7,7 @@ from monai_mmseg.objectives.dafnet import DAFNetObjective
 from monai_mmseg.objectives.disentangle import DisentangleObjective
 from monai_mmseg.objectives.downstream import DownstreamSegmentationObjective, DownstreamSynthesisObjective
 from monai_mmseg.objectives.dualstream import DualStreamObjective
+from monai_mmseg.objectives.munit import MUNITObjective
 from monai_mmseg.objectives.sdnet import SDNetObjective
 from monai_mmseg.objectives.segmentation import SegmentationObjective
 from monai_mmseg.objectives.terms import (
@@ -28,6 +29,7 @@ __all__ = [
     "DualStreamObjective",
     "KnowledgeDistillationTerm",
     "L2Term",
+    "MUNITObjective",
     "Objective",
     "PhaseOutput",
     "SDNetObjective",

@@ -171,7 +171,12 @@ TUMOUR = Bundle(
 )
 PET = Bundle("disentangle_pet", {"spatial_size": [32, 32], "features": [2, 4, 4], **_encoder("encoder_def")})
 UNET = Bundle("unet", {"spatial_size": [32, 32], "pixdim": [6.0, 6.0, 10.0], "features": [4] * 5})
-ALL = [DAFNET, HEART, ABDOMEN, CSA, BRAIN, TUMOUR, PET, UNET]
+TRANSLATION = Bundle(
+    "translation",
+    {"spatial_size": [32, 32], "pixdim": [6.0, 6.0], "generator_features": 2},
+    {"batch_size": 1, "discriminator_features": 2},
+)
+ALL = [DAFNET, HEART, ABDOMEN, CSA, BRAIN, TUMOUR, PET, UNET, TRANSLATION]
 EACH_OVERLAY = [pytest.param(one, name, id=f"{one.name}-{name}") for one in ALL for name in one.settings]
 
 

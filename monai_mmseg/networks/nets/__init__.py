@@ -23,6 +23,8 @@ from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomy
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.networks.nets.dualstream import DualStreamUNet
+from monai_mmseg.networks.nets.munit.discriminator import MultiScaleDiscriminator
+from monai_mmseg.networks.nets.munit.munit import MUNIT, MUNITGenerator
 from monai_mmseg.networks.nets.sdnet import SDNet, SDNetDecoder
 from monai_mmseg.networks.nets.select_modality import SelectModality, SelectStream
 from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
@@ -31,6 +33,7 @@ from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
 from monai_mmseg.networks.nets.ummkd.sharing import share_network
 
 __all__ = [
+    "MUNIT",
     "AdversarialDiscriminator",
     "AnatomyDiscriminator",
     "AnatomyEncoders",
@@ -49,8 +52,10 @@ __all__ = [
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
+    "MUNITGenerator",
     "ModalityEncoder",
     "ModalityStreams",
+    "MultiScaleDiscriminator",
     "NVNet",
     "PairBalancer",
     "SDNet",
