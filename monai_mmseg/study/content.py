@@ -72,6 +72,11 @@ class StudyContent:
     problems: list[str] = field(default_factory=list)
 
     @property
+    def title(self) -> str:
+        """Name of the study."""
+        return str(self.about.get("name") or self.folder.resolve().name)
+
+    @property
     def ours(self) -> str | None:
         """The method of interest, if the definition names one."""
         return str(self.about["ours"]) if self.about.get("ours") else None

@@ -22,8 +22,15 @@ from monai_mmseg.study.statistics import summarise
 from monai_mmseg.visualize import LABEL_COLORS, label_color
 
 VALIDATION = "validation/val_"
-SIZE, ROOM = (560, 300), (52, 14, 12, 40)  # width and height; left, right, top, bottom
+SIZE, ROOM = (460, 270), (48, 20, 10, 38)  # width and height; left, right, top, bottom
 NUMBER = re.compile(r"^(?P<stem>.*?)[_-]?(?P<number>\d+(?:\.\d+)?)$")
+
+
+class Style(NamedTuple):
+    """How the lines of a method look."""
+
+    color: str  # #RRGGBB
+    dashed: bool
 
 
 class Line(NamedTuple):
@@ -37,16 +44,19 @@ class Line(NamedTuple):
     intervals: Sequence[Interval | None] = ()  # one a point
 
 
-def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, bool]]:
-    """Colour of each method and whether its lines are dashed; the first eight are not.
+def method_styles(settings: Sequence[Setting], lead: str | None) -> dict[str, Style]:
+    """Colour of each method that has scores and whether its lines are dashed; the first eight are not.
 
     Args:
-        methods: in the order of the tables.
+        settings: all of a study.
+        lead: method of interest, which gets the first colour.
 
     Returns:
-        Method to ``#RRGGBB`` and dashes.
+        Method to style.
     """
-    return {name: (label_color(at + 1), at >= len(LABEL_COLORS)) for at, name in enumerate(methods)}
+    names = dict.fromkeys(cell.method for setting in settings for cell, _ in setting.tables)
+    order = sorted(names, key=lambda name: name != lead)
+    return {name: Style(label_color(at + 1), at >= len(LABEL_COLORS)) for at, name in enumerate(order)}
 
 
 def line_plot(
@@ -82,7 +92,7 @@ def line_plot(
     (width, height), (left, right, top, bottom) = SIZE, ROOM
     ends = [end for line in lines for one in line.intervals if one for end in (one.low, one.high)]
     levels = nice_ticks(min([*ends, *(y for _, y in points)]), max([*ends, *(y for _, y in points), most or -math.inf]))
-    places = list(ticks) if ticks else nice_ticks(min(x for x, _ in points), max(x for x, _ in points), most=5)
+    places = list(ticks) if ticks else nice_ticks(0.0, max(x for x, _ in points), most=5)
     span = max(places) - min(places) or 1.0
     inset = 24 if ticks else 0
 
@@ -137,9 +147,7 @@ def _line(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
 # -- learning -----------------------------------------------------------------------------------------------------
 
 
-def learning_charts(
-    setting: Setting, styles: Mapping[str, tuple[str, bool]], lead: str | None
-) -> list[tuple[str, str]]:
+def learning_charts(setting: Setting, styles: Mapping[str, Style], lead: str | None) -> list[tuple[str, str]]:
     """Validation of every training, over its time and over its steps.
 
     Epochs are taken to last equally long within a training.
@@ -152,7 +160,8 @@ def learning_charts(
     Returns:
         Title and ``<svg>`` of each; empty where no cell has such a curve.
     """
-    found = [(one, *curve) for one in setting.cells if (curve := _validation(one.folder))]
+    known = [one for one in setting.cells if one.cell.method in styles]
+    found = [(one, *curve) for one in known if (curve := _validation(one.folder))]
     charts = []
     for title, across, ends in (
         ("Over the time of training", "minutes", [one.seconds.get("training", 0.0) / 60 for one, *_ in found]),
@@ -198,9 +207,7 @@ class LabelCurve(NamedTuple):
     saved: list[str]  # sentences
 
 
-def label_curves(
-    settings: Sequence[Setting], styles: Mapping[str, tuple[str, bool]], lead: str | None
-) -> list[LabelCurve]:
+def label_curves(settings: Sequence[Setting], styles: Mapping[str, Style], lead: str | None) -> list[LabelCurve]:
     """Scores over the number in the names of settings, such as ``target_12.5`` or ``mr_4``.
 
     Args:
@@ -223,7 +230,7 @@ def label_curves(
 
 
 def _label_curve(
-    stem: str, found: Sequence[tuple[float, Setting]], styles: Mapping[str, tuple[str, bool]], lead: str | None
+    stem: str, found: Sequence[tuple[float, Setting]], styles: Mapping[str, Style], lead: str | None
 ) -> LabelCurve:
     measure = found[0][1].main or ""
     means: dict[str, dict[int, tuple[float, Interval | None]]] = {}

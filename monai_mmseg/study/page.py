@@ -16,7 +16,7 @@ from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.report.html import render_page
 from monai_mmseg.study.content import Setting, StudyContent, read_study
-from monai_mmseg.study.curves import label_curves, learning_charts, method_styles
+from monai_mmseg.study.curves import Style, label_curves, learning_charts, method_styles
 from monai_mmseg.study.plots import box_chart
 from monai_mmseg.study.published import Published, read_published
 from monai_mmseg.study.results import facts, markdown, notes, plain, results
@@ -72,13 +72,12 @@ def _values(
     tests: Mapping[str, Sequence[Tested]],
     published: Published | None,
 ) -> dict[str, Any]:
-    methods = list(dict.fromkeys(one.cell.method for one in content.cells))
-    styles = method_styles(methods)
+    lead = content.ours or next((name for one in content.settings if (name := content.lead(one))), None)
+    styles = method_styles(content.settings, lead)
     settings = [_setting(content, one, found[one.name], tests[one.name], styles) for one in content.settings]
-    lead = content.ours or next((one["lead"] for one in settings if one["lead"]), None)
     return {
-        "title": str(content.about.get("title") or content.folder.resolve().name),
-        "what": str(content.about.get("what") or ""),
+        "title": content.title,
+        "what": str(content.about.get("about") or ""),
         "facts": facts(content),
         "settings": settings,
         "labels": [(c.stem, _Markup(c.chart), c.saved) for c in label_curves(content.settings, styles, lead)],
@@ -96,7 +95,7 @@ def _setting(
     setting: Setting,
     found: Sequence[Block],
     tests: Sequence[Tested],
-    styles: Mapping[str, tuple[str, bool]],
+    styles: Mapping[str, Style],
 ) -> dict[str, Any]:
     lead = content.lead(setting)
     main = [one for one in tests if one.sample.measure == setting.main]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monai_mmseg.report.facts import duration
 from monai_mmseg.study.content import StudyContent, names
 from monai_mmseg.study.published import Published
 from monai_mmseg.study.rows import Block, refusals, sheet
@@ -41,17 +42,24 @@ def facts(content: StudyContent) -> list[tuple[str, str]]:
     counts = [f"{states.count(state)} {state}" for state in ("done", "refused", "failed") if state in states]
     counts += [f"{len(content.unfinished)} not finished"] if content.unfinished else []
     subjects = {subject for setting in content.settings for _, table in setting.tables for subject in table.subjects()}
+    phantom = [f"{name} {value}" for name, value in (about.get("phantom") or {}).items()]
     told = {
-        "data": str(about.get("datalist") or ""),
+        "data": str(about.get("datalist") or "") or ", ".join(["phantom", *phantom] if phantom else []),
         "subjects": f"{len(subjects)} scored",
         "methods": ", ".join(dict.fromkeys([*names(about.get("methods")), *(one.cell.method for one in cells)])),
         "settings": ", ".join(setting.name for setting in content.settings),
         "folds": ", ".join(str(fold) for fold in sorted({one.cell.fold for one in cells})),
         "seeds": ", ".join(str(seed) for seed in sorted({one.cell.seed for one in cells})),
-        "budget": str(about.get("budget") or about.get("steps") or "not recorded"),
+        "budget of each training": _budget(about),
         "cells": ", ".join(counts),
     }
     return [(name, text) for name, text in told.items() if text]
+
+
+def _budget(about: Mapping[str, Any]) -> str:
+    if isinstance(about.get("budget"), int | float):
+        return duration(about["budget"])
+    return str(about.get("budget") or (f"{about['steps']} steps" if about.get("steps") else "not recorded"))
 
 
 def notes(content: StudyContent) -> list[str]:
@@ -78,7 +86,7 @@ def markdown(content: StudyContent, found: Mapping[str, Sequence[Block]], publis
     Returns:
         Markdown.
     """
-    lines = [f"# {content.about.get('title') or content.folder.resolve().name}", ""]
+    lines = [f"# {content.title}", ""]
     lines += [*(f"- {name}: {text}" for name, text in facts(content)), ""]
     for setting in content.settings:
         for block in found[setting.name]:

@@ -23,6 +23,8 @@ MEAN = ""  # of the classes
 UNPRINTED = ("hausdorff", "original_psnr", "original_ssim")  # in the files alone: the table is wide enough
 Key = tuple[str, str]  # measure and class
 
+TIMES = ("training", "evaluating", "predicting", "cpu")  # in the order of columns
+
 
 class Row(NamedTuple):
     """A method in one part of a setting."""
@@ -112,7 +114,7 @@ def _trained(setting: Setting, method: str) -> dict[str, float]:
     numbers: dict[str, list[float]] = {
         "parameters": [one.parameters for one in done],
         "steps": [one.steps for one in done],
-        "seconds": [one.seconds.get("training", 0.0) for one in done],
+        "seconds": [one.seconds.get("training", one.seconds.get("predicting", 0.0)) for one in done],
     }
     return {name: math.fsum(found) / len(found) for name, found in numbers.items() if found and any(found)}
 
@@ -193,7 +195,7 @@ def sheet(setting: Setting, block: Block) -> Sheet:
         Rows of numbers, then refused methods with their reason.
     """
     keys = [key for key in block.columns if key[0] not in UNPRINTED]
-    counts = ["missed", "trainings", "subjects", "parameters", "steps", "training"]
+    counts = ["missed", "trainings", "subjects", "parameters", "steps", "time"]
     beside = _beside(block, setting.main)
     rows: list[list[str]] = []
     for row in block.rows:
@@ -234,18 +236,28 @@ def interval_text(summary: Summary | None, measure: str) -> str:
     return f"{summary.interval.low:.{digits}f} to {summary.interval.high:.{digits}f}"
 
 
-def spent(cells: Sequence[CellResult]) -> list[tuple[str, str, str, str]]:
-    """Time of all cells of each method: training, evaluating, processor; texts."""
+def spent(cells: Sequence[CellResult]) -> tuple[list[str], list[list[str]]]:
+    """Time of all cells of each method.
+
+    Args:
+        cells: any.
+
+    Returns:
+        What was measured, and a line of texts a method.
+
+    Examples:
+        >>> spent([])
+        ([], [])
+    """
     totals: dict[str, dict[str, float]] = {}
     for one in cells:
         into = totals.setdefault(one.cell.method, {})
         for name, seconds in one.seconds.items():
             into[name] = into.get(name, 0.0) + seconds
-    kinds = ("training", "evaluating", "cpu")
-    return [
-        (method, *(duration(found[kind]) if kind in found else "–" for kind in kinds))  # type: ignore[misc]
-        for method, found in totals.items()
-    ]
+    kinds = list(dict.fromkeys(name for found in totals.values() for name in found))
+    kinds.sort(key=lambda kind: TIMES.index(kind) if kind in TIMES else len(TIMES))
+    rows = {method: [time_text(found.get(kind)) for kind in kinds] for method, found in totals.items() if found}
+    return kinds, [[method, *texts] for method, texts in rows.items()]
 
 
 # -- files --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.data.datalist import Datalist, read_datalist
+from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.runs.run_folder import RUN
 from monai_mmseg.study.content import Setting, StudyContent
@@ -110,11 +110,10 @@ def worst_figure(
     Returns:
         The picture, its cases and what could not be drawn; ``None`` where images or predictions are not found.
     """
-    datalist = find_datalist(content, setting)
+    items, labels = find_images(content, setting, part)
     sample = take_sample(setting.tables, "dice", part)
-    if datalist is None or lead not in sample.values:
+    if not items or lead not in sample.values:
         return None
-    items = {str(i["subject"]): i for found in datalist.sections.values() for i in found if i["modality"] == part}
     means = _means(sample)
     rivals = sorted((n for n in means if n != lead), key=lambda n: -float(np.mean(list(means[n].values()))))
     methods = [lead, *rivals][:METHODS]
@@ -128,22 +127,37 @@ def worst_figure(
             cases.append(case)
         except (OSError, ValueError) as error:
             problems.append(f"Worst case {case.subject} is not drawn: {error}")
-    return (comparison_figure(shown, methods, datalist.labels), cases, problems) if shown else None
+    return (comparison_figure(shown, methods, labels), cases, problems) if shown else None
 
 
-def find_datalist(content: StudyContent, setting: Setting) -> Datalist | None:
-    """The datalist of the definition, or that of the first run that names one."""
-    named = [content.about.get("datalist")]
+def find_images(content: StudyContent, setting: Setting, part: str) -> tuple[dict[str, dict[str, Any]], dict[int, str]]:
+    """Items of a modality in the datalists of the definition and of the runs, those with a label first.
+
+    Args:
+        content: of a study.
+        setting: whose runs are asked.
+        part: a modality.
+
+    Returns:
+        Subject to item, and the labels; empty where there is no datalist.
+    """
+    named: list[Any] = [content.about.get("datalist")]
     for one in setting.cells:
-        path = one.folder / RUN
-        if path.is_file():
-            about = json.loads(path.read_text(encoding="utf-8")).get("datalist")
-            named.append(about.get("path") if isinstance(about, dict) else None)
-    for name in dict.fromkeys(n for n in named if isinstance(n, str)):
-        for path in (content.folder / name, Path(name)):
+        for path in (one.folder / RUN, *sorted(one.folder.glob(f"*/{RUN}"))):
             if path.is_file():
-                return read_datalist(path)
-    return None
+                about = json.loads(path.read_text(encoding="utf-8")).get("datalist")
+                named.append(about.get("path") if isinstance(about, dict) else None)
+    items: dict[str, dict[str, Any]] = {}
+    labels: dict[int, str] = {}
+    for name in dict.fromkeys(n for n in named if isinstance(n, str)):
+        path = content.folder / name  # an absolute one stays
+        if path.is_file():
+            found = read_datalist(path)
+            labels = labels or found.labels
+            for item in (i for section in found.sections.values() for i in section if i["modality"] == part):
+                if item.get("label") or str(item["subject"]) not in items:
+                    items[str(item["subject"])] = item
+    return items, labels
 
 
 def _show(
