@@ -166,7 +166,7 @@ def nice_ticks(low: float, high: float, *, most: int = 7) -> list[float]:
 
     Examples:
         >>> nice_ticks(0.43, 1.0), nice_ticks(3.0, 3.0)
-        ([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [3.0, 4.0])
+        ([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [3.0, 3.2])
     """
     span = (high - low) or 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
