@@ -16,7 +16,7 @@ import numpy as np
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.study.cells import FILE, SCORES, Cell, CellResult, read_cells
-from monai_mmseg.study.sample import part_of, take_sample
+from monai_mmseg.study.sample import Sample, part_of, take_sample
 
 DEFINITION = "study.json"
 MAIN = ("dice", "psnr", "ssim")  # what a study is about: the first one that was measured
@@ -51,14 +51,25 @@ class Setting:
         """The measure that tests and charts are about."""
         return next((name for name in MAIN if name in self.measures), None)
 
-    def lead(self, ours: str | None) -> str | None:
-        """The method of interest where it has scores, else the one with the highest mean."""
-        if self.main is None:
-            return None
-        values = take_sample(self.tables, self.main).values
-        if ours in values:
-            return ours
-        return max(values, key=lambda name: float(np.nanmean(values[name])), default=None)
+    @property
+    def common(self) -> list[str]:
+        """Parts that every method has: what numbers over several parts may be about."""
+        found: dict[str, set[str]] = {}
+        for cell, table in self.tables:
+            found.setdefault(cell.method, set()).update(part_of(score) for score in table)
+        return [part for part in self.parts if all(part in known for known in found.values())]
+
+    def sample(self, measure: str) -> Sample:
+        """Scores over all common parts; over all parts where there is none in common.
+
+        Args:
+            measure: which.
+
+        Returns:
+            Arrays.
+        """
+        parts = self.common or self.parts
+        return take_sample(self.tables, measure, where=lambda score: part_of(score) in parts)
 
 
 @dataclass
@@ -77,18 +88,27 @@ class StudyContent:
         return str(self.about.get("name") or self.folder.resolve().name)
 
     @property
-    def ours(self) -> str | None:
-        """The method of interest, if the definition names one."""
-        return str(self.about["ours"]) if self.about.get("ours") else None
-
-    @property
     def cells(self) -> list[CellResult]:
         """All that ended."""
         return [cell for setting in self.settings for cell in setting.cells]
 
-    def lead(self, setting: Setting) -> str | None:
-        """Method of interest of a setting."""
-        return setting.lead(self.ours)
+    def lead(self, setting: Setting | None = None) -> str | None:
+        """Method of interest: the definition's, else its first one, else the one with the highest mean.
+
+        Args:
+            setting: where it must have scores; ``None``: somewhere.
+
+        Returns:
+            Its name; ``None`` without scores.
+        """
+        if setting is None:
+            found = [self.lead(one) for one in self.settings]
+            ours = self.about.get("ours")
+            return str(ours) if ours in found else next(filter(None, found), None)
+        values = setting.sample(setting.main).values if setting.main else {}
+        wanted = [str(self.about.get("ours")), *names(self.about.get("methods"))]
+        best = max(values, key=lambda name: float(np.nanmean(values[name])), default=None)
+        return next((name for name in wanted if name in values), best)
 
 
 def read_study(folder: str | Path) -> StudyContent:

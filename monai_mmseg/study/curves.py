@@ -17,7 +17,6 @@ from monai_mmseg.runs.run_folder import TERMS
 from monai_mmseg.runs.terms import read_terms
 from monai_mmseg.study.content import Setting
 from monai_mmseg.study.plots import nice_ticks
-from monai_mmseg.study.sample import ALL, take_sample
 from monai_mmseg.study.statistics import summarise
 from monai_mmseg.visualize import LABEL_COLORS, label_color
 
@@ -235,7 +234,7 @@ def _label_curve(
     measure = found[0][1].main or ""
     means: dict[str, dict[int, tuple[float, Interval | None]]] = {}
     for at, (_, setting) in enumerate(found):
-        for method, values in take_sample(setting.tables, measure, ALL).values.items():
+        for method, values in setting.sample(measure).values.items():
             one = summarise(values)
             means.setdefault(method, {})[at] = one.mean, one.interval
     lines = []

@@ -72,7 +72,7 @@ def _values(
     tests: Mapping[str, Sequence[Tested]],
     published: Published | None,
 ) -> dict[str, Any]:
-    lead = content.ours or next((name for one in content.settings if (name := content.lead(one))), None)
+    lead = content.lead()
     styles = method_styles(content.settings, lead)
     settings = [_setting(content, one, found[one.name], tests[one.name], styles) for one in content.settings]
     return {

@@ -34,7 +34,7 @@ class Tested(NamedTuple):
 
 
 def run_tests(setting: Setting) -> list[Tested]:
-    """Tests of all parts together first, then of each; where there is one part it stands for all.
+    """Tests of all parts together where every method has all of them, then of each.
 
     Args:
         setting: with any cells.
@@ -42,7 +42,7 @@ def run_tests(setting: Setting) -> list[Tested]:
     Returns:
         One entry a part and measure.
     """
-    parts = [ALL, *setting.parts] if len(setting.parts) > 1 else setting.parts
+    parts = [ALL, *setting.parts] if len(setting.parts) > 1 and setting.common == setting.parts else setting.parts
     found = []
     for part in parts:
         for measure in (name for name in TESTED if name in setting.measures):

@@ -17,6 +17,7 @@ from monai_mmseg.study import Cell
 from monai_mmseg.study.content import read_study
 from monai_mmseg.study.page import write_page
 from monai_mmseg.study.rows import blocks, count_text
+from monai_mmseg.study.tested import run_tests
 from tests.report.test_page import NASTY, Page
 from tests.study.synthetic_study import add_cell, add_refused, define, scores
 
@@ -85,6 +86,9 @@ def test_orders_are_those_of_the_definition(study):
     content = read_study(study)
     assert content.settings[0].methods == ["unet", "copy", "dafnet", "unet_target"]
     assert [setting.name for setting in content.settings] == ["target_0", "target_50"]
+    assert content.lead() == "dafnet"
+    define(study, methods=["unet_target", "unet", "copy"])
+    assert read_study(study).lead() == "unet"  # the first one with scores
     (study / "study.json").write_text("{")
     content = read_study(study)
     assert content.settings[0].methods == ["copy", "dafnet", "unet", "unet_target"]
@@ -100,6 +104,17 @@ def test_missed_organs_and_unequal_subjects(tmp_path):
     assert [(row.missed, row.present) for row in first.rows] == [(1, 2), (0, 3)]
     text = Page(write_page(tmp_path).read_text(encoding="utf-8")).text
     assert "not scored on the same subjects" in text
+
+
+def test_methods_of_different_parts_are_not_mixed(tmp_path):
+    add_cell(tmp_path, "a", scores("a", [0.5, 0.6]))
+    add_cell(tmp_path, "b", [*scores("b", [0.4, 0.7]), *scores("b", [0.9, 0.9], modality="cine")])
+    (setting,) = read_study(tmp_path).settings
+    assert (setting.parts, setting.common) == (["lge", "cine"], ["lge"])
+    assert [one.part for one in run_tests(setting) if one.sample.measure == "dice"] == ["lge", "cine"]
+    np.testing.assert_allclose(setting.sample("dice").values["b"], [[0.4, 0.7]])
+    add_cell(tmp_path, "a", scores("a", [0.5, 0.6], modality="cine"), seed=1)
+    assert [one.part for one in run_tests(read_study(tmp_path).settings[0])][::2] == ["", "lge", "cine"]
 
 
 @pytest.mark.parametrize("dice", [[0.5], [0.5, 0.5], [0.0, 1.0, 0.5]])
