@@ -19,6 +19,7 @@ from monai_mmseg.study.cells import FILE, SCORES, Cell, CellResult, read_cells
 from monai_mmseg.study.sample import Sample, part_of, take_sample
 
 DEFINITION = "study.json"
+FEW_PARTS = 4
 MAIN = ("dice", "psnr", "ssim")  # what a study is about: the first one that was measured
 
 
@@ -58,6 +59,11 @@ class Setting:
         for cell, table in self.tables:
             found.setdefault(cell.method, set()).update(part_of(score) for score in table)
         return [part for part in self.parts if all(part in known for known in found.values())]
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many parts to show each in full, as subsets of modalities."""
+        return len(self.parts) > FEW_PARTS
 
     def sample(self, measure: str) -> Sample:
         """Scores over all common parts; over all parts where there is none in common.

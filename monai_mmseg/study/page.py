@@ -15,12 +15,13 @@ from monai.utils import optional_import
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.report.html import render_page
-from monai_mmseg.study.content import Setting, StudyContent, read_study
+from monai_mmseg.study.content import FEW_PARTS, Setting, StudyContent, read_study
 from monai_mmseg.study.curves import Style, label_curves, learning_charts, method_styles
 from monai_mmseg.study.plots import box_chart
 from monai_mmseg.study.published import Published, read_published
 from monai_mmseg.study.results import facts, markdown, notes, plain, results
 from monai_mmseg.study.rows import Block, blocks, heading, refusals, scores_csv, sheet, spent, table_csv
+from monai_mmseg.study.sample import ALL
 from monai_mmseg.study.tested import Tested, run_tests, tested_values
 from monai_mmseg.study.worst_cases import worst_figure
 
@@ -98,17 +99,17 @@ def _setting(
     styles: Mapping[str, Style],
 ) -> dict[str, Any]:
     lead = content.lead(setting)
-    main = [one for one in tests if one.sample.measure == setting.main]
-    figures = (
-        [_worst(content, setting, part, lead) for part in setting.parts] if setting.main == "dice" and lead else []
-    )
+    shown = tests[: 2 * FEW_PARTS] if setting.many else tests  # results.json has all
+    main = [one for one in shown if one.sample.measure == setting.main][: 1 if setting.many else None]
+    drawn = setting.parts[:FEW_PARTS] if setting.main == "dice" else []
+    figures = [_worst(content, setting, part, lead) for part in drawn]
     return {
         "name": setting.name,
         "lead": lead,
         "tables": [_table(setting, block) for block in found],
         "refusals": refusals(setting),
         "boxes": [_Markup(box_chart(one.sample, highlight=lead, name=one.title)) for one in main if one.sample.values],
-        "tests": [tested_values(one, lead) for one in tests if one.comparisons],
+        "tests": [tested_values(one, lead) for one in shown if one.comparisons],
         "learning": [(title, _Markup(svg)) for title, svg in learning_charts(setting, styles, lead)],
         "worst": [one for one in figures if one],
     }
@@ -125,7 +126,14 @@ def _table(setting: Setting, block: Block) -> dict[str, Any]:
         ]
         for row in text.rows[: len(block.rows)]
     ]
-    return {"part": block.part, "head": ["method", *text.numbers], "rows": rows, "comparable": block.comparable}
+    folded = setting.many and block.part != ALL
+    return {
+        "part": block.part,
+        "folded": folded,
+        "head": ["method", *text.numbers],
+        "rows": rows,
+        "comparable": block.comparable,
+    }
 
 
 def _best(block: Block) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from monai_mmseg.report.facts import duration
 from monai_mmseg.study.cells import CellResult
 from monai_mmseg.study.content import Setting, StudyContent
 from monai_mmseg.study.published import Published
-from monai_mmseg.study.sample import part_of, take_sample
+from monai_mmseg.study.sample import ALL, in_part, take_sample
 from monai_mmseg.study.statistics import Summary, summarise
 
 MEAN = ""  # of the classes
@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
 
 def blocks(setting: Setting, published: Published | None = None) -> list[Block]:
-    """Rows of each part of a setting.
+    """Rows of each part of a setting; of many parts, those of all together first.
 
     Args:
         setting: with any cells.
@@ -66,11 +66,12 @@ def blocks(setting: Setting, published: Published | None = None) -> list[Block]:
     Returns:
         A block a part, in order of appearance.
     """
-    return [_block(setting, part, published) for part in setting.parts]
+    parts = [ALL, *setting.parts] if setting.many and setting.common == setting.parts else setting.parts
+    return [_block(setting, part, published) for part in parts]
 
 
 def _block(setting: Setting, part: str, published: Published | None) -> Block:
-    classes = list(dict.fromkeys(n for _, table in setting.tables for n in table.select(_in(part)).cases("class")))
+    classes = list(dict.fromkeys(n for _, table in setting.tables for n in table.select(in_part(part)).cases("class")))
     columns = [("dice", name) for name in classes] if "dice" in setting.measures else []
     columns += [(measure, MEAN) for measure in setting.measures]
     found: dict[str, dict[Key, Summary]] = {}
@@ -87,10 +88,6 @@ def _block(setting: Setting, part: str, published: Published | None) -> Block:
     return Block(part, columns, rows, len(set(subjects.values())) == 1)
 
 
-def _in(part: str) -> Callable[[Score], bool]:
-    return lambda score: part_of(score) == part
-
-
 def _of(name: str) -> Callable[[Score], bool]:
     return lambda score: score.case.get("class") == name
 
@@ -105,7 +102,7 @@ def _row(setting: Setting, part: str, method: str, values: Mapping[Key, Summary]
 
 
 def _scores(setting: Setting, method: str, part: str) -> list[Score]:
-    wanted = _in(part)
+    wanted = in_part(part)
     return [score for cell, table in setting.tables if cell.method == method for score in table if wanted(score)]
 
 
@@ -284,7 +281,7 @@ def table_csv(content: StudyContent, found: Mapping[str, Sequence[Block]]) -> st
         for block in found[setting.name]:
             for name in dict.fromkeys(name for _, name in reversed(block.columns)):
                 for row in block.rows:
-                    writer.writerow([setting.name, block.part, name, *_csv_row(row, name, measures)])
+                    writer.writerow([setting.name, block.part or "all", name, *_csv_row(row, name, measures)])
         for one in refusals(setting):
             empty = [""] * (2 + len(measures) * len(fields) + 6)
             writer.writerow([setting.name, "", "", one.method, one.state, *empty, one.reason])

@@ -54,6 +54,18 @@ def part_of(score: Score) -> str:
     return ", ".join(value for key, value in score.case.items() if key != "class")
 
 
+def in_part(part: str) -> Callable[[Score], bool]:
+    """Whether a score is of a part.
+
+    Args:
+        part: see :func:`part_of`; :data:`ALL`: any.
+
+    Returns:
+        A test of scores.
+    """
+    return lambda score: part in (ALL, part_of(score))
+
+
 def take_sample(
     tables: Iterable[tuple[Cell, ScoreTable]],
     measure: str,
@@ -76,9 +88,10 @@ def take_sample(
         Methods without such a score are not in it.
     """
     found: dict[str, dict[tuple[int, int], dict[str, float]]] = {}
+    belongs = in_part(part)
 
     def wanted(score: Score) -> bool:
-        return (part in (ALL, part_of(score))) and (where is None or where(score))
+        return belongs(score) and (where is None or where(score))
 
     for cell, table in tables:
         scores = {s: v for s, v in table.per_subject(measure, wanted).items() if np.isfinite(v)}

@@ -140,6 +140,16 @@ def test_other_measures(tmp_path):
     assert "PSNR [dB] on t1, t2" in text
 
 
+def test_many_parts_are_folded(tmp_path):
+    subsets = ("t1", "t2", "flair", "t1 + t2", "t1 + t2 + flair")
+    for method in ("a", "b"):
+        found = [Score(method, f"s{s}", {"subset": x, "class": "ET"}, {"dice": 0.5}) for x in subsets for s in (0, 1)]
+        add_cell(tmp_path, method, found)
+    page = Page(write_page(tmp_path).read_text(encoding="utf-8"))
+    assert sum(tag == "svg" for tag, _ in page.tags) == 1
+    assert {row["part"] for row in rows_of(tmp_path / "table.csv")} == {"all", *subsets}
+
+
 def test_any_text(tmp_path):
     add_cell(tmp_path, "unet", scores("unet", {NASTY: 0.5, "s2": 0.6}, name=NASTY))
     add_refused(tmp_path, "nnunet", NASTY)
