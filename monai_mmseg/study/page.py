@@ -25,7 +25,8 @@ from monai_mmseg.study.sample import ALL
 from monai_mmseg.study.tested import Tested, run_tests, tested_values
 from monai_mmseg.study.worst_cases import worst_figure
 
-_Markup, _has_jinja2 = optional_import("markupsafe", name="Markup")
+_Markup, _ = optional_import("markupsafe", name="Markup")
+_, _has_jinja2 = optional_import("jinja2")
 
 TEMPLATE = "page.html.j2"
 PAGE, RESULTS = "index.html", "results.json"

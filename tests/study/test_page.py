@@ -14,6 +14,7 @@ import pytest
 from monai_mmseg.evaluation import Score
 from monai_mmseg.files import write_nifti
 from monai_mmseg.study import Cell
+from monai_mmseg.study import page as page_module
 from monai_mmseg.study.content import read_study
 from monai_mmseg.study.page import write_page
 from monai_mmseg.study.rows import blocks, count_text
@@ -181,6 +182,13 @@ def test_worst_cases_are_drawn(tmp_path):
     assert sum(tag == "img" for tag, _ in page.tags) == 1
     (tmp_path / "s01_lge.nii.gz").write_bytes(b"broken")
     assert "Worst case s01 is not drawn" in Page(write_page(tmp_path).read_text(encoding="utf-8")).text
+
+
+def test_without_jinja2(tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "_has_jinja2", False)
+    add_cell(tmp_path, "unet", scores("unet", [0.5]))
+    assert write_page(tmp_path) == tmp_path / "table.md"
+    assert not (tmp_path / "index.html").exists()
 
 
 def test_errors(tmp_path):
