@@ -44,7 +44,7 @@ class Published(NamedTuple):
             return {"": _text(found)}
         texts = {name: _text(number) for name, number in zip(self.classes, found, strict=True)}
         means = [number[0] if isinstance(number, list) else number for number in found]
-        return {"": f"{sum(means) / len(means) / 100:.4f}", **texts}
+        return {"": f"{sum(means) / len(means) / 100 + 1e-9:.3f}", **texts}
 
 
 def _text(number: Any) -> str:

@@ -192,13 +192,13 @@ def sheet(setting: Setting, block: Block) -> Sheet:
         Rows of numbers, then refused methods with their reason.
     """
     keys = [key for key in block.columns if key[0] not in UNPRINTED]
-    counts = ["missed", "trainings", "subjects", "parameters", "steps", "time"]
+    counts = ["missed", "trainings × subjects", "parameters", "steps", "time"]
     beside = _beside(block, setting.main)
     rows: list[list[str]] = []
     for row in block.rows:
         cells = [text for key in keys for text in _cells(row, key, setting.main, beside)]
         main = row.values.get((setting.main or "", MEAN), next(iter(row.values.values())))
-        cells += [f"{row.missed} of {row.present}" if row.present else "–", str(main.trainings), str(main.subjects)]
+        cells += [f"{row.missed} of {row.present}" if row.present else "–", f"{main.trainings} × {main.subjects}"]
         cells += [count_text(row.trained.get("parameters")), count_text(row.trained.get("steps"))]
         rows.append([row.method, *cells, time_text(row.trained.get("seconds"))])
     heads = [head for key in keys for head in _heads(key, setting.main, beside)]
