@@ -161,6 +161,7 @@ def learning_charts(setting: Setting, styles: Mapping[str, Style], lead: str | N
     """
     known = [one for one in setting.cells if one.cell.method in styles]
     found = [(one, *curve) for one in known if (curve := _validation(one.folder))]
+    found = [one for one in found if one[1] == found[0][1]]  # one metric a chart
     charts = []
     for title, across, ends in (
         ("Over the time of training", "minutes", [one.seconds.get("training", 0.0) / 60 for one, *_ in found]),
