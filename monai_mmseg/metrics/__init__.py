@@ -35,9 +35,13 @@ from monai_mmseg.metrics.segmentation import (
 from monai_mmseg.metrics.significance import (
     Interval,
     PairedTest,
+    Ranks,
     bootstrap_interval,
+    friedman_test,
     holm_correction,
     paired_permutation_test,
+    paired_t_test,
+    wilcoxon_test,
 )
 from monai_mmseg.metrics.silhouettes import Silhouettes, embed, silhouettes
 from monai_mmseg.metrics.subject_distance import SubjectDistance
@@ -52,6 +56,7 @@ __all__ = [
     "NegativeCrossError",
     "OriginalSimilarity",
     "PairedTest",
+    "Ranks",
     "Silhouettes",
     "SubjectDistance",
     "SurfaceDistances",
@@ -62,6 +67,7 @@ __all__ = [
     "distance_covariance",
     "distance_variance",
     "embed",
+    "friedman_test",
     "holm_correction",
     "image_diagonal",
     "image_similarity",
@@ -70,10 +76,12 @@ __all__ = [
     "original_dice",
     "original_image_similarity",
     "paired_permutation_test",
+    "paired_t_test",
     "paper_dice",
     "pooled_dice",
     "posterior_variance",
     "segmentation_scores",
     "silhouettes",
     "surface_distances",
+    "wilcoxon_test",
 ]

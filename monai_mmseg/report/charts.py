@@ -57,7 +57,7 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
     for row, (method, found) in enumerate(scores.items()):
         middle = TOP + ROW * (row + 0.5)
         mark = " lead" if method == highlight else ""
-        parts += _name(method, middle, mark)
+        parts += row_name(method, middle, mark)
         if not found:
             continue
         ordered = sorted(found.values())
@@ -81,8 +81,17 @@ def strip_chart(scores: Mapping[str, Mapping[str, float]], *, highlight: str | N
     return "".join([*parts, "</svg>"])
 
 
-def _name(method: str, middle: float, mark: str) -> list[str]:
-    """Name of a row, in up to three lines."""
+def row_name(method: str, middle: float, mark: str) -> list[str]:
+    """Name of a row, in up to three lines.
+
+    Args:
+        method: the name.
+        middle: of the row, in pixels.
+        mark: further class of the text, with a space in front.
+
+    Returns:
+        ``<text>`` elements.
+    """
     lines = wrap(method, 23, max_lines=3, placeholder=" …")
     places = [middle + 4 + 14 * (at - (len(lines) - 1) / 2) for at in range(len(lines))]
     return [

@@ -46,7 +46,7 @@ _Markup, _ = optional_import("markupsafe", name="Markup")
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE = "report.html.j2"
+TEMPLATE, STYLE = "report.html.j2", "page.css"
 FEW_SUBJECTS = 12  # lines of the table of subjects that are shown without a click
 
 
@@ -101,9 +101,23 @@ def render_html(content: RunContent) -> str:
     Returns:
         HTML without any reference to another file or site.
     """
-    source = (Path(__file__).parent / TEMPLATE).read_text(encoding="utf-8")
+    return render_page(Path(__file__).parent / TEMPLATE, page_values(content))
+
+
+def render_page(template: Path, values: Mapping[str, Any]) -> str:
+    """A page in the style of all reports.
+
+    Args:
+        template: of jinja2; it prints ``style`` in its ``<style>``.
+        values: what else it prints.
+
+    Returns:
+        HTML.
+    """
+    style = _Markup((Path(__file__).parent / STYLE).read_text(encoding="utf-8"))
     environment = _Environment(autoescape=True, undefined=_StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return str(environment.from_string(source).render(page_values(content)))
+    source = template.read_text(encoding="utf-8")
+    return str(environment.from_string(source).render(values, style=style))
 
 
 def page_values(content: RunContent) -> dict[str, Any]:

@@ -6,7 +6,25 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from monai_mmseg.metrics import bootstrap_interval, holm_correction, paired_permutation_test
+from monai_mmseg.metrics import (
+    bootstrap_interval,
+    friedman_test,
+    holm_correction,
+    paired_permutation_test,
+    paired_t_test,
+    wilcoxon_test,
+)
+
+# Darwin's crossed minus self-fertilised maize in eighths of an inch: Fisher, The Design of Experiments, 1935, chapter 3
+MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
+
+# ranks of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets: Demsar, JMLR 2006, table 6
+DEMSAR = np.array(
+    [
+        *([4, 3, 2, 1], [1, 2, 3, 4], [4, 1, 2, 3], [4, 1, 3, 2], [4, 2, 3, 1], [1, 2.5, 4, 2.5], [3, 2, 4, 1]),
+        *([2.5, 2.5, 4, 1], [4, 3, 2, 1], [2.5] * 4, [4, 2.5, 1, 2.5], [3, 2, 4, 1], [4, 1, 2, 3], [3, 1, 4, 2]),
+    ]
+)
 
 
 def by_hand(differences):
@@ -65,6 +83,63 @@ def test_sixteen_subjects_are_exact():
     assert paired_permutation_test(np.ones(16), np.zeros(16)).p_value == pytest.approx(2 / 2**16)
 
 
+def test_published_permutation_test():
+    # Fisher counts 863 of 2^15 patterns with a sum of at least 314 on either side
+    assert paired_permutation_test(MAIZE, np.zeros(15)).p_value == pytest.approx(2 * 863 / 2**15)
+
+
+def test_published_t_test():
+    found = paired_t_test(MAIZE, np.zeros(15))
+    assert found.difference == pytest.approx(314 / 15)
+    assert abs(stats.t.ppf(found.p_value / 2, 14)) == pytest.approx(2.148, abs=5e-4)  # Fisher's t
+
+
+def test_t_test_without_spread():
+    assert paired_t_test([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]).p_value == 1
+    assert paired_t_test([0.9, 0.8, 0.7], [0.8, 0.7, 0.6]).p_value == 0  # each 0.1, but for rounding
+
+
+@pytest.mark.parametrize("subjects", [5, 12, 30, 60])
+def test_wilcoxon_without_ties_is_scipys(subjects):
+    rng = np.random.default_rng(subjects)
+    a, b = rng.random(subjects) + 0.1, rng.random(subjects)
+    found = wilcoxon_test(a, b)
+    assert found.p_value == pytest.approx(stats.wilcoxon(a, b).pvalue)
+    assert found.exact == (subjects <= 50)
+    assert found.difference == pytest.approx((a - b).mean())
+
+
+def test_wilcoxon_with_ties_and_zeros_by_hand():
+    assert wilcoxon_test(MAIZE, np.zeros(15)).p_value == pytest.approx(0.041259765625)  # of R's wilcox.test
+    # differences 0.1, 0.1, 0.1, -0.1, 0.2 and two zeros: ranks 2.5 four times, and 5
+    a, b = np.array([0.9, 0.8, 0.7, 0.5, 0.8, 0.4, 0.4]), np.array([0.8, 0.7, 0.6, 0.6, 0.6, 0.4, 0.4])
+    assert wilcoxon_test(a, b).p_value == pytest.approx(by_hand(np.array([2.5, 2.5, 2.5, -2.5, 5.0])))
+    assert wilcoxon_test(a, b).subjects == 7
+    assert wilcoxon_test([0.5, 0.6], [0.5, 0.6]).p_value == 1
+    assert wilcoxon_test([0.5, 0.7], [0.5, 0.6]).p_value == 1  # one that differs says nothing
+
+
+def test_published_ranks():
+    found = friedman_test(DEMSAR, higher=False)
+    assert found.ranks == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
+    assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
+    assert found.p_value == pytest.approx(stats.friedmanchisquare(*DEMSAR.T).pvalue)
+    assert friedman_test(-DEMSAR) == found
+
+
+@pytest.mark.parametrize(("methods", "q"), [(2, 1.960), (3, 2.343), (5, 2.728), (10, 3.164)])  # Demsar, table 5a
+def test_critical_values(methods, q):
+    scores = np.random.default_rng(0).random((6, methods))
+    wanted = q * np.sqrt(methods * (methods + 1) / 36)
+    assert friedman_test(scores).critical_difference == pytest.approx(wanted, rel=3e-4)
+
+
+def test_ranks_of_equal_methods_and_of_one_subject():
+    equal = friedman_test(np.ones((4, 3)))
+    assert (equal.ranks, equal.p_value) == ([2.0, 2.0, 2.0], 1.0)
+    assert np.isnan(friedman_test([[0.9, 0.8]]).critical_difference)
+
+
 def test_holm_by_hand():
     # sorted: 0.005 * 4 = 0.02, 0.01 * 3 = 0.03, 0.03 * 2 = 0.06, 0.04 * 1 -> not below the one before
     corrected = holm_correction({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.005})
@@ -97,6 +172,11 @@ def test_interval():
         ),
         (lambda: paired_permutation_test([1, 2], [1, np.nan]), "b must be finite, got 1 values that are not."),
         (lambda: paired_permutation_test([1, 2], [1, 2], resamples=0), "resamples must be at least 1, got 0."),
+        (lambda: wilcoxon_test([1, 2], [1, 2, 3]), "a and b must score the same subjects, got 2 and 3."),
+        (lambda: paired_t_test([1], [1]), "a must hold one number for each of at least two subjects, got shape (1,)."),
+        (lambda: friedman_test([[1.0]]), "scores must be of at least one subject and two methods, got shape (1, 1)."),
+        (lambda: friedman_test([[1.0, np.nan]]), "scores must be finite, got 1 values that are not."),
+        (lambda: friedman_test([[1.0, 2.0]], level=5), "level must lie between 0 and 1, got 5."),
         (lambda: holm_correction({"a": 1.5}), "p_values must lie in [0, 1], got 1.5 for 'a'."),
         (lambda: holm_correction({"a": np.nan}), "got nan for 'a'."),
         (lambda: bootstrap_interval([1, 2], confidence=95), "confidence must lie between 0 and 1, got 95."),

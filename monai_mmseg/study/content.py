@@ -1,0 +1,211 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What the page of a study is made of: its definition, its cells and their scores, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_mmseg.evaluation.score import MEASURES
+from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.study.cells import FILE, SCORES, Cell, CellResult, read_cells
+from monai_mmseg.study.sample import Sample, part_of, take_sample
+
+DEFINITION = "study.json"
+FEW_PARTS = 4
+MAIN = ("dice", "psnr", "ssim")  # what a study is about: the first one that was measured
+
+
+@dataclass
+class Setting:
+    """All that ran in one setting of the data."""
+
+    name: str
+    cells: list[CellResult]  # in the order of methods, folds and seeds
+    tables: list[tuple[Cell, ScoreTable]]  # of the cells that are done
+
+    @property
+    def methods(self) -> list[str]:
+        """Of all cells, also those that were refused."""
+        return list(dict.fromkeys(one.cell.method for one in self.cells))
+
+    @property
+    def parts(self) -> list[str]:
+        """What was scored apart: modalities, subsets of them, pairs."""
+        return list(dict.fromkeys(part_of(score) for _, table in self.tables for score in table))
+
+    @property
+    def measures(self) -> list[str]:
+        """That are printed and that some cell has, in the order of columns."""
+        found = {name for _, table in self.tables for name in table.measures}
+        return [name for name, about in MEASURES.items() if name in found and about.printed]
+
+    @property
+    def main(self) -> str | None:
+        """The measure that tests and charts are about."""
+        return next((name for name in MAIN if name in self.measures), None)
+
+    @property
+    def common(self) -> list[str]:
+        """Parts that every method has: what numbers over several parts may be about."""
+        found: dict[str, set[str]] = {}
+        for cell, table in self.tables:
+            found.setdefault(cell.method, set()).update(part_of(score) for score in table)
+        return [part for part in self.parts if all(part in known for known in found.values())]
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many parts to show each in full, as subsets of modalities."""
+        return len(self.parts) > FEW_PARTS
+
+    def sample(self, measure: str) -> Sample:
+        """Scores over all common parts; over all parts where there is none in common.
+
+        Args:
+            measure: which.
+
+        Returns:
+            Arrays.
+        """
+        parts = self.common or self.parts
+        return take_sample(self.tables, measure, where=lambda score: part_of(score) in parts)
+
+
+@dataclass
+class StudyContent:
+    """A study in memory."""
+
+    folder: Path
+    about: dict[str, Any]  # definition; empty where there is none
+    settings: list[Setting]
+    unfinished: list[str]  # places of cells that were begun or planned and did not end
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Name of the study."""
+        return str(self.about.get("name") or self.folder.resolve().name)
+
+    @property
+    def cells(self) -> list[CellResult]:
+        """All that ended."""
+        return [cell for setting in self.settings for cell in setting.cells]
+
+    def lead(self, setting: Setting | None = None) -> str | None:
+        """Method of interest: the definition's, else its first one, else the one with the highest mean.
+
+        Args:
+            setting: where it must have scores; ``None``: somewhere.
+
+        Returns:
+            Its name; ``None`` without scores.
+        """
+        if setting is None:
+            found = [self.lead(one) for one in self.settings]
+            ours = self.about.get("ours")
+            return str(ours) if ours in found else next(filter(None, found), None)
+        values = setting.sample(setting.main).values if setting.main else {}
+        wanted = [str(self.about.get("ours")), *names(self.about.get("methods"))]
+        best = max(values, key=lambda name: float(np.nanmean(values[name])), default=None)
+        return next((name for name in wanted if name in values), best)
+
+
+def read_study(folder: str | Path) -> StudyContent:
+    """Read whatever a study has left so far.
+
+    Args:
+        folder: of the study.
+
+    Returns:
+        The content; broken parts are left out and named in ``problems``.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no cell of it has ended.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"study must be a folder, but {root} is {'a file' if root.exists() else 'not there'}.")
+    results = read_cells(root)
+    if not results:
+        raise ValueError(f"study must hold at least one cell that ended, got none in {root / 'cells'}.")
+    problems: list[str] = []
+    about = _definition(root / DEFINITION, problems)
+    order = names(about.get("methods"))
+    settings = []
+    for name in _ordered({one.cell.setting for one in results}, names(about.get("settings"))):
+        own = [one for one in results if one.cell.setting == name]
+        ranks = _ordered({one.cell.method for one in own}, order)
+        own.sort(key=lambda one: (ranks.index(one.cell.method), one.cell.fold, one.cell.seed))
+        settings.append(Setting(name, own, _tables(own, problems)))
+    return StudyContent(root, about, settings, _unfinished(root, about, results), problems)
+
+
+def names(found: Any) -> list[str]:
+    """Names of a part of a definition: of a list of names or of objects with a ``name``, or the keys of an object.
+
+    Examples:
+        >>> names(["a", {"name": "b"}]), names({"a": {}}), names(None)
+        (['a', 'b'], ['a'], [])
+    """
+    if isinstance(found, str):
+        return [found]
+    if not isinstance(found, Iterable):
+        return []
+    return [str(one.get("name", "")) if isinstance(one, Mapping) else str(one) for one in found]
+
+
+def _ordered(found: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    """Those that are wanted in their order, then the others as people sort them: numbers by size."""
+
+    def natural(name: str) -> list[tuple[float, str]]:
+        return [(float(n) if n else 0.0, t) for n, t in re.findall(r"(\d+(?:\.\d+)?)|(\D+)", name)]
+
+    rest = set(found)
+    return [*(name for name in wanted if name in rest), *sorted(rest - set(wanted), key=natural)]
+
+
+def _definition(path: Path, problems: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problems.append(f"{path.name} is left out: {error}")
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tables(results: Iterable[CellResult], problems: list[str]) -> list[tuple[Cell, ScoreTable]]:
+    tables = []
+    for one in results:
+        if one.state == "done":
+            place = one.folder / SCORES
+            try:
+                tables.append((one.cell, one.table))
+            except (OSError, ValueError) as error:
+                problems.append(f"{'/'.join(place.parts[-4:])} is left out: {error}")
+    return tables
+
+
+def _unfinished(root: Path, about: Mapping[str, Any], results: Iterable[CellResult]) -> list[str]:
+    """Cells of the definition, and folders, that have no result."""
+    there = {one.cell for one in results}
+    begun = {path for path in (root / "cells").glob("*/*/fold*_seed*") if path.is_dir()}
+    lacking = {path for path in begun if not (path / FILE).is_file()}
+    planned = about.get("cells")
+    if isinstance(planned, list):
+        cells = [Cell(str(c["method"]), str(c["setting"]), int(c["fold"]), int(c["seed"])) for c in planned]
+        lacking |= {cell.folder(root) for cell in cells if cell not in there}
+    return [_place(path) + ("" if path in begun else " (not begun)") for path in sorted(lacking)]
+
+
+def _place(path: Path) -> str:
+    return "/".join(path.parts[-3:])
