@@ -374,7 +374,7 @@ def group_by_subject(
 
     Returns:
         ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
-        ``label`` is always there, maybe empty. ``pairs``, where there are any, by the modality whose item has them.
+        ``label`` is always there, maybe empty. ``person`` of a visit, and ``pairs``, where there are any, by the modality whose item has them.
 
     Raises:
         ValueError: if a subject has two images of one modality.
@@ -390,7 +390,8 @@ def group_by_subject(
         modality = item["modality"]
         if modalities is not None and modality not in modalities:
             continue
-        group = groups.setdefault(item["subject"], {"subject": item["subject"], "image": {}, "label": {}})
+        person = {"person": item["person"]} if "person" in item else {}  # of visits
+        group = groups.setdefault(item["subject"], {"subject": item["subject"], **person, "image": {}, "label": {}})
         if modality in group["image"]:
             raise ValueError(
                 f"subject {item['subject']!r} has two images of modality {modality!r}: {group['image'][modality]} and "

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.data.visits import person_of
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
 from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
@@ -44,6 +43,7 @@ def score_volume(
     method: str = "",
     modality: str = "",
     subject: str = "",
+    person: str = "",
     penalty: float | None = None,
 ) -> list[Score]:
     """Scores of one subject, one for each foreground class.
@@ -58,6 +58,7 @@ def score_volume(
         method: goes into the scores, as the two below; an empty modality is left out of the case.
         modality: see there.
         subject: see there.
+        person: whose visit the subject is, if it is one.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of this volume.
 
     Returns:
@@ -85,7 +86,7 @@ def score_volume(
         values = {name: float(getattr(found, field)) for name, field in LABEL_MEASURES.items()}
         flag = next((name for name in ("missed", "spurious", "empty") if getattr(found, name)), "")
         case = {**({"modality": modality} if modality else {}), "class": found.name}
-        scores.append(Score(method, subject, case, values, flag))
+        scores.append(Score(method, subject, case, values, flag, person))
     return scores
 
 
@@ -157,15 +158,10 @@ def evaluate_predictions(
     if not labelled:
         raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
 
-    if (people := len({person_of(item) for item in labelled})) < len(labelled):
-        logger.warning(
-            "%d %s images are visits of %d persons: deviations and tests count each visit as a subject of its own.",
-            *(len(labelled), modality, people),
-        )
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:
-        subject = str(item["subject"])
+        subject, person = str(item["subject"]), str(item.get("person", ""))
         label = read_label_volume(item["label"], labels)
         prediction = read_label_volume(files[subject], labels)
         check_same_grid(prediction, label)
@@ -177,6 +173,7 @@ def evaluate_predictions(
             method=method,
             modality=modality,
             subject=subject,
+            person=person,
             penalty=penalty,
         )
         if paper_dice:
@@ -185,7 +182,7 @@ def evaluate_predictions(
             ranks = (np.searchsorted(values, volume.values) for volume in (prediction, label))
             found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
-                scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}))
+                scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}, person=person))
     return ScoreTable(scores, {method: MethodInfo(penalty, description)})
 
 

@@ -159,11 +159,14 @@ def test_failures_cannot_be_left_out(data):
         evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
 
 
-def test_visits_of_one_person_are_said(data, caplog):
+def test_visits_of_one_person_count_once(data):
     items, root = data
     visits = [{**item, "person": "p"} for item in items[:2]]
-    evaluate_predictions(visits, root / "out", modality="lge", labels=LABELS)
-    assert "2 lge images are visits of 1 persons" in caplog.text
+    table = evaluate_predictions(visits, root / "out", modality="lge", labels=LABELS)
+    (line,), each = table.means("modality"), list(table.per_subject("dice").values())
+    assert (line.subjects, line.left_out, len(each)) == (1, 0, 2)
+    assert line.measures["dice"].mean == pytest.approx(sum(each) / 2)
+    assert "2 visits of 1 persons: a person counts once" in table.to_markdown()
 
 
 def test_unlabelled_items_are_left_out_and_said(data, caplog):
