@@ -116,8 +116,9 @@ def _folds(path: str) -> set[int]:
     """Folds of the training items; empty if one of them has none, or there is one fold alone."""
     from monai_mmseg.data.datalist import read_datalist
 
-    found = {item.get("fold") for item in read_datalist(path).sections.get("training", [])}
-    return found if None not in found and len(found) > 1 else set()
+    found = [item.get("fold") for item in read_datalist(path).sections.get("training", [])]
+    known = {fold for fold in found if fold is not None}
+    return known if None not in found and len(known) > 1 else set()
 
 
 def _print_folds(listed: Datalist, title: str) -> None:

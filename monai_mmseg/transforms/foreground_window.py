@@ -41,8 +41,8 @@ class ForegroundPlacesd(Transform):
 class RandForegroundWindowd(MapTransform, Randomizable):
     """One random window; with probability `share` its middle is a voxel of the foreground, else it lies anywhere.
 
-    When to use: to train on large volumes that are kept in memory, in place of MONAI's ``RandCropByPosNegLabeld``: a
-    step copies the window alone, neither the volume nor a list of all its voxels. A window that would leave the volume
+    When to use: to train on large volumes that are kept in memory or on disk, in place of MONAI's
+    ``RandCropByPosNegLabeld``: a step reads the window alone, neither the volume nor a list of all its voxels. A window that would leave the volume
     is moved inside; so a voxel near the border is not in the middle. Without foreground it lies anywhere. Results are
     tensors without metadata.
 
@@ -77,9 +77,11 @@ class RandForegroundWindowd(MapTransform, Randomizable):
         # always as many numbers, so that the next call does not depend on what this one chose
         kind, which, *anywhere = self.R.uniform(size=2 + len(size)).tolist()
         room = [whole - part for whole, part in zip(size, self.spatial_size, strict=True)]
-        if kind >= self.share or not len(places):
+        count = places.shape[0]
+        if kind >= self.share or not count:
             return [int(place * (free + 1)) for place, free in zip(anywhere, room, strict=True)]
-        centre = torch.unravel_index(places[int(which * len(places))].long(), size)
+        chosen = int(which * count)
+        centre = torch.unravel_index(places[chosen : chosen + 1][0].long(), size)
         starts = [int(place) - part // 2 for place, part in zip(centre, self.spatial_size, strict=True)]
         return [min(max(start, 0), free) for start, free in zip(starts, room, strict=True)]
 
