@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-
 OLD_NAMES = {
     "monai_mmseg.bundle": {
         "VolumeWriter": "monai_mmseg.bundle.volume_writer",
@@ -21,8 +20,10 @@ OLD_NAMES = {
     "monai_mmseg.data": {
         **dict.fromkeys(("mask_labels", "select_labelled_subjects"), "monai_mmseg.data.annotations"),
         **dict.fromkeys(
-            ("DatalistReport", "VolumeFacts", "assign_folds", "check_datalist", "datalist_statistics")
-            + ("merge_datalists", "write_contact_sheet", "write_folds", "write_stacks"),
+            [
+                *("DatalistReport", "VolumeFacts", "assign_folds", "check_datalist", "datalist_statistics"),
+                *("merge_datalists", "write_contact_sheet", "write_folds", "write_stacks"),
+            ],
             "monai_mmseg.preparation",
         ),
     },

@@ -12,7 +12,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "monai_mmseg"
 
-GROUND = ("monai_mmseg", "errors", "files", "names", "outputs", "distributed", "meta_tensors", "memory", "lazy")
+GROUND = (
+    *("monai_mmseg", "errors", "files", "names", "outputs", "distributed", "meta_tensors", "memory", "lazy"),
+    "unannotated",
+)
 """Modules beside the packages, and the package's own name and version: all may stand on them."""
 
 ROOMS = (  # from the ground up: packages and modules of monai_mmseg

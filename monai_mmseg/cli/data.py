@@ -87,11 +87,11 @@ def split(
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.preparation import write_folds, write_test_folds
 
-    if test is None and out is None and not overwrite and seed is None and (have := _folds(datalist)):
-        if folds in (None, len(have)):
-            _print_folds(read_datalist(datalist), f"{datalist}: {len(have)} folds")
-            print("every training item has a fold already: nothing to do (--overwrite deals them anew)")
-            return
+    as_it_is = test is None and out is None and seed is None and not overwrite
+    if as_it_is and (have := _folds(datalist)) and folds in (None, len(have)):
+        _print_folds(read_datalist(datalist), f"{datalist}: {len(have)} folds")
+        print("every training item has a fold already: nothing to do (--overwrite deals them anew)")
+        return
     folds, seed = 5 if folds is None else folds, seed or 0
     if test is None:
         written = write_folds(datalist, out, folds=folds, seed=seed, overwrite=overwrite)

@@ -17,13 +17,14 @@ from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
 from monai_mmseg.names import name_problem
+from monai_mmseg.unannotated import UNANNOTATED
 
 REQUIRED_KEYS = ("image", "modality", "subject")
 OPTIONAL_KEYS = ("label", "visit", "fold", "pairs", "meta")
 SECTIONS = ("training", "validation", "test")
 TOP_KEYS = (
-    *("name", "modalities", "labels", "target", "description", "meta", "licence", "license", "reference", "release"),
-    *("modality", "tensorImageSize", "numTraining", "numTest", "numValidation", "relase", *SECTIONS),
+    *("name", "modalities", "labels", "ignore", "target", "description", "meta", "licence", "license", "reference"),
+    *("release", "relase", "modality", "tensorImageSize", "numTraining", "numTest", "numValidation", *SECTIONS),
 )
 
 
@@ -41,6 +42,7 @@ class Datalist:
     modalities: list[str]
     labels: dict[int, str]
     sections: dict[str, list[dict[str, Any]]]
+    ignore: int | None = None  # value of voxels in labels that were not annotated
 
     def items(self, section: str) -> list[dict[str, Any]]:
         """All items of ``"training"``, ``"validation"`` or ``"test"``; a KeyError if the file has no such section."""
@@ -254,6 +256,11 @@ def _check_top(raw: Mapping[str, Any]) -> list[str]:
         problems.append(f"'labels' must name each value, got {labels[nameless[0]]!r} for {nameless[0]}")
     elif labels and "0" not in {str(value) for value in labels}:
         problems.append("'labels' must declare 0, the background")
+    if raw.get("ignore") not in (None, UNANNOTATED):
+        problems.append(
+            f"'ignore' must be {UNANNOTATED}, the value of voxels that were not annotated, got {raw['ignore']!r}: map "
+            "it in the label files"
+        )
     if not any(section in raw for section in SECTIONS):
         problems.append(f"one of the sections {list(SECTIONS)} is needed")
     return problems
@@ -317,19 +324,25 @@ def read_datalist(path: str | Path) -> Datalist:
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems) + ".")
     root = Path(path).resolve().parent
-    sections = {section: [absolute_item(item, root) for item in raw[section]] for section in SECTIONS if section in raw}
+    ignore = raw.get("ignore")
+    sections = {
+        section: [absolute_item(item, root, ignore) for item in raw[section]] for section in SECTIONS if section in raw
+    }
     everything = [item for items in sections.values() for item in items]
     modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
     labels = {int(value): str(name) for value, name in sorted(raw.get("labels", {}).items(), key=lambda x: int(x[0]))}
-    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections)
+    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections, ignore)
 
 
-def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def absolute_item(item: Mapping[str, Any], root: Path, ignore: int | None = None) -> dict[str, Any]:
     """Copy of an item of a file in the folder `root`, with absolute paths.
 
-    Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together.
+    Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together. What
+    the datalist ignores in labels goes with each label, as ``ignore``.
     """
-    paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
+    paths: dict[str, Any] = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
+    if ignore is not None and "label" in paths:
+        paths["ignore"] = ignore
     if not item.get("visit"):
         return {**item, **paths}
     person = item["subject"]
@@ -345,7 +358,7 @@ def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
         {'image': '../a.nii', 'modality': 'ct', 'subject': 'p1', 'visit': '2'}
     """
     paths = {key: Path(os.path.relpath(item[key], root)).as_posix() for key in ("image", "label") if key in item}
-    kept = {key: value for key, value in item.items() if key != "person"}
+    kept = {key: value for key, value in item.items() if key not in ("person", "ignore")}
     return {**kept, **paths, "subject": person_of(item)}
 
 
@@ -374,7 +387,8 @@ def group_by_subject(
 
     Returns:
         ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
-        ``label`` is always there, maybe empty. ``person`` of a visit, and ``pairs``, where there are any, by the modality whose item has them.
+        ``label`` is always there, maybe empty. Also ``person`` of a visit, ``ignore`` of labels, and ``pairs``, where
+        there are any, by the modality whose item has them.
 
     Raises:
         ValueError: if a subject has two images of one modality.
@@ -400,6 +414,7 @@ def group_by_subject(
         group["image"][modality] = item["image"]
         if item.get("label"):
             group["label"][modality] = item["label"]
+            group |= {"ignore": item["ignore"]} if "ignore" in item else {}
         if item.get("pairs"):
             group.setdefault("pairs", {})[modality] = item["pairs"]
     order = list(modalities) if modalities is not None else None

@@ -233,9 +233,7 @@ class ScoreTable:
         _check_measure(measure)
         return subject_means(self.select(where, **wanted), measure)
 
-    def per_person(
-        self, measure: str, where: Callable[[Score], bool] | None = None, **wanted: str
-    ) -> dict[str, float]:
+    def per_person(self, measure: str, where: Callable[[Score], bool] | None = None, **wanted: str) -> dict[str, float]:
         """One number a person, the mean of their visits: for statistics; see :meth:`per_subject`.
 
         Args:

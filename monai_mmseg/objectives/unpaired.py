@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.cross_entropy import frequency_weighted_cross_entropy, frequency_weights_from_counts
 from monai_mmseg.losses.dice import squared_dice_loss
-from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
+from monai_mmseg.losses.inputs import at_least_float32, mask_unannotated, onehot_labels
 from monai_mmseg.losses.masked import class_counts, group_means, mask_samples
 from monai_mmseg.objectives.base import PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
@@ -136,7 +136,9 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             weights = frequency_weights_from_counts(class_counts(onehot, group, count, labelled))[group]
         entropy = frequency_weighted_cross_entropy(probs, onehot, labelled, class_weights=weights)
         terms = {
-            "dice": squared_dice_loss(probs, onehot, labelled, group=group, num_groups=count).sum(),
+            "dice": squared_dice_loss(
+                mask_unannotated(probs, onehot), onehot, labelled, group=group, num_groups=count
+            ).sum(),
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
         added = self.added(TermInputs(self.network, scores, label, onehot, group, count, labelled, features))

@@ -69,6 +69,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
         "name": "_".join(dict.fromkeys(part.name for part in parts)),
         "modalities": list(dict.fromkeys(name for part in parts for name in part.modalities)),
         "labels": {str(value): name for value, name in parts[0].labels.items()},
+        **({} if (ignore := next((one.ignore for one in parts if one.ignore), None)) is None else {"ignore": ignore}),
         **_heads(contents, parts),
     }
     report, entries = examine_form({**content, **sections}, [], Path(out))
@@ -83,22 +84,22 @@ def _heads(contents: Sequence[Mapping[str, Any]], parts: Sequence[Datalist]) -> 
     """What the lists say about themselves, joined."""
     names = [part.name for part in parts]
     names = names if len(set(names)) == len(names) else [str(part.path) for part in parts]
+    listed = list(zip(names, contents, strict=True))
     head: dict[str, Any] = {}
     for key in _TEXTS:
         spelt = (key, "license") if key == "licence" else (key,)
-        texts = {name: next((one[k] for k in spelt if one.get(k)), "") for name, one in zip(names, contents, strict=True)}
-        said = {name: str(text) for name, text in texts.items() if text}
+        said = {name: str(one[k]) for name, one in listed for k in spelt if one.get(k)}
         if said:
-            same = len(set(said.values())) == 1 and len(said) == len(parts)
-            head[key] = next(iter(said.values())) if same else "; ".join(f"{name}: {text}" for name, text in said.items())
+            same = len(said) == len(parts) and len(set(said.values())) == 1
+            head[key] = said[names[0]] if same else "; ".join(f"{name}: {text}" for name, text in said.items())
     entries: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, one in zip(names, contents, strict=True):
+    for name, one in listed:
         about = one.get("meta", {})
-        for key, value in (about.items() if isinstance(about, Mapping) else [("meta", about)]):
+        for key, value in about.items() if isinstance(about, Mapping) else [("meta", about)]:
             entries[key][name] = value
     if entries:
         head["meta"] = {key: _agreed(values) or values for key, values in entries.items()}
-    targets = {name: one["target"] for name, one in zip(names, contents, strict=True) if one.get("target")}
+    targets = {name: one["target"] for name, one in listed if one.get("target")}
     if target := _agreed(targets):
         head["target"] = target
     elif targets:

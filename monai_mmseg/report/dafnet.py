@@ -19,6 +19,7 @@ from monai_mmseg.metrics.disentanglement import disentanglement_report, latent_t
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet, DAFNetFactors
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.unannotated import UNANNOTATED, is_foreground
 from monai_mmseg.visualize import (
     AlignmentPair,
     alignment_figure,
@@ -158,7 +159,7 @@ class _Slices:
         Returns:
             Index of the slice.
         """
-        area = (label > 0).flatten(1).sum(1).masked_fill(~seen.to(label.device), -1)
+        area = is_foreground(label).flatten(1).sum(1).masked_fill(~seen.to(label.device), -1)
         order = [int(at) for at in area.argsort(descending=True, stable=True) if area[at] >= 0]
         at = next((at for at in order if (one.subject, at) not in self.used), order[0])
         self.used.add((one.subject, at))
@@ -261,7 +262,8 @@ def _pair(
 
 
 def _onehot(label: Tensor, classes: int) -> Tensor:
-    return torch.nn.functional.one_hot(label.long(), classes).movedim(-1, 1)
+    known = torch.where(label == UNANNOTATED, torch.zeros_like(label), label).long()
+    return torch.nn.functional.one_hot(known, classes).movedim(-1, 1)
 
 
 def _volume_dice(prediction: Tensor, truth: Tensor) -> float:

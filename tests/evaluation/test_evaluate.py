@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import ScoreTable, evaluate_predictions, find_prediction, score_volume
+from monai_mmseg.metrics import PAPER_DICE
 
 SPACING = (1.0, 2.0, 8.0)
 LABELS = {0: "background", 1: "organ", 2: "tumour"}
@@ -157,6 +158,24 @@ def test_failures_cannot_be_left_out(data):
         evaluate_predictions(items, root / "out", modality="lge", labels=LABELS)
     with pytest.raises(ValueError, match=r"got none for \['s2'\]"):
         evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
+
+
+def test_what_nobody_annotated_does_not_count(data):
+    items, root = data
+    truth = nib.load(items[0]["label"])
+    label = np.asarray(truth.dataobj).astype(np.uint8)
+    guess = label.copy()
+    label[:2], guess[:2] = 255, 1  # unknown, and said to be an organ
+    nib.save(nib.Nifti1Image(label, truth.affine), items[0]["label"])
+    nib.save(nib.Nifti1Image(guess, truth.affine), root / "out" / "s1_lge_seg.nii.gz")
+    with pytest.raises(ValueError, match=r"must hold declared labels only .*, got also \[255\]"):
+        evaluate_predictions(items[:1], root / "out", modality="lge", labels=LABELS)
+    for name in PAPER_DICE:
+        scored = evaluate_predictions(
+            [{**items[0], "ignore": 255}], root / "out", modality="lge", labels=LABELS, paper_dice=name
+        )
+        assert all(score.dice == 1 for score in scored if "class" in score.case)
+        assert all(score.values.get("paper_dice", 1) == pytest.approx(1) for score in scored)
 
 
 def test_visits_of_one_person_count_once(data):
