@@ -43,6 +43,7 @@ COMMON = {  # flags of all readers
     "no_sheet": (bool, False, "do not draw the contact sheet."),
 }
 OUT = "folder to write: datalist.json, labels, images that had to be made, and preparation.json, which tells how."
+ARCHIVE = "Or all of it as one .zip, .tar or .tar.gz, which is unpacked into OUT/unpacked."
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Sequence[str]": Sequence[str]}
 
 
@@ -73,7 +74,12 @@ class ImportCommand:
         text = ast.get_docstring(self._source[1]) or ""
         told = dict(re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text.partition("Args:")[2].partition("\n\n")[0], re.M))
         first = self._source[1].args.args[0].arg
-        lines = {"source": told.pop(first, ""), "out": OUT, **told, **{name: one[2] for name, one in COMMON.items()}}
+        lines = {
+            "source": f"{told.pop(first, '')} {ARCHIVE}",
+            "out": OUT,
+            **told,
+            **{name: one[2] for name, one in COMMON.items()},
+        }
         args = "\n".join(f"    {name}: {words}" for name, words in lines.items())
         return f"{self.__doc__}\n\n{text.partition('Args:')[0].rstrip()}\n\nArgs:\n{args}"
 
@@ -120,9 +126,10 @@ class ImportCommand:
     ) -> None:
         """Write the data set in `source` to `out` and say what it holds; `options` are the reader's."""
         from monai_mmseg.preparation.layouts import import_layout
+        from monai_mmseg.preparation.layouts.archives import unpacked
 
         reader = getattr(importlib.import_module(f"{READERS}.{self.kind}"), f"read_{self.kind}")
-        found = reader(source, **options)
+        found = reader(unpacked(source, out), **options)
         asked = {name: value for name, value in options.items() if value is not None}
         path = import_layout(
             found,

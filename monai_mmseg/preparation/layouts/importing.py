@@ -367,6 +367,7 @@ def _item(case: Case, made: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "subject": case.subject,
         **{key: value for key, value in more.items() if value is not None},
         **({"pairs": pairs} if pairs else {}),
+        **({"meta": dict(case.meta)} if case.meta else {}),
     }
 
 
