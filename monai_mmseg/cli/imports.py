@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.cli.console import print_table
+from monai_mmseg.unannotated import UNANNOTATED
 
 if TYPE_CHECKING:
     from monai_mmseg.preparation.layouts import Layout
@@ -166,7 +167,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     classes: dict[int, list[int]] = {}
     for value, one in layout.values.items():
         classes.setdefault(one, []).append(value)
-    named = {one: name for one, name in layout.labels.items() if one in classes}
+    told = {**layout.labels, UNANNOTATED: "not annotated, counts nowhere"}
+    named = {one: name for one, name in told.items() if one in classes}
     if len(named) > 1:  # not the background alone
         print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
     for title, lines in (
