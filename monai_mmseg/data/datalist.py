@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.pair_tables import pair_problems
+from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
 from monai_mmseg.names import name_problem
 from monai_mmseg.unannotated import UNANNOTATED
@@ -198,44 +198,6 @@ def label_problem(labels: Mapping[int, str]) -> str | None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         return f"labels must have distinct names, got {twice} more than once"
     return None
-
-
-def read_json(path: str | Path) -> Any:
-    """Content of a JSON file, strictly: a key that is given twice would hide what came first.
-
-    Args:
-        path: the file, in UTF-8.
-
-    Returns:
-        Objects, lists, texts and numbers.
-
-    Raises:
-        ValueError: if it is no JSON, a key is given twice, or a number is none (NaN).
-    """
-
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) < len(pairs):
-            keys = [key for key, _ in pairs]
-            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-        return content
-
-    def constant(name: str) -> None:
-        raise ValueError(f"JSON has no {name}")
-
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        raw = json.loads(text, object_pairs_hook=distinct, parse_constant=constant)
-        json.dumps(raw, ensure_ascii=False).encode()  # half of a character could be neither printed nor written
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}: not a JSON file (its objects are nested too deeply).") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error}).") from error
-    return raw
 
 
 def _check_top(raw: Mapping[str, Any]) -> list[str]:
