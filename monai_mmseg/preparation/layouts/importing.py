@@ -358,7 +358,7 @@ def _write_files(
 
 
 def _item(case: Case, made: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    more = {"visit": case.visit, "fold": case.fold}
+    more = {"visit": case.visit, "fold": case.fold, "meta": dict(case.meta) if case.meta else None}
     pairs = {other: {str(k): v for k, v in table.items()} for other, table in (case.pairs or {}).items()}
     return {
         "image": made.get(IMAGES) or relative(case.image, root),
@@ -367,7 +367,6 @@ def _item(case: Case, made: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "subject": case.subject,
         **{key: value for key, value in more.items() if value is not None},
         **({"pairs": pairs} if pairs else {}),
-        **({"meta": dict(case.meta)} if case.meta else {}),
     }
 
 
