@@ -71,18 +71,9 @@ class Context:
     knobs: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def stacked(self) -> bool:
-        """Modalities of a subject are channels of one image."""
-        return self.method == "unet" and len(self.situation.modalities) > 1
-
-    @property
     def base(self) -> str:
         """Bundle that the plan changes."""
-        if self.stacked:
-            return "unet"
-        if self.method == "disentangle":
-            return "disentangle_tumour"
-        return ("ummkd_3d" if self.volumes else "ummkd") if self.method == "unet" else self.method
+        return "disentangle_tumour" if self.method == "disentangle" else self.method
 
     @property
     def dims(self) -> int:
