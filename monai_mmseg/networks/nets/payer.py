@@ -77,7 +77,7 @@ class SpatialConfigurationNet(nn.Module):
         act: activation between them.
 
     Raises:
-        ValueError: if an argument is out of range, or (in a call) the image is no multiple of ``factor``.
+        ValueError: if an argument is out of range.
 
     Reference:
         Payer et al., "Multi-label whole heart segmentation using CNNs and anatomical label configurations", STACOM
@@ -110,10 +110,9 @@ class SpatialConfigurationNet(nn.Module):
         super().__init__()
         if depth < 1 or kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"depth must be at least 1 and kernel_size odd, got {depth} and {kernel_size}.")
-        self.factor = _factors(spatial_dims, factor)
+        self.down = Pool[Pool.AVG, spatial_dims](_factors(spatial_dims, factor), ceil_mode=True)
         self.mode = LINEAR[spatial_dims]
         self.appearance = appearance
-        self.down = Pool[Pool.AVG, spatial_dims](self.factor)
         widths = [num_classes, *[features] * (depth - 1), num_classes]
         layers = [
             Convolution(spatial_dims, i, o, kernel_size=kernel_size, act=act, norm=None, conv_only=number == depth - 1)
@@ -125,8 +124,6 @@ class SpatialConfigurationNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(B, K, *spatial)`` of an image ``(B, C, *spatial)``."""
-        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            _check_multiple(image, self.factor)
         local = self.appearance(image)
         arrangement = self.configuration(self.down(local.softmax(1)))
         return local * F.interpolate(arrangement, size=local.shape[2:], mode=self.mode)

@@ -123,7 +123,7 @@ def test_localiser_of_a_file(tmp_path):
 
 def test_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"multiple of factor \(4, 4\), got \(18, 16\)"):
-        SpatialConfigurationNet(2, u_net(2), 3)(torch.zeros(1, 1, 18, 16))
+        LowResolutionNet(2, nn.Identity(), 4)(torch.zeros(1, 1, 18, 16))
     with pytest.raises(ValueError, match=r"not be smaller than crop_size \[8, 8\], got \(4, 16\)"):
         LocalisedNet(_Finds(), _Copies(), (8, 8))(torch.zeros(1, 1, 4, 16))
     with pytest.raises(ValueError, match="kernel_size odd, got 4 and 2"):
