@@ -107,7 +107,7 @@ def _settings(data: str, target: str | None, labels: Sequence[float]) -> dict[st
     from monai_mmseg.data.datalist import read_datalist
 
     modality = target or read_datalist(data).modalities[-1]
-    return {f"{modality}_{100 * share:g}": {"labels": {modality: share}} for share in labels}
+    return {f"target_{100 * share:g}": {"labels": {modality: share}} for share in labels}
 
 
 def _print_methods(data: str | None, target: str | None, source: str | None) -> None:

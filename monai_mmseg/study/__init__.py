@@ -8,8 +8,8 @@ from monai_mmseg.lazy import lazy_names
 
 if TYPE_CHECKING:
     from monai_mmseg.study.cells import Cell, CellResult, read_cells, write_cell
-    from monai_mmseg.study.definition import Study, StudyError, read_study
-    from monai_mmseg.study.methods import METHODS, Method, find_method
+    from monai_mmseg.study.definition import Study, read_study
+    from monai_mmseg.study.methods import METHODS, Method, StudyError, find_method
     from monai_mmseg.study.runner import run_study
 
 __all__ = [

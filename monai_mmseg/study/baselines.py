@@ -16,7 +16,9 @@ from monai_mmseg.study.facts import Facts
 from monai_mmseg.study.methods import Method
 
 
-def run_baseline_cell(method: Method, cell: Cell, folder: Path, data: Path, facts: Facts) -> CellResult:
+def run_baseline_cell(
+    method: Method, cell: Cell, folder: Path, data: Path, facts: Facts, paper_dice: str | bool
+) -> CellResult:
     """Predict and score one cell.
 
     Args:
@@ -25,6 +27,7 @@ def run_baseline_cell(method: Method, cell: Cell, folder: Path, data: Path, fact
         folder: where everything goes.
         data: folder of its datalist.
         facts: of the datalist.
+        paper_dice: also Dice by the rule of this paper.
     """
     options = dict(method.options)
     function = getattr(baselines, options.pop("function"))
@@ -32,8 +35,7 @@ def run_baseline_cell(method: Method, cell: Cell, folder: Path, data: Path, fact
     items, out = load_datalist(data / "datalist.json", "test"), folder / "predictions"
     found = function(items, facts.source, facts.target, out, overwrite=True, **options)
     clock, cpu = time.monotonic() - clock, time.thread_time() - cpu
-    table = evaluate_predictions(
-        data / "datalist.json", found, modality=facts.target, section="test", method=method.name
-    )
+    about = {"modality": facts.target, "section": "test", "method": method.name}
+    table = evaluate_predictions(data / "datalist.json", found, paper_dice=paper_dice, **about)
     write_text(folder / SCORES, table.to_json())
     return CellResult(cell, folder, "done", "", {"predicting": round(clock, 2), "cpu": round(cpu, 2)})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monai_mmseg.data.datalist import read_json
+from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
 from monai_mmseg.study.methods import Method, StudyError, find_method
@@ -43,6 +44,7 @@ class Study:
     overlays: tuple[str, ...] = ()  # of every bundle; with any, nothing is planned
     common: Mapping[str, Any] = field(default_factory=dict)  # overrides of every training
     evaluating: Mapping[str, Any] = field(default_factory=dict)  # of every evaluation
+    paper_dice: bool = False  # also Dice as the methods' papers count it
     nnunet: str | None = None  # an environment with nnU-Net
     name: str = "study"
     about: str = ""
@@ -54,26 +56,35 @@ class Study:
         """Bundles are set up for the data by `mmseg plan`."""
         return not self.overlays
 
+    @property
+    def paper_rule(self) -> str | bool:
+        """Whose rule of Dice counts for methods that are no bundle."""
+        rule = self.published.partition("_")[0]
+        return self.paper_dice and (rule if rule in PAPER_DICE else "dafnet")
+
     def content(self) -> dict[str, Any]:
         """What decides over the cells, as JSON: lanes, methods and seeds that are added do not."""
-        methods = {one.name: json.loads(json.dumps(one._asdict())) for one in self.methods}
-        for one in methods.values():
-            del one["about"]
+        methods = {}
+        for one in self.methods:
+            parts = {name: value for name, value in one._asdict().items() if name in _DECIDING and value}
+            methods[one.name] = json.loads(json.dumps({**parts, "stages": [stage._asdict() for stage in one.stages]}))
         return {
             "datalist": None if self.datalist is None else str(self.datalist.resolve()),
             "phantom": dict(self.phantom),
             "target": self.target,
             "source": self.source,
-            "settings": {one.name: [dict(one.labels), dict(one.phantom)] for one in self.settings},
+            "settings": {one.name: {"labels": dict(one.labels), "phantom": dict(one.phantom)} for one in self.settings},
             "budget": self.budget,
             "steps": self.steps,
             "overlays": list(self.overlays),
             "common": dict(self.common),
             "evaluating": dict(self.evaluating),
+            "paper_dice": self.paper_dice,
             "methods": methods,
         }
 
 
+_DECIDING = ("kind", "bundle", "overlays", "overrides", "bare", "plan", "planned", "each", "options", "scores")
 _KEYS = {
     "about": str,
     "budget": str,
@@ -86,6 +97,7 @@ _KEYS = {
     "nnunet": str,
     "ours": str,
     "overlays": list,
+    "paper_dice": bool,
     "phantom": dict,
     "published": str,
     "seeds": list,
@@ -94,7 +106,7 @@ _KEYS = {
     "steps": int,
     "target": str,
 }
-_METHOD_KEYS = ("name", "method", "overlays", "overrides", "options")
+_METHOD_KEYS = ("name", "method", "overlays", "overrides", "options", "scores")
 _SETTING_KEYS = ("labels", "phantom")
 
 
@@ -123,6 +135,7 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
     ``seeds``, ``folds``      numbers of the trainings; folds 0 to n - 1
     ``budget`` or ``steps``   of each training: ``"20m"``, or updates of the weights
     ``overlays``              of every bundle, such as ``demo``; without any, bundles are planned for the data
+    ``paper_dice``            also Dice as the papers of the methods count it
     ``ours``                  the method that the tests and pictures are about
     ``common``                overrides of every training; ``evaluating``: of every evaluation
     ========================  =======================================================================================
@@ -172,17 +185,14 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     _check_keys(raw, _KEYS, "")
     raw = {key: value for key, value in raw.items() if not key.startswith("_")}  # as comments in configs
     for key, value in raw.items():
-        if not isinstance(value, _KEYS[key]) or isinstance(value, bool):
+        if not isinstance(value, _KEYS[key]) or (isinstance(value, bool) and _KEYS[key] is not bool):
             raise StudyError(f"{key} must be of type {_KEYS[key].__name__}, got {value!r}.")
     if ("datalist" in raw) == ("phantom" in raw):
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
         raise StudyError("a study has one of 'budget' and 'steps'.")
-    kept = {
-        key: raw[key]
-        for key in ("name", "about", "phantom", "target", "source", "nnunet", "ours", "published")
-        if key in raw
-    }
+    plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
+    kept = {key: raw[key] for key in plain if key in raw}
     folds, steps = raw.get("folds", 1), raw.get("steps")
     if folds < 1 or (steps is not None and steps < 1):
         raise StudyError(f"folds and steps must be 1 at least, got folds={folds}, steps={steps}.")
@@ -221,6 +231,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
             overlays=(*method.overlays, *about.get("overlays", ())),
             overrides={**method.overrides, **about.get("overrides", {})},
             options={**method.options, **about.get("options", {})},
+            scores=about.get("scores", method.scores),
         )
     return list(found.values())
 

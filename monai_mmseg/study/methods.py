@@ -59,87 +59,79 @@ TARGET = ("two modalities", "source labels")
 PAIRED = (*TARGET, "pairs")
 EACH = ("labels of each modality",)
 BARE = ("settings/target_0",)
+SUBSETS = "subsets.json"
 
 
-def _dafnet(name: str, about: str, needs: Sequence[str], *overlays: str, bare: tuple[str, ...] = BARE) -> Method:
-    files = tuple(f"settings/{one}" for one in overlays)
-    return Method(name, about, "bundle", tuple(needs), "dafnet", files, bare=bare, plan="dafnet")
+def _dafnet(name: str, about: str, *overlays: str, needs: Sequence[str] = PAIRED, bare: Sequence[str] = BARE) -> Method:
+    return Method(name, about, "bundle", tuple(needs), "dafnet", _files(overlays), bare=tuple(bare), plan="dafnet")
 
 
 def _unpaired(base: str, name: str, about: str, *overlays: str, planned: Mapping[str, Any] | None = None) -> Method:
-    files = tuple(f"settings/{one}" for one in overlays)
-    return Method(name, about, "bundle", ("two modalities", *EACH), base, files, plan=base, planned=planned)
+    needs = ("two modalities", *EACH)
+    return Method(name, about, "bundle", needs, base, _files(overlays), plan=base, planned=planned)
 
 
 def _alone(base: str, name: str, weight: str) -> Method:
     own = {"separate": [], weight: 0.0}
-    return Method(name, "a network for each modality", "bundle", EACH, base, overrides=own, plan=base, each=True)
+    return Method(name, f"as {base}, a network for each modality", "bundle", EACH, base, (), own, plan=base, each=True)
 
 
-_SEPARATE_ENCODER = ["input_block", "downsamples"]
-_SEPARATE_BOTH = [*_SEPARATE_ENCODER, "upsamples", "output_block"]
+def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = False, scores: str = "") -> Method:
+    stages = (Stage("disentangle", {"stage_one": "models/model.pt"}),) if encoders else ()
+    plan = "disentangle" if encoders and bundle == "disentangle_tumour" else ""
+    needs = ("two modalities", "pairs", *(("labels",) if bundle == "disentangle_tumour" else ()))
+    return Method(name, about, "bundle", needs, bundle, _files(overlays), plan=plan, stages=stages, scores=scores)
+
+
+def _copied(name: str, about: str, function: str, package: str = "") -> Method:
+    needs = ("two modalities", "source labels of tested")
+    return Method(name, about, "baseline", needs, package=package, options={"function": function})
+
+
+def _nnunet(name: str, about: str, form: str) -> Method:
+    return Method(name, about, "program", ("labels",), options={"form": form})
+
+
+def _files(overlays: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"settings/{one}" for one in overlays)
+
+
+_ENCODERS = {"separate": ["input_block", "downsamples"]}
+_ENDS = {"separate": ["input_block", "downsamples", "upsamples", "output_block"]}
+_TUMOUR, _PET = "disentangle_tumour", "disentangle_pet"
+_LABELLED = ("two modalities", "target labels", "pairs")
 _LIST: tuple[Method, ...] = (
-    _dafnet("dafnet", "anatomy apart from contrast, both modalities of a pair fused", PAIRED),
-    _dafnet(
-        "unet_target",
-        "U-Net on the target and its labels (UNet-single)",
-        ("two modalities", "target labels", "pairs"),
-        "unet_target",
-        bare=(),
-    ),
-    _dafnet("unet_both", "U-Net on the images of both modalities, mixed (UNet-multi)", PAIRED, "unet_both"),
-    _dafnet("unet_source", "U-Net on the source and its labels, applied to the target", PAIRED, "unet_source", bare=()),
-    _dafnet(
-        "unet_copied_masks",
-        "U-Net on target images with the masks of their pairs",
-        PAIRED,
-        "unet_copied_masks",
-        bare=(),
-    ),
+    _dafnet("dafnet", "anatomy apart from contrast, the images of a pair fused"),
+    _dafnet("unet_target", "U-Net on the target and its labels", "unet_target", needs=_LABELLED, bare=()),
+    _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
+    _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),
+    _dafnet("unet_copied_masks", "U-Net on the target with masks of the source", "unet_copied_masks", bare=()),
+    _copied("copy", "the source's labels put where they lie in the target", "copy_baseline"),
     Method(
-        "unet",
-        "the plain network of `mmseg plan`: registered modalities are its channels",
-        "bundle",
-        ("labels",),
-        "unet",
-        plan="unet",
+        "unet", "the plain network: registered modalities are its channels", "bundle", ("labels",), "unet", plan="unet"
     ),
-    _unpaired("ummkd", "ummkd", "one network, norms per modality, knowledge distilled between modalities; slices"),
-    _unpaired("ummkd", "joint", "one network that shares all", "joint"),
-    _unpaired("ummkd", "chilopod", "one network, norms per modality, no distillation", "chilopod"),
-    _unpaired("ummkd", "y_shaped", "an encoder per modality, one decoder", "y_shaped"),
-    _unpaired("ummkd", "x_shaped", "an encoder and a decoder per modality, the middle shared", "x_shaped"),
+    _unpaired("ummkd", "ummkd", "one network, norms of each modality, knowledge distilled between them; slices"),
+    _unpaired("ummkd", "chilopod", "one network, norms of each modality", "chilopod"),
+    _unpaired("ummkd", "joint", "one network for all modalities", "joint"),
+    _unpaired("ummkd", "y_shaped", "an encoder for each modality, one decoder", "y_shaped", planned=_ENCODERS),
+    _unpaired("ummkd", "x_shaped", "encoder and decoder for each modality, one middle", "x_shaped", planned=_ENDS),
     _alone("ummkd", "individual", "kd_weight"),
     _unpaired("ummkd_3d", "ummkd_3d", "as ummkd, on volumes"),
-    _unpaired("csa", "csa", "one network, norms per modality, class affinities made alike; slices"),
+    _alone("ummkd_3d", "individual_3d", "kd_weight"),
+    _unpaired("csa", "csa", "one network, norms of each modality, class affinities made alike; slices"),
     _alone("csa", "csa_individual", "csa_weight"),
-    Method(
-        "disentangle",
-        "codes of several sequences, some missing, in two stages; segmentation of volumes",
-        "bundle",
-        ("two modalities", "labels", "pairs"),
-        "disentangle_tumour",
-        plan="disentangle",
-        stages=(Stage("disentangle", {"stage_one": "models/model.pt"}),),
+    _brain(
+        "disentangle", "disentangle_redraw", "sequences drawn out of anatomy and contrast", scores="reconstruction.json"
     ),
-    Method(
-        "copy",
-        "the source's labels put where they lie in the target",
-        "baseline",
-        ("two modalities", "source labels of tested"),
-        options={"function": "copy_baseline"},
-    ),
-    Method(
-        "nnunet", "nnU-Net v2 on the images of all modalities, mixed", "program", ("labels",), options={"form": "mixed"}
-    ),
-    Method("nnunet_each", "nnU-Net v2, a network for each modality", "program", ("labels",), options={"form": "each"}),
-    Method(
-        "nnunet_channels",
-        "nnU-Net v2 with registered modalities as channels",
-        "program",
-        ("labels",),
-        options={"form": "channels"},
-    ),
+    _brain(_TUMOUR, "disentangle", "segments the anatomy of several sequences; its encoders come first", encoders=True),
+    _brain(_TUMOUR, "standard_zero", "segments the sequences, zeros where one is missing", "standard_zero"),
+    _brain(_TUMOUR, "standard_average", "segments the sequences, means where one is missing", "standard_average"),
+    _brain(_PET, "disentangle_pet", "draws PET out of anatomy; its encoders come first", encoders=True, scores=SUBSETS),
+    _brain(_PET, "pet_zero", "draws PET, zeros where a sequence is missing", "standard_zero", scores=SUBSETS),
+    _brain(_PET, "pet_average", "draws PET, means where a sequence is missing", "standard_average", scores=SUBSETS),
+    _nnunet("nnunet", "nnU-Net v2 on the images of all modalities, mixed", "mixed"),
+    _nnunet("nnunet_each", "nnU-Net v2, a network for each modality", "each"),
+    _nnunet("nnunet_channels", "nnU-Net v2 with registered modalities as channels", "channels"),
 )
 METHODS: Mapping[str, Method] = {one.name: one for one in _LIST}
 """Name to method."""

@@ -114,6 +114,7 @@ def run_nnunet_cell(
     environment: str | None,
     budget: float | None,
     steps: int | None,
+    paper_dice: str | bool,
     threads: int,
 ) -> CellResult:
     """Export, plan, train, predict and score one cell.
@@ -126,6 +127,7 @@ def run_nnunet_cell(
         environment: of nnU-Net.
         budget: seconds of training, of all networks of a form together.
         steps: of each network; without both, nnU-Net's own thousand epochs.
+        paper_dice: also Dice by the rule of this paper.
         threads: of the CPU.
 
     Raises:
@@ -141,7 +143,8 @@ def run_nnunet_cell(
     words = ("-c", configuration, "-np", 1, "-npfp", 1, *PLANS[net.device])
     planning = net.run("nnUNetv2_plan_and_preprocess", "-d", *numbers, *words)
     clock = cpu = 0.0
-    predicting, done, predictions = Used(), 0, {}
+    predicting, done = Used(), 0
+    predictions: dict[tuple[str, str], Path] = {}
     for number in numbers:
         length = _steps(net, number, configuration, None if budget is None else budget / len(numbers), steps)
         used = net.train(number, configuration, length, EPOCHS)
@@ -153,7 +156,7 @@ def run_nnunet_cell(
         used = net.run("nnUNetv2_predict", *places, *words)
         predicting = Used(predicting.clock + used.clock, predicting.cpu + used.cpu)
         predictions |= _found(raw / "cases.csv", out)
-    write_text(folder / SCORES, _scores(datalist, predictions, method.name).to_json())
+    write_text(folder / SCORES, _scores(datalist, predictions, method.name, paper_dice).to_json())
     for place in (net.results, net.raw, work / "preprocessed"):
         shutil.rmtree(place)
     seconds = {"training": clock, "cpu": cpu, "evaluating": predicting.clock, "cpu_evaluating": predicting.cpu}
@@ -185,12 +188,14 @@ def _found(cases: Path, folder: Path) -> dict[tuple[str, str], Path]:
     return {name: path for name, path in files.items() if path.is_file()}
 
 
-def _scores(datalist: Path, predictions: Mapping[tuple[str, str], Path], method: str) -> ScoreTable:
+def _scores(
+    datalist: Path, predictions: Mapping[tuple[str, str], Path], method: str, paper_dice: str | bool
+) -> ScoreTable:
     tables = []
     for modality in read_datalist(datalist).modalities:
         # a case of several channels is of no modality: it is scored against the labels of each
         mine = {subject: path for (subject, name), path in predictions.items() if name in (modality, "")}
         if mine:
-            found = evaluate_predictions(datalist, mine, modality=modality, section="test", method=method)
-            tables.append(found)
+            about = {"modality": modality, "section": "test", "method": method, "paper_dice": paper_dice}
+            tables.append(evaluate_predictions(datalist, mine, **about))
     return tables[0].join(*tables[1:])

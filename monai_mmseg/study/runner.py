@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -192,13 +192,15 @@ class _Run:
         study = self.study
         try:
             if method.kind == "bundle":
-                trainings, given = self.trainings[method.name], {"evaluating": study.evaluating}
-                result = run_bundle_cell(method, trainings, cell, folder, data, facts, threads=self.threads, **given)
+                given: dict[str, Any] = {"evaluating": study.evaluating, "paper_dice": study.paper_dice}
+                trainings, given["threads"] = self.trainings[method.name], self.threads
+                result = run_bundle_cell(method, trainings, cell, folder, data, facts, **given)
             elif method.kind == "baseline":
-                result = run_baseline_cell(method, cell, folder, data, facts)
+                result = run_baseline_cell(method, cell, folder, data, facts, study.paper_rule)
             else:
-                limits: Mapping[str, Any] = {"budget": study.budget, "steps": study.steps, "threads": self.threads}
-                result = run_nnunet_cell(method, cell, folder, data, environment=study.nnunet, **limits)
+                limits: dict[str, Any] = {"budget": study.budget, "steps": study.steps, "threads": self.threads}
+                limits |= {"environment": study.nnunet, "paper_dice": study.paper_rule}
+                result = run_nnunet_cell(method, cell, folder, data, **limits)
         except UnfitCases as error:
             self._keep(cell, "refused", short_message(error))
         except Exception as error:  # of one cell: the others go on

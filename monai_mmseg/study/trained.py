@@ -30,6 +30,7 @@ def run_bundle_cell(
     facts: Facts,
     *,
     evaluating: Mapping[str, Any],
+    paper_dice: bool,
     threads: int,
 ) -> CellResult:
     """Train and score one cell; what was finished of it is not run again.
@@ -42,6 +43,7 @@ def run_bundle_cell(
         data: folder of its datalist.
         facts: of the datalist.
         evaluating: overrides of the evaluation.
+        paper_dice: also Dice as the method's paper counts it, where the bundle knows one.
         threads: of the CPU.
 
     Raises:
@@ -71,7 +73,9 @@ def run_bundle_cell(
         if one.stage:
             taken |= {name: str((place / path).resolve()) for name, path in one.stage.gives.items()}
             continue
-        time = _once("evaluating", one.bundle, (*overlays, "evaluate"), {**common, **evaluating}, place, threads)
+        extra = {"paper_dice": True} if paper_dice and _has(one.bundle, "paper_dice") else {}
+        given = {**common, **extra, **evaluating}
+        time = _once("evaluating", one.bundle, (*overlays, "evaluate"), given, place, threads)
         used["evaluating"] += time.clock
         used["cpu_evaluating"] += time.cpu
         tables.append(ScoreTable.from_json(place / (method.scores or f"metrics/{method.name}.json")))
@@ -80,6 +84,11 @@ def run_bundle_cell(
         (place / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
     write_text(folder / SCORES, tables[0].join(*tables[1:]).to_json())
     return CellResult(cell, folder, "done", "", {k: round(v, 2) for k, v in used.items()}, steps, parameters)
+
+
+def _has(bundle: Path, name: str) -> bool:
+    """Whether the evaluation of a bundle has a setting."""
+    return name in json.loads((bundle / "configs" / "evaluate.json").read_text(encoding="utf-8"))
 
 
 def _once(
