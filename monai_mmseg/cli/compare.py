@@ -23,6 +23,7 @@ def compare(
     target: str | None = None,
     source: str | None = None,
     labels: Sequence[float] | None = None,
+    paper_dice: bool = False,
     nnunet: str | None = None,
     lanes: int = 1,
     threads: int = 1,
@@ -42,6 +43,7 @@ def compare(
         target: modality to segment; default is one without labels, or the last.
         source: modality that helps; default is the first other one.
         labels: shares of the target's labels to train with, each a setting: 1 0.5 0.
+        paper_dice: also Dice as the papers of the methods count it.
         nnunet: environment with nnU-Net; default is the PATH.
         lanes: cells that run at a time.
         threads: of the CPU, for each cell.
@@ -64,6 +66,7 @@ def compare(
             "steps": steps,
             "target": target,
             "source": source,
+            "paper_dice": paper_dice or None,
             "nnunet": nnunet,
         }
         failed = _run(data, {k: v for k, v in given.items() if v is not None}, labels, Path(out), lanes, threads)

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from monai_mmseg.planning.timing import measure_bundle
+from monai_mmseg.planning.timing import IMPORTS, measure_bundle
 from monai_mmseg.planning.training_rules import epochs_of, schedule
+from monai_mmseg.study.process import WARM
 
 
 def settings_of_steps(steps: int, checks: int = 5) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def settings_of_time(
     """
     clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     measured = measure_bundle(bundle, device=device, overlays=overlays, overrides=overrides, clock=clock)
-    epochs, length, checks, *_ = schedule(seconds, measured["step"], measured["validation"], measured["start"])
+    start = measured["start"] - (IMPORTS if WARM else 0.0)  # cells begin with their imports done
+    epochs, length, checks, *_ = schedule(seconds, measured["step"], measured["validation"], start)
     return _settings(epochs, length, checks), measured
 
 

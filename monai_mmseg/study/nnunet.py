@@ -84,7 +84,7 @@ class NNUNet:
         self.environment = {
             **{f"nnUNet_{name}": str(one) for name, one in places.items()},
             **{"nnUNet_extTrainer": str(work / "trainer"), "nnUNet_compile": "f", "nnUNet_def_n_proc": "1"},
-            **{"OMP_NUM_THREADS": str(threads), "PYTHONPATH": "", "nnUNet_n_proc_DA": "0"},
+            **{"OMP_NUM_THREADS": str(threads), "PYTHONPATH": "", "nnUNet_n_proc_DA": "1"},
             **{"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"},
         }
         self.raw, self.results = places["raw"], places["results"]
@@ -100,7 +100,7 @@ class NNUNet:
         """Train a data set from the beginning."""
         for old in self.results.glob(f"Dataset{number}_*"):
             shutil.rmtree(old)
-        count = {"TIMED_EPOCHS": str(epochs), "TIMED_STEPS": str(steps)}
+        count = {"TIMED_EPOCHS": str(epochs), "TIMED_STEPS": str(steps), "nnUNet_n_proc_DA": "0"}
         words = (number, configuration, 0, "-device", self.device, "-p", self.plans, "-tr", "TimedTrainer")
         return self.run("nnUNetv2_train", *words, **count)
 

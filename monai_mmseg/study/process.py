@@ -141,8 +141,9 @@ def run_function(function: Callable[..., Any], *arguments: Any) -> None:
 
 def _check(code: int, log: Path) -> None:
     if code:
-        last = [text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()][-1:]
-        raise CommandError(f"a command ended with status {code}; its log is {log}. Last line: {' '.join(last)}")
+        lines = [text.strip() for text in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        told = [text for text in lines if text and not text.startswith("(config files")][-2:]
+        raise CommandError(f"a command ended with status {code}; its log is {log}. Last lines: {' | '.join(told)}")
 
 
 def _run(

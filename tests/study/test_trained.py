@@ -29,7 +29,6 @@ def test_two_steps_and_a_copy_on_a_tiny_phantom(tmp_path):
             "settings": {"none": {"labels": {"lge": 0.0}}},
             "overlays": ["demo"],
             "common": {"features": [4, 4, 4, 4, 4], "batch_size": 2},
-            "evaluating": {"description": None},
             "steps": 2,
         }
     )
