@@ -19,12 +19,21 @@ class StudyError(ValueError):
     says_all = True
 
 
+class Command(NamedTuple):
+    """What a stage runs once it is trained."""
+
+    run_id: str
+    configs: tuple[str, ...]  # of its bundle, without ending
+    overrides: Mapping[str, Any] = {}
+
+
 class Stage(NamedTuple):
     """A training that comes before the one that is scored."""
 
     bundle: str
     gives: Mapping[str, str]  # setting of the scored training: what it takes of the stage's folder
-    runs: tuple[str, ...] = ("training",)
+    then: Command | None = None  # writes into "output" of the stage's folder
+    small: tuple[str, ...] = ()  # overlays for a network of a CPU's size, where the study has none
     overlays: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = {}
     share: float = 0.5  # of the budget
@@ -59,6 +68,7 @@ TARGET = ("two modalities", "source labels")
 PAIRED = (*TARGET, "pairs")
 EACH = ("labels of each modality",)
 BARE = ("settings/target_0",)
+DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[data]"
 SUBSETS = "subsets.json"
 
 
@@ -88,6 +98,13 @@ def _copied(name: str, about: str, function: str, package: str = "") -> Method:
     return Method(name, about, "baseline", needs, package=package, options={"function": function})
 
 
+def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **settings: Any) -> Method:
+    run = Command("translating", ("inference", "translate"), settings)
+    stage = Stage("translation", {"dataset_dir": "output"}, run, small=("demo",))
+    own = _files([overlay])
+    return Method(name, about, "bundle", TARGET, "dafnet", own, bare=tuple(bare), plan="dafnet", stages=(stage,))
+
+
 def _nnunet(name: str, about: str, form: str) -> Method:
     return Method(name, about, "program", ("labels",), options={"form": form})
 
@@ -106,9 +123,26 @@ _LIST: tuple[Method, ...] = (
     _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
     _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),
     _dafnet("unet_copied_masks", "U-Net on the target with masks of the source", "unet_copied_masks", bare=()),
+    _dafnet("unet_source_randomised", "as unet_source, grey values at random", "unet_source", "randomised", bare=()),
+    _dafnet("sdnet_single", "SDNet on the target", "sdnet_single", needs=_LABELLED, bare=()),
+    _dafnet("sdnet_multi", "SDNet on the images of both modalities, mixed", "sdnet_multi"),
+    _dafnet("dualstream", "a stream for each modality that meet in the middle", "dualstream"),
+    _redrawn("translation", "U-Net on source images that were redrawn as the target (MUNIT)", "unet_target", ()),
+    _redrawn("dadr", "U-Net on the contents of both (MUNIT)", "unet_both", BARE, representation="content"),
+    _copied("register", "the source's labels, registered: affine, then SyN", "register_baseline", DIPY),
+    _copied("active_contour", "contours of the source's labels, moved", "active_contour_baseline", SKIMAGE),
     _copied("copy", "the source's labels put where they lie in the target", "copy_baseline"),
     Method(
         "unet", "the plain network: registered modalities are its channels", "bundle", ("labels",), "unet", plan="unet"
+    ),
+    Method(
+        "modality_dropout",
+        "as unet, sequences taken away at random",
+        "bundle",
+        ("two modalities", "labels"),
+        "unet",
+        ("settings/modality_dropout",),
+        plan="unet",
     ),
     _unpaired("ummkd", "ummkd", "one network, norms of each modality, knowledge distilled between them; slices"),
     _unpaired("ummkd", "chilopod", "one network, norms of each modality", "chilopod"),

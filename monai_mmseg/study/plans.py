@@ -15,12 +15,13 @@ import torch
 from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.data.datalist import Datalist
 from monai_mmseg.files import write_json
-from monai_mmseg.planning import make_plan
+from monai_mmseg.planning import PlanError, make_plan
 from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_time
 from monai_mmseg.study.definition import Study
 from monai_mmseg.study.facts import Facts
 from monai_mmseg.study.methods import Method, Stage
 
+GRID = ("spatial_size", "pixdim", "slice_axis", "intensity_percentiles")
 GENEROUS = "2h"  # what a plan takes voxels for where steps are counted, not time
 
 
@@ -39,6 +40,10 @@ class Training(NamedTuple):
 def device() -> str:
     """Where cells train."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _small(stage: Stage | None) -> tuple[str, ...]:
+    return stage.small if stage is not None and device() == "cpu" else ()
 
 
 class Plans:
@@ -120,18 +125,37 @@ class Plans:
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Overlays and overrides of a training, before its epochs are known."""
         config = _content(bundle / "configs" / "train.json")
-        common = tuple(one for one in self.study.overlays if (bundle / "configs" / f"{one}.json").is_file())
+        common = (
+            _small(stage)
+            if self.study.planned
+            else tuple(one for one in self.study.overlays if (bundle / "configs" / f"{one}.json").is_file())
+        )
         own = stage or method
         overlays, overrides = (*common, *own.overlays), dict(own.overrides)
         if self.study.planned and stage is None and method.planned is not None:
             overlays, overrides = (), {**overrides, **method.planned}
+        for name in overlays:
+            if not (bundle / "configs" / f"{name}.json").is_file():
+                raise PlanError(
+                    f"{method.name} is an overlay of bundles/{method.bundle}, which does not fit these data."
+                )
         if not self.study.planned:
             overrides = {**self._data(config), **overrides}
-        if stage is None and method.bundle == "dafnet":
+        if "target" in config and (method.bundle == "dafnet" if stage is None else stage.then is not None):
             overrides["target"] = self.facts.target
+        if stage is not None and stage.then is not None:
+            overrides = {**self._shared(method, config), **overrides}
         if modality:
             overrides["modalities"] = [modality]
         return overlays, overrides
+
+    def _shared(self, method: Method, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Names and grid of the plan for a stage that is not planned itself; the source comes first."""
+        found: dict[str, Any] = {"modalities": [self.facts.source, self.facts.target]}
+        if self.study.planned:
+            plan = _content(self._bundle(method) / "configs" / "train.json")
+            found |= {name: plan[name] for name in GRID if name in plan}
+        return {name: value for name, value in found.items() if name in config}
 
     def _data(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Names of the data in the place of the bundle's, which its own check would put there as well."""

@@ -16,7 +16,7 @@ from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.study.cells import SCORES, Cell, CellResult
 from monai_mmseg.study.facts import Facts
-from monai_mmseg.study.methods import Method
+from monai_mmseg.study.methods import Command, Method
 from monai_mmseg.study.plans import Training
 from monai_mmseg.study.process import Used, run_module
 
@@ -49,7 +49,7 @@ def run_bundle_cell(
     Raises:
         CommandError: a command failed.
     """
-    used: dict[str, float] = {"training": 0.0, "evaluating": 0.0, "cpu": 0.0, "cpu_evaluating": 0.0}
+    spent = _Spent()
     taken: dict[str, Any] = {}
     tables, steps, parameters = [], 0, 0
     bare = () if facts.labelled[facts.target] else method.bare
@@ -62,28 +62,50 @@ def run_bundle_cell(
             "method": method.name,
             "seed": cell.seed,
             **one.overrides,
+            **({} if one.stage else taken),
         }
-        overlays = one.overlays if one.stage else (*one.overlays, *bare)
-        common |= {} if one.stage else taken
-        for run_id in one.stage.runs if one.stage else ("training",):
-            more = {"resume": True} if run_id == "training" else {}
-            time = _once(run_id, one.bundle, overlays, {**common, **more}, place, threads)
-            used["training"] += time.clock
-            used["cpu"] += time.cpu
+        configs = ("train", *one.overlays, *(() if one.stage else bare))
+        train = _once("training", one.bundle, configs, {**common, "resume": True}, place, threads)
+        spent.add("training", train)
         if one.stage:
+            if one.stage.then:
+                spent.add("evaluating", _run_command(one.stage.then, one.bundle, common, place, facts, threads))
             taken |= {name: str((place / path).resolve()) for name, path in one.stage.gives.items()}
             continue
         extra = {"paper_dice": True} if paper_dice and _has(one.bundle, "paper_dice") else {}
         given = {**common, **extra, **evaluating}
-        time = _once("evaluating", one.bundle, (*overlays, "evaluate"), given, place, threads)
-        used["evaluating"] += time.clock
-        used["cpu_evaluating"] += time.cpu
+        spent.add("evaluating", _once("evaluating", one.bundle, (*configs, "evaluate"), given, place, threads))
         tables.append(ScoreTable.from_json(place / (method.scores or f"metrics/{method.name}.json")))
         steps += _steps(place)
         parameters += _parameters(place)
         (place / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
     write_text(folder / SCORES, tables[0].join(*tables[1:]).to_json())
-    return CellResult(cell, folder, "done", "", {k: round(v, 2) for k, v in used.items()}, steps, parameters)
+    return CellResult(cell, folder, "done", "", spent.seconds(), steps, parameters)
+
+
+class _Spent:
+    """Seconds of the clock and of the CPU, of training and of all else apart."""
+
+    def __init__(self) -> None:
+        self._sums = dict.fromkeys(("training", "evaluating", "cpu", "cpu_evaluating"), 0.0)
+
+    def add(self, kind: str, used: Used) -> None:
+        self._sums[kind] += used.clock
+        self._sums["cpu" if kind == "training" else "cpu_evaluating"] += used.cpu
+
+    def seconds(self) -> dict[str, float]:
+        return {name: round(value, 2) for name, value in self._sums.items()}
+
+
+def _run_command(
+    command: Command, bundle: Path, common: Mapping[str, Any], place: Path, facts: Facts, threads: int
+) -> Used:
+    """What a stage does after its training, such as redrawing images."""
+    given = {"dataset_dir": common["dataset_dir"], "ckpt_dir": common["ckpt_dir"], **command.overrides}
+    if not facts.labelled[facts.target] and "representation" not in given:
+        given["target_fraction"] = 0.0
+    given["output_dir"] = str((place / "output").resolve())
+    return _once(command.run_id, bundle, command.configs, given, place, threads)
 
 
 def _has(bundle: Path, name: str) -> bool:
@@ -111,14 +133,14 @@ def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: 
     Args:
         run_id: ``training`` or ``evaluating``.
         bundle: its folder.
-        configs: names below its ``configs``, after ``train``.
+        configs: names below its ``configs``, without ending.
         overrides: values by id.
 
     Examples:
-        >>> command_words("training", Path("b"), ["demo"], {"seed": 1, "target": "lge"})[2:]
+        >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[2:]
         ["['b/configs/train.json', 'b/configs/demo.json']", '--seed', '1', '--target', 'lge']
     """
-    files = [(bundle / "configs" / f"{name}.json").as_posix() for name in ("train", *configs)]
+    files = [(bundle / "configs" / f"{name}.json").as_posix() for name in configs]
     words = ["run", run_id, "--config_file", str(files)]
     for name, value in overrides.items():
         words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]

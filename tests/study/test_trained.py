@@ -21,6 +21,7 @@ from monai_mmseg.study.process import CommandError, Used
 FACTS = Facts(["cine", "lge"], "lge", "cine", {"cine": 2, "lge": 0}, 2, 2, {"lge": 1})
 
 
+@pytest.mark.overlays  # whole commands
 def test_two_steps_and_a_copy_on_a_tiny_phantom(tmp_path):
     study = study_of(
         {
