@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from monai_mmseg import baselines
 from monai_mmseg.data.datalist import load_datalist
@@ -35,7 +36,7 @@ def run_baseline_cell(
     items, out = load_datalist(data / "datalist.json", "test"), folder / "predictions"
     found = function(items, facts.source, facts.target, out, overwrite=True, **options)
     clock, cpu = time.monotonic() - clock, time.thread_time() - cpu
-    about = {"modality": facts.target, "section": "test", "method": method.name}
+    about: dict[str, Any] = {"modality": facts.target, "section": "test", "method": method.name}
     table = evaluate_predictions(data / "datalist.json", found, paper_dice=paper_dice, **about)
     write_text(folder / SCORES, table.to_json())
     return CellResult(cell, folder, "done", "", {"predicting": round(clock, 2), "cpu": round(cpu, 2)})

@@ -160,6 +160,7 @@ _LIST: tuple[Method, ...] = (
     _brain(_TUMOUR, "disentangle", "segments the anatomy of several sequences; its encoders come first", encoders=True),
     _brain(_TUMOUR, "standard_zero", "segments the sequences, zeros where one is missing", "standard_zero"),
     _brain(_TUMOUR, "standard_average", "segments the sequences, means where one is missing", "standard_average"),
+    _brain(_TUMOUR, "standard_dropout", "as standard_zero, sequences taken away at random", "modality_dropout"),
     _brain(_PET, "disentangle_pet", "draws PET out of anatomy; its encoders come first", encoders=True, scores=SUBSETS),
     _brain(_PET, "pet_zero", "draws PET, zeros where a sequence is missing", "standard_zero", scores=SUBSETS),
     _brain(_PET, "pet_average", "draws PET, means where a sequence is missing", "standard_average", scores=SUBSETS),

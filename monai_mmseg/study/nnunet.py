@@ -196,6 +196,11 @@ def _scores(
         # a case of several channels is of no modality: it is scored against the labels of each
         mine = {subject: path for (subject, name), path in predictions.items() if name in (modality, "")}
         if mine:
-            about = {"modality": modality, "section": "test", "method": method, "paper_dice": paper_dice}
+            about: dict[str, Any] = {
+                "modality": modality,
+                "section": "test",
+                "method": method,
+                "paper_dice": paper_dice,
+            }
             tables.append(evaluate_predictions(datalist, mine, **about))
     return tables[0].join(*tables[1:])
