@@ -69,7 +69,7 @@ def run_bundle_cell(
         spent.add("training", train)
         if one.stage:
             if one.stage.then:
-                spent.add("evaluating", _run_command(one.stage.then, one.bundle, common, place, facts, threads))
+                spent.add("evaluating", _run_command(one.stage.then, one.bundle, common, place, threads))
             taken |= {name: str((place / path).resolve()) for name, path in one.stage.gives.items()}
             continue
         extra = {"paper_dice": True} if paper_dice and _has(one.bundle, "paper_dice") else {}
@@ -97,13 +97,9 @@ class _Spent:
         return {name: round(value, 2) for name, value in self._sums.items()}
 
 
-def _run_command(
-    command: Command, bundle: Path, common: Mapping[str, Any], place: Path, facts: Facts, threads: int
-) -> Used:
-    """What a stage does after its training, such as redrawing images."""
+def _run_command(command: Command, bundle: Path, common: Mapping[str, Any], place: Path, threads: int) -> Used:
+    """What a stage does after its training, such as redrawing images; the datalist has the labels that may be used."""
     given = {"dataset_dir": common["dataset_dir"], "ckpt_dir": common["ckpt_dir"], **command.overrides}
-    if not facts.labelled[facts.target] and "representation" not in given:
-        given["target_fraction"] = 0.0
     given["output_dir"] = str((place / "output").resolve())
     return _once(command.run_id, bundle, command.configs, given, place, threads)
 

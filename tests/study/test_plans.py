@@ -80,3 +80,9 @@ def test_stages_of_a_network_of_the_plan_have_other_names(plans):
     found, _ = plans(steps=20)
     (one,) = found.trainings(METHODS["y_shaped"])
     assert (one.overlays, one.overrides["separate"]) == ((), ["input_block", "downsamples"])
+
+
+def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
+    found, _ = plans(steps=20)
+    with pytest.raises(module.PlanError, match="nothing is an overlay of bundles/csa, which does not fit these data"):
+        found.trainings(METHODS["csa"]._replace(name="nothing", overlays=("settings/nothing",)))

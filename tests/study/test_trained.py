@@ -101,6 +101,19 @@ def test_stages_hand_over_and_modalities_are_joined(tmp_path, commands):
     assert [one[0] for one in commands] == ["training", "training", "evaluating"]
     assert commands[1][2]["--stage_one"] == str(tmp_path / "disentangle" / "models" / "model.pt")
     commands.clear()
+    redrawn = METHODS["dadr"]._replace(name="m")
+    (stage,) = redrawn.stages
+    run(
+        tmp_path / "r",
+        redrawn,
+        [Training("translation", tmp_path / "one", (), {}, stage), Training("", tmp_path, (), {})],
+    )
+    assert [one[0] for one in commands] == ["training", "translating", "training", "evaluating"]
+    output = str(tmp_path / "r" / "translation" / "output")
+    assert (commands[1][2]["--output_dir"], commands[1][2]["--representation"]) == (output, "content")
+    assert commands[2][2]["--dataset_dir"] == output
+    assert commands[2][1].endswith("target_0.json']")  # the target has no label here
+    commands.clear()
     alone = METHODS["individual"]._replace(name="m")
     run(tmp_path / "a", alone, [Training(m, tmp_path / "b", (), {"modalities": [m]}) for m in ("ct", "mr")])
     assert [json.loads(one[2]["--modalities"]) for one in commands] == [["ct"], ["ct"], ["mr"], ["mr"]]
