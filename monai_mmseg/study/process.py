@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -141,9 +142,12 @@ def run_function(function: Callable[..., Any], *arguments: Any) -> None:
 
 def _check(code: int, log: Path) -> None:
     if code:
-        lines = [text.strip() for text in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-        told = [text for text in lines if text and not text.startswith("(config files")][-2:]
-        raise CommandError(f"a command ended with status {code}; its log is {log}. Last lines: {' | '.join(told)}")
+        said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        lines = [text.strip() for text in said.splitlines()]
+        # of a chain of errors, the first one is the cause
+        causes = [text for text in lines if re.match(r"[\w.]*(Error|Conflict|Exception|Taken): ", text)][:1]
+        told = causes or [text for text in lines if text and not text.startswith("(config files")][-2:]
+        raise CommandError(f"a command ended with status {code}; its log is {log}. It says: {' | '.join(told)}")
 
 
 def _run(

@@ -30,7 +30,7 @@ def test_a_module_runs_in_its_folder_with_its_words_and_says_so_in_its_log(tmp_p
     assert log.read_text().splitlines() == [f"['a'] {tmp_path.name} yes 1 __main__", "an error"]
     assert used.cpu >= 0.1
     with pytest.raises(
-        process.CommandError, match=f"status 3; its log is {re.escape(str(log))}. Last lines: .*an error"
+        process.CommandError, match=f"status 3; its log is {re.escape(str(log))}. It says: .*an error"
     ):
         process.run_module("told", ["b", "fail"], log, **given)
 
@@ -39,6 +39,9 @@ def test_a_program_is_timed_and_its_failure_names_the_log(tmp_path):
     log, given = tmp_path / "log", {"folder": tmp_path, "environment": {"WORD": "yes"}}
     busy = "import os, time\nwhile time.process_time() < 0.2: pass\nprint(os.environ['WORD'])"
     assert process.run_program([sys.executable, "-c", busy], log, **given).cpu >= 0.2
-    with pytest.raises(process.CommandError, match=r"Last lines: .*gone"):
+    with pytest.raises(process.CommandError, match=r"It says: .*gone"):
         process.run_program([sys.executable, "-c", "raise SystemExit('gone')"], log, append=True, **given)
     assert log.read_text().split() == ["yes", "gone"]
+    chain = "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise RuntimeError('wrapped') from error"
+    with pytest.raises(process.CommandError, match="It says: ZeroDivisionError: division by zero"):
+        process.run_program([sys.executable, "-c", chain], log, **given)
