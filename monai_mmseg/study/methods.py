@@ -68,7 +68,7 @@ TARGET = ("two modalities", "source labels")
 PAIRED = (*TARGET, "pairs")
 EACH = ("labels of each modality",)
 BARE = ("settings/target_0",)
-DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[data]"
+DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[register]"
 SUBSETS = "subsets.json"
 
 
@@ -95,7 +95,8 @@ def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = 
 
 def _copied(name: str, about: str, function: str, package: str = "") -> Method:
     needs = ("two modalities", "source labels of tested")
-    return Method(name, about, "baseline", needs, package=package, options={"function": function})
+    options = {"function": function, **({"workers": 1} if package else {})}  # lanes are those of the study
+    return Method(name, about, "baseline", needs, package=package, options=options)
 
 
 def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **settings: Any) -> Method:
