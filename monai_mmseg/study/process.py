@@ -85,7 +85,7 @@ def run_module(
     warm_up()
     context = multiprocessing.get_context("forkserver")
     told, telling = context.Pipe(duplex=False)
-    given = (module, list(words), str(folder), str(log.resolve()), whole, threads, telling)
+    given = (module, list(words), str(folder), str(log.resolve()), whole, threads, telling, os.getpid())
     begun = time.monotonic()
     process = context.Process(target=_run, args=given)
     process.start()
@@ -153,7 +153,14 @@ def _check(code: int, log: Path) -> None:
 
 
 def _run(
-    module: str, words: list[str], folder: str, log: str, environment: dict[str, str], threads: int, tell: Connection
+    module: str,
+    words: list[str],
+    folder: str,
+    log: str,
+    environment: dict[str, str],
+    threads: int,
+    tell: Connection,
+    study: int,
 ) -> None:
     import torch
 
@@ -166,17 +173,21 @@ def _run(
     torch.set_num_threads(threads)  # the variable was read when torch was imported
     warnings.simplefilter("ignore")
     sys.argv = [module, *words]
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(study,), daemon=True).start()
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         tell.send(sum(os.times()[:4]))
 
 
-def _end_with(parent: int) -> None:
-    """End once the study was killed: nobody would wait for this command, and the next call runs it again."""
-    while os.getppid() == parent:
+def _end_with(study: int) -> None:
+    """End once the process of the study was killed: nobody waits for this one, and the next call runs it again."""
+    while True:
         time.sleep(1.0)
+        try:
+            os.kill(study, 0)  # asks only
+        except ProcessLookupError:
+            break
     os.kill(os.getpid(), signal.SIGTERM)  # a training gives its folders back
     time.sleep(20.0)
     os._exit(1)
