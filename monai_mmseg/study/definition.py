@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monai_mmseg.data.datalist import read_json
+from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of

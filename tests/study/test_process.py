@@ -29,9 +29,7 @@ def test_a_module_runs_in_its_folder_with_its_words_and_says_so_in_its_log(tmp_p
     used = process.run_module("told", ["a"], log, **given)
     assert log.read_text().splitlines() == [f"['a'] {tmp_path.name} yes 1 __main__", "an error"]
     assert used.cpu >= 0.1
-    with pytest.raises(
-        process.CommandError, match=f"status 3; its log is {re.escape(str(log))}. It says: .*an error"
-    ):
+    with pytest.raises(process.CommandError, match=f"status 3; its log is {re.escape(str(log))}. It says: .*an error"):
         process.run_module("told", ["b", "fail"], log, **given)
 
 
