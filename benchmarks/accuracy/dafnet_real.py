@@ -100,7 +100,7 @@ NETWORKS = (*METHODS, "dafnet_single")
 MEANING = {
     "copy": "source mask of the same slice (needs it at test time; the volumes are registered)",
     "register": "source mask of the same slice, registered by affine and SyN",
-    "active_contour": "outlines of the source mask of the same slice, drawn to the target's edges",
+    "active_contour": "outlines of the source mask of the same slice, drawn to its edges; copied where they collapse",
     "nearest_slice": "source mask of the nearest training slice; looks at no image",
     "unet_source": "U-Net trained on the source and its labels, applied to the target",
     "unet_copied_masks": "U-Net trained on the target's images with the source's masks",
@@ -273,7 +273,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"| --- |{' ---: |' * (len(classes) + 1)} --- |",
         ]
         for method, found in one["dice"].items():
-            moved = one["dice_moved"].get(method)
+            moved = one.get("dice_moved", {}).get(method)
             cells = [f"{found[c]:.3f}" for c in classes] + ["" if moved is None else f"{moved['mean']:.3f}"]
             rows.append(f"| {method} | {' | '.join(cells)} | {MEANING[method]} |")
         rows.append("")
