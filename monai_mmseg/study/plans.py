@@ -52,7 +52,7 @@ class Plans:
     Args:
         study: what is compared.
         out: folder of the study.
-        listed: datalist that is planned for: of the first setting and fold.
+        listed: datalist that is planned for: of the first fold, in the setting with most labels.
         facts: of it.
     """
 
@@ -118,7 +118,8 @@ class Plans:
             content = _content(kept)
             timed, measured = content["settings"], content["measured"]
         else:
-            timed, measured = self._timed(bundle, overlays, overrides, share)
+            bare = () if stage or self.facts.labelled[self.facts.target] else method.bare
+            timed, measured = self._timed(bundle, (*overlays, *bare), overrides, share)
             write_json(kept, {"settings": timed, "measured": measured})
         return Training(name, bundle, overlays, {**overrides, **timed, **self.study.common}, stage, modality, measured)
 

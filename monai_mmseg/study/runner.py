@@ -163,7 +163,9 @@ class _Run:
             if method.kind != "bundle" or method.name not in names:
                 continue
             if plans is None:
-                folder, facts = self.data[self.study.settings[0].name, 0]
+                # of the setting with most labels: what the others take away changes neither voxels nor a step
+                settings = (self.data[one.name, 0] for one in self.study.settings)
+                folder, facts = max(settings, key=lambda found: sum(found[1].labelled.values()))
                 plans = Plans(self.study, self.out, read_datalist(folder / "datalist.json"), facts)
             begun = time.monotonic()
             state, reason = "refused", ""
