@@ -38,6 +38,9 @@ class SaveUncertaintyd(Transform):
         output_dir: folder of the files.
         weights: file of the network; a ``quality.json`` beside it foretells Dice, else that column stays empty.
 
+    Raises:
+        ValueError: that file is broken, or of other weights or samples.
+
     Examples:
         In ``postprocessing``::
 
@@ -63,7 +66,7 @@ class SaveUncertaintyd(Transform):
             "uncertainty", output_dir, output_postfix="uncertainty", output_dtype="float32"
         )
         self.rows: list[Quality] = []
-        self._line: StoredCalibration | None = None
+        self._line = self._calibration()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save the uncertainty of one item.
@@ -77,16 +80,15 @@ class SaveUncertaintyd(Transform):
         item = dict(data)
         found = item[self.key]
         item[self.key] = found["pred"]
-        if not self.rows:
-            self._line = self._calibration()
         self.rows += self._foretold(item, found)
         self.save(self.invert({**item, "uncertainty": found["uncertainty"]}))
         write_quality(self.output_dir / QUALITY, self.rows)
         return item
 
     def _calibration(self) -> StoredCalibration | None:
-        weights = file_sha256(self.weights) if self.weights.is_file() else ""
-        line = read_calibration(self.weights.parent, weights, self.samples)
+        line = None
+        if self.weights.is_file():
+            line = read_calibration(self.weights.parent, file_sha256(self.weights), self.samples)
         if line is None:
             logger.warning(
                 "no quality.json beside %s: predicted_dice stays empty. `mmseg quality --fit` makes it of validation "

@@ -86,10 +86,10 @@ def read_quality(path: str | Path) -> list[Quality]:
         if lacking := sorted(set(Quality._fields) - set(named)):
             raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
         try:
-            numbers = {key: float(named[key] or "nan") for key in NUMBERS}
+            numbers = [float(named[key] or "nan") for key in NUMBERS]
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
-        rows.append(Quality(**{**{key: named[key] for key in Quality._fields}, **numbers}))
+        rows.append(Quality(named["subject"], named["modality"], named["name"], *numbers, named["samples"]))
     return rows
 
 

@@ -136,7 +136,7 @@ def left_out_error(signal: ArrayLike, dice: ArrayLike, groups: Sequence[str]) ->
         ValueError: as :func:`fit_calibration` for what is left, so with a single subject.
     """
     x, y = _pair(signal, dice, 3)
-    names = np.asarray(groups)
+    names = np.asarray(list(groups))
     errors = [
         np.abs(fit_calibration(x[names != one], y[names != one])(x[names == one]) - y[names == one])
         for one in np.unique(names)

@@ -143,10 +143,8 @@ class _Box:
     def frame(self, below: str, beside: str, name: str) -> list[str]:
         side = SIDE - LEFT - RIGHT
         left, down = self.x(self.across[0]), self.y(self.up[0])
-        parts = [
-            f'<svg class="chart square" viewBox="0 0 {SIDE} {TOP + side + BOTTOM}" role="img" '
-            f'aria-label="{escape(name)}">'
-        ]
+        view = f'viewBox="0 0 {SIDE} {TOP + side + BOTTOM}"'
+        parts = [f'<svg class="chart square" {view} role="img" aria-label="{escape(name)}">']
         for value in _ticks(*self.up):
             parts.append(f'<line class="grid" {self.ends((self.across[0], value), (self.across[1], value))}/>')
             parts.append(_text(f"{value:.3g}", f'x="{left - 6:.1f}" y="{self.y(value) + 4:.1f}"', "end"))
