@@ -79,6 +79,8 @@ class SaveUncertaintyd(Transform):
         """
         item = dict(data)
         found = item[self.key]
+        if not isinstance(found, Mapping):  # a tool that runs the inferer without samples, such as MONAI Label
+            return item
         item[self.key] = found["pred"]
         self.rows += self._foretold(item, found)
         self.save(self.invert({**item, "uncertainty": found["uncertainty"]}))

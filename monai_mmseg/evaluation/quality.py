@@ -89,7 +89,8 @@ def read_quality(path: str | Path) -> list[Quality]:
             numbers = [float(named[key] or "nan") for key in NUMBERS]
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
-        rows.append(Quality(named["subject"], named["modality"], named["name"], *numbers, named["samples"]))
+        about = (named["subject"], named["modality"], named["name"])
+        rows.append(Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"]))
     return rows
 
 
