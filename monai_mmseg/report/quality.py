@@ -120,7 +120,7 @@ def risk_chart(found: Agreement) -> str:
     points = " ".join(
         f"{box.x(float(x)):.1f},{box.y(float(y)):.1f}" for x, y in zip(curve.coverage, curve.risk, strict=True)
     )
-    parts.append(f'<polyline class="line strong" points="{points}"/>')
+    parts.append(f'<polyline class="line" points="{points}"/>')
     return "".join([*parts, "</svg>"])
 
 
