@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
     def get(bundle: Bundle, data: Path, *names: str, **overrides):
         if (bundle.name, names) not in runs:
             out = tmp_path_factory.mktemp(bundle.name)
-            runs[bundle.name, names] = out, bundle.train(out, data, *names, **overrides)
+            runs[bundle.name, names] = out, bundle.train(out, data, *names, picture=True, **overrides)
         return runs[bundle.name, names]
 
     return get

@@ -71,11 +71,15 @@ class Bundle:
             config[key] = value
         return config
 
-    def load(self, names: tuple[str, ...], out: Path, data: Path, **overrides: Any) -> ConfigWorkflow:
-        """A workflow, not initialised, that writes below ``out`` only."""
+    def load(
+        self, names: tuple[str, ...], out: Path, data: Path, *, picture: bool = False, **overrides: Any
+    ) -> ConfigWorkflow:
+        """A workflow, not initialised, that writes below ``out`` only, and draws what it validates if asked to."""
         kind = "infer" if names[0] == "inference" else "train"
         meta = {"meta_file": str(self.configs / "metadata.json"), "logging_file": str(self.configs / "logging.conf")}
         short = SHORT if kind == "train" else {}
+        if not picture and kind == "train" and "picture" in self.content("train").get("validate", {}):
+            short = {**short, "validate#picture": None}  # it takes as long as two steps
         own = {**self.paths(out, data), **short, **overrides}
         if not (Path(own["ckpt_dir"]) / "settings.json").is_file() or kind == "train":
             own = {**self.small(*names), **own}

@@ -26,7 +26,7 @@ def run(brain_with_pet, tmp_path_factory):
     """The method, trained for two iterations, and the encoder that it started from."""
     out = tmp_path_factory.mktemp("run")
     path, encoder = TUMOUR.stage_one(out)
-    return out, TUMOUR.train(out, brain_with_pet, stage_one=str(path), final_model="last.pt"), encoder
+    return out, TUMOUR.train(out, brain_with_pet, stage_one=str(path), picture=True, final_model="last.pt"), encoder
 
 
 def test_the_demo_keeps_its_last_network():
