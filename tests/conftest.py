@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 
 import pytest
 import torch
-from monai.bundle.config_item import ComponentLocator
 from monai.utils import set_determinism
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,21 +28,6 @@ def _seed() -> Iterator[None]:
     set_determinism(seed=0)
     yield
     set_determinism(seed=None)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _components_once() -> Iterator[None]:
-    """For every config MONAI looks through its 700 modules for the names of components, which stay the same."""
-    find, found = ComponentLocator._find_classes_or_functions, {}
-
-    def once(self: ComponentLocator, modules: Sequence[str]) -> dict[str, list[str]]:
-        if tuple(modules) not in found:
-            found[tuple(modules)] = find(self, modules)
-        return found[tuple(modules)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ComponentLocator, "_find_classes_or_functions", once)
-        yield
 
 
 @pytest.fixture(scope="session")
