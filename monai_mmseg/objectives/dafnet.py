@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from monai_mmseg.distributed import is_distributed
 from monai_mmseg.losses.dice import segmentation_loss
 from monai_mmseg.losses.distances import (
     gaussian_kl,
@@ -24,9 +25,17 @@ from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.dafnet_target import own_supervision, randomised_supervision, target_agreement
 from monai_mmseg.objectives.rows import PairedRows, paired_rows
 
 Batch = Mapping[str, Any]
+OPTIONAL = ("randomised", "own_supervision", "agreement")
+RAMPED = ("adversarial_mask", "reconstruction", "adversarial_image", "kl", "latent", "agreement")
+
+
+class _Stage(NamedTuple):
+    pretrains: bool
+    align: bool
 
 
 class DAFNetObjective(Objective):
@@ -46,7 +55,14 @@ class DAFNetObjective(Objective):
     ``kl``                  ``KL(q(z|s, x) || N(0, I))``                                                  0.1
     ``latent``              ``mean |z~ - mu(s, g(s, z~))|``, ``z~ ~ N(0, I)``                               1
     ``offset``              mean squared control-point offset (small-scale training only)                   0
+    ``randomised``          as ``supervised``: sources in random contrasts through the target's encoder     0
+    ``own_supervision``     the same of own unlabelled targets, against what moved anatomies give           0
+    ``agreement``           own, fused and randomised predictions of unlabelled targets, to their mean      0
     ======================  =========================================================================  ======
+
+    The last three are not of the paper and exist only with a weight. In the first ``pretraining`` steps only
+    ``supervised`` (anatomies undeformed) and ``randomised`` are there, the others are zero, and the discriminators
+    rest; then all, and the running statistics of the normalisation follow the real images alone.
 
     The phases ``mask_discriminator`` and ``image_discriminators`` hold ``least_squares`` (``mean (D(real) - 1)^2 +
     mean D(fake)^2``) and ``spectral`` (the paper code's soft penalty; zero unless the discriminators ask for it). They
@@ -70,10 +86,14 @@ class DAFNetObjective(Objective):
         swapped_cross_entropy: exchange prediction and truth in the cross-entropy, as the released code does.
         reencode_anatomy: let the latent term encode the anatomy of the rendered image, as the paper writes, instead of
             reusing the anatomy it was rendered from.
-        align_start: number of generator steps in which anatomies are passed on undeformed.
+        align_start: number of generator steps, after the pretraining, in which anatomies are passed on undeformed.
+        pretraining: number of generator steps with the supervised terms alone.
+        ramp: number of generator steps, after the pretraining, over which the weights of the adversarial terms,
+            ``reconstruction``, ``kl``, ``latent`` and ``agreement`` grow from zero.
 
     Raises:
-        ValueError: if the number of image discriminators is not the number of modalities, or a weight is misnamed.
+        ValueError: if the number of image discriminators is not the number of modalities, a weight is misnamed, a
+            number of steps is negative, or an optional term has a weight and the network one modality.
 
     Examples:
         >>> from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
@@ -103,7 +123,7 @@ class DAFNetObjective(Objective):
         "image_discriminators": {"least_squares": 1.0, "spectral": 1.0},
     }
 
-    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan",)
+    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan", "_optional")
 
     def __init__(
         self,
@@ -115,21 +135,30 @@ class DAFNetObjective(Objective):
         swapped_cross_entropy: bool = False,
         reencode_anatomy: bool = False,
         align_start: int = 0,
+        pretraining: int = 0,
+        ramp: int = 0,
     ) -> None:
         self.pair_weights = [
             f"pair_weight_{n + 1}" for n in range(network.num_candidates) if network.num_candidates > 1
         ]
-        recorded = {**self.default_weights["generator"], **dict.fromkeys(self.pair_weights, 0.0)}
+        recorded = {**self.default_weights["generator"], **dict.fromkeys([*self.pair_weights, *OPTIONAL], 0.0)}
         vars(self)["default_weights"] = {**self.default_weights, "generator": recorded}
         super().__init__(network, weights=weights)
+        # without a weight they are not even zero: a run repeats to the bit
+        terms = self.weights["generator"]
+        self.weights["generator"] = {name: w for name, w in terms.items() if w != 0 or name not in OPTIONAL}
+        self.asked = [name for name in OPTIONAL if name in self.weights["generator"]]
         modalities = len(network.modalities)
         if len(image_discriminators) != modalities:
             raise ValueError(
                 f"image_discriminators must hold one network per modality {list(network.modalities)}, "
                 f"got {len(image_discriminators)}."
             )
-        if align_start < 0:
-            raise ValueError(f"align_start must not be negative, got {align_start}.")
+        for name, steps in (("align_start", align_start), ("pretraining", pretraining), ("ramp", ramp)):
+            if steps < 0:
+                raise ValueError(f"{name} must not be negative, got {steps}.")
+        if modalities == 1 and self.asked:
+            raise ValueError(f"weights of {self.asked} need two or more modalities, the network has one.")
         self.mask_discriminator = mask_discriminator
         self.image_discriminators = nn.ModuleList(image_discriminators)
         self.num_modalities = modalities
@@ -137,12 +166,12 @@ class DAFNetObjective(Objective):
         self.num_classes = int(network.out_channels)
         self.swapped_cross_entropy = bool(swapped_cross_entropy)
         self.reencode_anatomy = bool(reencode_anatomy)
-        self.align_start = int(align_start)
+        self.align_start, self.pretraining, self.ramp = int(align_start), int(pretraining), int(ramp)
         self.iteration = 0
         self._rows: dict[bytes, PairedRows] = {}
 
     def get_extra_state(self) -> dict[str, int]:
-        """The step counter, which a resumed run needs for ``align_start``."""
+        """The step counter, which a resumed run needs for the stages of the training."""
         return {"iteration": self.iteration}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
@@ -173,48 +202,80 @@ class DAFNetObjective(Objective):
         Raises:
             ValueError: for an unknown phase, or a discriminator phase without the generator's outputs.
         """
-        rows, align = self._plan(batch, phase)
+        rows, stage = self._plan(batch, phase)
         if self.check_phase(phase) == "generator":
-            return self._generator(batch, rows, align)
+            return self._generator(batch, rows, stage)
         if not previous or "mask_fakes" not in previous:
             raise ValueError(
                 f"previous must hold the outputs of phase 'generator' for phase {phase!r}, "
                 f"got {sorted(previous or {})}."
             )
+        if stage.pretrains:
+            return self._rest(phase, previous)
         if phase == "mask_discriminator":
             return self._mask_discriminator(batch, rows, previous)
         return self._image_discriminators(batch, rows, previous)
 
+    def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:
+        """Weighted sum of the terms of a phase; while the ramp lasts, with smaller weights of some."""
+        done = self.iteration - self.pretraining  # the step that made the terms is counted
+        if phase != "generator" or not self.training or done >= self.ramp:
+            return super().total(terms, phase)
+        share = max(done, 0) / self.ramp
+        return super().total({n: term * share if n in RAMPED else term for n, term in terms.items()}, phase)
+
     # ---- generator
-    def _generator(self, batch: Batch, rows: PairedRows, align: bool) -> PhaseOutput:
+    def _generator(self, batch: Batch, rows: PairedRows, stage: _Stage) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
         anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
         own = anatomy if self.candidates == 1 else anatomy[rows.own]
-        moved, offsets, candidate_weight = self._deform(anatomy, rows, align)
+        moved, offsets, candidate_weight = self._deform(anatomy, rows, stage.align)
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
 
         logits = at_least_float32(net.segment(torch.cat([own, moved])))
         probs = logits.softmax(1)
         terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight)}
-        terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
-        style = net.style(own, own_image)
-        terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
-        rendered, again, sampled = self._render(own, moved, style, rows, weight)
-        terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
-        terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
-        terms["latent"] = self._latent(own, again, sampled, rows)
-        terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
-            rows.num_branches - self.num_modalities, 1
-        )
-        terms |= self._pair_weights(candidate_weight[num_own:].detach())
+        rendered = probs.new_zeros(0, 1, *probs.shape[2:])
+        if stage.pretrains:
+            terms = {name: terms.get(name, probs.new_zeros(())) for name in weight}
+        else:
+            terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
+            style = net.style(own, own_image)
+            terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
+            rendered, again, sampled = self._render(own, moved, style, rows, weight)
+            terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
+            terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
+            terms["latent"] = self._latent(own, again, sampled, rows)
+            terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
+                rows.num_branches - self.num_modalities, 1
+            )
+            terms |= self._pair_weights(candidate_weight[num_own:].detach())
+        if self.asked:
+            terms |= self._optional(batch, image[:, :, 0], torch.cat([own, moved]), probs, rows, stage)
         outputs = {
             "mask_fakes": probs[:, 1:].detach(),
             "image_fakes": rendered.detach(),
             "logits": logits[:num_own].detach(),
         }
         return PhaseOutput(terms, outputs)
+
+    def _optional(
+        self, batch: Batch, image: Tensor, anatomy: Tensor, probs: Tensor, rows: PairedRows, stage: _Stage
+    ) -> dict[str, Tensor]:
+        """Terms that are not of the paper; those of the target wait for the anatomies to be aligned."""
+        net, label = self.network, batch["label"]
+        labelled = batch["labelled"].to(image.device, non_blocking=True)
+        terms = dict.fromkeys(self.asked, probs.new_zeros(()))
+        if "randomised" in terms:
+            still = not stage.pretrains
+            terms["randomised"] = randomised_supervision(net, image, label, labelled, rows, still=still)
+        if "own_supervision" in terms and stage.align:
+            terms["own_supervision"] = own_supervision(probs, labelled, rows, net.modalities.index(net.target))
+        if "agreement" in terms and stage.align:
+            terms["agreement"] = target_agreement(net, image, anatomy, probs, labelled, rows)
+        return terms
 
     def _deform(self, anatomy: Tensor, rows: PairedRows, align: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Deformed anatomies, offsets, and the weight of every row (1, or the balancer's for candidates)."""
@@ -296,6 +357,13 @@ class DAFNetObjective(Objective):
         return self._mean(mean_absolute(self.network.style(anatomy, image).mu, sampled), rows, own_only=True)
 
     # ---- discriminators
+    def _rest(self, phase: str, previous: Mapping[str, Any]) -> PhaseOutput:
+        """Terms without gradient, so that no optimiser steps; processes must exchange one, if it is zero."""
+        zero = previous["mask_fakes"].new_zeros(())
+        if is_distributed():
+            zero = sum((parameter.sum() for parameter in self.parameters_of(phase)), zero) * 0
+        return PhaseOutput(dict.fromkeys(self.weights[phase], zero), {})
+
     def _mask_discriminator(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         update, updates = int(previous.get("update", 0)), int(previous.get("updates", 1))
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
@@ -331,10 +399,12 @@ class DAFNetObjective(Objective):
             return None
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
-    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, bool]:
-        """The rows of the batch, and whether they are aligned; a graph that counted steps would be made anew."""
-        align = not self.training or self.iteration >= self.align_start
-        self.iteration += int(self.training and phase == "generator")
+    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, _Stage]:
+        """The rows of the batch and the stage of the training; a graph that counted steps would be made anew."""
+        counted = int(self.training and phase == "generator")
+        step = self.iteration - int(self.training) + counted - self.pretraining
+        stage = _Stage(self.training and step < 0, not self.training or step >= self.align_start)
+        self.iteration += counted
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
         key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()
@@ -342,7 +412,7 @@ class DAFNetObjective(Objective):
             if len(self._rows) > 256:
                 self._rows.clear()
             self._rows[key] = paired_rows(present, self.candidates, device)
-        return self._rows[key], align
+        return self._rows[key], stage
 
     def _candidate_images(self, batch: Batch) -> Tensor:
         image: Tensor = batch["image"]
