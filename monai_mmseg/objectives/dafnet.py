@@ -5,37 +5,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.distributed import is_distributed
 from monai_mmseg.losses.dice import segmentation_loss
-from monai_mmseg.losses.distances import (
-    gaussian_kl,
-    least_squares_fake,
-    least_squares_real,
-    mean_absolute,
-    offset_penalty,
-)
+from monai_mmseg.losses.distances import gaussian_kl, least_squares_real, mean_absolute, offset_penalty
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
-from monai_mmseg.losses.masked import group_means, masked_mean
+from monai_mmseg.losses.masked import group_means
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.objectives.base import Objective, PhaseOutput
-from monai_mmseg.objectives.dafnet_target import own_supervision, randomised_supervision, target_agreement
-from monai_mmseg.objectives.rows import PairedRows, paired_rows
+from monai_mmseg.objectives.dafnet_target import OPTIONAL, Stage, TargetParts, target_terms
+from monai_mmseg.objectives.judging import draw_rows, judged, resting
+from monai_mmseg.objectives.rows import PairedRows, candidate_means, paired_rows
 
 Batch = Mapping[str, Any]
-OPTIONAL = ("randomised", "own_supervision", "agreement")
 RAMPED = ("adversarial_mask", "reconstruction", "adversarial_image", "kl", "latent", "agreement")
-
-
-class _Stage(NamedTuple):
-    pretrains: bool
-    align: bool
 
 
 class DAFNetObjective(Objective):
@@ -138,9 +126,9 @@ class DAFNetObjective(Objective):
         pretraining: int = 0,
         ramp: int = 0,
     ) -> None:
-        self.pair_weights = [
-            f"pair_weight_{n + 1}" for n in range(network.num_candidates) if network.num_candidates > 1
-        ]
+        self.candidates = int(network.num_candidates)
+        names = [f"pair_weight_{n + 1}" for n in range(self.candidates)]
+        self.pair_weights = names if self.candidates > 1 else []
         recorded = {**self.default_weights["generator"], **dict.fromkeys([*self.pair_weights, *OPTIONAL], 0.0)}
         vars(self)["default_weights"] = {**self.default_weights, "generator": recorded}
         super().__init__(network, weights=weights)
@@ -149,11 +137,9 @@ class DAFNetObjective(Objective):
         self.weights["generator"] = {name: w for name, w in terms.items() if w != 0 or name not in OPTIONAL}
         self.asked = [name for name in OPTIONAL if name in self.weights["generator"]]
         modalities = len(network.modalities)
-        if len(image_discriminators) != modalities:
-            raise ValueError(
-                f"image_discriminators must hold one network per modality {list(network.modalities)}, "
-                f"got {len(image_discriminators)}."
-            )
+        if (given := len(image_discriminators)) != modalities:
+            wanted = f"one network per modality {list(network.modalities)}"
+            raise ValueError(f"image_discriminators must hold {wanted}, got {given}.")
         for name, steps in (("align_start", align_start), ("pretraining", pretraining), ("ramp", ramp)):
             if steps < 0:
                 raise ValueError(f"{name} must not be negative, got {steps}.")
@@ -161,11 +147,8 @@ class DAFNetObjective(Objective):
             raise ValueError(f"weights of {self.asked} need two or more modalities, the network has one.")
         self.mask_discriminator = mask_discriminator
         self.image_discriminators = nn.ModuleList(image_discriminators)
-        self.num_modalities = modalities
-        self.candidates = int(network.num_candidates)
-        self.num_classes = int(network.out_channels)
-        self.swapped_cross_entropy = bool(swapped_cross_entropy)
-        self.reencode_anatomy = bool(reencode_anatomy)
+        self.num_modalities, self.num_classes = modalities, int(network.out_channels)
+        self.swapped_cross_entropy, self.reencode_anatomy = bool(swapped_cross_entropy), bool(reencode_anatomy)
         self.align_start, self.pretraining, self.ramp = int(align_start), int(pretraining), int(ramp)
         self.iteration = 0
         self._rows: dict[bytes, PairedRows] = {}
@@ -211,7 +194,7 @@ class DAFNetObjective(Objective):
                 f"got {sorted(previous or {})}."
             )
         if stage.pretrains:
-            return self._rest(phase, previous)
+            return resting(self.mask_discriminator if phase == "mask_discriminator" else self.image_discriminators)
         if phase == "mask_discriminator":
             return self._mask_discriminator(batch, rows, previous)
         return self._image_discriminators(batch, rows, previous)
@@ -219,13 +202,13 @@ class DAFNetObjective(Objective):
     def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:
         """Weighted sum of the terms of a phase; while the ramp lasts, with smaller weights of some."""
         done = self.iteration - self.pretraining  # the step that made the terms is counted
-        if phase != "generator" or not self.training or done >= self.ramp:
+        if phase != "generator" or not self.training or not 0 < done < self.ramp:  # before, they are zero
             return super().total(terms, phase)
-        share = max(done, 0) / self.ramp
+        share = done / self.ramp
         return super().total({n: term * share if n in RAMPED else term for n, term in terms.items()}, phase)
 
     # ---- generator
-    def _generator(self, batch: Batch, rows: PairedRows, stage: _Stage) -> PhaseOutput:
+    def _generator(self, batch: Batch, rows: PairedRows, stage: Stage) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
         anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
@@ -248,10 +231,11 @@ class DAFNetObjective(Objective):
             terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
             terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
             terms["latent"] = self._latent(own, again, sampled, rows)
-            terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
-                rows.num_branches - self.num_modalities, 1
-            )
-            terms |= self._pair_weights(candidate_weight[num_own:].detach())
+            num_pairs = max(rows.num_branches - self.num_modalities, 1)
+            terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / num_pairs
+            if self.pair_weights:
+                means = candidate_means(candidate_weight[num_own:].detach(), self.candidates)
+                terms |= zip(self.pair_weights, means.unbind(), strict=True)
         if self.asked:
             terms |= self._optional(batch, image[:, :, 0], torch.cat([own, moved]), probs, rows, stage)
         outputs = {
@@ -262,20 +246,12 @@ class DAFNetObjective(Objective):
         return PhaseOutput(terms, outputs)
 
     def _optional(
-        self, batch: Batch, image: Tensor, anatomy: Tensor, probs: Tensor, rows: PairedRows, stage: _Stage
+        self, batch: Batch, image: Tensor, anatomy: Tensor, probs: Tensor, rows: PairedRows, stage: Stage
     ) -> dict[str, Tensor]:
-        """Terms that are not of the paper; those of the target wait for the anatomies to be aligned."""
-        net, label = self.network, batch["label"]
+        """The further terms; their pass through the networks leaves running statistics alone, which a graph cannot."""
         labelled = batch["labelled"].to(image.device, non_blocking=True)
-        terms = dict.fromkeys(self.asked, probs.new_zeros(()))
-        if "randomised" in terms:
-            still = not stage.pretrains
-            terms["randomised"] = randomised_supervision(net, image, label, labelled, rows, still=still)
-        if "own_supervision" in terms and stage.align:
-            terms["own_supervision"] = own_supervision(probs, labelled, rows, net.modalities.index(net.target))
-        if "agreement" in terms and stage.align:
-            terms["agreement"] = target_agreement(net, image, anatomy, probs, labelled, rows)
-        return terms
+        parts = TargetParts(self.network, image, anatomy, probs, batch["label"], labelled, rows)
+        return target_terms(parts, self.asked, stage)
 
     def _deform(self, anatomy: Tensor, rows: PairedRows, align: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Deformed anatomies, offsets, and the weight of every row (1, or the balancer's for candidates)."""
@@ -301,8 +277,8 @@ class DAFNetObjective(Objective):
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
             return probs.new_zeros(())
-        judged = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
-        score = least_squares_real(self.mask_discriminator(judged)).flatten()
+        shown = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
+        score = least_squares_real(self.mask_discriminator(shown)).flatten()
         return group_means(score, rows.branch[rows.first], rows.num_branches).sum()
 
     def _render(
@@ -339,14 +315,6 @@ class DAFNetObjective(Objective):
         score = torch.cat([least_squares_real(judge(rendered[index])).flatten() for index, judge in judged])
         return group_means(score, rows.branch[torch.cat(rows.frames)], rows.num_branches).sum()
 
-    def _pair_weights(self, weight: Tensor) -> dict[str, Tensor]:
-        """Mean weight of each candidate, where there are several; ``weight`` is of the rows of pairs."""
-        if not self.pair_weights:
-            return {}
-        candidate = torch.arange(self.candidates, device=weight.device).repeat(len(weight) // self.candidates)
-        means = group_means(weight, candidate, self.candidates)
-        return dict(zip(self.pair_weights, means.unbind(), strict=True))
-
     def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
         if not len(image):
             return own.new_zeros(())
@@ -357,37 +325,23 @@ class DAFNetObjective(Objective):
         return self._mean(mean_absolute(self.network.style(anatomy, image).mu, sampled), rows, own_only=True)
 
     # ---- discriminators
-    def _rest(self, phase: str, previous: Mapping[str, Any]) -> PhaseOutput:
-        """Terms without gradient, so that no optimiser steps; processes must exchange one, if it is zero."""
-        zero = previous["mask_fakes"].new_zeros(())
-        if is_distributed():
-            zero = sum((parameter.sum() for parameter in self.parameters_of(phase)), zero) * 0
-        return PhaseOutput(dict.fromkeys(self.weights[phase], zero), {})
-
     def _mask_discriminator(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         update, updates = int(previous.get("update", 0)), int(previous.get("updates", 1))
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
         num_own = len(rows.own)
         real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
         labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
-        fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
-        return self._judge(self.mask_discriminator, real, fake, labelled)
+        fake = previous["mask_fakes"][draw_rows(fakes, len(batch["image"]))]
+        return judged(self.mask_discriminator, real, fake, labelled)
 
     def _image_discriminators(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         image = self._candidate_images(batch)
         parts = []
         for m, discriminator in enumerate(self.image_discriminators):
             index = rows.frames[m] if len(previous["image_fakes"]) else rows.frames[m][:0]
-            fake = previous["image_fakes"][self._draw(index, len(rows.encode[m]))]
-            parts.append(self._judge(discriminator, image[rows.encode[m], m, 0], fake).terms)
+            fake = previous["image_fakes"][draw_rows(index, len(rows.encode[m]))]
+            parts.append(judged(discriminator, image[rows.encode[m], m, 0], fake).terms)
         return PhaseOutput({name: torch.stack([p[name] for p in parts]).sum() for name in parts[0]}, {})
-
-    def _judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> PhaseOutput:
-        score = at_least_float32(discriminator(torch.cat([real.to(fake), fake])))
-        loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), mask)
-        loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten(), None)
-        penalty: Tensor = discriminator.spectral_penalty()  # type: ignore[operator]
-        return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
 
     # ---- helpers
     @staticmethod
@@ -399,11 +353,11 @@ class DAFNetObjective(Objective):
             return None
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
-    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, _Stage]:
+    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, Stage]:
         """The rows of the batch and the stage of the training; a graph that counted steps would be made anew."""
         counted = int(self.training and phase == "generator")
         step = self.iteration - int(self.training) + counted - self.pretraining
-        stage = _Stage(self.training and step < 0, not self.training or step >= self.align_start)
+        stage = Stage(self.training and step < 0, not self.training or step >= self.align_start)
         self.iteration += counted
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
@@ -426,11 +380,6 @@ class DAFNetObjective(Objective):
 
     def _onehot(self, label: Tensor) -> Tensor:
         return onehot_labels(label.unsqueeze(1), self.num_classes)
-
-    @staticmethod
-    def _draw(index: Tensor, number: int) -> Tensor:
-        """``number`` of the rows without replacement (all, when there are no more)."""
-        return index[torch.randperm(len(index))[:number].to(index.device, non_blocking=True)]
 
     def _mean(
         self,

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from monai_mmseg.losses.masked import group_means, masked_mean
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.objectives.rows import PairedRows
 from monai_mmseg.transforms.intensity_maps import random_intensity_maps
+
+OPTIONAL = ("randomised", "own_supervision", "agreement")
 
 
 @contextmanager
@@ -44,91 +47,123 @@ def still_statistics(network: nn.Module, still: bool = True) -> Iterator[None]:
             one.momentum = momentum
 
 
-def randomised_supervision(
-    network: DAFNet, image: Tensor, label: Tensor, labelled: Tensor, rows: PairedRows, *, still: bool
-) -> Tensor:
+class Stage(NamedTuple):
+    """Where in the training a step is."""
+
+    pretrains: bool  # supervised terms alone
+    align: bool  # anatomies are deformed
+
+
+class TargetParts(NamedTuple):
+    """What the terms of the target are made of."""
+
+    network: DAFNet
+    image: Tensor  # (B, M, 1, H, W), candidate 0 of each modality
+    anatomy: Tensor  # (N, C, H, W), own and moved ones, as the rows
+    probs: Tensor  # (N, K, H, W), of these
+    label: Tensor  # (B, M, H, W) class maps
+    labelled: Tensor  # bool (B, M), on the device
+    rows: PairedRows
+
+    @property
+    def target(self) -> int:
+        """Index of the target among the modalities."""
+        return self.network.modalities.index(self.network.target)
+
+
+def target_terms(parts: TargetParts, asked: Sequence[str], stage: Stage) -> dict[str, Tensor]:
+    """The terms of :data:`OPTIONAL` that are asked for, scalars.
+
+    Args:
+        parts: of the batch.
+        asked: names of terms.
+        stage: while it pretrains, running statistics may learn from random contrasts; until anatomies are aligned, the
+            terms of the target's own images are zero.
+    """
+    terms = dict.fromkeys(asked, parts.probs.new_zeros(()))
+    if "randomised" in terms:
+        terms["randomised"] = randomised_supervision(parts, still=not stage.pretrains)
+    if "own_supervision" in terms and stage.align:
+        terms["own_supervision"] = own_supervision(parts)
+    if "agreement" in terms and stage.align:
+        terms["agreement"] = target_agreement(parts)
+    return terms
+
+
+def randomised_supervision(parts: TargetParts, *, still: bool) -> Tensor:
     """Segmentation loss of the sources' images in random contrasts, seen through the *target's* encoder.
 
     Args:
-        network: DAFNet.
-        image: ``(B, M, 1, H, W)``, candidate 0 of each modality.
-        label: class maps ``(B, M, H, W)``.
-        labelled: bool ``(B, M)``, on the device.
-        rows: of the batch.
+        parts: of the batch.
         still: leave running statistics alone.
 
     Returns:
         Sum over the sources of the mean over their labelled images; zero without any.
     """
-    target = network.modalities.index(network.target)
-    sources = [m for m in range(len(network.modalities)) if m != target]
-    sample = torch.cat([rows.encode[m] for m in sources])
-    frame = torch.cat([torch.full_like(rows.encode[m], m) for m in sources])
-    copies = random_intensity_maps(image[sample, frame])
-    with still_statistics(network, still):
-        probs = at_least_float32(network.segment(network.anatomy(copies, target))).softmax(1)
-    onehot, mask = onehot_labels(label[sample, frame].unsqueeze(1), network.out_channels), labelled[sample, frame]
-    count = len(network.modalities)
+    net, encode, count = parts.network, parts.rows.encode, len(parts.network.modalities)
+    sources = [m for m in range(count) if m != parts.target]
+    sample = torch.cat([encode[m] for m in sources])
+    frame = torch.cat([torch.full_like(encode[m], m) for m in sources])
+    copies = random_intensity_maps(parts.image[sample, frame])
+    with still_statistics(net, still):
+        probs = at_least_float32(net.segment(net.anatomy(copies, parts.target))).softmax(1)
+    onehot, mask = (
+        onehot_labels(parts.label[sample, frame].unsqueeze(1), net.out_channels),
+        parts.labelled[sample, frame],
+    )
     error = segmentation_loss(probs, onehot, mask, group=frame, num_groups=count)
     return group_means(error, frame, count, mask).sum()
 
 
-def own_supervision(probs: Tensor, labelled: Tensor, rows: PairedRows, target: int) -> Tensor:
+def own_supervision(parts: TargetParts) -> Tensor:
     """Segmentation loss of the target's own anatomy, with what each moved source anatomy gives as the label.
 
     A source's label is right in its own frame only; what its anatomy gives after it was moved onto the target is that
     label in the target's frame. It teaches, and is not taught.
 
-    Args:
-        probs: of own and moved anatomies, ``(N, K, H, W)``.
-        labelled: bool ``(B, M)``, on the device; a labelled target image has no need of it.
-        rows: of the batch.
-        target: index of the target.
-
     Returns:
         Sum over the sources of the mean over target images without a label; zero without any.
     """
+    rows, probs, target = parts.rows, parts.probs, parts.target
     moved = rows.frames[target][len(rows.encode[target]) :]
     own = probs[rows.fixed_own[moved - len(rows.own)]]
     onehot = onehot_labels(probs[moved].detach().argmax(1, keepdim=True), probs.shape[1])
-    mask, group = ~labelled[rows.sample[moved], target], rows.branch[moved]
+    mask, group = ~parts.labelled[rows.sample[moved], target], rows.branch[moved]
     error = segmentation_loss(own, onehot, mask, group=group, num_groups=rows.num_branches)
     return group_means(error, group, rows.num_branches, mask).sum()
 
 
-def target_agreement(
-    network: DAFNet, image: Tensor, anatomy: Tensor, probs: Tensor, labelled: Tensor, rows: PairedRows
-) -> Tensor:
+def target_agreement(parts: TargetParts) -> Tensor:
     """How far three predictions of a target image without a label lie from their mean.
 
     They are those of its own anatomy, of the fused one, and of its copy in a random contrast.
-
-    Args:
-        network: DAFNet.
-        image: ``(B, M, 1, H, W)``, candidate 0 of each modality.
-        anatomy: own and moved anatomies, ``(N, C, H, W)``.
-        probs: of these, ``(N, K, H, W)``.
-        labelled: bool ``(B, M)``, on the device.
-        rows: of the batch.
 
     Returns:
         Mean over these images of Dice error and symmetric Kullback-Leibler divergence to the (detached) mean, averaged
         over the three; zero without any.
     """
-    target = network.modalities.index(network.target)
+    net, rows, target = parts.network, parts.rows, parts.target
     index, sample = rows.frames[target], rows.encode[target]
-    modality = torch.cat([torch.full_like(sample, target), moving_modality(rows)[index[len(sample) :] - len(rows.own)]])
-    place = rows.sample[index], modality
-    anatomies = anatomy.new_zeros(*labelled.shape, *anatomy.shape[1:]).index_put(place, anatomy[index])
-    there = torch.zeros_like(labelled).index_put(place, torch.ones_like(modality, dtype=torch.bool))
-    fused = network.segment(network.fuse(anatomies, there)[sample])
-    with still_statistics(network):
-        copied = network.segment(network.anatomy(random_intensity_maps(image[sample, target]), target))
-    own = probs[index[: len(sample)]]
-    views = [own, at_least_float32(fused).softmax(1), at_least_float32(copied).softmax(1)]
+    own = parts.probs[index[: len(sample)]]
+    with still_statistics(net):
+        copies = random_intensity_maps(parts.image[sample, target])
+        logits = net.segment(net.anatomy(copies, target)), net.segment(_fused(parts))
+    views = [own, *(at_least_float32(one).softmax(1) for one in logits)]
     mean = torch.stack(views).mean(0).detach()
     error = torch.stack([foreground_dice_loss(view, mean) + _symmetric_kl(view, mean) for view in views]).mean(0)
-    return masked_mean(error, ~labelled[sample, target])
+    return masked_mean(error, ~parts.labelled[sample, target])
+
+
+def _fused(parts: TargetParts) -> Tensor:
+    """Fused anatomies of the samples that have a target image."""
+    rows, target = parts.rows, parts.target
+    index, sample = rows.frames[target], rows.encode[target]
+    source = moving_modality(rows)[index[len(sample) :] - len(rows.own)]
+    place = rows.sample[index], torch.cat([torch.full_like(sample, target), source])
+    anatomy = parts.anatomy
+    anatomies = anatomy.new_zeros(*parts.labelled.shape, *anatomy.shape[1:]).index_put(place, anatomy[index])
+    there = torch.zeros_like(parts.labelled).index_put(place, torch.ones_like(index, dtype=torch.bool))
+    return parts.network.fuse(anatomies, there)[sample]
 
 
 def moving_modality(rows: PairedRows) -> Tensor:
