@@ -189,15 +189,12 @@ class DAFNetObjective(Objective):
         if self.check_phase(phase) == "generator":
             return self._generator(batch, rows, stage)
         if not previous or "mask_fakes" not in previous:
-            raise ValueError(
-                f"previous must hold the outputs of phase 'generator' for phase {phase!r}, "
-                f"got {sorted(previous or {})}."
-            )
+            given = sorted(previous or {})
+            raise ValueError(f"previous must hold the outputs of phase 'generator' for phase {phase!r}, got {given}.")
         if stage.pretrains:
             return resting(self.mask_discriminator if phase == "mask_discriminator" else self.image_discriminators)
-        if phase == "mask_discriminator":
-            return self._mask_discriminator(batch, rows, previous)
-        return self._image_discriminators(batch, rows, previous)
+        judge = self._mask_discriminator if phase == "mask_discriminator" else self._image_discriminators
+        return judge(batch, rows, previous)
 
     def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:
         """Weighted sum of the terms of a phase; while the ramp lasts, with smaller weights of some."""
@@ -238,12 +235,8 @@ class DAFNetObjective(Objective):
                 terms |= zip(self.pair_weights, means.unbind(), strict=True)
         if self.asked:
             terms |= self._optional(batch, image[:, :, 0], torch.cat([own, moved]), probs, rows, stage)
-        outputs = {
-            "mask_fakes": probs[:, 1:].detach(),
-            "image_fakes": rendered.detach(),
-            "logits": logits[:num_own].detach(),
-        }
-        return PhaseOutput(terms, outputs)
+        outputs = {"mask_fakes": probs[:, 1:], "image_fakes": rendered, "logits": logits[:num_own]}
+        return PhaseOutput(terms, {name: one.detach() for name, one in outputs.items()})
 
     def _optional(
         self, batch: Batch, image: Tensor, anatomy: Tensor, probs: Tensor, rows: PairedRows, stage: Stage
@@ -329,10 +322,12 @@ class DAFNetObjective(Objective):
         update, updates = int(previous.get("update", 0)), int(previous.get("updates", 1))
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
         num_own = len(rows.own)
-        real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
+        real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])
         labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
+        whole = real.sum(1).flatten(1).amin(1) > 0  # a mask with holes is no real one
+        labelled = whole if labelled is None else labelled & whole
         fake = previous["mask_fakes"][draw_rows(fakes, len(batch["image"]))]
-        return judged(self.mask_discriminator, real, fake, labelled)
+        return judged(self.mask_discriminator, real[:, 1:], fake, labelled)
 
     def _image_discriminators(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         image = self._candidate_images(batch)
