@@ -41,7 +41,7 @@ def random_intensity_maps(images: Tensor) -> Tensor:
     position = (values.clamp(-1, 1) + 1) / 2 * pieces
     left = torch.minimum(position.floor().long(), pieces - 1)
     low, high = curve.gather(1, left), curve.gather(1, left + 1)
-    sign, noisy = (torch.rand(2, rows, 1, device=device) >= values.new_tensor([FLIPPED, NOISY]).view(2, 1, 1)).float()
-    changed = (low + (high - low) * (position - left)) * (2 * sign - 1)
-    changed = changed + (1 - noisy) * NOISE * torch.randn_like(changed)
+    drawn = torch.rand(2, rows, 1, device=device)
+    changed = (low + (high - low) * (position - left)) * (1 - 2 * (drawn[0] < FLIPPED).float())
+    changed = changed + (drawn[1] < NOISY) * NOISE * torch.randn_like(changed)
     return changed.clamp(-1, 1).reshape(images.shape).to(images.dtype)
