@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from monai_mmseg.losses import foreground_dice_loss, weighted_cross_entropy
-from monai_mmseg.objectives import dafnet_target
+from monai_mmseg.objectives import dafnet_target, judging
 from monai_mmseg.objectives.dafnet_target import OPTIONAL, _fused, moving_modality
 from tests.objectives.test_dafnet import CLASSES, TERMS, gradients, make_batch, make_objective, terms_of
 
@@ -119,6 +119,13 @@ def test_pretraining_leaves_the_rest_alone_and_is_taken_up_again(batch):
     terms = terms_of(resumed, batch)
     assert terms["kl"] > 0 == terms["offset"]  # DAFNet, but the anatomies lie still for one step
     assert terms_of(resumed, batch)["agreement"] > 0
+
+
+def test_discriminators_that_rest_exchange_zeros_between_processes(monkeypatch):
+    monkeypatch.setattr(judging, "is_distributed", lambda: True)
+    discriminator = torch.nn.Linear(2, 1)
+    judging.resting(discriminator).terms["least_squares"].backward()
+    assert all(p.grad is not None and not p.grad.any() for p in discriminator.parameters())
 
 
 def test_random_contrasts_reach_running_statistics_in_pretraining_only(batch):
