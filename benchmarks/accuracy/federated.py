@@ -33,7 +33,7 @@ Weights = dict[str, Tensor]
 SITES = {"north": {"ct": 8}, "south": {"mr": 6}, "west": {"mr": 2}}  # labelled subjects; each tests on its own
 ROUNDS = 10
 SETTINGS: dict[str, Any] = {
-    **{"epoch_length": 20, "batch_size": 4, "val_interval": 1000, "lr_decay_steps": 20, "device": "cpu", "fold": None},
+    **{"epoch_length": 30, "batch_size": 4, "val_interval": 1000, "lr_decay_steps": 30, "device": "cpu", "fold": None},
     **{"spatial_size": [48, 48], "pixdim": [4.0, 4.0, 4.0]},
     "backbone": {
         "_target_": "DynUNet",
@@ -153,7 +153,9 @@ def page(found: Mapping[int, Mapping[str, Mapping[str, float]]]) -> list[str]:
         "pooled": "the same, all images in one place",
         **{name: f"{name} alone ({', '.join(f'{n} {m.upper()}' for m, n in SITES[name].items())})" for name in SITES},
     }
-    return table_lines(["", "Dice CT", "Dice MR"], [[text, mean(way, "ct"), mean(way, "mr")] for way, text in texts.items()])
+    return table_lines(
+        ["", "Dice CT", "Dice MR"], [[text, mean(way, "ct"), mean(way, "mr")] for way, text in texts.items()]
+    )
 
 
 def main() -> None:

@@ -102,14 +102,14 @@ def cells(work: Path) -> Iterator[tuple[str, Path, tuple[str, ...], dict[str, An
     """Name, data, overlays and overrides of all trainings of a seed, the network of two scanners first."""
     data, plain = work / "data", ("demo", "settings/msbn")
     yield "trained", data / "trained", plain, {**RECIPE, "max_epochs": 10}
-    start = {"start": str(work / "trained" / "models" / "model.pt"), "new_modality": NEW, "like": "lge", "fold": 0}
+    start = {"start": str(work / "trained" / "models" / "model.pt"), "new_modality": NEW, "like": "cine", "fold": 0}
     start["augmentation"] = RECIPE["augmentation"]
     overlays = (*plain, "settings/new_modality")
     for count in LABELLED:
-        yield f"norm{count}", data / f"new{count}", overlays, {**start, "learning_rate": 0.01}
+        yield f"norm{count}", data / f"new{count}", overlays, start
         yield f"all{count}", data / f"new{count}", overlays, {**start, "freeze": False}
         yield f"alone{count}", data / f"new{count}", plain, {**RECIPE, "modalities": [NEW], "separate": []}
-        yield f"anew{count}", data / f"joint{count}", plain, {**RECIPE, "max_epochs": 10}
+    yield f"anew{count}", data / f"joint{count}", plain, {**RECIPE, "max_epochs": 10}
 
 
 def run_cell(folder: Path, data: Path, overlays: tuple[str, ...], overrides: Mapping[str, Any]) -> dict[str, float]:
@@ -157,14 +157,15 @@ def page(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """Table: T2 by number of labelled subjects, and what is left of the old scanners."""
 
     def mean(name: str, *modalities: str) -> str:
+        if any(m not in one.get(name, {}) for one in found.values() for m in modalities):
+            return ""
         each = [sum(one[name][m] for m in modalities) / len(modalities) for one in found.values()]
         return f"{sum(each) / len(each):.3f} ({', '.join(f'{value:.3f}' for value in each)})"
 
     last = LABELLED[-1]
     head = ["", *(f"T2, {count} labelled" for count in LABELLED), f"cine and LGE, {last} labelled"]
     body = [
-        [text, *(mean(f"{arm}{n}", NEW) for n in LABELLED), "" if arm == "alone" else mean(f"{arm}{last}", *OLD)]
-        for arm, text in ARMS.items()
+        [text, *(mean(f"{arm}{n}", NEW) for n in LABELLED), mean(f"{arm}{last}", *OLD)] for arm, text in ARMS.items()
     ]
     return table_lines(head, [["the trained network", *[""] * len(LABELLED), mean("trained", *OLD)], *body])
 

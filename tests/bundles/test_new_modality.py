@@ -55,8 +55,10 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
         np.testing.assert_array_equal(volume.get_fdata(), given[1][name].get_fdata())
 
     settings = read(tmp_path / "models" / "settings.json")
-    assert settings["knobs"]["modalities"] == settings["definitions"]["network_def"]["modalities"] == ["ct", "mr", "mr_b"]
-    rows = (HEART.evaluate(tmp_path, data) / "metrics" / "ummkd.csv").read_text(encoding="utf-8").splitlines()
+    assert (
+        settings["knobs"]["modalities"] == settings["definitions"]["network_def"]["modalities"] == ["ct", "mr", "mr_b"]
+    )
+    rows = (HEART.evaluate(tmp_path, data) / "metrics" / "new_modality.csv").read_text(encoding="utf-8").splitlines()
     assert {row.split(",")[1] for row in rows[1:]} == {"mr_b"}
     assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_seg.nii.gz"]
 
@@ -64,11 +66,14 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "listed", "message"),
     [
-        ({"new_modality": "mr"}, {}, "knows already"),
         ({"start": "none/model.pt"}, {}, "none/model.pt: no such file"),
         ({"features": [8] * 8}, {}, "features is [8, 8, 8, 8, 8, 8, 8, 8], trained with [4, 4,"),
         ({"backbone#dilation": 2}, {}, "network_def is another one"),
-        ({}, {"labels": {"0": "background", "1": "liver"}}, "labels is {'0': 'background', '1': 'liver'}, trained with"),
+        (
+            {},
+            {"labels": {"0": "background", "1": "liver"}},
+            "labels is {'0': 'background', '1': 'liver'}, trained with",
+        ),
         ({"like": "us"}, {}, "unknown modality 'us'"),
     ],
 )
@@ -76,3 +81,9 @@ def test_what_cannot_be_meant(before, one_more, tmp_path, overrides, listed, mes
     with pytest.raises(RuntimeError) as error:
         take_in(before, one_more(**listed), tmp_path, **overrides)
     assert message in causes(error.value)
+
+
+def test_a_modality_that_is_there_already(before, unpaired, tmp_path):
+    with pytest.raises(RuntimeError) as error:
+        take_in(before, unpaired(HEART), tmp_path, new_modality="mr")
+    assert "new_modality 'mr' is one that" in causes(error.value)
