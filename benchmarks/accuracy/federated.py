@@ -54,7 +54,7 @@ SETTINGS["validate#dataset#data"] = (
 
 
 def make_data(root: Path, seed: int) -> None:
-    """A folder with ``datalist.json`` for each site, and ``pooled`` with the images of all; patients are nobody's twice."""
+    """A folder with ``datalist.json`` for each site, and ``pooled`` with the images of all."""
     total = {m: sum(site.get(m, 0) for site in SITES.values()) for m in MODALITIES}
     path = make_cardiac_phantom(
         root / "phantom",
