@@ -60,7 +60,7 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
     )
     rows = (HEART.evaluate(tmp_path, data) / "metrics" / "new_modality.csv").read_text(encoding="utf-8").splitlines()
     assert {row.split(",")[1] for row in rows[1:]} == {"mr_b"}
-    assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_seg.nii.gz"]
+    assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_mr03_seg.nii.gz"]
 
 
 @pytest.mark.parametrize(
