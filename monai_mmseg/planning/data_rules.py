@@ -96,7 +96,8 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
     inside, across = context.spacing
     cost = COSTS.get(context.base, 1.0)
     pick, steps = FACTORS[0], 0
-    for pick in context.factors():
+    given = context.grid if context.dims == 2 else None
+    for pick in [given[0] / inside] if given else context.factors():
         mm = inside * pick
         if context.dims == 3:
             size = window_size(context, pick)
@@ -111,12 +112,16 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
         if steps >= wanted:
             break
     mm = round(inside * pick, 3)
+    if given:
+        mm, size = given
     spacing = [mm, mm]
     # neighbours and windows need slices that are alike; thick slices stay where they are
     if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet") or context.base == "unet":
         spacing.append(round(max(across, mm), 3))
     text = f"median within slices {inside:.2f} mm, between slices {across:.2f} mm"
-    if pick > 1:
+    if given:
+        text += "; as the other methods that it is compared with"
+    elif pick > 1:
         text += f"; {pick:g} times coarser, so that the budget has room for {steps} steps"
     return spacing, size, text
 
