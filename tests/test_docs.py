@@ -17,7 +17,13 @@ from tests.processes import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RUNNABLE = ["README.md", "docs/how-to/missing_modality.md", "docs/how-to/modality_norm.md", "docs/how-to/own_loop.md"]
+RUNNABLE = [
+    "README.md",
+    "docs/how-to/missing_modality.md",
+    "docs/how-to/modality_norm.md",
+    "docs/how-to/new_scanner.md",
+    "docs/how-to/own_loop.md",
+]
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 

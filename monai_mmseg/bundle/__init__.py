@@ -8,6 +8,7 @@ from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, training_subjects, volume_items
+from monai_mmseg.bundle.new_modality import load_start, use_start
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
@@ -54,6 +55,7 @@ __all__ = [
     "inference_items",
     "load_pretrained_encoder",
     "load_pretrained_localiser",
+    "load_start",
     "make_resumed",
     "model_settings",
     "own_run",
@@ -63,6 +65,7 @@ __all__ = [
     "trained_settings",
     "trained_target",
     "training_subjects",
+    "use_start",
     "use_trained",
     "volume_items",
     "write_translated",

@@ -129,7 +129,7 @@ RANGES = (
         "whole",
     ),
     Range("num_workers|seed|random_shift|align_start|patience", "a whole number of at least 0", _whole(0)),
-    Range("fold", "a whole number of at least 0, or a list of such", _whole(0), "either"),
+    Range("fold", "a whole number of at least 0, or a list of such", _whole(0), "either", nullable=True),
     Range("features|spatial_size", "a list of whole numbers of at least 1", _whole(1), "all"),
     Range("pixdim", "a list of positive numbers (mm)", _positive, "all", nullable=True),
     Range(

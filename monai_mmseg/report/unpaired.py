@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.evaluation.evaluate import evaluate_predictions
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.report.cases import add_cases
@@ -28,7 +29,7 @@ def evaluate_modalities(
     Args:
         datalist: path of the datalist.
         predictions: folder with the predicted label volumes.
-        modalities: which ones.
+        modalities: which ones; those of which the section has no image are left out.
         **settings: of :func:`~monai_mmseg.evaluation.evaluate_predictions`.
 
     Returns:
@@ -37,7 +38,9 @@ def evaluate_modalities(
     Raises:
         ValueError: see :func:`~monai_mmseg.evaluation.evaluate_predictions`.
     """
-    tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in modalities]
+    there = {item["modality"] for item in read_datalist(datalist).items(settings.get("section", "test"))}
+    names = [name for name in modalities if name in there] or modalities  # without any the message says what there is
+    tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in names]
     return tables[0].join(*tables[1:])
 
 

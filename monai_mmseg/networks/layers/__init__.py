@@ -9,6 +9,7 @@ from monai_mmseg.networks.layers.conditional_conv import ConditionalConv
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.networks.layers.film import FiLM, FiLMBlock, film
 from monai_mmseg.networks.layers.fusion import fuse_anatomies, pool_anatomies
+from monai_mmseg.networks.layers.modality_average import average_sites, modality_of_key
 from monai_mmseg.networks.layers.modality_conversion import add_modality, convert_modality_norm, specialize
 from monai_mmseg.networks.layers.modality_norm import ModalityNorm, ModalityNormNetwork
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
@@ -31,9 +32,11 @@ __all__ = [
     "ThinPlateSpline",
     "add_modality",
     "anatomy_overlap",
+    "average_sites",
     "convert_modality_norm",
     "film",
     "fuse_anatomies",
+    "modality_of_key",
     "polyharmonic_spline",
     "pool_anatomies",
     "specialize",

@@ -1,0 +1,89 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network takes in one more modality: what it did before stays bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.bundles.runs import HEART, causes, read, run, write
+
+
+@pytest.fixture(scope="module")
+def before(trained, unpaired):
+    """A network of CT and MR: its folder."""
+    return trained(HEART, unpaired(HEART), epoch_length=12)[0]
+
+
+@pytest.fixture
+def one_more(unpaired, tmp_path):
+    """A datalist in which a further scanner has one labelled subject, in no fold, and one for testing."""
+
+    def make(**changes):
+        content = read(unpaired(HEART) / "datalist.json")
+        for section in ("training", "test"):
+            item = next(dict(item) for item in content[section] if item["modality"] == "mr")
+            item.pop("fold", None)
+            content[section] = [{**item, "modality": "mr_b", "subject": f"b_{section}"}]
+        return write(tmp_path / "data", {**content, "modalities": ["ct", "mr", "mr_b"], **changes}, unpaired(HEART))
+
+    return make
+
+
+def take_in(before, data, out, **overrides):
+    start = {"start": str(before / "models" / "model.pt"), "new_modality": "mr_b", "like": "mr", "fold": None}
+    return run(HEART.load(("train", "demo", "new_modality"), out, data, **{**start, **overrides}))
+
+
+def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
+    data = one_more()
+    take_in(before, data, tmp_path)
+    old, new = (torch.load(one / "models" / "model.pt", weights_only=True) for one in (before, tmp_path))
+    assert {key.replace(".mr.", ".mr_b.") for key in old if ".mr." in key} == new.keys() - old.keys()
+    assert all(torch.equal(value, new[key]) for key, value in old.items())
+    learned = [key for key in old if ".mr." in key and not torch.equal(old[key], new[key.replace(".mr.", ".mr_b.")])]
+    assert {key.rpartition(".")[2] for key in learned} >= {"weight", "bias", "running_mean", "running_var"}
+
+    given = [
+        HEART.infer(tmp_path / name, unpaired(HEART), ckpt_dir=str(folder / "models"), save_probabilities=True)
+        for name, folder in (("before", before), ("after", tmp_path))
+    ]
+    assert len(given[0]) == 4
+    for name, volume in given[0].items():
+        np.testing.assert_array_equal(volume.get_fdata(), given[1][name].get_fdata())
+
+    settings = read(tmp_path / "models" / "settings.json")
+    assert (
+        settings["knobs"]["modalities"] == settings["definitions"]["network_def"]["modalities"] == ["ct", "mr", "mr_b"]
+    )
+    rows = (HEART.evaluate(tmp_path, data) / "metrics" / "new_modality.csv").read_text(encoding="utf-8").splitlines()
+    assert {row.split(",")[1] for row in rows[1:]} == {"mr_b"}
+    assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_mr03_seg.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "listed", "message"),
+    [
+        ({"start": "none/model.pt"}, {}, "none/model.pt: no such file"),
+        ({"features": [8] * 8}, {}, "features is [8, 8, 8, 8, 8, 8, 8, 8], trained with [4, 4,"),
+        ({"backbone#dilation": 2}, {}, "network_def is another one"),
+        (
+            {},
+            {"labels": {"0": "background", "1": "liver"}},
+            "labels is {'0': 'background', '1': 'liver'}, trained with",
+        ),
+        ({"like": "us"}, {}, "unknown modality 'us'"),
+    ],
+)
+def test_what_cannot_be_meant(before, one_more, tmp_path, overrides, listed, message):
+    with pytest.raises(RuntimeError) as error:
+        take_in(before, one_more(**listed), tmp_path, **overrides)
+    assert message in causes(error.value)
+
+
+def test_a_modality_that_is_there_already(before, unpaired, tmp_path):
+    with pytest.raises(RuntimeError) as error:
+        take_in(before, unpaired(HEART), tmp_path, new_modality="mr")
+    assert "new_modality 'mr' is one that" in causes(error.value)
