@@ -56,8 +56,8 @@ class RunningClassLogits(nn.Module):
         """
         pixels = classes.pixels[..., None]
         batch = torch.cat([classes.means.detach() * pixels, pixels], -1)
-        if self.sums is None:
-            self.sums = torch.zeros_like(batch)
+        # a run that goes on has read them on the CPU
+        self.sums = torch.zeros_like(batch) if self.sums is None else self.sums.to(batch)
         if self.sums.shape != batch.shape:
             raise ValueError(f"classes must be {tuple(self.sums.shape[:2])} as before, got {tuple(batch.shape[:2])}.")
         if self.training:
