@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.progress import Counted, Progress, trained_share
 from benchmarks.runs import Run, train_and_evaluate
-from benchmarks.warm import run_function, warm_up
 from monai_mmseg.phantom import make_heart_phantom
+from monai_mmseg.study.process import run_function, warm_up
 
 if TYPE_CHECKING:
     from monai_mmseg.evaluation import ScoreTable

@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.warm import WARM, run_module
+from monai_mmseg.study.process import run_module
 
 if TYPE_CHECKING:
     from monai_mmseg.evaluation import ScoreTable
@@ -149,14 +148,4 @@ def _call(line: list[str], log: Path, threads: int, *, echo: Callable[[str], obj
     if echo is not None:
         shown = ["python", *line[1:]]
         echo(" ".join(["$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown)]))
-    environment = {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    if WARM and line[1] == "-m":
-        code = run_module(line[2], line[3:], ROOT, log, environment, threads)
-    else:
-        with log.open("w", encoding="utf-8") as file:
-            whole = {**os.environ, **environment}
-            code = subprocess.run(line, cwd=ROOT, env=whole, stdout=file, stderr=subprocess.STDOUT).returncode
-    if code:
-        last = [text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()][-1:]
-        raise RuntimeError(f"a command ended with status {code}; its log is {log}. Last line: {' '.join(last)}")
+    run_module(line[2], line[3:], log, folder=ROOT, environment={}, threads=threads)

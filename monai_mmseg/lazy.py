@@ -12,9 +12,29 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+OLD_NAMES = {
+    "monai_mmseg.bundle": {
+        "VolumeWriter": "monai_mmseg.bundle.volume_writer",
+        "prediction_name": "monai_mmseg.bundle.naming",
+    },
+    "monai_mmseg.data": {
+        **dict.fromkeys(("mask_labels", "select_labelled_subjects"), "monai_mmseg.data.annotations"),
+        **dict.fromkeys(
+            [
+                *("DatalistReport", "VolumeFacts", "assign_folds", "check_datalist", "datalist_statistics"),
+                *("merge_datalists", "write_contact_sheet", "write_folds", "write_stacks"),
+            ],
+            "monai_mmseg.preparation",
+        ),
+    },
+}
+"""Package to names that were public there, and where they are now: old scripts go on importing them."""
+
 
 def lazy_names(package: str) -> Callable[[str], Any]:
     """A package's ``__getattr__`` that imports what stands under ``if TYPE_CHECKING:`` when it is asked for.
+
+    :data:`OLD_NAMES` of the package are found, too.
 
     When to use: in an ``__init__`` whose modules import much that a user of a single one does not need. No public name
     may also be the name of a module of the package: the import of the module would hide it.
@@ -35,7 +55,8 @@ def lazy_names(package: str) -> Callable[[str], Any]:
     def places() -> dict[str, str]:
         body = ast.parse(inspect.getsource(sys.modules[package])).body
         guarded = [one for part in body if isinstance(part, ast.If) for one in part.body]
-        return {name.name: one.module or "" for one in guarded if isinstance(one, ast.ImportFrom) for name in one.names}
+        now = {name.name: one.module or "" for one in guarded if isinstance(one, ast.ImportFrom) for name in one.names}
+        return {**OLD_NAMES.get(package, {}), **now}
 
     def find(name: str) -> Any:
         if name.startswith("__") or name not in places():

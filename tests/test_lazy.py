@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import monai_mmseg.data as package
+from monai_mmseg.lazy import OLD_NAMES
 
 
 def test_every_public_name_is_found_where_it_is_defined():
@@ -18,6 +19,13 @@ def test_every_public_name_is_found_where_it_is_defined():
         assert getattr(importlib.import_module(getattr(package, name).__module__), name) is getattr(package, name)
     assert set(package.__all__) <= set(dir(package))
     assert pickle.loads(pickle.dumps(package.PairedSliceDataset)) is package.PairedSliceDataset
+
+
+def test_old_names_go_on():
+    for package_name, names in OLD_NAMES.items():
+        for name, place in names.items():
+            found = getattr(importlib.import_module(package_name), name)
+            assert found is getattr(importlib.import_module(place), name)
 
 
 def test_other_names():

@@ -13,15 +13,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "monai_mmseg"
 
 GROUND = (
-    "monai_mmseg",
-    "errors",
-    "files",
-    "names",
-    "outputs",
-    "distributed",
-    "meta_tensors",
-    "memory",
-    "lazy",
+    *("monai_mmseg", "errors", "files", "names", "outputs", "distributed", "meta_tensors", "memory", "lazy"),
+    "unannotated",
     "workers",
 )
 """Modules beside the packages, and the package's own name and version: all may stand on them."""

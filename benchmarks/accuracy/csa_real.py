@@ -20,13 +20,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.csa_phantom import KNOBS
 from benchmarks.accuracy.ummkd_real import RESULTS, STUDIES, draw, markdown, run_study
 from benchmarks.cells import overrides_of, read_json, write_json
 from benchmarks.runs import Run
 
 STUDY = STUDIES["spine"]
-SETTINGS = ("msbn", "csa", "size_none")
+KNOBS: dict[str, dict[str, Any]] = {"csa": {}, "size_none": {"size_norm": "none"}}
+SETTINGS = ("msbn", *KNOBS)
 WINDOW = "intensity#transforms#ct#transforms#0"
 BUNDLE: dict[str, Any] = {  # of what ummkd_3d has as it is
     "features": [16, 32, 64, 128],

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bundles need around MONAI's config workflow: their data and a check of what the user wrote."""
 
+from typing import TYPE_CHECKING
+
 from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
@@ -24,6 +26,7 @@ from monai_mmseg.bundle.trained import (
 from monai_mmseg.bundle.translation import write_translated
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
+from monai_mmseg.lazy import lazy_names
 
 __all__ = [
     "AheadLoader",
@@ -61,3 +64,6 @@ __all__ = [
     "volume_items",
     "write_translated",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_names(__name__)

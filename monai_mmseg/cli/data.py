@@ -66,25 +66,33 @@ def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:
 def split(
     datalist: str,
     *,
-    folds: int = 5,
+    folds: int | None = None,
     test: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     out: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Give the training items of a datalist folds, by person, or make a list for each turn of a cross-validation.
 
+    A list that has folds already stays as it is, unless others are asked for.
+
     Args:
         datalist: JSON file.
-        folds: how many; a run holds one of them out for validation.
+        folds: how many, default 5; a run holds one of them out for validation.
         test: write so many lists instead, test0/datalist.json and so on, in which every labelled person is tested once.
-        seed: of the shuffle.
+        seed: of the shuffle, default 0.
         out: file to write, in the same folder; default is the datalist itself. With --test, the folder of the lists.
         overwrite: replace folds that the datalist has already, or other files that are there.
     """
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.preparation import write_folds, write_test_folds
 
+    as_it_is = test is None and out is None and seed is None and not overwrite
+    if as_it_is and (have := _folds(datalist)) and folds in (None, len(have)):
+        _print_folds(read_datalist(datalist), f"{datalist}: {len(have)} folds")
+        print("every training item has a fold already: nothing to do (--overwrite deals them anew)")
+        return
+    folds, seed = 5 if folds is None else folds, seed or 0
     if test is None:
         written = write_folds(datalist, out, folds=folds, seed=seed, overwrite=overwrite)
         _print_folds(read_datalist(written), f"{written}: {folds} folds")
@@ -102,6 +110,15 @@ def split(
     if made.left_out:
         print(f"in no list, since they have no label to test with: {', '.join(made.left_out)}")
     print(f"train and evaluate with --dataset_dir {made.lists[0].parent}, then with the next")
+
+
+def _folds(path: str) -> set[int]:
+    """Folds of the training items; empty if one of them has none, or there is one fold alone."""
+    from monai_mmseg.data.datalist import read_datalist
+
+    found = [item.get("fold") for item in read_datalist(path).sections.get("training", [])]
+    known = {fold for fold in found if fold is not None}
+    return known if None not in found and len(known) > 1 else set()
 
 
 def _print_folds(listed: Datalist, title: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.cli.console import print_table
+from monai_mmseg.unannotated import UNANNOTATED
 
 if TYPE_CHECKING:
     from monai_mmseg.preparation.layouts import Layout
@@ -43,6 +44,7 @@ COMMON = {  # flags of all readers
     "no_sheet": (bool, False, "do not draw the contact sheet."),
 }
 OUT = "folder to write: datalist.json, labels, images that had to be made, and preparation.json, which tells how."
+ARCHIVE = "Or all of it as one .zip, .tar or .tar.gz, which is unpacked into OUT/unpacked."
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Sequence[str]": Sequence[str]}
 
 
@@ -73,7 +75,12 @@ class ImportCommand:
         text = ast.get_docstring(self._source[1]) or ""
         told = dict(re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", text.partition("Args:")[2].partition("\n\n")[0], re.M))
         first = self._source[1].args.args[0].arg
-        lines = {"source": told.pop(first, ""), "out": OUT, **told, **{name: one[2] for name, one in COMMON.items()}}
+        lines = {
+            "source": f"{told.pop(first, '')} {ARCHIVE}",
+            "out": OUT,
+            **told,
+            **{name: one[2] for name, one in COMMON.items()},
+        }
         args = "\n".join(f"    {name}: {words}" for name, words in lines.items())
         return f"{self.__doc__}\n\n{text.partition('Args:')[0].rstrip()}\n\nArgs:\n{args}"
 
@@ -120,9 +127,10 @@ class ImportCommand:
     ) -> None:
         """Write the data set in `source` to `out` and say what it holds; `options` are the reader's."""
         from monai_mmseg.preparation.layouts import import_layout
+        from monai_mmseg.preparation.layouts.archives import unpacked
 
         reader = getattr(importlib.import_module(f"{READERS}.{self.kind}"), f"read_{self.kind}")
-        found = reader(source, **options)
+        found = reader(unpacked(source, out), **options)
         asked = {name: value for name, value in options.items() if value is not None}
         path = import_layout(
             found,
@@ -159,7 +167,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     classes: dict[int, list[int]] = {}
     for value, one in layout.values.items():
         classes.setdefault(one, []).append(value)
-    named = {one: name for one, name in layout.labels.items() if one in classes}
+    told = {**layout.labels, UNANNOTATED: "not annotated, counts nowhere"}
+    named = {one: name for one, name in told.items() if one in classes}
     if len(named) > 1:  # not the background alone
         print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
     for title, lines in (

@@ -22,7 +22,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from monai_mmseg import __version__
-from monai_mmseg.cli import baseline, bundle, data, export, imports, phantom, plan, predict, report
+from monai_mmseg.cli import baseline, bundle, compare, data, export, imports, phantom, plan, predict, report
 from monai_mmseg.errors import SHOW_TRACEBACK, short_message
 
 # what is typed; a new command is one line here
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "bundle copy": bundle.copy,
     "bundle list": bundle.names,
     "bundle pack": bundle.pack,
+    "compare": compare.compare,
     "data check": data.check,
     "data export nnunet": export.nnunet,
     **{f"data import {kind}": command for kind, command in imports.COMMANDS.items()},
@@ -76,6 +77,25 @@ class _Several(argparse.Action):
         return words
 
 
+class _Numbers(_Several):
+    """Numbers up to the next flag."""
+
+    def read(self, words: list[str]) -> list[Any]:
+        try:
+            return [self.of(word) for word in words]
+        except ValueError:
+            raise argparse.ArgumentError(self, f"needs {self.what}, got {' '.join(words)}") from None
+
+    of: Callable[[str], Any] = int
+    what = "whole numbers"
+
+
+class _Shares(_Numbers):
+    """Numbers with a point."""
+
+    of, what = float, "numbers"
+
+
 class _Counts(_Several):
     """Words such as ``ct=30``."""
 
@@ -96,6 +116,8 @@ READERS: dict[Any, dict[str, Any]] = {
     int: {"type": int, "metavar": "N"},
     float: {"type": float, "metavar": "X"},
     bool: {"action": "store_true"},
+    Sequence[int]: {"action": _Numbers, "nargs": "+", "metavar": "N"},
+    Sequence[float]: {"action": _Shares, "nargs": "+", "metavar": "X"},
     Sequence[str]: {"action": _Several, "nargs": "+", "metavar": "NAME"},
     Mapping[str, int]: {"action": _Counts, "nargs": "+", "metavar": "MODALITY=N"},
 }
@@ -143,7 +165,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         reader = READERS[kind if kind in READERS else typing.get_args(kind)[0]]  # X, or X | None
         about = described.get(name, "").replace("%", "%%")
         if parameter.kind is not parameter.KEYWORD_ONLY:
-            parser.add_argument(name, help=about, **{"metavar": name.upper(), **reader})
+            optional = {} if default is parameter.empty else {"nargs": "?", "default": default}
+            parser.add_argument(name, help=about, **{"metavar": name.upper(), **reader, **optional})
         elif default is parameter.empty:
             parser.add_argument(_flag(name), help=about, required=True, **reader)
         else:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +14,17 @@ from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.pair_tables import pair_problems
+from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
 from monai_mmseg.names import name_problem
+from monai_mmseg.unannotated import UNANNOTATED
 
 REQUIRED_KEYS = ("image", "modality", "subject")
 OPTIONAL_KEYS = ("label", "visit", "fold", "pairs", "meta")
 SECTIONS = ("training", "validation", "test")
 TOP_KEYS = (
-    *("name", "modalities", "labels", "target", "description", "meta", "licence", "license", "reference", "release"),
-    *("modality", "tensorImageSize", "numTraining", "numTest", "numValidation", "relase", *SECTIONS),
+    *("name", "modalities", "labels", "ignore", "target", "description", "meta", "licence", "license", "reference"),
+    *("release", "relase", "modality", "tensorImageSize", "numTraining", "numTest", "numValidation", *SECTIONS),
 )
 
 
@@ -41,6 +42,7 @@ class Datalist:
     modalities: list[str]
     labels: dict[int, str]
     sections: dict[str, list[dict[str, Any]]]
+    ignore: int | None = None  # value of voxels in labels that were not annotated
 
     def items(self, section: str) -> list[dict[str, Any]]:
         """All items of ``"training"``, ``"validation"`` or ``"test"``; a KeyError if the file has no such section."""
@@ -198,44 +200,6 @@ def label_problem(labels: Mapping[int, str]) -> str | None:
     return None
 
 
-def read_json(path: str | Path) -> Any:
-    """Content of a JSON file, strictly: a key that is given twice would hide what came first.
-
-    Args:
-        path: the file, in UTF-8.
-
-    Returns:
-        Objects, lists, texts and numbers.
-
-    Raises:
-        ValueError: if it is no JSON, a key is given twice, or a number is none (NaN).
-    """
-
-    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) < len(pairs):
-            keys = [key for key, _ in pairs]
-            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-        return content
-
-    def constant(name: str) -> None:
-        raise ValueError(f"JSON has no {name}")
-
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-        raw = json.loads(text, object_pairs_hook=distinct, parse_constant=constant)
-        json.dumps(raw, ensure_ascii=False).encode()  # half of a character could be neither printed nor written
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}: not a JSON file (its objects are nested too deeply).") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error}).") from error
-    return raw
-
-
 def _check_top(raw: Mapping[str, Any]) -> list[str]:
     problems = _unknown(raw, TOP_KEYS)
     modalities = raw.get("modalities", [])
@@ -254,6 +218,11 @@ def _check_top(raw: Mapping[str, Any]) -> list[str]:
         problems.append(f"'labels' must name each value, got {labels[nameless[0]]!r} for {nameless[0]}")
     elif labels and "0" not in {str(value) for value in labels}:
         problems.append("'labels' must declare 0, the background")
+    if raw.get("ignore") not in (None, UNANNOTATED):
+        problems.append(
+            f"'ignore' must be {UNANNOTATED}, the value of voxels that were not annotated, got {raw['ignore']!r}: map "
+            "it in the label files"
+        )
     if not any(section in raw for section in SECTIONS):
         problems.append(f"one of the sections {list(SECTIONS)} is needed")
     return problems
@@ -317,19 +286,25 @@ def read_datalist(path: str | Path) -> Datalist:
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems) + ".")
     root = Path(path).resolve().parent
-    sections = {section: [absolute_item(item, root) for item in raw[section]] for section in SECTIONS if section in raw}
+    ignore = raw.get("ignore")
+    sections = {
+        section: [absolute_item(item, root, ignore) for item in raw[section]] for section in SECTIONS if section in raw
+    }
     everything = [item for items in sections.values() for item in items]
     modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
     labels = {int(value): str(name) for value, name in sorted(raw.get("labels", {}).items(), key=lambda x: int(x[0]))}
-    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections)
+    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections, ignore)
 
 
-def absolute_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def absolute_item(item: Mapping[str, Any], root: Path, ignore: int | None = None) -> dict[str, Any]:
     """Copy of an item of a file in the folder `root`, with absolute paths.
 
-    Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together.
+    Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together. What
+    the datalist ignores in labels goes with each label, as ``ignore``.
     """
-    paths = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
+    paths: dict[str, Any] = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
+    if ignore is not None and "label" in paths:
+        paths["ignore"] = ignore
     if not item.get("visit"):
         return {**item, **paths}
     person = item["subject"]
@@ -345,7 +320,7 @@ def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
         {'image': '../a.nii', 'modality': 'ct', 'subject': 'p1', 'visit': '2'}
     """
     paths = {key: Path(os.path.relpath(item[key], root)).as_posix() for key in ("image", "label") if key in item}
-    kept = {key: value for key, value in item.items() if key != "person"}
+    kept = {key: value for key, value in item.items() if key not in ("person", "ignore")}
     return {**kept, **paths, "subject": person_of(item)}
 
 
@@ -374,7 +349,8 @@ def group_by_subject(
 
     Returns:
         ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
-        ``label`` is always there, maybe empty. ``pairs``, where there are any, by the modality whose item has them.
+        ``label`` is always there, maybe empty. Also ``person`` of a visit, ``ignore`` of labels, and ``pairs``, where
+        there are any, by the modality whose item has them.
 
     Raises:
         ValueError: if a subject has two images of one modality.
@@ -390,7 +366,8 @@ def group_by_subject(
         modality = item["modality"]
         if modalities is not None and modality not in modalities:
             continue
-        group = groups.setdefault(item["subject"], {"subject": item["subject"], "image": {}, "label": {}})
+        person = {"person": item["person"]} if "person" in item else {}  # of visits
+        group = groups.setdefault(item["subject"], {"subject": item["subject"], **person, "image": {}, "label": {}})
         if modality in group["image"]:
             raise ValueError(
                 f"subject {item['subject']!r} has two images of modality {modality!r}: {group['image'][modality]} and "
@@ -399,6 +376,7 @@ def group_by_subject(
         group["image"][modality] = item["image"]
         if item.get("label"):
             group["label"][modality] = item["label"]
+            group |= {"ignore": item["ignore"]} if "ignore" in item else {}
         if item.get("pairs"):
             group.setdefault("pairs", {})[modality] = item["pairs"]
     order = list(modalities) if modalities is not None else None

@@ -96,16 +96,23 @@ class DiskArray:
 class SlicesLast:
     """A volume ``(C, X, Y, Z)`` on disk, stored slices first, of which ``volume[..., first:last]`` reads some slices.
 
+    Slices of the other axes are cut out of what was read.
+
     Args:
         rows: ``(Z, C, X, Y)``.
+
+    Examples:
+        >>> volume = torch.arange(24).reshape(1, 2, 3, 4)
+        >>> bool((SlicesLast(slices_first(volume))[:, 1:, :2, 2:] == volume[:, 1:, :2, 2:]).all())
+        True
     """
 
     def __init__(self, rows: Rows) -> None:
         depth, *rest = rows.shape
         self.rows, self.shape, self.ndim = rows, torch.Size([*rest, depth]), len(rows.shape)
 
-    def __getitem__(self, places: tuple[Any, slice]) -> Tensor:
-        return self.rows[places[-1]].movedim(0, -1)
+    def __getitem__(self, places: tuple[Any, ...]) -> Tensor:
+        return self.rows[places[-1]].movedim(0, -1)[places[:-1]]
 
 
 def write_array(path: Path, array: Tensor, *, compress: bool) -> Path:

@@ -15,6 +15,7 @@ from monai_mmseg.data.datalist import group_by_subject
 from monai_mmseg.data.disk_arrays import Rows, neighbours, slices_first
 from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, numbers_of
 from monai_mmseg.meta_tensors import plain_tensor
+from monai_mmseg.unannotated import is_foreground
 
 
 class _Subject(NamedTuple):
@@ -187,7 +188,7 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
         if wrong := {key: tuple(v.shape) for key, v in given.items() if v.shape[1:] != (*size, depth)}:
             raise ValueError(f"extra_keys must lie on the grid of image {(*size, depth)}, got {wrong}.")
         extra: dict[str, Rows] = {key: slices_first(volume.to(torch.float32)) for key, volume in given.items()}
-        foreground = label.flatten(2).amax(2).T > 0
+        foreground = is_foreground(label).flatten(2).amax(2).T
         return _Subject(image, label, present, labelled, foreground, self._content(image, present), name, extra)
 
     def _content(self, image: Tensor, present: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from typing import Any
 from monai.transforms import Compose, RandomizableTrait, Transform
 from monai.transforms.utils import reset_ops_id
 
+from monai_mmseg.data.disk_arrays import SlicesLast, slices_first
 from monai_mmseg.data.fingerprint import NotDescribed, describe
 from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, check_cache, numbers_of, parts_of
+from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.transforms.foreground_window import RandForegroundWindowd
 
 
@@ -22,7 +24,8 @@ class WholeVolumeDataset(VolumeDataset[Any]):
 
     When to use: as ``validate#dataset``, or to train on volumes that MONAI's transforms cut and augment; in place of
     MONAI's ``CacheDataset`` and ``PersistentDataset``. Metadata and the trace of invertible transforms are kept. On
-    disk, a changed file or setting is never answered by an older entry, and several processes may share the folder.
+    disk, a changed file or setting is never answered by an older entry, and several processes may share the folder;
+    where the first random part is :class:`~monai_mmseg.transforms.RandForegroundWindowd`, it reads its slices alone.
     What is random is a function of seed, epoch and item, as in all data sets here.
 
     Args:
@@ -46,8 +49,6 @@ class WholeVolumeDataset(VolumeDataset[Any]):
         (1, 1.0)
     """
 
-    _whole = True
-
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],
@@ -64,9 +65,12 @@ class WholeVolumeDataset(VolumeDataset[Any]):
             first = type(parts[0]).__name__ if parts else "nothing"
             raise ValueError(f"transform begins with {first}, which is random or cannot be recognised on a disk.")
         self.kept = Compose(parts[:count])
+        following = parts[count] if count < len(parts) else None
+        self._window = following if on_disk and isinstance(following, RandForegroundWindowd) else None
+        self._whole = self._window is None
         super().__init__(data, transform, Compose(parts[count:]) if parts[count:] else None, cache, cache_dir)
         # what changes a volume in place gets a copy; a window is a copy already
-        self._leaves_volumes = count == len(parts) or isinstance(parts[count], RandForegroundWindowd)
+        self._leaves_volumes = count == len(parts) or isinstance(following, RandForegroundWindowd)
         self._keys: list[str] = []
         if self.store is not None:
             self._keys = [self.store.key(item) for item in self.data]
@@ -77,7 +81,7 @@ class WholeVolumeDataset(VolumeDataset[Any]):
     def _transform(self, index: int) -> Any:
         number = range(len(self.data))[int(index)]  # an IndexError ends loops over the data set
         if self.store is not None:
-            item = self.store.read(self._keys[number])
+            item = self._named(self.store.read(self._keys[number]), number)
         elif self.cache:
             item = self._volumes[number] if self._leaves_volumes else copy.deepcopy(self._volumes[number])
         else:
@@ -87,7 +91,19 @@ class WholeVolumeDataset(VolumeDataset[Any]):
     def _load(self, number: int) -> Any:
         made = self.kept(dict(self.data[number]))
         reset_ops_id(made)  # inverse transforms of another process have other ids
+        for key in self._window.keys if self._window else ():
+            made[key] = slices_first(plain_tensor(made[key]))
         return made
+
+    def _kind(self) -> list[Any]:
+        return ["slices first", *map(str, self._window.keys)] if self._window else []
+
+    def _named(self, volume: Any, number: int) -> Any:
+        """What was stored slices first in the order of axes of the transform, under the name of its own subject."""
+        if self._window is None:
+            return volume
+        own = {key: self.data[number][key] for key in ("subject", "person") if key in self.data[number]}
+        return {**volume, **{key: SlicesLast(volume[key]) for key in self._window.keys}, **own}
 
     def _kept_transform(self) -> Any:
         return self.kept

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.data.visits import person_of
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
 from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.metrics.paper_dice import paper_dice as dice_of_paper
 from monai_mmseg.metrics.segmentation import segmentation_scores
 from monai_mmseg.transforms.geometry import find_slice_axis
+from monai_mmseg.unannotated import UNANNOTATED
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ def score_volume(
     method: str = "",
     modality: str = "",
     subject: str = "",
+    person: str = "",
     penalty: float | None = None,
 ) -> list[Score]:
     """Scores of one subject, one for each foreground class.
@@ -52,12 +53,13 @@ def score_volume(
 
     Args:
         prediction: integer class map, shape ``(X, Y, Z)``.
-        label: integer class map, same shape.
+        label: integer class map, same shape; where it is 255 nobody annotated, and nothing counts, in neither map.
         labels: value to name; background 0 is left out.
         spacing: voxel size in mm.
         method: goes into the scores, as the two below; an empty modality is left out of the case.
         modality: see there.
         subject: see there.
+        person: whose visit the subject is, if it is one.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of this volume.
 
     Returns:
@@ -80,13 +82,24 @@ def score_volume(
     foreground = {value: labels[value] for value in sorted(labels) if value != 0}
     if not foreground:
         raise ValueError(f"labels must name at least one foreground class, got {dict(labels)}.")
+    prediction, label = annotated(prediction, label)
     scores = []
     for found in segmentation_scores(prediction, label, foreground, spacing, penalty=penalty):
         values = {name: float(getattr(found, field)) for name, field in LABEL_MEASURES.items()}
         flag = next((name for name in ("missed", "spurious", "empty") if getattr(found, name)), "")
         case = {**({"modality": modality} if modality else {}), "class": found.name}
-        scores.append(Score(method, subject, case, values, flag))
+        scores.append(Score(method, subject, case, values, flag, person))
     return scores
+
+
+def annotated(
+    prediction: NDArray[np.integer[Any]], label: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Both class maps, background where the label says that nobody annotated."""
+    left_out = label == UNANNOTATED
+    if prediction.shape != label.shape or not left_out.any():
+        return prediction, label
+    return np.where(left_out, 0, prediction), np.where(left_out, 0, label)
 
 
 def evaluate_predictions(
@@ -157,16 +170,11 @@ def evaluate_predictions(
     if not labelled:
         raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
 
-    if (people := len({person_of(item) for item in labelled})) < len(labelled):
-        logger.warning(
-            "%d %s images are visits of %d persons: deviations and tests count each visit as a subject of its own.",
-            *(len(labelled), modality, people),
-        )
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:
-        subject = str(item["subject"])
-        label = read_label_volume(item["label"], labels)
+        subject, person = str(item["subject"]), str(item.get("person", ""))
+        label = read_label_volume(item["label"], labels, ignore=item.get("ignore"))
         prediction = read_label_volume(files[subject], labels)
         check_same_grid(prediction, label)
         scores += score_volume(
@@ -177,15 +185,16 @@ def evaluate_predictions(
             method=method,
             modality=modality,
             subject=subject,
+            person=person,
             penalty=penalty,
         )
         if paper_dice:
             axis = find_slice_axis(label.affine, label.values.shape)
             values = sorted({0, *labels})
-            ranks = (np.searchsorted(values, volume.values) for volume in (prediction, label))
+            ranks = (np.searchsorted(values, one) for one in annotated(prediction.values, label.values))
             found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
-                scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}))
+                scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}, person=person))
     return ScoreTable(scores, {method: MethodInfo(penalty, description)})
 
 

@@ -115,7 +115,7 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     raise ValueError(f"predictions must hold one file for subject {subject!r}, got {[str(path) for path in found]}.")
 
 
-def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolume:
+def read_label_volume(path: str | Path, labels: Mapping[int, str], *, ignore: int | None = None) -> LabelVolume:
     """Label volume of whole numbers that are all declared.
 
     Use it before any comparison: what a file holds by mistake (probabilities, another label set) is named here.
@@ -124,6 +124,7 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
         path: file of any format that :func:`~monai_mmseg.transforms.read_volume` reads, 2D or 3D (a trailing axis of
             length one is dropped).
         labels: declared values, background 0 included or not.
+        ignore: value of voxels that were not annotated, which may occur, too.
 
     Returns:
         The volume with affine (to RAS+ mm) and spacing of the file.
@@ -152,7 +153,7 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str]) -> LabelVolum
     if not np.all(np.isfinite(values)) or np.any(values != np.round(values)):
         odd = [float(value) for value in values if not np.isfinite(value) or value != np.round(value)][:5]
         raise ValueError(f"{path} must hold whole numbers, one class a voxel, got {odd}.")
-    if unknown := sorted({int(value) for value in values} - {0, *labels}):
+    if unknown := sorted({int(value) for value in values} - {0, *labels, ignore}):
         declared = ", ".join(f"{value} {name}" for value, name in sorted(labels.items()))
         raise ValueError(f"{path} must hold declared labels only ({declared}), got also {unknown}.")
     affine = np.asarray(volume.affine, dtype=np.float64)

@@ -223,6 +223,9 @@ def notes(table: _Printable) -> list[str]:
     keys, measures, methods = table.keys, table.measures, table.methods
     sources = {(score.case["source"], score.case["target"]) for score in table if "source" in score.case}
     found = ["Mean ± standard deviation (n − 1) over subjects, each with the mean of its scores."]
+    whose = {score.subject: score.whose for score in table}
+    if (people := len(set(whose.values()))) < len(whose):
+        found.append(f"{len(whose)} visits of {people} persons: a person counts once, with the mean of their visits.")
     if "class" in keys:
         texts = {name: info.penalty_text() for name, info in methods.items()}
         same = len(set(texts.values())) == 1

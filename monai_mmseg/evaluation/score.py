@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 #: Source of an image that is made of all modalities but itself, without its own code: what inference does.
@@ -132,6 +132,12 @@ class Score(NamedTuple):
     case: Mapping[str, str]  # what was scored: modality, class, subset, source, target, ...
     values: Mapping[str, float]  # of MEASURES
     flag: str = ""  # missed: in the label only; spurious: in the prediction only; empty: in neither
+    person: str = ""  # whose visit the subject is; empty: the subject is a person
+
+    @property
+    def whose(self) -> str:
+        """The person that counts in means and tests."""
+        return self.person or self.subject
 
     @property
     def dice(self) -> float:
@@ -171,6 +177,25 @@ class Score(NamedTuple):
                 raise ValueError(f"{name} must be finite and not negative, got {value} ({self.place}).")
             if most is not None and value > most + 1e-6:
                 raise ValueError(f"{name} must be at most {most:g}, got {value} ({self.place}).")
+
+
+def subject_means(scores: Iterable[Score], measure: str) -> dict[str, float]:
+    """Mean over the scores of each subject that has the measure."""
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if measure in score.values:
+            found.setdefault(score.subject, []).append(score.values[measure])
+    return {subject: math.fsum(values) / len(values) for subject, values in found.items()}
+
+
+def person_means(scores: Iterable[Score], measure: str) -> dict[str, float]:
+    """Mean over the visits of each person of the means of :func:`subject_means`."""
+    listed = list(scores)
+    whose = {score.subject: score.whose for score in listed}
+    found: dict[str, list[float]] = {}
+    for subject, mean in subject_means(listed, measure).items():
+        found.setdefault(whose[subject], []).append(mean)
+    return {person: math.fsum(values) / len(values) for person, values in found.items()}
 
 
 class Line(NamedTuple):

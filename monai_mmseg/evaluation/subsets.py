@@ -135,7 +135,8 @@ def evaluate_subsets(
             if lacking.isdisjoint(subset):
                 made = predict(hide_modalities(image, names, subset).unsqueeze(0))
                 for one in score(made[0], sample):
-                    scores.append(Score(method, subject, {"subset": text, **one.case}, one.values, one.flag))
+                    case = {"subset": text, **one.case}
+                    scores.append(Score(method, subject, case, one.values, one.flag, str(sample.get("person", ""))))
     if not scores:
         raise ValueError("samples must hold at least one labelled subject with all modalities of a subset, got none.")
     about = MethodInfo(getattr(score, "penalty", None), modalities=tuple(names))

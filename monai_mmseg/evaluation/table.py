@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.evaluation.layout import Sheet, notes, sheets
-from monai_mmseg.evaluation.score import CASE_KEYS, MEASURES, Comparison, Line, MethodInfo, Score, mean_sd
+from monai_mmseg.evaluation.score import (
+    CASE_KEYS,
+    MEASURES,
+    Comparison,
+    Line,
+    MethodInfo,
+    Score,
+    mean_sd,
+    person_means,
+    subject_means,
+)
 from monai_mmseg.files import write_text
 from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
 
@@ -24,7 +34,8 @@ class ScoreTable:
     """Scores of one or several methods, to collect, compare, print and keep.
 
     Means go first over all that is not asked for within a subject, then over subjects, so that a subject with many
-    classes or slices counts as much as any other.
+    classes or slices counts as much as any other. Visits of one person are averaged in between: a deviation or a test
+    over visits as if they were independent would promise too much.
 
     Args:
         scores: each (method, subject, case) at most once.
@@ -195,12 +206,12 @@ class ScoreTable:
             raise ValueError(f"keys of cases must be among {known}, got {unknown}.")
 
     def _line(self, method: str, case: dict[str, str], scores: list[Score]) -> Line:
-        means = {name: list(_subject_means(scores, name).values()) for name in MEASURES}
+        means = {name: list(person_means(scores, name).values()) for name in MEASURES}
         organs = [score.flag for score in scores if "class" in score.case]
         missed, spurious, empty = (organs.count(flag) for flag in ("missed", "spurious", "empty"))
-        count = len({score.subject for score in scores})
+        count = len({score.whose for score in scores})
         measures = {name: mean_sd(found) for name, found in means.items() if found}
-        left_out = len(self._subjects[method]) - count
+        left_out = len(self._subjects[method]) - len({score.subject for score in scores})
         return Line(method, case, count, left_out, measures, len(organs) - spurious - empty, missed, spurious, empty)
 
     def per_subject(
@@ -220,7 +231,29 @@ class ScoreTable:
             ValueError: the measure is unknown.
         """
         _check_measure(measure)
-        return _subject_means(self.select(where, **wanted), measure)
+        return subject_means(self.select(where, **wanted), measure)
+
+    def per_person(self, measure: str, where: Callable[[Score], bool] | None = None, **wanted: str) -> dict[str, float]:
+        """One number a person, the mean of their visits: for statistics; see :meth:`per_subject`.
+
+        Args:
+            measure: one of :data:`MEASURES`.
+            where: as in :meth:`select`.
+            **wanted: as there; give a method where there are several.
+
+        Returns:
+            Person (a subject without visits) to mean.
+
+        Raises:
+            ValueError: the measure is unknown.
+
+        Examples:
+            >>> visits = [Score("ours", f"a_{n}", {}, {"dice": n / 4}, person="a") for n in (1, 3)]
+            >>> ScoreTable([*visits, Score("ours", "b", {}, {"dice": 1.0})]).per_person("dice")
+            {'a': 0.5, 'b': 1.0}
+        """
+        _check_measure(measure)
+        return person_means(self.select(where, **wanted), measure)
 
     def tests(self, measure: str, of: str, baseline: str) -> list[Comparison]:
         """Paired permutation tests over subjects against a baseline, corrected by Holm's method.
@@ -248,7 +281,7 @@ class ScoreTable:
         for method in [None] if of == "method" else self.methods:
             part = self if method is None else self.select(method=method)
             values = part.methods if of == "method" else part.cases(of)
-            each = {value: _subject_means(part.select(_one(of, value)), measure) for value in values}
+            each = {value: person_means(part.select(_one(of, value)), measure) for value in values}
             base = {subject: value for subject, value in each.pop(baseline, {}).items() if math.isfinite(value)}
             found = {}
             for value, scores in each.items():
@@ -271,7 +304,7 @@ class ScoreTable:
             "format": FORMAT,
             "methods": {name: info._asdict() for name, info in self.methods.items()},
             "subjects": {name: list(found) for name, found in self._subjects.items()},
-            "scores": [score._asdict() for score in self],
+            "scores": [{k: v for k, v in s._asdict().items() if v or k != "person"} for s in self],
             "summary": [line.as_dict() for line in summary],  # for other readers; not read back
         }
         return json.dumps(_plain(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -308,10 +341,12 @@ class ScoreTable:
         """The scores as comma-separated text with a header line."""
         out, keys, measures = io.StringIO(), self.keys, self.measures
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["method", *keys, "subject", *measures, "flag"])
+        visits = any(score.person for score in self)
+        writer.writerow(["method", *keys, "subject", *measures, "flag", *(["person"] if visits else [])])
         for score in self:
             cells = [score.case.get(key, "") for key in keys], [score.values.get(name, "") for name in measures]
-            writer.writerow([score.method, *cells[0], score.subject, *cells[1], score.flag])
+            person = [score.whose] if visits else []
+            writer.writerow([score.method, *cells[0], score.subject, *cells[1], score.flag, *person])
         return out.getvalue()
 
     def sheets(self) -> list[Sheet]:
@@ -352,14 +387,6 @@ def _one(key: str, value: str) -> Callable[[Score], bool]:
 def _fits(score: Score, wanted: Mapping[str, str]) -> bool:
     about = {"method": score.method, "subject": score.subject, **score.case}
     return all(about.get(key) == value for key, value in wanted.items())
-
-
-def _subject_means(scores: Iterable[Score], measure: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for score in scores:
-        if measure in score.values:
-            found.setdefault(score.subject, []).append(score.values[measure])
-    return {subject: math.fsum(values) / len(values) for subject, values in found.items()}
 
 
 def _plain(value: Any) -> Any:

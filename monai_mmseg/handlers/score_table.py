@@ -75,7 +75,8 @@ class ScoreTableHandler:
                 raise KeyError(f"ScoreTableHandler needs the keys {missing}, there are {sorted(map(str, data))}.")
             subject, prediction = str(data[self.subject_key]), torch.as_tensor(data[self.pred_key])
             found = self.score(prediction, data)
-            self._scores[subject] = [one._replace(method=self.method, subject=subject) for one in found]
+            person = str(data.get("person", ""))
+            self._scores[subject] = [one._replace(method=self.method, subject=subject, person=person) for one in found]
 
     def _write(self, engine: Engine) -> None:
         scores = gather_mapping(self._scores)

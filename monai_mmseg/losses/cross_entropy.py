@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape, mask_unannotated
 from monai_mmseg.losses.masked import class_counts, group_sums, mask_samples
 
 EPS = 1e-12  # of Chartsias et al., both under the logarithm and beside the counts
@@ -74,7 +74,7 @@ def weighted_cross_entropy(
 
     Args:
         probs: class probabilities, shape ``(N, K, *spatial)``.
-        onehot: one-hot labels of the same shape.
+        onehot: one-hot labels of the same shape; pixels of zeros have no label: they add nothing but count in ``n``.
         labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
         class_weights: shape ``(K,)``, or ``(N, K)`` for a weight per row. ``None``: from the labels of the rows of
             this call (of this process; :func:`~monai_mmseg.losses.masked.class_counts` counts over all).
@@ -100,7 +100,7 @@ def weighted_cross_entropy(
         tensor([27.6310])
     """
     pred, true = _masked(probs, onehot, labelled)
-    weigher, inside = (true, pred) if not swapped else (pred, true)
+    weigher, inside = (true, pred) if not swapped else (mask_unannotated(pred, true), true)
     if class_weights is None:
         class_weights = class_weights_from_counts(weigher.flatten(2).sum((0, 2)))
     # a row that was emptied has weigher = 0, so its loss is 0 already
@@ -219,7 +219,8 @@ class WeightedCrossEntropyLoss(PerSampleLoss):
         """Returns one value a row."""
         weights = None
         if labelled is not None:
-            counts = class_counts(probs if self.swapped else onehot, mask=labelled, differentiable=self.swapped)
+            masses = mask_unannotated(probs, onehot) if self.swapped else onehot
+            counts = class_counts(masses, mask=labelled, differentiable=self.swapped)
             weights = class_weights_from_counts(counts[0])
         return weighted_cross_entropy(probs, onehot, labelled, class_weights=weights, swapped=self.swapped)
 

@@ -16,7 +16,7 @@ from monai_mmseg.losses.cross_entropy import (
     class_weights_from_counts,
     weighted_cross_entropy,
 )
-from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape
+from monai_mmseg.losses.inputs import PerSampleLoss, at_least_float32, check_same_shape, mask_unannotated
 from monai_mmseg.losses.masked import class_counts, group_sums, mask_samples
 
 EPS = 1e-12  # of a row's Dice, beside numerator and denominator: two empty masks agree
@@ -36,7 +36,7 @@ def foreground_dice_loss(probs: Tensor, onehot: Tensor, labelled: Tensor | None 
 
     Args:
         probs: class probabilities, background first, shape ``(N, K, *spatial)``.
-        onehot: one-hot labels of the same shape.
+        onehot: one-hot labels of the same shape; pixels of zeros have no label and count nowhere.
         labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
 
     Returns:
@@ -57,7 +57,7 @@ def foreground_dice_loss(probs: Tensor, onehot: Tensor, labelled: Tensor | None 
         tensor([0.6667])
     """
     _check(probs, onehot)
-    pred = mask_samples(at_least_float32(probs), labelled, "labelled")[:, 1:].flatten(1)
+    pred = mask_unannotated(mask_samples(at_least_float32(probs), labelled, "labelled"), onehot)[:, 1:].flatten(1)
     true = mask_samples(at_least_float32(onehot).to(pred.dtype), labelled, "labelled")[:, 1:].flatten(1)
     # written out: MONAI's DiceLoss sums in another order, and trainings would not repeat to the bit
     hit, mass = (pred * true).sum(1), pred.sum(1) + true.sum(1)
@@ -87,7 +87,8 @@ def squared_dice_loss(
 
     Args:
         probs: class probabilities, shape ``(N, K, *spatial)``.
-        onehot: one-hot labels of the same shape; pixels of zeros have no label.
+        onehot: one-hot labels of the same shape; pixels of zeros have no label. What is predicted there counts as mass,
+            as in the original code; :func:`~monai_mmseg.losses.inputs.mask_unannotated` takes it away.
         labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
         group: the group of each row (its modality), integers in ``[0, num_groups)``, shape ``(N,)``. ``None`` puts all
             rows in group 0.
@@ -148,8 +149,7 @@ def squared_foreground_dice(probs: Tensor, onehot: Tensor, labelled: Tensor | No
         tensor(0.3333)
     """
     _check(probs, onehot)
-    pred = torch.where(onehot.bool().any(1, keepdim=True), probs, torch.zeros_like(probs))[:, 1:]
-    return 1 + squared_dice_loss(pred, onehot[:, 1:], labelled, eps=1e-6)[0]
+    return 1 + squared_dice_loss(mask_unannotated(probs, onehot)[:, 1:], onehot[:, 1:], labelled, eps=1e-6)[0]
 
 
 class ForegroundDiceLoss(PerSampleLoss):
@@ -216,7 +216,7 @@ def segmentation_loss(
 
     Args:
         probs: class probabilities, shape ``(N, K, *spatial)``.
-        onehot: one-hot labels of the same shape.
+        onehot: one-hot labels of the same shape; pixels of zeros have no label.
         labelled: which rows carry a label, bool, shape ``(N,)``. ``None`` means all.
         group: the group of each row, integers in ``[0, num_groups)``, shape ``(N,)``.
         num_groups: number of groups; each has class weights from its pixels, of all processes.
@@ -234,7 +234,9 @@ def segmentation_loss(
         >>> segmentation_loss(torch.full_like(onehot, 0.5), onehot, group=torch.tensor([0, 1]), num_groups=2)
         tensor([0.5139, 0.5139])
     """
-    counts = class_counts(probs if swapped else onehot, group, num_groups, labelled, differentiable=swapped)
+    counts = class_counts(
+        mask_unannotated(probs, onehot) if swapped else onehot, group, num_groups, labelled, differentiable=swapped
+    )
     weights = class_weights_from_counts(counts)[group]
     dice = foreground_dice_loss(probs, onehot, labelled)
     return dice + CE_WEIGHT * weighted_cross_entropy(probs, onehot, labelled, class_weights=weights, swapped=swapped)

@@ -13,6 +13,7 @@ from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.meta_tensors import plain_tensor
+from monai_mmseg.unannotated import UNANNOTATED
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -60,11 +61,28 @@ def check_same_shape(first_name: str, first: Tensor, second_name: str, second: T
         raise ValueError(f"{first_name} must have at least {min_dims} dimensions, got shape {tuple(first.shape)}.")
 
 
+def mask_unannotated(values: Tensor, onehot: Tensor) -> Tensor:
+    """Zeros where no class is given: what a prediction says there must reach neither value nor gradient of a loss.
+
+    Args:
+        values: of the prediction, shape ``(N, K, *spatial)``.
+        onehot: one-hot labels of the same shape; pixels of zeros have no label.
+
+    Returns:
+        Tensor of the shape of ``values``; equal to it where every pixel has a label.
+
+    Examples:
+        >>> mask_unannotated(torch.tensor([[[0.3, 0.6]]]), torch.tensor([[[1.0, 0.0]]]))
+        tensor([[[0.3000, 0.0000]]])
+    """
+    return torch.where(onehot.bool().any(1, keepdim=True), values, values.new_zeros(()))
+
+
 def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Returns one-hot labels; a value that is no class gives a pixel of zeros, which no class sum counts.
 
-    When to use: for labels with pixels that nobody annotated, marked with a negative value or one of ``num_classes`` or
-    more (255, -1). ``monai.networks.utils.one_hot`` refuses those.
+    When to use: for labels with pixels that nobody annotated, 255 in this project; so is any value that is no class.
+    ``monai.networks.utils.one_hot`` refuses those.
 
     Args:
         labels: class indices, integers or whole floating-point numbers, shape ``(N, 1, *spatial)``.
@@ -147,7 +165,7 @@ class PerSampleLoss(ReducedLoss):
         ([0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 1.0])
     """
 
-    partly_labelled: ClassVar[bool] = False  # a class index that is no class means no label; else it is an error
+    partly_labelled: ClassVar[bool] = False  # any index that is no class means no label; else 255 alone does
 
     def __init__(
         self,
@@ -191,6 +209,7 @@ def _check_class_indices(target: Tensor, probs: Tensor) -> None:
         raise ValueError(f"target must hold class indices of shape {wanted}, got shape {tuple(target.shape)}.")
     # reading the range would make a GPU wait
     if target.device.type == "cpu" and target.numel() > 0:
-        low, high = (float(v) for v in target.aminmax())
+        known = torch.where(target == UNANNOTATED, torch.zeros_like(target), target)
+        low, high = (float(v) for v in known.aminmax())
         if low < 0 or high >= probs.shape[1]:
             raise ValueError(f"target must hold classes 0 to {probs.shape[1] - 1}, got {low:g} to {high:g}.")

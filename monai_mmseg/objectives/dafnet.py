@@ -300,10 +300,12 @@ class DAFNetObjective(Objective):
         update, updates = int(previous.get("update", 0)), int(previous.get("updates", 1))
         fakes = rows.frames[update] if updates == self.num_modalities else rows.first
         num_own = len(rows.own)
-        real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])[:, 1:]
+        real = self._onehot(batch["label"][rows.sample[:num_own], rows.frame[:num_own]])
         labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
+        whole = real.sum(1).flatten(1).amin(1) > 0  # a mask with holes is no real one
+        labelled = whole if labelled is None else labelled & whole
         fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
-        return self._judge(self.mask_discriminator, real, fake, labelled)
+        return self._judge(self.mask_discriminator, real[:, 1:], fake, labelled)
 
     def _image_discriminators(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         image = self._candidate_images(batch)

@@ -16,6 +16,7 @@ from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import class_counts, group_means, mask_samples
 from monai_mmseg.objectives.base import PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
+from monai_mmseg.unannotated import UNANNOTATED
 
 
 class UnpairedSegmentationObjective(SegmentationWithTerms):
@@ -135,8 +136,10 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
         if self.ce_weighted:
             weights = frequency_weights_from_counts(class_counts(onehot, group, count, labelled))[group]
         entropy = frequency_weighted_cross_entropy(probs, onehot, labelled, class_weights=weights)
+        # of any other value that is no class, what is predicted counts as mass, as in the original code
+        known = probs.masked_fill(label == UNANNOTATED, 0)
         terms = {
-            "dice": squared_dice_loss(probs, onehot, labelled, group=group, num_groups=count).sum(),
+            "dice": squared_dice_loss(known, onehot, labelled, group=group, num_groups=count).sum(),
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
         inputs = TermInputs(self.network, scores, label, onehot, group, count, labelled, features)

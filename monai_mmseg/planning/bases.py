@@ -52,8 +52,8 @@ def fixed_settings(context: Context) -> dict[str, Any]:
     Examples:
         >>> from monai_mmseg.planning.situation import Situation
         >>> one = Situation("one modality", ["ct"], {"ct": 3}, {"ct": 3}, [], [], "ct", {})
-        >>> fixed_settings(Context({}, one))["separate"]
-        []
+        >>> fixed_settings(Context({}, one))["final_model"]
+        'model.pt'
     """
     common: dict[str, Any] = {**NO_PHANTOM, "method": context.method}
     if context.method == "dafnet":
@@ -67,8 +67,6 @@ def fixed_settings(context: Context) -> dict[str, Any]:
         return {**common, **task, **_narrow(context, "encoder_def"), "stage_one_root": root}
     if context.base == "unet":
         return {**common, "final_model": "model.pt"}
-    if context.method == "unet":
-        return {**common, "separate": [], "kd_weight": 0.0, **({"dropout": None} if context.dims == 2 else {})}
     return {**common, **({"dropout": None} if context.dims == 2 else {})}
 
 

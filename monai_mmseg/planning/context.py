@@ -56,6 +56,7 @@ class Context:
         volumes: three-dimensional windows, not slices.
         seconds: of a training step, of a validation and of the start, measured with the planned bundle; ``None``: not
             yet.
+        grid: mm within slices and size of slices that are given, not decided; volumes have their own.
     """
 
     fingerprint: Mapping[str, Any]
@@ -68,21 +69,13 @@ class Context:
     volumes: bool = False
     shrink: int = 0  # how often the batch was halved, because memory was short on the device
     seconds: Mapping[str, float] | None = None
+    grid: tuple[float, list[int]] | None = None
     knobs: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def stacked(self) -> bool:
-        """Modalities of a subject are channels of one image."""
-        return self.method == "unet" and len(self.situation.modalities) > 1
 
     @property
     def base(self) -> str:
         """Bundle that the plan changes."""
-        if self.stacked:
-            return "unet"
-        if self.method == "disentangle":
-            return "disentangle_tumour"
-        return ("ummkd_3d" if self.volumes else "ummkd") if self.method == "unet" else self.method
+        return "disentangle_tumour" if self.method == "disentangle" else self.method
 
     @property
     def dims(self) -> int:

@@ -13,13 +13,14 @@ from monai_mmseg.planning.context import FACTORS, Context, rounded_up
 ENOUGH_STEPS = 600  # of training, for which voxels are made coarser where the budget is short
 ENOUGH_VOLUME_STEPS = 600
 CUBES = 3.0  # times that slices may be farther apart than pixels where 3D still pays; nnU-Net's limit, too
+SPARE = 4.0  # mm of the margin that give way before a size grows by a multiple of 16
 COARSER = 1.2  # one axis is the slice axis from here on
 NEIGHBOURS = 6.0  # mm between slices that still tell something about each other
 AIR, OPEN_AIR = -200.0, -500.0  # HU
 SAMPLES = 16  # slices a step
 PAIRED_SAMPLES = 6  # of several modalities each
 WINDOW_SAMPLES = 4  # windows a step
-COSTS = {"dafnet": 4.0, "disentangle_tumour": 1.5}
+COSTS = {"dafnet": 3.0, "disentangle_tumour": 1.5}
 """Times what a plain network takes for the same voxels."""
 Decision = tuple[Any, str]
 
@@ -95,27 +96,32 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
     inside, across = context.spacing
     cost = COSTS.get(context.base, 1.0)
     pick, steps = FACTORS[0], 0
-    for pick in context.factors():
+    given = context.grid if context.dims == 2 else None
+    for pick in [given[0] / inside] if given else context.factors():
         mm = inside * pick
         if context.dims == 3:
             size = window_size(context, pick)
             voxels: float = math.prod(size) * (WINDOW_SAMPLES if context.base == "ummkd_3d" else 2)
             wanted = ENOUGH_VOLUME_STEPS
         else:
-            least, multiple = (48, 16) if context.base == "dafnet" else (32, 8)
-            size = [rounded_up(one / mm, multiple, least) for one in context.extent[:2]]
+            least, multiple, spare = (48, 16, SPARE) if context.base == "dafnet" else (32, 8, 0.0)
+            size = [rounded_up((one - spare) / mm, multiple, least) for one in context.extent[:2]]
             samples = PAIRED_SAMPLES if context.base == "dafnet" else SAMPLES
             voxels, wanted = math.prod(size) * samples, ENOUGH_STEPS
         steps = context.steps(voxels, context.dims, cost)
         if steps >= wanted:
             break
     mm = round(inside * pick, 3)
+    if given:
+        mm, size = given
     spacing = [mm, mm]
     # neighbours and windows need slices that are alike; thick slices stay where they are
     if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet") or context.base == "unet":
         spacing.append(round(max(across, mm), 3))
     text = f"median within slices {inside:.2f} mm, between slices {across:.2f} mm"
-    if pick > 1:
+    if given:
+        text += "; as the other methods that it is compared with"
+    elif pick > 1:
         text += f"; {pick:g} times coarser, so that the budget has room for {steps} steps"
     return spacing, size, text
 
@@ -149,49 +155,38 @@ def is_ct(context: Context, modality: str) -> bool:
     return bool(image["p0.5"] <= (AIR if named else OPEN_AIR))
 
 
-def intensity(context: Context) -> Decision:
+def _own_intensity(context: Context, name: str) -> Decision:
     """CT by one window for all patients, everything else by each image's own grey values."""
-    steps, words = {}, []
-    for name in context.situation.modalities:
-        inside = context.fingerprint["intensity"][name]["foreground"]
-        if is_ct(context, name):
-            low, high, mean, sd = inside["p0.5"], inside["p99.5"], inside["mean"], max(inside["sd"], 1e-3)
-            steps[name] = {
-                "_target_": "ScaleIntensityRanged",
-                "keys": "image",
-                "a_min": round(low, 2),
-                "a_max": round(max(high, low + 1), 2),
-                "b_min": round((low - mean) / sd, 4),
-                "b_max": round((max(high, low + 1) - mean) / sd, 4),
-                "clip": True,
-            }
-            words.append(f"{name} is in HU: {low:.0f} to {high:.0f}, what 99 % of the foreground has, then its mean 0")
-            continue
-        empty = _empty_background(context, name)
-        ends = {"lower": 0, "upper": 99.5} if empty else {"lower": 0.5, "upper": 99.5}
-        steps[name] = {
-            "_target_": "Compose",
-            "transforms": [
-                {
-                    "_target_": "ScaleIntensityRangePercentilesd",
-                    "keys": "image",
-                    **ends,
-                    "b_min": 0.0,
-                    "b_max": 1.0,
-                    "clip": True,
-                },
-                {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": empty, "channel_wise": True},
-            ],
+    inside = context.fingerprint["intensity"][name]["foreground"]
+    if is_ct(context, name):
+        low, high, mean, sd = inside["p0.5"], inside["p99.5"], inside["mean"], max(inside["sd"], 1e-3)
+        window = {
+            "_target_": "ScaleIntensityRanged",
+            "keys": "image",
+            "a_min": round(low, 2),
+            "a_max": round(max(high, low + 1), 2),
+            "b_min": round((low - mean) / sd, 4),
+            "b_max": round((max(high, low + 1) - mean) / sd, 4),
+            "clip": True,
         }
-        words.append(
-            f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
-        )
+        return window, f"{name} is in HU: {low:.0f} to {high:.0f}, what 99 % of the foreground has, then its mean 0"
+    empty = _empty_background(context, name)
+    ends = {"lower": 0, "upper": 99.5} if empty else {"lower": 0.5, "upper": 99.5}
+    scale = {"_target_": "ScaleIntensityRangePercentilesd", "keys": "image", **ends, "b_min": 0.0, "b_max": 1.0}
+    mean_0 = {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": empty, "channel_wise": True}
+    words = f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
+    return {"_target_": "Compose", "transforms": [{**scale, "clip": True}, mean_0]}, words
+
+
+def intensity(context: Context) -> Decision:
+    """Of each modality by itself."""
+    found = {name: _own_intensity(context, name) for name in context.situation.modalities}
     definition = {
         "_target_": "monai_mmseg.transforms.ByModalityd",
         "default_modality": "@default_modality",
-        "transforms": steps,
+        "transforms": {name: step for name, (step, _) in found.items()},
     }
-    return definition, "; ".join(words)
+    return definition, "; ".join(words for _, words in found.values())
 
 
 def background(context: Context) -> Decision:
@@ -202,7 +197,10 @@ def background(context: Context) -> Decision:
 
 
 def stack_intensity(context: Context) -> Decision:
-    """Mean 0 and deviation 1 of each channel, of the body where the rest is 0."""
+    """Mean 0 and deviation 1 of each channel, of the body where the rest is 0; CT alone by one window."""
+    names = context.situation.modalities
+    if len(names) == 1 and is_ct(context, names[0]):
+        return _own_intensity(context, names[0])
     if background(context)[0] is None:
         definition: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True}
         return definition, "each image's own grey values: mean 0, deviation 1"

@@ -31,6 +31,7 @@ from monai_mmseg.transforms.read_volume import (
     check_same_grid,
     read_one_volume,
 )
+from monai_mmseg.unannotated import is_foreground
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def _volumes(item: Mapping[str, Any], labels: Mapping[int, str]) -> tuple[MetaTe
     if not item.get("label"):
         return _oriented(image), None
     label = read_one_volume(item["label"])
-    check_label_values(label, sorted(labels))
+    check_label_values(label, sorted(labels), ignore=item.get("ignore"))
     check_same_grid(image, label)
     return _oriented(image), _oriented(label)
 
@@ -189,7 +190,7 @@ def _image_facts(
     affine = np.asarray(image.affine, dtype=np.float64)
     spacing = [*np.linalg.norm(affine[:3, :2], axis=0), slice_pitch(affine)]
     body = values > _background(values)
-    mask = None if label is None else label.as_tensor()[0] > 0
+    mask = None if label is None else is_foreground(label.as_tensor()[0])
     counts = None
     if label is not None and mask is not None:
         found = torch.bincount(label.as_tensor()[0].flatten().long(), minlength=max(labels, default=0) + 1).tolist()

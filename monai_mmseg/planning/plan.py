@@ -64,6 +64,7 @@ def make_plan(
     device: str | None = None,
     overwrite: bool = False,
     workers: int = 2,
+    grid: tuple[float, list[int]] | None = None,
 ) -> Plan:
     """Write a bundle that is set up for a data set, with the reasons of every choice.
 
@@ -81,6 +82,7 @@ def make_plan(
         device: ``cpu`` or ``cuda``; ``None``: a GPU if there is one.
         overwrite: plan anew in a folder that holds a planned bundle. One that was trained is moved beside, not deleted.
         workers: subjects that are measured at a time.
+        grid: mm within slices and size of slices, for methods that are compared; ``None``: by the rules.
 
     Returns:
         What was planned and written.
@@ -113,6 +115,7 @@ def make_plan(
         budget=seconds,
         memory=_memory(where) if memory is None else memory * 1e9,
         speed={dims: voxels_per_second(dims, torch.device(where)) for dims in (2, 3)},
+        grid=grid,
     )
     ct = any(is_ct(context, name) for name in situation.modalities)
     volumes = volumes_pay(context)

@@ -285,13 +285,37 @@ def _schedule(context: Context) -> tuple[int, int, int, float, float]:
         voxels = math.prod(context.knobs["spatial_size"]) * batch
         step = voxels * COSTS.get(context.base, 1.0) / context.speed[context.dims]
         check, begin = 0.02 * context.budget, 0.02 * context.budget
-    checks = max(1, min(VALIDATIONS, int(VALIDATION_SHARE * context.budget / max(check, 1e-6))))
-    time = max(0.1 * context.budget, 0.93 * context.budget - begin - checks * check)
-    steps = int(min(MOST_STEPS, max(20, time * context.part / step)))
-    epochs = max(1, min(40 if steps <= FEW_STEPS else 100, steps // 5))
+    return schedule(context.budget, step, check, begin, context.part)
+
+
+def schedule(
+    budget: float, step: float, check: float, begin: float, part: float = 1.0
+) -> tuple[int, int, int, float, float]:
+    """Epochs, steps an epoch, validations, seconds of a step, seconds in all.
+
+    Args:
+        budget: seconds of the training.
+        step: seconds of a step.
+        check: seconds of a validation.
+        begin: seconds before the first step.
+        part: share of the budget that goes to this training.
+
+    Examples:
+        >>> schedule(600, step=0.5, check=4, begin=10)
+        (40, 25, 10, 0.5, 550.0)
+    """
+    checks = max(1, min(VALIDATIONS, int(VALIDATION_SHARE * budget / max(check, 1e-6))))
+    time = max(0.1 * budget, 0.93 * budget - begin - checks * check)
+    steps = int(min(MOST_STEPS, max(20, time * part / step)))
+    epochs = epochs_of(steps)
     checks = min(checks, epochs)
     length = max(1, steps // epochs)
     return epochs, length, checks, step, begin + checks * check + epochs * length * step
+
+
+def epochs_of(steps: int) -> int:
+    """Epochs that so many steps are cut into."""
+    return max(1, min(40 if steps <= FEW_STEPS else 100, steps // 5))
 
 
 def max_epochs(context: Context) -> Decision:

@@ -30,6 +30,7 @@ from monai_mmseg.transforms.read_volume import (
     check_same_grid,
     read_one_volume,
 )
+from monai_mmseg.unannotated import UNANNOTATED
 
 FORMS = ("channels", "mixed", "each")
 _ENDING = ".nii.gz"
@@ -131,7 +132,8 @@ def export_nnunet(
         written = []
         for title, chosen in sets.items():
             cases, unfit = _paired(content, chosen) if form == "channels" else _single(content, chosen, form == "mixed")
-            done = [case for case in cases if _fits(stage / title, case, list(content.labels), unfit, link=link)]
+            place, values, ignore = stage / title, list(content.labels), content.ignore
+            done = [case for case in cases if _fits(place, case, values, unfit, ignore=ignore, link=link)]
             channels = _channels(chosen) if form != "mixed" or len(chosen) == 1 else ["mixed"]
             splits = _splits(content, done)
             _write_tables(stage / title, content, channels, done, splits, {"name": name or content.name, **head})
@@ -221,17 +223,19 @@ def _single(content: Datalist, modalities: Sequence[str], named: bool) -> tuple[
     return cases, unfit
 
 
-def _fits(folder: Path, case: _Case, values: Sequence[int], unfit: list[str], *, link: bool) -> bool:
+def _fits(
+    folder: Path, case: _Case, values: Sequence[int], unfit: list[str], *, ignore: int | None, link: bool
+) -> bool:
     """Whether a case could be written; if not, `unfit` gets the reason."""
     try:
-        _write_case(folder, case, values, link=link)
+        _write_case(folder, case, values, ignore=ignore, link=link)
     except (VolumeError, FileNotFoundError) as error:
         unfit.append(f"{case.name}: {error}")
         return False
     return True
 
 
-def _write_case(folder: Path, case: _Case, values: Sequence[int], *, link: bool) -> None:
+def _write_case(folder: Path, case: _Case, values: Sequence[int], *, ignore: int | None, link: bool) -> None:
     """Files of one case, when all of them were found to fit."""
     images = {name: read_one_volume(path) for name, path in case.images.items()}
     first, grid = next(iter(images.items()))
@@ -242,7 +246,7 @@ def _write_case(folder: Path, case: _Case, values: Sequence[int], *, link: bool)
     label = None
     for path in dict.fromkeys(case.labels.values()):
         found = read_one_volume(path)
-        check_label_values(found, values)
+        check_label_values(found, values, ignore=ignore)
         check_same_grid(grid, found)
         if label is not None and not np.array_equal(label, found):
             raise VolumeError(f"labels of {' and '.join(case.labels)} differ; keep one of them in the datalist")
@@ -253,6 +257,7 @@ def _write_case(folder: Path, case: _Case, values: Sequence[int], *, link: bool)
         _put(folder / f"images{part}" / f"{name}_{place:04d}{_ENDING}", Path(path), images[modality], link=link)
     if label is not None:
         array = label.as_tensor()[0].numpy().astype(np.uint8)
+        array[array == UNANNOTATED] = len(values)  # nnU-Net wants the next number
         write_nifti(folder / f"labels{part}" / f"{name}{_ENDING}", array, np.asarray(grid.affine, dtype=np.float64))
 
 
@@ -308,7 +313,11 @@ def _write_tables(
     description = {
         **head,
         "channel_names": {str(number): name for number, name in enumerate(channels)},
-        "labels": {"background": 0, **{name: value for value, name in content.labels.items() if value}},
+        "labels": {
+            "background": 0,
+            **{name: value for value, name in content.labels.items() if value},
+            **({} if content.ignore is None else {"ignore": len(content.labels)}),
+        },
         "numTraining": sum(case.section != "test" for case in cases),
         "file_ending": _ENDING,
     }

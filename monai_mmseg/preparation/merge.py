@@ -19,6 +19,7 @@ from monai_mmseg.preparation.check import examine_form, examine_volumes, stop_at
 logger = logging.getLogger(__name__)
 
 _FILES = ("image", "label")
+_TEXTS = ("reference", "licence", "description")
 
 
 def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: bool = False) -> Path:
@@ -26,7 +27,8 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
 
     What comes of it is checked as :func:`~monai_mmseg.preparation.check_datalist` does, before it is written; warnings
     are logged. A subject of one name in two lists is taken for one person if the lists have other modalities (or
-    visits) of it, which is logged too.
+    visits) of it, which is logged too. What is said about the lists is kept: texts (reference, licence, description)
+    and entries of ``meta`` once where they agree, else by the name of the list; a ``target`` where they agree.
 
     Args:
         paths: JSON files, two or more; modalities and sections are joined in their order.
@@ -67,6 +69,8 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
         "name": "_".join(dict.fromkeys(part.name for part in parts)),
         "modalities": list(dict.fromkeys(name for part in parts for name in part.modalities)),
         "labels": {str(value): name for value, name in parts[0].labels.items()},
+        **({} if (ignore := next((one.ignore for one in parts if one.ignore), None)) is None else {"ignore": ignore}),
+        **_heads(contents, parts),
     }
     report, entries = examine_form({**content, **sections}, [], Path(out))
     examine_volumes(report, entries)
@@ -74,6 +78,39 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
     root = Path(out).resolve().parent
     relative = {section: [_relative(item, root) for item in items] for section, items in sections.items()}
     return write_new_json(out, {**content, **relative}, overwrite=overwrite)
+
+
+def _heads(contents: Sequence[Mapping[str, Any]], parts: Sequence[Datalist]) -> dict[str, Any]:
+    """What the lists say about themselves, joined."""
+    names = [part.name for part in parts]
+    names = names if len(set(names)) == len(names) else [str(part.path) for part in parts]
+    listed = list(zip(names, contents, strict=True))
+    head: dict[str, Any] = {}
+    for key in _TEXTS:
+        spelt = (key, "license") if key == "licence" else (key,)
+        said = {name: str(one[k]) for name, one in listed for k in spelt if one.get(k)}
+        if said:
+            same = len(said) == len(parts) and len(set(said.values())) == 1
+            head[key] = said[names[0]] if same else "; ".join(f"{name}: {text}" for name, text in said.items())
+    entries: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, one in listed:
+        about = one.get("meta", {})
+        for key, value in about.items() if isinstance(about, Mapping) else [("meta", about)]:
+            entries[key][name] = value
+    if entries:
+        head["meta"] = {key: _agreed(values) or values for key, values in entries.items()}
+    targets = {name: one["target"] for name, one in listed if one.get("target")}
+    if target := _agreed(targets):
+        head["target"] = target
+    elif targets:
+        logger.warning("no target is kept, the lists have different ones: %s", targets)
+    return head
+
+
+def _agreed(values: Mapping[str, Any]) -> Any:
+    """The one value that all have, or nothing."""
+    each = list(values.values())
+    return each[0] if each and all(one == each[0] for one in each) else None
 
 
 def _absolute(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.transforms.geometry import slice_pitch
+from monai_mmseg.unannotated import is_foreground
 
 _MOST_PIXELS = 320  # a side; a thumbnail is drawn with fewer
 
@@ -68,10 +69,10 @@ def _labelled_place(volumes: Sequence[OrientedVolume]) -> NDArray[np.float64] | 
     for volume in volumes:
         if volume.label is None:
             continue
-        areas = (volume.label > 0).sum((0, 1)) * np.prod(np.linalg.norm(volume.affine[:3, :2], axis=0))
+        areas = is_foreground(volume.label).sum((0, 1)) * np.prod(np.linalg.norm(volume.affine[:3, :2], axis=0))
         at = int(areas.argmax())
         if areas[at] > best:
-            rows, columns = np.nonzero(volume.label[:, :, at])
+            rows, columns = np.nonzero(is_foreground(volume.label[:, :, at]))
             best = float(areas[at])
             place = volume.affine @ np.array([rows.mean(), columns.mean(), at, 1.0])
     return place

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -21,6 +22,7 @@ from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import check_image_values, check_label_values, check_same_grid, read_volume
+from monai_mmseg.unannotated import is_foreground
 
 
 class Entry(NamedTuple):
@@ -135,8 +137,8 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     image = _read(item["image"], where, found)
     label = _read(item["label"], f"{where} label", found) if isinstance(item.get("label"), str) else None
     if label is not None:
-        found.passes(where, check_label_values, label, sorted(labels) or None)
-        if not (label > 0).any():
+        found.passes(where, partial(check_label_values, ignore=item.get("ignore")), label, sorted(labels) or None)
+        if not is_foreground(label).any():
             found.warnings.append(f"{where}: {item['label']}: the label has no foreground")
     if image is None:
         return None

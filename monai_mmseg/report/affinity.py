@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monai_mmseg.losses.class_affinity import Affinities, class_affinities
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
 from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.unannotated import is_foreground
 from monai_mmseg.visualize import affinity_figure, class_feature_figure
 
 
@@ -128,8 +129,8 @@ def _best_slice(cuts: _Cuts, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _present(label: Tensor) -> Tensor:
     """How much a row shows: number of classes, then the share of foreground."""
     rows = label.flatten(1)
-    classes = torch.stack([(rows == value).any(1) for value in rows.unique() if value > 0] or [rows[:, 0] < 0]).sum(0)
-    return classes + (rows > 0).float().mean(1)
+    shown = [(rows == value).any(1) for value in rows.unique() if is_foreground(value)] or [rows[:, 0] < 0]
+    return torch.stack(shown).sum(0) + is_foreground(rows).float().mean(1)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ import numpy as np
 from monai_mmseg.evaluation.files import find_prediction
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.unannotated import UNANNOTATED
 from monai_mmseg.visualize import Case, best_median_worst, overlay_figure, read_for_display
 from monai_mmseg.visualize.figure import display_window
 
@@ -45,6 +46,7 @@ def add_cases(
         item = by_subject[subject]
         image = read_for_display(item["image"])
         label = read_for_display(item["label"]).values.round().astype(np.int64)
+        label[label == UNANNOTATED] = 0
         predicted = read_for_display(find_prediction(predictions, item)).values.round().astype(np.int64)
         title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
         window = display_window(image.values, modality)

@@ -22,6 +22,7 @@ from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.report.cases import add_cases
 from monai_mmseg.report.reconstructions import add_own_reconstructions, add_reconstructions
 from monai_mmseg.runs.run_folder import RunRecorder
+from monai_mmseg.unannotated import UNANNOTATED, is_foreground
 from monai_mmseg.visualize import (
     AlignmentPair,
     alignment_figure,
@@ -197,7 +198,7 @@ class _Slices:
         Returns:
             Index of the slice.
         """
-        area = (label > 0).flatten(1).sum(1).masked_fill(~seen.to(label.device), -1)
+        area = is_foreground(label).flatten(1).sum(1).masked_fill(~seen.to(label.device), -1)
         order = [int(at) for at in area.argsort(descending=True, stable=True) if area[at] >= 0]
         at = next((at for at in order if (one.subject, at) not in self.used), order[0])
         self.used.add((one.subject, at))
@@ -300,7 +301,8 @@ def _pair(
 
 
 def _onehot(label: Tensor, classes: int) -> Tensor:
-    return torch.nn.functional.one_hot(label.long(), classes).movedim(-1, 1)
+    known = torch.where(label == UNANNOTATED, torch.zeros_like(label), label).long()
+    return torch.nn.functional.one_hot(known, classes).movedim(-1, 1)
 
 
 def _volume_dice(prediction: Tensor, truth: Tensor) -> float:

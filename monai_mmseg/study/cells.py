@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_text
+
+if TYPE_CHECKING:
+    from monai_mmseg.evaluation.table import ScoreTable
 
 FILE, SCORES = "cell.json", "scores.json"
 
@@ -42,6 +44,8 @@ class CellResult(NamedTuple):
     @property
     def table(self) -> ScoreTable:
         """Scores of the tested subjects, the method named as in the study."""
+        from monai_mmseg.evaluation.table import ScoreTable
+
         return ScoreTable.from_json(self.folder / SCORES)
 
 

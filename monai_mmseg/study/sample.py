@@ -73,7 +73,7 @@ def take_sample(
     *,
     where: Callable[[Score], bool] | None = None,
 ) -> Sample:
-    """Arrays of one measure, each number the mean over all that was scored in a subject.
+    """Arrays of one measure, each number the mean over all that was scored in a subject (of a person: all visits).
 
     A training is a seed. Where several folds score the same subjects (a test section), each fold of each seed is a
     training of its own; where they score different ones (cross-validation), they are one training together.
@@ -94,7 +94,7 @@ def take_sample(
         return belongs(score) and (where is None or where(score))
 
     for cell, table in tables:
-        scores = {s: v for s, v in table.per_subject(measure, wanted).items() if np.isfinite(v)}
+        scores = {s: v for s, v in table.per_person(measure, wanted).items() if np.isfinite(v)}
         if scores:
             found.setdefault(cell.method, {})[cell.seed, cell.fold] = scores
     subjects = sorted({subject for cells in found.values() for scores in cells.values() for subject in scores})

@@ -4,6 +4,7 @@
 
 from monai_mmseg.transforms.adjacent_slices import AdjacentSlices, AdjacentSlicesd
 from monai_mmseg.transforms.affine_slices import RandAffineSlicesd, affine_slices
+from monai_mmseg.transforms.annotated_classes import AsAnnotatedClassesd
 from monai_mmseg.transforms.batch_augmentation import SliceAugmentation
 from monai_mmseg.transforms.by_modality import ByModalityd, RandByModalityd
 from monai_mmseg.transforms.convolution_intensity import (
@@ -43,6 +44,7 @@ from monai_mmseg.transforms.stack_modalities import StackModalitiesd
 __all__ = [
     "AdjacentSlices",
     "AdjacentSlicesd",
+    "AsAnnotatedClassesd",
     "ByModalityd",
     "DicomSeries",
     "DicomVolume",

@@ -13,6 +13,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 from torch import Tensor
 
+from monai_mmseg.unannotated import is_foreground
+
 PLACES = "foreground"
 """Key of what :class:`ForegroundPlacesd` adds."""
 
@@ -35,16 +37,16 @@ class ForegroundPlacesd(Transform):
         """Add ``foreground``: places in the flat label, int32 ``(N,)``."""
         flat = torch.as_tensor(data[self.label_key])
         flat = (flat.as_tensor() if isinstance(flat, MetaTensor) else flat).flatten()
-        return {**data, PLACES: (flat > 0).nonzero()[:, 0].to(torch.int32)}
+        return {**data, PLACES: is_foreground(flat).nonzero()[:, 0].to(torch.int32)}
 
 
 class RandForegroundWindowd(MapTransform, Randomizable):
     """One random window; with probability `share` its middle is a voxel of the foreground, else it lies anywhere.
 
-    When to use: to train on large volumes that are kept in memory, in place of MONAI's ``RandCropByPosNegLabeld``: a
-    step copies the window alone, neither the volume nor a list of all its voxels. A window that would leave the volume
-    is moved inside; so a voxel near the border is not in the middle. Without foreground it lies anywhere. Results are
-    tensors without metadata.
+    When to use: to train on large volumes that are kept in memory or on disk, in place of MONAI's
+    ``RandCropByPosNegLabeld``: a step reads the window alone, neither the volume nor a list of all its voxels. A window
+    that would leave the volume is moved inside; so a voxel near the border is not in the middle. Without foreground it
+    lies anywhere. Results are tensors without metadata.
 
     Args:
         keys: of what is cut, ``(C, *spatial)``, all of one spatial size.
@@ -77,9 +79,11 @@ class RandForegroundWindowd(MapTransform, Randomizable):
         # always as many numbers, so that the next call does not depend on what this one chose
         kind, which, *anywhere = self.R.uniform(size=2 + len(size)).tolist()
         room = [whole - part for whole, part in zip(size, self.spatial_size, strict=True)]
-        if kind >= self.share or not len(places):
+        count = places.shape[0]
+        if kind >= self.share or not count:
             return [int(place * (free + 1)) for place, free in zip(anywhere, room, strict=True)]
-        centre = torch.unravel_index(places[int(which * len(places))].long(), size)
+        chosen = int(which * count)
+        centre = torch.unravel_index(places[chosen : chosen + 1][0].long(), size)
         starts = [int(place) - part // 2 for place, part in zip(centre, self.spatial_size, strict=True)]
         return [min(max(start, 0), free) for start, free in zip(starts, room, strict=True)]
 

@@ -74,7 +74,7 @@ class LoadImageItemd(OneImaged):
         if label is not None:
             label = _one_volume(label)
             check_same_grid(image, label)
-            check_label_values(label, self.labels)
+            check_label_values(label, self.labels, ignore=data.get("ignore"))
             result[self.label_key] = label
         result[self.key] = image
         result["labelled"] = label is not None

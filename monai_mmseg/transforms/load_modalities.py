@@ -104,7 +104,7 @@ class LoadImageModalitiesd(OneImaged):
             raise ValueError(f"{_describe(source)}: none of the modalities {self.modalities} is present.")
         for name, volume in labels.items():
             check_same_grid(images[name], volume)
-            check_label_values(volume, self.labels)
+            check_label_values(volume, self.labels, ignore=data.get("ignore"))
         frame = self.target if self.target in images else next(name for name in self.modalities if name in images)
         result[self.key] = images[frame]
         if self.label_key is not None and frame in labels:

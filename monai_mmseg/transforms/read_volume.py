@@ -162,12 +162,13 @@ def check_image_values(volume: MetaTensor, name: str | None = None) -> None:
         raise VolumeError(f"{path_of(volume)}: {of}{bad} of {volume.numel()} values are NaN or infinite.")
 
 
-def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> None:
+def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None, *, ignore: int | None = None) -> None:
     """Refuse a label with values that nobody declared.
 
     Args:
         volume: a label map.
         allowed: declared values; ``None`` asks for whole numbers from 0 to 255 only.
+        ignore: value of voxels that were not annotated, which is allowed, too.
 
     Raises:
         VolumeError: if other values occur.
@@ -180,7 +181,7 @@ def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None) -> Non
     wrong = [
         value
         for value, fit in zip(found, fits, strict=True)
-        if not fit or (allowed is not None and value not in allowed)
+        if not fit or (allowed is not None and value not in allowed and value != ignore)
     ]
     if wrong:
         wanted = "whole numbers from 0 to 255" if allowed is None else f"one of the declared {list(allowed)}"

@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from torch import Tensor
+
+from monai_mmseg.unannotated import UNANNOTATED
 
 
 def tiling_starts(depth: int, window: int) -> list[int]:
@@ -39,7 +42,7 @@ def foreground_slices(label: Tensor) -> Tensor:
     """Which slices hold foreground, bool ``(Z,)``.
 
     Args:
-        label: label map, ``(1, X, Y, Z)``, slices along the last axis; values above 0 are foreground.
+        label: label map, ``(1, X, Y, Z)``, slices along the last axis; values above 0 are foreground, but for 255.
 
     Examples:
         >>> import torch
@@ -47,7 +50,9 @@ def foreground_slices(label: Tensor) -> Tensor:
         [False, True, False]
     """
     # one axis after the other: over all at once, PyTorch takes sixty times as long
-    return label.amax((0, 1)).amax(0) > 0
+    # (what was not annotated is 255, which becomes 0)
+    seen = torch.where(label == UNANNOTATED, torch.zeros_like(label), label)
+    return seen.amax((0, 1)).amax(0) > 0
 
 
 def foreground_window_starts(label: Tensor, window: int) -> range:

@@ -124,6 +124,21 @@ def test_broken_files_leave_nothing(study, tmp_path, capsys):
     assert not list(tmp_path.rglob(".mmseg-*"))
 
 
+def test_folds_that_are_there_stay(study, capsys):
+    content = json.loads(study.read_text())
+    training = [{**one, "fold": int(one["subject"] == "s2")} for one in content["training"]]
+    study.write_text(before := json.dumps({**content, "training": training}))
+    for words in ([], ["--folds", "2"]):
+        code, said, _ = run(capsys, "data", "split", study, *words)
+        assert (code, study.read_text()) == (0, before)
+        assert "every training item has a fold already: nothing to do" in said
+    for words in (["--folds", "5"], ["--seed", "1"]):
+        code, _, error = run(capsys, "data", "split", study, *words)
+        assert code == 1
+        assert "4 of 4 training items have folds already" in error
+        assert study.read_text() == before
+
+
 def test_split_says_what_it_did(study, capsys):
     code, _, error = run(capsys, "data", "split", study, "--folds", "2")
     assert code == 1

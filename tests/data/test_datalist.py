@@ -240,3 +240,17 @@ def test_a_visit_is_a_subject_of_its_own_and_tells_its_person(tmp_path):
 def test_visits_that_cannot_be(tmp_path, items, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         read_datalist(visits(tmp_path, items))
+
+
+def test_what_is_ignored_goes_with_each_label(tmp_path):
+    items = [{"image": "a.nii", "label": "l.nii", "modality": "ct", "subject": "a"}]
+    items.append({"image": "b.nii", "modality": "ct", "subject": "b"})
+    head = {"modalities": ["ct"], "labels": {"0": "background", "1": "liver"}, "training": items}
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps({**head, "ignore": 255}))
+    listed = read_datalist(path)
+    assert (listed.ignore, [item.get("ignore") for item in listed.items("training")]) == (255, [255, None])
+    assert [group.get("ignore") for group in group_by_subject(listed.items("training"))] == [255, None]
+    path.write_text(json.dumps({**head, "ignore": 3}))
+    with pytest.raises(ValueError, match="'ignore' must be 255, the value of voxels .* not annotated, got 3: map"):
+        read_datalist(path)

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import ScoreTable, evaluate_predictions, find_prediction, score_volume
+from monai_mmseg.metrics import PAPER_DICE
 
 SPACING = (1.0, 2.0, 8.0)
 LABELS = {0: "background", 1: "organ", 2: "tumour"}
@@ -159,11 +160,32 @@ def test_failures_cannot_be_left_out(data):
         evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
 
 
-def test_visits_of_one_person_are_said(data, caplog):
+def test_what_nobody_annotated_does_not_count(data):
+    items, root = data
+    truth = nib.load(items[0]["label"])
+    label = np.asarray(truth.dataobj).astype(np.uint8)
+    guess = label.copy()
+    label[:2], guess[:2] = 255, 1  # unknown, and said to be an organ
+    nib.save(nib.Nifti1Image(label, truth.affine), items[0]["label"])
+    nib.save(nib.Nifti1Image(guess, truth.affine), root / "out" / "s1_lge_seg.nii.gz")
+    with pytest.raises(ValueError, match=r"must hold declared labels only .*, got also \[255\]"):
+        evaluate_predictions(items[:1], root / "out", modality="lge", labels=LABELS)
+    for name in PAPER_DICE:
+        scored = evaluate_predictions(
+            [{**items[0], "ignore": 255}], root / "out", modality="lge", labels=LABELS, paper_dice=name
+        )
+        assert all(score.dice == 1 for score in scored if "class" in score.case)
+        assert all(score.values.get("paper_dice", 1) == pytest.approx(1) for score in scored)
+
+
+def test_visits_of_one_person_count_once(data):
     items, root = data
     visits = [{**item, "person": "p"} for item in items[:2]]
-    evaluate_predictions(visits, root / "out", modality="lge", labels=LABELS)
-    assert "2 lge images are visits of 1 persons" in caplog.text
+    table = evaluate_predictions(visits, root / "out", modality="lge", labels=LABELS)
+    (line,), each = table.means("modality"), list(table.per_subject("dice").values())
+    assert (line.subjects, line.left_out, len(each)) == (1, 0, 2)
+    assert line.measures["dice"].mean == pytest.approx(sum(each) / 2)
+    assert "2 visits of 1 persons: a person counts once" in table.to_markdown()
 
 
 def test_unlabelled_items_are_left_out_and_said(data, caplog):

@@ -48,6 +48,23 @@ def test_means_are_over_subjects(table):
     assert (foreground.subjects, foreground.left_out) == (3, 0)
 
 
+def test_visits_of_a_person_are_averaged_first(tmp_path):
+    dice = {("a", "a_1"): 0.2, ("a", "a_2"): 0.6, ("b", "b_1"): 0.9, ("", "c"): 0.5, ("", "d"): 0.1}
+    scores = [Score("one", s, {"modality": "ct"}, {"dice": value}, person=p) for (p, s), value in dice.items()]
+    scores += [one._replace(method="two", values={"dice": 0.0}) for one in scores]
+    table = ScoreTable(scores)
+    line = table.means("modality")[0]
+    assert (line.subjects, line.left_out) == (4, 0)
+    assert line.measures["dice"].mean == pytest.approx((0.4 + 0.9 + 0.5 + 0.1) / 4)
+    (test,) = table.tests("dice", "method", "two")
+    assert (test.subjects, test.difference) == (4, pytest.approx(1.9 / 4))
+    assert test.p == pytest.approx(2 / 2**4)  # all four persons differ to one side
+    assert table.per_person("dice", method="one")["a"] == pytest.approx(0.4)
+    assert table.to_csv().splitlines()[1] == "one,ct,a_1,0.2,,a"
+    (tmp_path / "t.json").write_text(table.to_json(), encoding="utf-8")
+    assert ScoreTable.from_json(tmp_path / "t.json") == table
+
+
 def test_what_is_not_there_is_counted(table):
     table.add(Score("dafnet", "s1", {"modality": "lge"}, {"paper_dice": 0.5}))  # of no class
     lv, myocardium = table.means("modality", "class")

@@ -240,6 +240,15 @@ def test_a_step_is_not_compiled_anew_for_its_number():
     assert len(graphs) == 2  # without the transformer and with it
 
 
+def test_a_mask_with_holes_is_no_real_one():
+    batch = make_batch()
+    previous = make_objective()(batch, "generator").outputs
+    batch["label"][0, :, :4] = 255  # nobody annotated
+    found = terms_of(make_objective(), batch, "mask_discriminator", previous)
+    batch["labelled"][0] = False
+    torch.testing.assert_close(terms_of(make_objective(), batch, "mask_discriminator", previous), found)
+
+
 def test_updates_of_the_mask_discriminator_take_one_frame_each():
     objective, batch = make_objective().eval(), make_batch()
     out = objective(batch, "generator").outputs

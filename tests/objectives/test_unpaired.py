@@ -86,7 +86,9 @@ def test_original_losses(name, mixed):
     true = case(name)
     images, masks = torch.cat([true["logits_s"], true["logits_t"]]), torch.cat([true["onehot_s"], true["onehot_t"]])
     classes = images.shape[1]
-    label = torch.where(masks.bool().any(1, keepdim=True), masks.argmax(1, keepdim=True), 255)
+    label = torch.where(
+        masks.bool().any(1, keepdim=True), masks.argmax(1, keepdim=True), -1
+    )  # 255 is masked here, unlike there
     modality = torch.tensor([0] * len(true["logits_s"]) + [1] * len(true["logits_t"]))
     order = torch.randperm(len(images)) if mixed else torch.arange(len(images))
     image = images[order].requires_grad_()
@@ -104,6 +106,22 @@ def test_original_losses(name, mixed):
     torch.testing.assert_close(segmentation, true["g_dice_s"] + true["g_ce_s"], **EXACT)
     distillation = torch.autograd.grad(terms["knowledge_distillation"] / 2, image)[0][source]
     torch.testing.assert_close(distillation, true["g_kd_s"], **EXACT)
+
+
+def test_what_nobody_annotated_counts_nowhere():
+    logits, label = torch.randn(4, 3, 6, 6), torch.randint(3, (4, 1, 6, 6))
+    batch = {"label": label, "modality": torch.tensor([0, 1, 0, 1])}
+    label[:, :, :2] = 255
+    found = []
+    for shift in (0.0, 2.0):
+        image = logits.clone()
+        image[:, 1, :2] += shift
+        image.requires_grad_()
+        objective = ummkd(Given(), MODALITIES, 3, temperature=2.0)
+        terms, _ = objective({**batch, "image": image}, "segmentation")
+        found.append(terms)
+        assert torch.autograd.grad(sum(terms.values()), image)[0][:, :, :2].abs().sum() == 0
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.parametrize("name", ["net2d_b2", "net3d_b2"])

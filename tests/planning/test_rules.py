@@ -73,7 +73,7 @@ EXPECTED = {
     "foreground_share": [(context_of(paired(), "unet"), 0.5)],
     "num_slices": [
         (ummkd(), 1),
-        (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 2.0]), "unet"), 3),
+        (context_of(fingerprint_of({"a": ("ct",), "b": ("mr",)}, spacing=[1.0, 1.0, 2.0]), "csa"), 3),
     ],
     "intensity_percentiles": [(context_of(paired(offset=6.0), "dafnet"), [0.5, 99.5])],
     "features": [
@@ -202,6 +202,7 @@ def test_augmentation_of_disentangling():
 def test_intensities_of_a_stack():
     assert value(context_of(paired(), "unet"), "intensity")["_target_"] == "NormalizeIntensityd"
     assert value(context_of(EMPTY, "unet"), "intensity")["_target_"].endswith("NormalizeForegroundd")
+    assert value(context_of(ONE, "unet"), "intensity")["a_min"] == -50.0  # CT alone: one window for all
 
 
 def test_epochs_fill_the_budget():

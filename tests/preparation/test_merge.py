@@ -48,6 +48,24 @@ def test_refuses_what_does_not_fit(lists, tmp_path):
     assert not out.exists()
 
 
+def test_what_the_lists_say_about_themselves(lists, tmp_path, caplog):
+    about = [
+        {"licence": "CC0", "reference": "x.org", "target": "ct", "meta": {"site": "A", "units": "HU"}},
+        {"license": "CC BY", "reference": "x.org", "target": "mr", "meta": {"site": "B", "year": 2019}},
+    ]
+    for path, more in zip(lists, about, strict=True):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "name": path.parent.name, **more}))
+    content = json.loads(merge_datalists(lists, tmp_path / "d.json").read_text())
+    assert content["licence"] == "one: CC0; two: CC BY"
+    assert content["reference"] == "x.org"
+    assert content["meta"] == {"site": {"one": "A", "two": "B"}, "units": "HU", "year": 2019}
+    assert "target" not in content
+    assert "no target is kept, the lists have different ones" in caplog.text
+    lists[1].write_text(lists[1].read_text().replace('"target": "mr", ', ""))
+    content = json.loads(merge_datalists(lists, tmp_path / "e.json").read_text())
+    assert content["target"] == "ct"
+
+
 def test_one_list_twice(lists, tmp_path):
     (tmp_path / "link.json").symlink_to(lists[0])
     for other in (lists[0], lists[0].parent / ".." / "one" / "datalist.json", tmp_path / "link.json"):

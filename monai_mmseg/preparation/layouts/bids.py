@@ -41,7 +41,8 @@ def read_bids(
 
     Sessions become visits. Modalities are named after the suffixes (``T1w`` is ``t1``, ``T2w`` ``t2``, ``T2starw``
     ``t2star``, ``FLAIR`` ``flair``), and ``t1ce`` for a ``T1w`` with the entity ``ce``. A session with two images of
-    one modality (``acq``, ``run``, ``rec``) is refused until a rule says which is meant.
+    one modality (``acq``, ``run``, ``rec``) is refused until a rule says which is meant. What ``participants.tsv`` says
+    of a person (sex, age, group) becomes ``meta`` of each item.
 
     Args:
         folder: holds ``sub-01/anat/sub-01_T1w.nii.gz`` or ``sub-01/ses-01/anat/sub-01_ses-01_T1w.nii.gz``.
@@ -92,6 +93,7 @@ def read_bids(
         raise ValueError(f"{folder}: no rule takes one of the {len(untaken)} images: {', '.join(untaken[:10])}.")
     chosen, broken = one_of_each(candidates, _ADVICE)
     broken = lost | broken
+    persons = _participants(root, notes)
     cases: list[Case] = []
     for one in chosen:
         path, facts = one.source
@@ -100,7 +102,8 @@ def read_bids(
         given = find_label(root, label, {**fields, "subject": one.subject}, label_of)
         if len(given) > 1:
             broken.setdefault(one.subject, f"several labels of {path.name}: {', '.join(p.name for p in given)}")
-        cases.append(Case(one.subject, one.modality, path, next(iter(given), None), visit=one.visit))
+        meta = persons.get(one.subject)
+        cases.append(Case(one.subject, one.modality, path, next(iter(given), None), visit=one.visit, meta=meta))
     order = dict.fromkeys(one.modality for one in rules) if rules else sorted({one.modality for one in candidates})
     modalities = [name for name in order if any(one.modality == name for one in candidates)]
     if label is not None:
@@ -134,6 +137,27 @@ def _modality(facts: Mapping[str, str]) -> str:
 
 def _more(names: Sequence[str]) -> str:
     return ", ..." if len(names) > 10 else ""
+
+
+def _participants(root: Path, notes: list[str]) -> dict[str, dict[str, str]]:
+    """What is known of each person, by ``sub-01``; ``n/a`` is left out."""
+    path = root / "participants.tsv"
+    if not path.is_file():
+        return {}
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+    except (ValueError, csv.Error) as error:
+        notes.append(f"participants.tsv is not read: {error}.")
+        return {}
+    if not rows or not rows[0].get("participant_id"):
+        notes.append("participants.tsv is not read: it has no column participant_id.")
+        return {}
+    known = {}
+    for row in rows:
+        about = {key: value for key, value in row.items() if key and value and value.lower() != "n/a"}
+        name = about.pop("participant_id", "")
+        known[name if name.startswith("sub-") else f"sub-{name}"] = about
+    return known
 
 
 def _table(root: Path) -> LabelMap | None:

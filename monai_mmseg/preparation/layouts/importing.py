@@ -34,6 +34,7 @@ from monai_mmseg.preparation.layouts.layout import Case, Layout, written_files
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
 from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
+from monai_mmseg.unannotated import UNANNOTATED
 
 logger = logging.getLogger(__name__)
 
@@ -345,6 +346,7 @@ def _write_files(
         "name": layout.name,
         "modalities": list(layout.modalities),
         "labels": {str(value): name for value, name in layout.labels.items()},
+        **({"ignore": UNANNOTATED} if UNANNOTATED in layout.values.values() else {}),
         **({"target": layout.target} if layout.target else {}),
         **{key: text for key, text in (("reference", layout.reference), ("licence", layout.licence)) if text},
         "meta": {"label_values": {str(value): one for value, one in sorted(layout.values.items())}},
@@ -356,7 +358,7 @@ def _write_files(
 
 
 def _item(case: Case, made: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    more = {"visit": case.visit, "fold": case.fold}
+    more = {"visit": case.visit, "fold": case.fold, "meta": dict(case.meta) if case.meta else None}
     pairs = {other: {str(k): v for k, v in table.items()} for other, table in (case.pairs or {}).items()}
     return {
         "image": made.get(IMAGES) or relative(case.image, root),

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from monai_mmseg.unannotated import UNANNOTATED
+
 MAX_VALUE = 65535
 _EXAMPLE = '"liver=1, kidneys=2+3, spine=41-48, others=background"'
 
@@ -25,7 +27,8 @@ def read_label_map(text: str, declared: Iterable[int] = range(256)) -> LabelMap:
 
     Classes are numbered from 1 in the order of their names. A value that is neither 0 nor named is an error where it
     occurs in a file, for a forgotten organ would be taught as background. What is background on purpose is said:
-    ``background=9+12-20`` for some values, ``others=background`` for all that are not named.
+    ``background=9+12-20`` for some values, ``others=background`` for all that are not named. ``ignore=7`` is what
+    nobody annotated: it becomes 255, and counts neither in training nor in scores.
 
     Args:
         text: ``name=values`` separated by commas; values are one number, a range such as ``41-48``, or several of
@@ -60,13 +63,14 @@ def read_label_map(text: str, declared: Iterable[int] = range(256)) -> LabelMap:
                 raise ValueError(f"labels: {entry.strip()!r} in {text!r} is not known; 'others=background' is.")
             others = True
             continue
-        number = 0 if name.casefold() == "background" else len(labels)
-        labels[number] = labels.get(number, name)
+        number = {"background": 0, "ignore": UNANNOTATED}.get(name.casefold(), len(labels))
+        if number != UNANNOTATED:
+            labels[number] = labels.get(number, name)
         for value in _values(given, entry.strip(), text):
             if value in owner and not number == value == 0:
                 what = "0 is the background" if value == 0 else f"{value} is {owner[value]!r} already"
                 raise ValueError(f"labels: {entry.strip()!r} in {text!r} cannot be, since {what}.")
-            values[value], owner[value] = number, labels[number]
+            values[value], owner[value] = number, labels.get(number, name)
     if len(labels) == 1:
         raise ValueError(f"labels must name a class, as in {_EXAMPLE}, got {text!r}.")
     return LabelMap(labels, {**values, **{value: 0 for value in declared if others and value not in values}})

@@ -33,6 +33,7 @@ class Case(NamedTuple):
     frame: int | None = None  # of a 4D image; its label is 3D, or 4D with as many frames
     values: Mapping[int, int] | None = None  # label values of this case alone, instead of the data set's
     pairs: Mapping[str, Mapping[int, int]] | None = None  # as in a datalist: slices of the image to another modality's
+    meta: Mapping[str, str] | None = None  # what is known of the person
 
 
 class Step(Protocol):

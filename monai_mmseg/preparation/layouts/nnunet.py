@@ -23,6 +23,7 @@ from monai_mmseg.preparation.layouts.layout import Case, Layout, require
 from monai_mmseg.preparation.layouts.msd import declared_names
 from monai_mmseg.transforms.image_files import VOLUME_ENDINGS
 from monai_mmseg.transforms.read_volume import read_volume
+from monai_mmseg.unannotated import UNANNOTATED
 
 IGNORE = ("background", "unlabelled")
 
@@ -59,8 +60,8 @@ def read_nnunet(
         modality_from: modality of each case of one channel: ``"ct=^ct_, mr=^mr_"``, regular expressions for the names
             of cases, or a CSV file with the columns case and modality (and maybe subject and visit).
         case: what the names of cases say, such as ``"{subject}_{visit}"``; default is that each is a subject.
-        ignore: what becomes of voxels with the ignore label: background; or unlabelled, which leaves out each label
-            that has such voxels (label files are read for it).
+        ignore: what becomes of voxels with the ignore label; default is that they count neither in training nor in
+            scores. background; or unlabelled, which leaves out each label that has such voxels (files are read for it).
         splits: file with the folds; default is ``splits_final.json`` in the folder, if it is there.
 
     Returns:
@@ -68,8 +69,7 @@ def read_nnunet(
 
     Raises:
         FileNotFoundError: if there is no such folder, no ``dataset.json`` in it, or nothing that it describes.
-        ValueError: if ``dataset.json`` is not of this form, images are pictures, there is an ignore label and `ignore`
-            does not say what to do, or a case has no modality or two.
+        ValueError: if ``dataset.json`` is not of this form, images are pictures, or a case has no modality or two.
 
     Examples:
         >>> import tempfile
@@ -95,7 +95,8 @@ def read_nnunet(
     key = "channel_names" if "channel_names" in content else "modality"
     names, decided = channel_modalities(content.get(key), modalities, f"{where}: {key!r}")
     values, ignored, remarks = _labels(content, where, known=labels is not None)
-    _check_ignore(ignored, ignore, where)
+    if ignore is not None and ignore not in IGNORE:
+        raise ValueError(f"ignore must be one of {list(IGNORE)}, got {ignore!r}.")
     classes = classes_of(values, labels)
 
     name_case = case_namer(case, modality_from, root)
@@ -127,9 +128,14 @@ def read_nnunet(
     notes = [*([] if own else decided), *(remarks if labels is None else []), *split_notes]
     table = dict(classes.values)
     if ignored is not None:
-        table[ignored] = 0
-        what = f"labels with voxels of the ignore label {ignored} are left out: {in_brief(partial) or 'none has any'}"
-        notes.append(f"the ignore label {ignored} becomes background" if ignore == "background" else what)
+        table[ignored] = UNANNOTATED if ignore is None else 0
+        words = {
+            None: f"voxels of the ignore label {ignored} become {UNANNOTATED}: they count nowhere",
+            "background": f"the ignore label {ignored} becomes background",
+            "unlabelled": f"labels with voxels of the ignore label {ignored} are left out: "
+            f"{in_brief(partial) or 'none has any'}",
+        }
+        notes.append(words[ignore])
     return Layout(
         str(content.get("name") or re.sub(r"^Dataset\d+_", "", root.resolve().name)),
         names if len(names) > 1 else sorted({one.modality for one in cases}) or names,
@@ -139,16 +145,6 @@ def read_nnunet(
         notes=notes,
         broken=broken,
     )
-
-
-def _check_ignore(ignored: int | None, ignore: str | None, where: str) -> None:
-    if ignore is not None and ignore not in IGNORE:
-        raise ValueError(f"ignore must be one of {list(IGNORE)}, got {ignore!r}.")
-    if ignored is not None and ignore is None:
-        raise ValueError(
-            f"{where}: voxels of value {ignored} are not annotated, and labels here are whole or not there: give "
-            "--ignore background (they become background) or --ignore unlabelled (labels that have them are left out)."
-        )
 
 
 def _cases(files: _Files, about: CaseName, modalities: Sequence[str], fold: int | None) -> list[Case]:

@@ -51,6 +51,21 @@ def test_names_become_modalities_and_sessions_visits(tmp_path):
     assert found.notes[0].endswith("there is derivatives/fmriprep/sub-02/anat/sub-02_desc-brain_mask.nii.gz.")
 
 
+def test_participants_are_known(tmp_path):
+    put(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\tage\tsex\tgroup\nsub-01\t34\tF\tn/a\n02\tn/a\tM\tcontrol\nsub-09\t1\tM\tx\n")
+    assert [case.meta for case in read_bids(tmp_path).cases] == [
+        {"age": "34", "sex": "F"},
+        {"sex": "M", "group": "control"},
+    ]
+    for broken, reason in ((b"\xff\xfe\x00", "codec"), (b"name\nx\n", "no column participant_id")):
+        table.write_bytes(broken)
+        found = read_bids(tmp_path)
+        assert found.cases[0].meta is None
+        assert any("participants.tsv is not read" in note and reason in note for note in found.notes)
+
+
 def test_several_acquisitions_wait_for_a_rule(tmp_path):
     for name in ("01", "02"):
         put(tmp_path, *(f"sub-{name}/anat/sub-{name}_acq-{acq}_T1w.nii.gz" for acq in ("fast", "mprage")))

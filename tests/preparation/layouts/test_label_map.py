@@ -58,3 +58,9 @@ def test_others_are_values_of_a_byte():
 def test_what_cannot_be_meant(text, message):
     with pytest.raises(ValueError, match=message):
         read_label_map(text)
+
+
+def test_what_nobody_annotated():
+    found = read_label_map("liver=1, ignore=7+9, spleen=2")
+    assert found.labels == {0: "background", 1: "liver", 2: "spleen"}
+    assert (found.values[7], found.values[9], found.values[2]) == (255, 255, 2)

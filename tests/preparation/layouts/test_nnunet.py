@@ -154,8 +154,9 @@ def test_ignore_label(tmp_path):
     labels = {**ORGANS, "ignore": 3}
     folder = nnunet_set(tmp_path, ["p1", "p2"], {"0": "CT"}, labels)
     put(folder / "labelsTr" / "p2.nii.gz", label_of([1, 3]).astype(np.uint8))
-    with pytest.raises(ValueError, match=r"voxels of value 3 are not annotated, .* --ignore background"):
-        read_nnunet(folder)
+    found = read_nnunet(folder)
+    assert found.values[3] == 255
+    assert found.notes[-1] == "voxels of the ignore label 3 become 255: they count nowhere"
     with pytest.raises(ValueError, match="ignore must be one of .*, got 'air'"):
         read_nnunet(folder, ignore="air")
     found = read_nnunet(folder, ignore="background")

@@ -1,0 +1,130 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What ``mmseg compare`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_mmseg.cli.console import print_table, short_path
+
+
+def compare(
+    data: str | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    out: str | None = None,
+    seeds: Sequence[int] | None = None,
+    folds: int | None = None,
+    budget: str | None = None,
+    steps: int | None = None,
+    target: str | None = None,
+    source: str | None = None,
+    labels: Sequence[float] | None = None,
+    paper_dice: bool = False,
+    nnunet: str | None = None,
+    lanes: int = 1,
+    threads: int = 1,
+    list: bool = False,  # noqa: A002
+    page_only: bool = False,
+) -> int:
+    """Train methods on one datalist in the same time, score them alike, and write one page.
+
+    Args:
+        data: datalist.json of the data, or the JSON file of a study.
+        methods: names; `--list` prints all. Overlays of their bundles go behind: dafnet+spade.
+        out: folder of the study; one that was cut off goes on.
+        seeds: of the trainings.
+        folds: how many of the datalist's folds are trained: each one watches; without a test section each is tested.
+        budget: time of each training, such as 20m.
+        steps: updates of the weights of each training, instead of a time.
+        target: modality to segment; default is one without labels, or the last.
+        source: modality that helps; default is the first other one.
+        labels: shares of the target's labels to train with, each a setting: 1 0.5 0.
+        paper_dice: also Dice as the papers of the methods count it.
+        nnunet: environment with nnU-Net; default is the PATH.
+        lanes: cells that run at a time.
+        threads: of the CPU, for each cell.
+        list: print the methods, what they need, and whether the data offer it.
+        page_only: write the page of what was run, and run nothing.
+    """
+    from monai_mmseg.study.methods import StudyError
+
+    if list:
+        _print_methods(data, target, source)
+        return 0
+    if out is None:
+        raise StudyError("--out is needed: the folder of the study.")
+    if not page_only:
+        given = {
+            "methods": methods,
+            "seeds": seeds,
+            "folds": folds,
+            "budget": budget,
+            "steps": steps,
+            "target": target,
+            "source": source,
+            "paper_dice": paper_dice or None,
+            "nnunet": nnunet,
+        }
+        failed = _run(data, {k: v for k, v in given.items() if v is not None}, labels, Path(out), lanes, threads)
+    else:
+        failed = 0
+    from monai_mmseg.study.page import write_page
+
+    print(f"written: {short_path(write_page(Path(out)))}")
+    return 1 if failed else 0
+
+
+def _run(
+    data: str | None, given: dict[str, Any], labels: Sequence[float] | None, out: Path, lanes: int, threads: int
+) -> int:
+    """Run the study; how many of its cells have failed."""
+    from monai_mmseg.study.definition import is_study, read_study, study_of
+    from monai_mmseg.study.methods import StudyError
+    from monai_mmseg.study.runner import run_study
+
+    if data is None:
+        raise StudyError("a datalist or the file of a study is needed: mmseg compare DATA/datalist.json --methods ...")
+    if is_study(data):
+        if labels is not None:
+            raise StudyError("--labels are settings of the data, which the file of a study has: 'settings'.")
+        study = read_study(data, given)
+    else:
+        if labels is not None:
+            given["settings"] = _settings(data, given.get("target"), labels)
+        study = study_of({"name": Path(data).resolve().parent.name, "datalist": str(data), **given})
+    found = run_study(study, out, lanes=lanes, threads=threads, say=lambda text: print(text, flush=True))
+    states = [one.state for one in found]
+    for one in found:
+        if one.state != "done":
+            cell = one.cell
+            print(f"{one.state}: {cell.method} {cell.setting} fold {cell.fold} seed {cell.seed}: {one.reason}")
+    print(", ".join(f"{states.count(state)} cells {state}" for state in dict.fromkeys(states)))
+    return states.count("failed")
+
+
+def _settings(data: str, target: str | None, labels: Sequence[float]) -> dict[str, Any]:
+    from monai_mmseg.data.datalist import read_datalist
+
+    modality = target or read_datalist(data).modalities[-1]
+    return {f"target_{100 * share:g}": {"labels": {modality: share}} for share in labels}
+
+
+def _print_methods(data: str | None, target: str | None, source: str | None) -> None:
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.study.facts import find_facts, refusal
+    from monai_mmseg.study.methods import METHODS
+
+    facts = None if data is None else find_facts(read_datalist(data), target, source)
+    columns = ["method", "kind", "needs", *(["on these data"] if facts else []), "what it is"]
+    rows = []
+    for name, method in METHODS.items():
+        needs = ", ".join([*method.needs, *([f"package {method.package}"] if method.package else [])])
+        state = [refusal(method, facts) or "can be run"] if facts else []
+        rows.append(
+            [name, method.kind if not method.bundle else f"bundle {method.bundle}", needs, *state, method.about]
+        )
+    print_table("Methods", columns, rows)

@@ -1,0 +1,269 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a study compares: its file or its command line, checked before anything is run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monai_mmseg.data.strict_json import read_json
+from monai_mmseg.metrics import PAPER_DICE
+from monai_mmseg.names import name_problem
+from monai_mmseg.planning.context import seconds_of
+from monai_mmseg.study.methods import Method, StudyError, find_method
+
+
+class Setting(NamedTuple):
+    """One state of the data that all methods are trained on."""
+
+    name: str
+    labels: Mapping[str, float] = {}  # modality: share (0.5) or number (4) of the training subjects that keep labels
+    phantom: Mapping[str, Any] = {}  # other values than those of the study's phantom
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study; :func:`read_study` says what its file holds."""
+
+    methods: tuple[Method, ...]
+    datalist: Path | None = None
+    phantom: Mapping[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    source: str | None = None
+    settings: tuple[Setting, ...] = (Setting("all"),)
+    seeds: tuple[int, ...] = (0,)
+    folds: int = 1
+    budget: float | None = None  # seconds of each training
+    steps: int | None = None
+    overlays: tuple[str, ...] = ()  # of every bundle; with any, nothing is planned
+    common: Mapping[str, Any] = field(default_factory=dict)  # overrides of every training
+    evaluating: Mapping[str, Any] = field(default_factory=dict)  # of every evaluation
+    paper_dice: bool = False  # also Dice as the methods' papers count it
+    nnunet: str | None = None  # an environment with nnU-Net
+    name: str = "study"
+    about: str = ""
+    ours: str = ""  # the method of interest
+    published: str = ""  # table of a paper that it repeats
+
+    @property
+    def planned(self) -> bool:
+        """Bundles are set up for the data by `mmseg plan`."""
+        return not self.overlays
+
+    @property
+    def paper_rule(self) -> str | bool:
+        """Whose rule of Dice counts for methods that are no bundle."""
+        rule = self.published.partition("_")[0]
+        return self.paper_dice and (rule if rule in PAPER_DICE else "dafnet")
+
+    def content(self) -> dict[str, Any]:
+        """What decides over the cells, as JSON: lanes, methods and seeds that are added do not."""
+        methods = {}
+        for one in self.methods:
+            parts = {name: value for name, value in one._asdict().items() if name in _DECIDING and value}
+            methods[one.name] = json.loads(json.dumps({**parts, "stages": [stage._asdict() for stage in one.stages]}))
+        return {
+            "datalist": None if self.datalist is None else str(self.datalist.resolve()),
+            "phantom": dict(self.phantom),
+            "target": self.target,
+            "source": self.source,
+            "settings": {one.name: {"labels": dict(one.labels), "phantom": dict(one.phantom)} for one in self.settings},
+            "budget": self.budget,
+            "steps": self.steps,
+            "overlays": list(self.overlays),
+            "common": dict(self.common),
+            "evaluating": dict(self.evaluating),
+            "paper_dice": self.paper_dice,
+            "methods": methods,
+        }
+
+
+_DECIDING = ("kind", "bundle", "overlays", "overrides", "bare", "plan", "planned", "each", "options", "scores")
+_KEYS = {
+    "about": str,
+    "budget": str,
+    "common": dict,
+    "datalist": str,
+    "evaluating": dict,
+    "folds": int,
+    "methods": list,
+    "name": str,
+    "nnunet": str,
+    "ours": str,
+    "overlays": list,
+    "paper_dice": bool,
+    "phantom": dict,
+    "published": str,
+    "seeds": list,
+    "settings": dict,
+    "source": str,
+    "steps": int,
+    "target": str,
+}
+_METHOD_KEYS = ("name", "method", "overlays", "overrides", "options", "scores")
+_SETTING_KEYS = ("labels", "phantom")
+
+
+def is_study(path: str | Path) -> bool:
+    """Whether a JSON file holds a study, not a datalist.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        raw = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and "methods" in raw
+
+
+def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Study:
+    """A study from its file.
+
+    ========================  =======================================================================================
+    ``datalist``, ``phantom``  the data: a path beside the file, or ``{"kind": "heart", ...}``, made by the study
+    ``methods``               names, or ``{"name", "method", "overlays", "overrides"}``: a variant of a method
+    ``settings``              name to ``{"labels": {"lge": 0.25}}``: a share of the training subjects keeps its labels,
+                              or ``4`` of them; ``{"phantom": {...}}``: other values of the phantom
+    ``target``, ``source``    modalities, for methods that have these
+    ``seeds``, ``folds``      numbers of the trainings; folds 0 to n - 1
+    ``budget`` or ``steps``   of each training: ``"20m"``, or updates of the weights
+    ``overlays``              of every bundle, such as ``demo``; without any, bundles are planned for the data
+    ``paper_dice``            also Dice as the papers of the methods count it
+    ``ours``                  the method that the tests and pictures are about
+    ``common``                overrides of every training; ``evaluating``: of every evaluation
+    ========================  =======================================================================================
+
+    Args:
+        path: JSON.
+        given: keys that take the place of those in the file, as on the command line.
+
+    Returns:
+        The study.
+
+    Raises:
+        StudyError: a key is unknown, or a value cannot be used.
+    """
+    try:
+        raw = read_json(path)
+    except (OSError, ValueError) as error:
+        raise StudyError(str(error)) from error
+    if not isinstance(raw, dict):
+        raise StudyError(f"{path}: a study must be a JSON object, got {type(raw).__name__}.")
+    try:
+        other = {"budget": "steps", "steps": "budget"}  # one of them replaces the other
+        dropped = {other[key] for key in given or {} if key in other}
+        kept = {key: value for key, value in raw.items() if key not in dropped}
+        return study_of({"name": Path(path).stem, **kept, **(given or {})}, Path(path).parent)
+    except ValueError as error:
+        raise StudyError(f"{path}: {error}") from error
+
+
+def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
+    """A study from its keys.
+
+    Args:
+        raw: keys of :func:`read_study`.
+        place: folder that a relative path of the datalist starts from.
+
+    Raises:
+        StudyError: a key is unknown, or a value cannot be used.
+
+    Examples:
+        >>> study_of({"datalist": "datalist.json", "methods": ["dafnet"], "steps": 100}).methods[0].bundle
+        'dafnet'
+        >>> study_of({"datalist": "datalist.json", "method": ["dafnet"]})
+        Traceback (most recent call last):
+        monai_mmseg.study.methods.StudyError: key 'method' is unknown: did you mean 'methods'?
+    """
+    _check_keys(raw, _KEYS, "")
+    raw = {key: value for key, value in raw.items() if not key.startswith("_")}  # as comments in configs
+    for key, value in raw.items():
+        if not isinstance(value, _KEYS[key]) or (isinstance(value, bool) and _KEYS[key] is not bool):
+            raise StudyError(f"{key} must be of type {_KEYS[key].__name__}, got {value!r}.")
+    if ("datalist" in raw) == ("phantom" in raw):
+        raise StudyError("a study needs one of 'datalist' and 'phantom'.")
+    if "budget" in raw and "steps" in raw:
+        raise StudyError("a study has one of 'budget' and 'steps'.")
+    plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
+    kept = {key: raw[key] for key in plain if key in raw}
+    folds, steps = raw.get("folds", 1), raw.get("steps")
+    if folds < 1 or (steps is not None and steps < 1):
+        raise StudyError(f"folds and steps must be 1 at least, got folds={folds}, steps={steps}.")
+    return Study(
+        methods=tuple(_methods(raw.get("methods", []))),
+        datalist=place / raw["datalist"] if "datalist" in raw else None,
+        settings=tuple(_settings(raw.get("settings", {"all": {}}))),
+        seeds=tuple(_seeds(raw.get("seeds", [0]))),
+        folds=folds,
+        budget=seconds_of(raw["budget"]) if "budget" in raw else None,
+        steps=steps,
+        overlays=tuple(raw.get("overlays", ())),
+        common=raw.get("common", {}),
+        evaluating=raw.get("evaluating", {}),
+        **kept,
+    )
+
+
+def _methods(given: Sequence[Any]) -> list[Method]:
+    if not given:
+        raise StudyError("methods must name one at least; `mmseg compare --list` prints all.")
+    found: dict[str, Method] = {}
+    for one in given:
+        about = {"method": one} if isinstance(one, str) else one
+        if not isinstance(about, dict):
+            raise StudyError(f"methods must be names or objects, got {one!r}.")
+        _check_keys(about, _METHOD_KEYS, "methods: ")
+        method = find_method(str(about.get("method", about.get("name"))))
+        name = str(about.get("name", method.name))
+        if problem := name_problem(name):
+            raise StudyError(f"methods: {name!r} names files, but it {problem}.")
+        if name in found:
+            raise StudyError(f"methods: {name!r} is there twice.")
+        found[name] = method._replace(
+            name=name,
+            overlays=(*method.overlays, *about.get("overlays", ())),
+            overrides={**method.overrides, **about.get("overrides", {})},
+            options={**method.options, **about.get("options", {})},
+            scores=about.get("scores", method.scores),
+        )
+    return list(found.values())
+
+
+def _settings(given: Mapping[str, Any]) -> list[Setting]:
+    found = []
+    for name, about in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            raise StudyError(f"settings: a name must be letters, digits, '_', '-' and '.', got {name!r}.")
+        _check_keys(about, _SETTING_KEYS, f"settings: {name}: ")
+        for modality, amount in about.get("labels", {}).items():
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+                raise StudyError(f"settings: {name}: labels of {modality} must be a share or a number, got {amount!r}.")
+            if isinstance(amount, float) and amount > 1:
+                raise StudyError(f"settings: {name}: a share of labels is 1 at most, got {amount}; a number is whole.")
+        found.append(Setting(name, about.get("labels", {}), about.get("phantom", {})))
+    if not found:
+        raise StudyError("settings must hold one at least.")
+    return found
+
+
+def _seeds(given: Sequence[Any]) -> list[int]:
+    if not given or any(isinstance(one, bool) or not isinstance(one, int) for one in given):
+        raise StudyError(f"seeds must be whole numbers, got {given}.")
+    if len(set(given)) < len(given):
+        raise StudyError(f"seeds must be distinct, got {given}.")
+    return list(given)
+
+
+def _check_keys(raw: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any], where: str) -> None:
+    for key in raw:
+        if key not in known and not key.startswith("_"):
+            close = get_close_matches(key, list(known), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
+            raise StudyError(f"{where}key {key!r} is unknown: {hint}")

@@ -1,0 +1,91 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a datalist offers to methods, and what they may need of it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from monai_mmseg.data.datalist import Datalist, group_by_subject
+from monai_mmseg.study.methods import Method, StudyError
+
+MOSTLY = 0.5  # share of subjects that must have several modalities where pairs are needed
+
+
+class Facts(NamedTuple):
+    """Of the training section, and of the tested images.
+
+    Examples:
+        >>> bare = Facts(["cine", "lge"], "lge", "cine", {"cine": 3, "lge": 0}, 3, 3, {"cine": 2, "lge": 2})
+        >>> NEEDS["target labels"](bare)
+        'no training image of lge has a label'
+    """
+
+    modalities: list[str]
+    target: str
+    source: str  # "" where there is one modality
+    labelled: Mapping[str, int]  # training images with a label
+    subjects: int
+    several: int  # subjects with several modalities
+    tested: Mapping[str, int]  # labels of the test section
+
+
+def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
+    """Facts of a datalist.
+
+    Args:
+        listed: with the sections training and test.
+        target: modality to segment; ``None``: one without labels, else the last.
+        source: the one that helps; ``None``: the first other one.
+
+    Raises:
+        StudyError: a modality is not there.
+    """
+    for name, what in ((target, "target"), (source, "source")):
+        if name is not None and name not in listed.modalities:
+            raise StudyError(f"{what} must be one of {listed.modalities}, which {listed.path} has; got {name!r}.")
+    training, test = listed.items("training"), listed.sections.get("test", [])
+    labelled, tested = (
+        {m: sum(bool(item.get("label")) for item in items if item["modality"] == m) for m in listed.modalities}
+        for items in (training, test)
+    )
+    bare = [name for name, count in labelled.items() if not count]
+    chosen = target or (bare or listed.modalities)[-1]
+    others = [name for name in listed.modalities if name != chosen]
+    groups = group_by_subject(training)
+    several = sum(len(one["image"]) > 1 for one in groups)
+    helping = source or (others[0] if others else "")
+    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested)
+
+
+NEEDS: Mapping[str, Callable[[Facts], str]] = {
+    "two modalities": lambda f: "" if len(f.modalities) > 1 else f"there is one modality, {f.target}",
+    "labels": lambda f: "" if any(f.labelled.values()) else "no training image has a label",
+    "labels of each modality": lambda f: _lacking(f, f.modalities),
+    "source labels": lambda f: _lacking(f, [f.source]) if f.source else "there is no source",
+    "target labels": lambda f: _lacking(f, [f.target]),
+    "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
+    "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
+}
+"""What a method may need: why a datalist does not offer it, or nothing."""
+
+
+def _lacking(facts: Facts, modalities: list[str]) -> str:
+    names = [name for name in modalities if not facts.labelled.get(name)]
+    return f"no training image of {' or '.join(names)} has a label" if names else ""
+
+
+def refusal(method: Method, facts: Facts) -> str:
+    """Why a method cannot be run on the data; an empty text if it can.
+
+    Args:
+        method: which.
+        facts: of the data.
+    """
+    if method.package:
+        package, _, extra = method.package.partition(" ")
+        if importlib.util.find_spec(package) is None:
+            return f"the package {package} is missing: pip install {extra or package}"
+    return next((reason for need in method.needs if (reason := NEEDS[need](facts))), "")

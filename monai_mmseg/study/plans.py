@@ -1,0 +1,191 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""The trainings of a method on the study's data: bundle, overlays and overrides of each, the same for all its cells."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.data.datalist import Datalist
+from monai_mmseg.files import write_json
+from monai_mmseg.planning import PlanError, make_plan
+from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_time
+from monai_mmseg.study.definition import Study
+from monai_mmseg.study.facts import Facts
+from monai_mmseg.study.methods import Method, Stage
+
+GRID = ("spatial_size", "pixdim", "slice_axis", "intensity_percentiles")
+GENEROUS = "2h"  # what a plan takes voxels for where steps are counted, not time
+
+
+class Training(NamedTuple):
+    """One bundle run of a cell."""
+
+    name: str  # of its folder in the cell; "" is the cell's own
+    bundle: Path
+    overlays: tuple[str, ...]
+    overrides: Mapping[str, Any]
+    stage: Stage | None = None
+    modality: str = ""  # the only one, where each has a network
+    measured: Mapping[str, float] = {}
+
+
+def device() -> str:
+    """Where cells train."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _small(stage: Stage | None) -> tuple[str, ...]:
+    return stage.small if stage is not None and device() == "cpu" else ()
+
+
+class Plans:
+    """Bundles that are set up for a study, each planned and timed once; what was found is kept in its folder.
+
+    Args:
+        study: what is compared.
+        out: folder of the study.
+        listed: datalist that is planned for: of the first fold, in the setting with most labels.
+        facts: of it.
+    """
+
+    def __init__(self, study: Study, out: Path, listed: Datalist, facts: Facts) -> None:
+        self.study, self.listed, self.facts = study, listed, facts
+        self.folder = out / "plans"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def trainings(self, method: Method) -> list[Training]:
+        """Trainings of a method, in turn.
+
+        Args:
+            method: of the kind "bundle".
+
+        Raises:
+            PlanError: the data do not allow it.
+        """
+        bundle = self._bundle(method)
+        modalities = self.facts.modalities if method.each else [""]
+        found = []
+        for stage in method.stages:
+            found += [self._training(method, self._stage_bundle(bundle, stage), len(modalities), "", stage)]
+        for modality in modalities:
+            found += [self._training(method, bundle, len(modalities), modality, None)]
+        return found
+
+    def _bundle(self, method: Method) -> Path:
+        """The method's bundle, planned where the study has no overlays of its own."""
+        if not self.study.planned:
+            return bundles_folder() / method.bundle
+        place = self.folder / method.plan
+        if not (place / "plan.json").is_file():
+            budget = GENEROUS if self.study.budget is None else f"{self.study.budget:g}s"
+            target = self.facts.target if method.plan == "dafnet" else None
+            made = make_plan(
+                self.listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
+            )
+            base = bundles_folder() / _content(made.folder / "plan.json")["method"]["bundle"]
+            if (base / "configs" / "settings").is_dir():
+                shutil.copytree(base / "configs" / "settings", place / "configs" / "settings")
+        return place
+
+    def _grid(self) -> tuple[float, list[int]] | None:
+        """Spacing and size of slices of the first plan, which the others take over."""
+        for path in sorted(self.folder.glob("*/plan.json"), key=lambda one: one.stat().st_mtime):
+            values = {rule["knob"]: rule["value"] for rule in _content(path)["rules"]}
+            if len(values["spatial_size"]) == 2:
+                return float(values["pixdim"][0]), list(values["spatial_size"])
+        return None
+
+    def _stage_bundle(self, bundle: Path, stage: Stage) -> Path:
+        planned = bundle / "stage_one"
+        return planned if planned.is_dir() else bundles_folder() / stage.bundle
+
+    def _training(self, method: Method, bundle: Path, parts: int, modality: str, stage: Stage | None) -> Training:
+        overlays, overrides = self._settings(method, bundle, modality, stage)
+        name = stage.bundle if stage else modality
+        share = (stage.share if stage else 1 - sum(one.share for one in method.stages)) / parts
+        kept = self.folder / f"{method.name}{f'_{name}' if name else ''}.json"
+        if kept.is_file():  # a study that goes on must not time anew
+            content = _content(kept)
+            timed, measured = content["settings"], content["measured"]
+        else:
+            bare = () if stage or self.facts.labelled[self.facts.target] else method.bare
+            timed, measured = self._timed(bundle, (*overlays, *bare), overrides, share)
+            write_json(kept, {"settings": timed, "measured": measured})
+        return Training(name, bundle, overlays, {**overrides, **timed, **self.study.common}, stage, modality, measured)
+
+    def _settings(
+        self, method: Method, bundle: Path, modality: str, stage: Stage | None
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Overlays and overrides of a training, before its epochs are known."""
+        config = _content(bundle / "configs" / "train.json")
+        common = (
+            _small(stage)
+            if self.study.planned
+            else tuple(one for one in self.study.overlays if (bundle / "configs" / f"{one}.json").is_file())
+        )
+        own = stage or method
+        overlays, overrides = (*common, *own.overlays), dict(own.overrides)
+        if self.study.planned and stage is None and method.planned is not None:
+            overlays, overrides = (), {**overrides, **method.planned}
+        for name in overlays:
+            if not (bundle / "configs" / f"{name}.json").is_file():
+                raise PlanError(
+                    f"{method.name} is an overlay of bundles/{method.bundle}, which does not fit these data."
+                )
+        if not self.study.planned:
+            overrides = {**self._data(config), **overrides}
+        if "target" in config and (method.bundle == "dafnet" if stage is None else stage.then is not None):
+            overrides["target"] = self.facts.target
+        if stage is not None and stage.then is not None:
+            overrides = {**self._shared(method, config), **overrides}
+        if modality:
+            overrides["modalities"] = [modality]
+        return overlays, overrides
+
+    def _shared(self, method: Method, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Names and grid of the plan for a stage that is not planned itself; the source comes first."""
+        found: dict[str, Any] = {"modalities": [self.facts.source, self.facts.target]}
+        if self.study.planned:
+            plan = _content(self._bundle(method) / "configs" / "train.json")
+            found |= {name: plan[name] for name in GRID if name in plan}
+        return {name: value for name, value in found.items() if name in config}
+
+    def _data(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Names of the data in the place of the bundle's, which its own check would put there as well."""
+        found: dict[str, Any] = {"labels": {str(value): name for value, name in self.listed.labels.items()}}
+        given = config.get("modalities")
+        if not isinstance(given, list) or not set(given) <= set(self.listed.modalities):
+            found["modalities"] = list(self.facts.modalities)
+        return {name: value for name, value in found.items() if name in config and config[name] != value}
+
+    def _timed(
+        self, bundle: Path, overlays: tuple[str, ...], overrides: Mapping[str, Any], share: float
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        study = self.study
+        if study.steps is None and study.budget is None:
+            return {}, {}
+        measured: dict[str, float] = {}
+        if study.budget is None:
+            assert study.steps is not None
+            timed = settings_of_steps(study.steps)
+        else:
+            data = {"dataset_dir": str(self.listed.path.parent.resolve()), "resume": False}
+            given = {**data, **overrides, **study.common}
+            where = device()
+            timed, measured = settings_of_time(
+                share * study.budget, bundle, device=where, overlays=overlays, overrides=given
+            )
+        return {**timed, **decay_of(timed, _content(bundle / "configs" / "train.json"))}, measured
+
+
+def _content(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

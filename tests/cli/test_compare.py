@@ -1,0 +1,81 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What ``mmseg compare`` takes and prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from monai_mmseg.cli.main import main
+from monai_mmseg.study import CellResult, runner
+from monai_mmseg.study.cells import Cell
+from tests.study.listed import write_listed
+
+
+@pytest.fixture
+def ran(monkeypatch, tmp_path):
+    """The study that was given to the runner; nothing runs, and the page is a file."""
+    given = {}
+
+    def run_study(study, out, **settings):
+        given.update(settings, study=study)
+        cell = Cell("csa", "all", 0, 0)
+        return [CellResult(cell, out, "refused", "no labels"), CellResult(cell._replace(seed=1), out, given["state"])]
+
+    page = type("page", (), {"write_page": staticmethod(lambda out: out / "index.html")})
+    monkeypatch.setattr(runner, "run_study", run_study)
+    monkeypatch.setitem(__import__("sys").modules, "monai_mmseg.study.page", page)
+    monkeypatch.chdir(tmp_path)
+    given["state"] = "done"
+    return given
+
+
+def test_flags_become_a_study(ran, capsys, tmp_path):
+    write_listed(tmp_path / "data")
+    words = ["compare", "data/datalist.json", "--methods", "dafnet+spade", "copy", "--seeds", "0", "1", "--folds", "2"]
+    words += ["--budget", "20m", "--labels", "1", "0.5", "--out", "study", "--lanes", "2"]
+    assert main(words) == 0
+    study = ran["study"]
+    assert ([one.name for one in study.methods], study.seeds, study.folds) == (["dafnet+spade", "copy"], (0, 1), 2)
+    assert (study.budget, study.name, ran["lanes"]) == (1200.0, "data", 2)
+    assert {one.name: one.labels for one in study.settings} == {"target_100": {"lge": 1.0}, "target_50": {"lge": 0.5}}
+    text = capsys.readouterr().out
+    assert "refused: csa all fold 0 seed 0: no labels\n1 cells refused, 1 cells done\nwritten: study/index.html" in text
+    ran["state"] = "failed"
+    assert main(words) == 1
+
+
+def test_a_file_is_a_study_where_it_names_methods(ran, tmp_path):
+    content = {"datalist": "data/datalist.json", "methods": ["copy"], "steps": 5}
+    (tmp_path / "study.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["compare", "study.json", "--out", "study", "--steps", "9"]) == 0
+    assert ran["study"].steps == 9
+    assert main(["compare", "--out", "study", "--page-only"]) == 0
+
+
+WRONG = [
+    (["data/datalist.json", "--methods", "dafnt", "--out", "s"], 1, "did you mean 'dafnet'"),
+    (["data/datalist.json", "--methods", "copy"], 1, "--out is needed"),
+    (["--methods", "copy", "--out", "s"], 1, "a datalist or the file of a study is needed"),
+    (["data/datalist.json", "--methods", "copy", "--out", "s", "--seeds", "one"], 2, "--seeds: needs whole numbers"),
+    (["data/datalist.json", "--methods", "copy", "--out", "s", "--sedes", "1"], 2, "Did you mean --seeds"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "message"), WRONG)
+def test_what_is_wrong_is_said(ran, capsys, tmp_path, words, code, message):
+    write_listed(tmp_path / "data")
+    assert main(["compare", *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_the_list_says_what_the_data_offer(ran, capsys, tmp_path):
+    assert main(["compare", "--list"]) == 0
+    assert "on these data" not in capsys.readouterr().out
+    write_listed(tmp_path / "data", bare=("lge",))
+    assert main(["compare", "data/datalist.json", "--list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "can be run" in lines["dafnet"]
+    assert "no training image of lge has a label" in lines["ummkd"]

@@ -1,0 +1,79 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monai_mmseg.data.datalist import Datalist
+from monai_mmseg.study import StudyError
+from monai_mmseg.study.data import write_fold
+from monai_mmseg.study.definition import Setting
+from monai_mmseg.study.facts import find_facts
+from tests.study.listed import listed
+
+
+def subjects(found: Datalist, section: str = "training", **wanted: object) -> set[str]:
+    items = found.items(section)
+    return {item["subject"] for item in items if all(item.get(key) == value for key, value in wanted.items())}
+
+
+def labelled(found: Datalist, modality: str, fold: int) -> int:
+    return sum(
+        "label" in item for item in found.items("training") if (item["modality"], item["fold"]) == (modality, fold)
+    )
+
+
+def test_with_a_test_section_the_fold_watches(tmp_path):
+    found = write_fold(listed(tmp_path), Setting("all"), 1, tmp_path / "study" / "fold1")
+    assert subjects(found, fold=0) == {"s1", "s4"}
+    assert subjects(found, fold=1) == {"s0", "s2", "s3", "s5"}
+    assert subjects(found, "test") == {"s6", "s7"}
+    assert Path(found.items("training")[0]["image"]).resolve() == tmp_path / "cine1.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("fold", "tested", "watched"), [(0, {"s0", "s3"}, {"s1", "s4"}), (2, {"s2", "s5"}, {"s0", "s3"})]
+)
+def test_without_one_the_fold_is_tested_and_the_next_watches(tmp_path, fold, tested, watched):
+    found = write_fold(listed(tmp_path, test=0), Setting("all"), fold, tmp_path / "fold")
+    assert (subjects(found, "test"), subjects(found, fold=0)) == (tested, watched)
+    assert not subjects(found, "test") & subjects(found)
+
+
+@pytest.mark.parametrize(
+    ("amount", "learning", "watching"), [(0.5, 2, 2), (1, 1, 2), (3, 3, 2), (0, 0, 0), (0.0, 0, 0)]
+)
+def test_labels_are_taken_away(tmp_path, amount, learning, watching):
+    found = write_fold(listed(tmp_path), Setting("few", {"lge": amount}), 0, tmp_path / "fold")
+    assert (labelled(found, "lge", 1), labelled(found, "lge", 0)) == (learning, watching)
+    assert labelled(found, "cine", 1) == 4
+    assert find_facts(found).target == "lge"
+    assert find_facts(found).labelled == {"cine": 6, "lge": learning + watching}
+    assert all("label" in item for item in found.items("test"))
+
+
+def test_smaller_shares_are_part_of_larger_ones(tmp_path):
+    data, kept = listed(tmp_path, subjects=24), {}
+    for amount in (0.25, 0.5):
+        found = write_fold(data, Setting("few", {"lge": amount}), 0, tmp_path / "fold")
+        items = [item for item in found.items("training") if item["modality"] == "lge" and item["fold"] == 1]
+        kept[amount] = {item["subject"] for item in items if "label" in item}
+    assert (len(kept[0.25]), len(kept[0.5])) == (4, 8)
+    assert kept[0.25] < kept[0.5]
+
+
+def test_what_cannot_be(tmp_path):
+    for settings, given, message in (
+        ({"test": 0, "folds": 2}, (Setting("all"), 0), "without a test section, three folds are needed"),
+        ({"folds": 1}, (Setting("all"), 0), "two folds at least"),
+        ({}, (Setting("all"), 3), "there is no fold 3, only"),
+        ({}, (Setting("few", {"t2": 0.5}), 0), "labels of 't2'"),
+        ({}, (Setting("few", {"lge": 5}), 0), "5 subjects are asked for, 4 train with labels"),
+    ):
+        with pytest.raises(StudyError) as error:
+            write_fold(listed(tmp_path, **settings), *given, tmp_path / "fold")
+        assert message in str(error.value)
+    with pytest.raises(StudyError, match="target must be one of"):
+        find_facts(listed(tmp_path), "t2")

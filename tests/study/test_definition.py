@@ -1,0 +1,91 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_mmseg.study import METHODS, find_method, read_study
+from monai_mmseg.study.definition import is_study, study_of
+from monai_mmseg.study.facts import NEEDS, Facts, refusal
+
+STUDIES = sorted((Path(__file__).parents[2] / "benchmarks" / "studies").glob("*.json"))
+DATA = {"datalist": "datalist.json"}
+
+WRONG = [
+    ({"methods": ["dafnett"]}, "method 'dafnett' is unknown: did you mean 'dafnet'"),
+    ({"methods": ["dafnet+spde"]}, "bundles/dafnet has no overlay 'spde': did you mean 'spade'?"),
+    ({"methods": ["copy+spade"]}, "copy is no bundle"),
+    ({"methods": []}, "methods must name one at least"),
+    ({"methods": ["copy", "copy"]}, "'copy' is there twice"),
+    (
+        {"methods": [{"name": "a", "method": "dafnet", "overlay": []}]},
+        "key 'overlay' is unknown: did you mean 'overlays'",
+    ),
+    ({"methods": ["copy"], "metods": 1}, "key 'metods' is unknown: did you mean 'methods'?"),
+    ({"methods": ["copy"], "budget": "20m", "steps": 3}, "one of 'budget' and 'steps'"),
+    ({"methods": ["copy"], "budget": "20x"}, "budget must be a time"),
+    ({"methods": ["copy"], "phantom": {}}, "one of 'datalist' and 'phantom'"),
+    ({"methods": ["copy"], "seeds": [1, 1]}, "seeds must be distinct"),
+    ({"methods": ["copy"], "seeds": "0"}, "seeds must be of type list"),
+    ({"methods": ["copy"], "folds": True}, "folds must be of type int"),
+    ({"methods": ["copy"], "settings": {"a/b": {}}}, "a name must be letters"),
+    (
+        {"methods": ["copy"], "settings": {"a": {"label": {}}}},
+        "settings: a: key 'label' is unknown: did you mean 'labels'",
+    ),
+    ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": 1.5}}}}, "a share of labels is 1 at most"),
+]
+
+
+@pytest.mark.parametrize(("raw", "message"), WRONG)
+def test_what_is_wrong_is_said(raw, message):
+    with pytest.raises(ValueError) as error:
+        study_of({**DATA, **raw})
+    assert message in str(error.value)
+    assert str(error.value).count("\n") < 3
+
+
+def test_a_file_is_read_beside_its_datalist_and_the_command_line_wins(tmp_path):
+    path = tmp_path / "mine.json"
+    variant = {"name": "wide", "method": "dafnet+spade", "overrides": {"features": [8]}}
+    path.write_text(json.dumps({"_why": "x", **DATA, "methods": ["copy", variant], "budget": "2m"}), encoding="utf-8")
+    assert is_study(path)
+    study = read_study(path, {"steps": 7, "seeds": [3, 4]})
+    assert (study.name, study.budget, study.steps, study.seeds) == ("mine", None, 7, (3, 4))
+    assert study.datalist == tmp_path / "datalist.json"
+    wide = study.methods[1]
+    assert (wide.name, wide.overlays, wide.overrides) == ("wide", ("settings/spade",), {"features": [8]})
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_studies_of_the_repository_can_be_read(path):
+    study = read_study(path)
+    assert study.about
+    assert study.ours in {one.name for one in study.methods}
+
+
+def test_needs_are_known_and_say_what_is_missing():
+    assert {need for one in METHODS.values() for need in one.needs} <= set(NEEDS)
+    bare = Facts(["cine", "lge"], "lge", "cine", {"cine": 4, "lge": 0}, 4, 4, {"cine": 0, "lge": 2})
+    reasons = {name: refusal(METHODS[name], bare) for name in ("dafnet", "unet_target", "ummkd", "copy")}
+    assert reasons == {
+        "dafnet": "",
+        "unet_target": "no training image of lge has a label",
+        "ummkd": "no training image of lge has a label",
+        "copy": "no tested image of cine has a label",
+    }
+    apart = bare._replace(several=1, labelled={"cine": 4, "lge": 4})
+    assert refusal(METHODS["dafnet"], apart) == "hardly any subject has several modalities"
+    missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
+    assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
+
+
+def test_overlays_of_all_methods_are_there():
+    for name, method in METHODS.items():
+        assert find_method(name) == method
+        bundle = Path(__file__).parents[2] / "bundles" / method.bundle
+        for overlay in (*method.overlays, *method.bare):
+            assert (bundle / "configs" / f"{overlay}.json").is_file(), (name, overlay)

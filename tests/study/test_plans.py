@@ -1,0 +1,88 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.study import METHODS, find_method
+from monai_mmseg.study import plans as module
+from monai_mmseg.study.definition import study_of
+from monai_mmseg.study.facts import find_facts
+from tests.study.listed import listed
+
+
+@pytest.fixture
+def plans(tmp_path, monkeypatch):
+    """Of a study with these keys; a plan is a copy of the bundle, and takes 4 mm and 64 pixels unless it is given."""
+    made: list = []
+
+    def make_plan(path, place, *, method, budget, target, grid, workers):
+        made.append((method, budget, target, grid))
+        base = "disentangle_tumour" if method == "disentangle" else method
+        shutil.copytree(bundles_folder() / base / "configs", place / "configs", ignore=lambda *_: ["settings"])
+        if method == "disentangle":
+            shutil.copytree(bundles_folder() / "disentangle" / "configs", place / "stage_one" / "configs")
+        mm, size = grid or (4.0, [64, 64])
+        rules = [{"knob": "pixdim", "value": [mm, mm]}, {"knob": "spatial_size", "value": size}]
+        content = {"method": {"name": method, "bundle": base}, "rules": rules}
+        (place / "plan.json").write_text(json.dumps(content), encoding="utf-8")
+        return type("Plan", (), {"folder": place})
+
+    monkeypatch.setattr(module, "make_plan", make_plan)
+    monkeypatch.setattr(
+        module, "settings_of_time", lambda seconds, *_, **__: ({"max_epochs": seconds, "epoch_length": 1}, {})
+    )
+    data = listed(tmp_path / "data")
+
+    def build(**keys):
+        study = study_of({"datalist": "x", "methods": ["copy"], **keys})
+        return module.Plans(study, tmp_path / "out", data, find_facts(data)), made
+
+    return build
+
+
+def test_bundles_are_planned_once_on_one_grid(plans):
+    found, made = plans(budget="10m")
+    (first,) = found.trainings(METHODS["dafnet"])
+    (second,) = found.trainings(find_method("unet_source"))
+    found.trainings(METHODS["csa"])
+    assert made == [("dafnet", "600s", "lge", None), ("csa", "600s", None, (4.0, [64, 64]))]
+    assert (first.overlays, second.overlays) == ((), ("settings/unet_source",))
+    assert (second.bundle / "configs" / "settings" / "unet_source.json").is_file()
+    assert (first.overrides["target"], first.overrides["max_epochs"], first.overrides["patience"]) == ("lge", 600, 600)
+
+
+def test_trainings_of_a_method_share_its_time(plans):
+    found, _ = plans(budget="10m", common={"batch_size": 3})
+    ours = found.trainings(METHODS["csa_individual"])
+    assert [(one.name, one.overrides["modalities"]) for one in ours] == [("cine", ["cine"]), ("lge", ["lge"])]
+    assert [(one.overrides["max_epochs"], one.overrides["batch_size"]) for one in ours] == [(300, 3)] * 2
+    first, second = found.trainings(METHODS["disentangle"])
+    assert (first.bundle, first.stage) == (second.bundle / "stage_one", METHODS["disentangle"].stages[0])
+    assert (first.overrides["max_epochs"], second.overrides["max_epochs"]) == (300, 300)
+
+
+def test_without_a_plan_names_are_those_of_the_data(plans):
+    found, made = plans(overlays=["demo"], steps=20)
+    (one,) = found.trainings(find_method("ummkd+joint"))
+    assert (one.bundle, one.overlays, made) == (bundles_folder() / "ummkd", ("demo", "settings/joint"), [])
+    assert one.overrides["modalities"] == ["cine", "lge"]
+    assert one.overrides["labels"] == {"0": "background", "1": "LV"}
+    assert (one.overrides["max_epochs"], one.overrides["epoch_length"]) == (4, 5)
+    assert "modalities" not in found.trainings(METHODS["dafnet"])[0].overrides  # the bundle's own are those
+
+
+def test_stages_of_a_network_of_the_plan_have_other_names(plans):
+    found, _ = plans(steps=20)
+    (one,) = found.trainings(METHODS["y_shaped"])
+    assert (one.overlays, one.overrides["separate"]) == ((), ["input_block", "downsamples"])
+
+
+def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
+    found, _ = plans(steps=20)
+    with pytest.raises(module.PlanError, match="nothing is an overlay of bundles/csa, which does not fit these data"):
+        found.trainings(METHODS["csa"]._replace(name="nothing", overlays=("settings/nothing",)))

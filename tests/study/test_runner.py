@@ -1,0 +1,105 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from monai_mmseg.evaluation import Score, ScoreTable
+from monai_mmseg.study import CellResult, StudyError, read_cells, run_study
+from monai_mmseg.study import runner as module
+from monai_mmseg.study.definition import study_of
+from monai_mmseg.study.plans import Training
+from tests.study.listed import write_listed
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Cells that were run; nothing is trained. Method "unet_both" fails, "kill" in the list ends everything."""
+    done: list = []
+
+    class Plans:
+        def __init__(self, *_) -> None:
+            pass
+
+        def trainings(self, method):
+            if method.name == "csa":
+                raise module.PlanError("csa cannot be trained on these data: why.")
+            return [Training("", None, (), {"max_epochs": 2, "epoch_length": 3})]
+
+    def run_cell(method, trainings, cell, folder, *_, **__):
+        done.append(cell)
+        if method.name == "unet_both":
+            raise RuntimeError("fell; its log is x.log")
+        if "kill" in done:
+            raise KeyboardInterrupt
+        table = ScoreTable([Score(method.name, "s6", {"modality": "lge", "class": "LV"}, {"dice": 0.5})])
+        (folder / "scores.json").write_text(table.to_json(), encoding="utf-8")
+        return CellResult(cell, folder, "done", steps=6)
+
+    monkeypatch.setattr(module, "Plans", Plans)
+    monkeypatch.setattr(module, "run_bundle_cell", run_cell)
+    monkeypatch.setattr(module, "warm_up", lambda: None)
+    return done
+
+
+def study(tmp_path, *methods, **more):
+    path = write_listed(tmp_path / "data")
+    return study_of({"datalist": str(path), "methods": list(methods), "steps": 6, **more})
+
+
+def states(tmp_path):
+    return {(one.cell.method, one.cell.setting, one.cell.seed): one.state for one in read_cells(tmp_path / "out")}
+
+
+def test_one_that_falls_or_is_refused_costs_no_other(tmp_path, ran):
+    said: list[str] = []
+    settings = {"all": {}, "none": {"labels": {"lge": 0.0}}}
+    given = study(tmp_path, "unet_both", "unet_target", "csa", "nnunet", settings=settings, nnunet=str(tmp_path))
+    run_study(given, tmp_path / "out", say=said.append)
+    expected = {
+        **{("unet_both", name, 0): "failed" for name in settings},
+        ("unet_target", "all", 0): "done",
+        ("unet_target", "none", 0): "refused",
+        **{(method, name, 0): "refused" for name in settings for method in ("csa", "nnunet")},
+    }
+    assert states(tmp_path) == expected
+    reasons = {one.cell.method: one.reason for one in read_cells(tmp_path / "out")}
+    assert "its log is x.log" in reasons["unet_both"]
+    assert "nnUNetv2_train is not in" in reasons["nnunet"]
+    assert any("unet_target all fold 0 seed 0: dice 0.500" in line and "left)" in line for line in said)
+
+
+def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
+    given = study(tmp_path, "dafnet", "unet_source", seeds=[0, 1])
+    ran.append("kill")
+    with pytest.raises(KeyboardInterrupt):
+        run_study(given, tmp_path / "out", say=str)
+    ran.clear()
+    assert len(run_study(given, tmp_path / "out", say=str)) == 4
+    assert len(ran) == 4
+    ran.clear()
+    run_study(study(tmp_path, "dafnet", "unet_source", seeds=[0, 1, 2]), tmp_path / "out", say=str)
+    assert [cell.seed for cell in ran] == [2, 2]  # seeds may come
+    noted = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
+    assert (noted["seeds"], len(noted["cells"])) == ([0, 1, 2], 6)
+
+
+def test_cells_are_of_one_study(tmp_path, ran):
+    run_study(study(tmp_path, "dafnet"), tmp_path / "out", say=str)
+    with pytest.raises(StudyError, match=r"holds cells of another study: steps differs \(was 6, is 8\)"):
+        run_study(study(tmp_path, "dafnet", steps=8), tmp_path / "out", say=str)
+    changed = {"name": "dafnet", "method": "dafnet+spade"}
+    with pytest.raises(StudyError, match="another study: methods dafnet differs"):
+        run_study(study(tmp_path, changed), tmp_path / "out", say=str)
+
+
+def test_what_learns_nothing_runs_once(tmp_path, ran, monkeypatch):
+    monkeypatch.setattr(
+        module, "run_baseline_cell", lambda method, cell, folder, *_: CellResult(cell, folder, "failed")
+    )
+    run_study(study(tmp_path, "copy", "dafnet", seeds=[0, 1], folds=2), tmp_path / "out", say=str)
+    cells = [one.cell for one in read_cells(tmp_path / "out")]
+    assert [(cell.fold, cell.seed) for cell in cells if cell.method == "copy"] == [(0, 0)]
+    assert len([cell for cell in cells if cell.method == "dafnet"]) == 4
