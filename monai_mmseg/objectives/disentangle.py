@@ -142,9 +142,9 @@ class DisentangleObjective(Objective):
         if discriminator is None and self.weights[GENERATOR]["adversarial"]:
             raise ValueError("weights['generator']['adversarial'] needs a discriminator.")
         self.discriminator = discriminator
-        if margin_ramp == "dice":
-            raise ValueError("margin_ramp must be a number of steps: there are no labels for a Dice.")
         self.margin_ramp = None if margin_ramp is None else Ramp(margin_ramp)
+        if self.margin_ramp is not None and self.margin_ramp.over == "dice":
+            raise ValueError("margin_ramp must be a number of steps: there are no labels for a Dice.")
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
         self.latent_pairs, self.momentum = latent_pairs, float(momentum)
