@@ -170,8 +170,8 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
     used = config_references(config)
     known = {*allow, *ALWAYS_KNOWN}
     training = _ids_of_training(config_files[0]) - set(sources[0][1])
-    for source, content in sources:  # parts of the training have no place in the merged config; what they read is right
-        used |= config_references([value for key, value in content.items() if source and _top(key) in training])
+    for source, content in sources:  # what a file reads is right, where a later one replaces that as well
+        used |= config_references(list(content.values())) if source else set()
     errors = []
     for source, name, problem in new:
         top = _top(name)

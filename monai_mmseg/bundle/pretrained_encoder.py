@@ -1,13 +1,13 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of an encoder that another bundle trains, found before anything else is done."""
+"""Weights of a part that another run trains, found before anything else is done."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -15,6 +15,7 @@ from torch import nn
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
+from monai_mmseg.networks.nets.payer import LocalisedNet
 from monai_mmseg.runs.model_settings import read_settings
 
 logger = logging.getLogger(__name__)
@@ -52,30 +53,74 @@ def load_pretrained_encoder(
 
             "$monai_mmseg.bundle.load_pretrained_encoder(@network, @stage_one, own=@ckpt_dir + '/model.pt')"
     """
-    if not isinstance(network, FusedAnatomyNet):
-        return
+    if isinstance(network, FusedAnatomyNet):
+        how = "Training without labels writes them; add the overlays and the dataset_dir that you want"
+        how = f"{how}:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
+        _load_first("encoder", network.load_encoder, path, own, how, argv)
+
+
+def load_pretrained_localiser(
+    network: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    own: str | os.PathLike[str] | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Give a network of two steps the first one, which was trained by itself.
+
+    When to use: in ``initialize`` of an overlay; see :func:`load_pretrained_encoder`, whose arguments these are.
+
+    Args:
+        network: a :class:`~monai_mmseg.networks.nets.LocalisedNet`, or a network that holds one.
+        path: weights of the first step's training.
+        own: weights of the whole network, whose localiser serves where ``path`` is not there.
+        argv: command line; ``sys.argv`` by default.
+
+    Raises:
+        SystemExit: if neither file is there and the command line is a ``monai.bundle`` run.
+        ValueError: if the network holds no localiser, or the weights are those of another one.
+
+    Examples:
+        In an overlay of ``train.json``::
+
+            "+initialize": ["$monai_mmseg.bundle.load_pretrained_localiser(@network, @localiser)"]
+    """
+    found = [one for one in network.modules() if isinstance(one, LocalisedNet)]
+    if not found:
+        raise ValueError(f"network must hold a LocalisedNet, got {type(network).__name__}.")
+    how = "Train the first step before: the same command with the overlay settings/payer_localise.json in the place of "
+    how += "settings/payer.json.\nWeights that lie elsewhere: --localiser FILE."
+    _load_first("localiser", found[0].load_localiser, path, own, how, argv)
+
+
+def _load_first(
+    part: str,
+    load: Callable[[Path], None],
+    path: str | os.PathLike[str],
+    own: str | os.PathLike[str] | None,
+    how: str,
+    argv: Sequence[str] | None,
+) -> None:
+    """Load a part of a network from the first file that is there; without any, say how to make it."""
     places = [Path(place) for place in (path, own) if place is not None]
     for place in places:
         if place.is_file():
-            network.load_encoder(place)
-            _compare_settings(place)
-            logger.info("encoder of %s", place.as_posix())
+            load(place)
+            _compare_settings(place, part)
+            logger.info("%s of %s", part, place.as_posix())
             return
-    message = (
-        f"The encoder's weights {places[0].as_posix()} are missing. Training without labels writes them; add the "
-        f"overlays and the dataset_dir that you want:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
-    )
+    message = f"The {part}'s weights {places[0].as_posix()} are missing. {how}"
     if parse_run_command(sys.argv if argv is None else argv) is not None:
         # the message alone: a traceback through MONAI's parser would bury it
         raise SystemExit(f"Nothing was run. {message}")
     logger.warning(message)
 
 
-def _compare_settings(path: Path) -> None:
-    """Say what the encoder was trained with and is not what it gets now."""
+def _compare_settings(path: Path, part: str) -> None:
+    """Say what a part was trained with and is not what it gets now."""
     parser, knobs = resolving_parser(), read_settings(path.parent).get("knobs", {})
     if parser is None:
         return
     for name in ("modalities", "pixdim", "slice_axis", "num_slices", "background"):
         if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != knobs[name]:
-            logger.warning("%s is %s here, and the encoder %s was trained with %s.", name, now, path, knobs[name])
+            logger.warning("%s is %s here, and the %s %s was trained with %s.", name, now, part, path, knobs[name])

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 PATHS = frozenset(
     {
         *("bundle_root", "ckpt_dir", "output_dir", "dataset_dir", "phantom_dir", "cache_dir"),
-        *("stage_one_root", "stage_one", "stage_one_command"),
+        *("stage_one_root", "stage_one", "stage_one_command", "localiser"),
     }
 )
 """Settings that say where something lies on the machine of the training."""

@@ -153,6 +153,17 @@ _LIST: tuple[Method, ...] = (
     _alone("ummkd", "individual", "kd_weight"),
     _unpaired("ummkd_3d", "ummkd_3d", "as ummkd, on volumes"),
     _alone("ummkd_3d", "individual_3d", "kd_weight"),
+    Method(
+        "payer",
+        "a network that localises, then appearance times configuration on the crop, for each modality",
+        "bundle",
+        EACH,
+        "ummkd_3d",
+        _files(["payer"]),
+        plan="ummkd_3d",
+        each=True,
+        stages=(Stage("ummkd_3d", {"localiser": "models/model.pt"}, overlays=_files(["payer_localise"]), share=0.3),),
+    ),
     _unpaired("csa", "csa", "one network, norms of each modality, class affinities made alike; slices"),
     _alone("csa", "csa_individual", "csa_weight"),
     _brain(

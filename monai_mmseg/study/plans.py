@@ -74,7 +74,7 @@ class Plans:
         modalities = self.facts.modalities if method.each else [""]
         found = []
         for stage in method.stages:
-            found += [self._training(method, self._stage_bundle(bundle, stage), len(modalities), "", stage)]
+            found += [self._training(method, self._stage_bundle(bundle, method, stage), len(modalities), "", stage)]
         for modality in modalities:
             found += [self._training(method, bundle, len(modalities), modality, None)]
         return found
@@ -103,7 +103,9 @@ class Plans:
                 return float(values["pixdim"][0]), list(values["spatial_size"])
         return None
 
-    def _stage_bundle(self, bundle: Path, stage: Stage) -> Path:
+    def _stage_bundle(self, bundle: Path, method: Method, stage: Stage) -> Path:
+        if stage.bundle == method.bundle:
+            return bundle
         planned = bundle / "stage_one"
         return planned if planned.is_dir() else bundles_folder() / stage.bundle
 
@@ -133,6 +135,8 @@ class Plans:
         )
         own = stage or method
         overlays, overrides = (*common, *own.overlays), dict(own.overrides)
+        if stage is not None and stage.bundle == method.bundle:  # on the same grid, with the same network
+            overrides = {**method.overrides, **overrides}
         if self.study.planned and stage is None and method.planned is not None:
             overlays, overrides = (), {**overrides, **method.planned}
         for name in overlays:

@@ -7,7 +7,8 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from monai_mmseg.bundle import load_pretrained_encoder
+from monai_mmseg.bundle import load_pretrained_encoder, load_pretrained_localiser
+from monai_mmseg.networks.nets import LocalisedNet
 from monai_mmseg.runs.model_settings import write_settings
 from tests.networks.nets.disentangle.test_fused_anatomy_net import fused_of
 
@@ -42,6 +43,18 @@ def test_nothing_there(tmp_path, caplog):
         load_pretrained_encoder(net, tmp_path / "none.pt", command="make it", argv=["server"])
     assert "none.pt are missing" in caplog.text
     load_pretrained_encoder(nn.Identity(), tmp_path / "none.pt", argv=RUN)  # has no encoder
+
+
+def test_a_localiser(tmp_path):
+    net = nn.Sequential(LocalisedNet(nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), (4, 4)))
+    with pytest.raises(SystemExit, match=r"localiser's weights .*none.pt are missing.*settings/payer_localise.json"):
+        load_pretrained_localiser(net, tmp_path / "none.pt", argv=RUN)
+    first = nn.Conv2d(1, 2, 1)
+    torch.save(first.state_dict(), tmp_path / "first.pt")
+    load_pretrained_localiser(net, tmp_path / "first.pt")
+    torch.testing.assert_close(net[0].localiser.weight, first.weight)
+    with pytest.raises(ValueError, match="must hold a LocalisedNet, got Conv2d"):
+        load_pretrained_localiser(first, tmp_path / "first.pt")
 
 
 def test_an_encoder_of_another_spacing_is_said(tmp_path, caplog):

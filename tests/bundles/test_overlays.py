@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tests.bundles.runs import EACH_OVERLAY, Bundle, run, saved_shapes, shapes
 
@@ -41,6 +42,10 @@ def test_every_overlay_trains(bundle: Bundle, setting: str, behind: bool, phanto
     own = {"phantom": phantom, "phantom_dir": str(phantoms(phantom)), "dataset_dir": "@phantom_dir"}
     if "stage_one" in bundle.content("train"):
         own["stage_one"] = str(bundle.stage_one(tmp_path)[0])
+    if setting == "payer":
+        own["localiser"] = str(tmp_path / "localiser.pt")
+        first = bundle.parser("train", "demo", "payer_localise", small=True).get_parsed_content("network_def")
+        torch.save(first.state_dict(), own["localiser"])
     workflow = run(bundle.load(names, tmp_path, tmp_path, **own))
     assert (workflow.trainer.state.epoch, workflow.trainer.state.iteration) == (1, 2)
     assert workflow.trainer.state.metrics

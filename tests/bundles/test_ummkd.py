@@ -62,7 +62,8 @@ def test_every_setting_builds_its_network(bundle, setting):
     weights = objective.weights["segmentation"]
     sum(weights[name] * term for name, term in terms.items()).backward()
     assert all(torch.isfinite(term) for term in terms.values())
-    assert [n for n, p in objective.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    trained = {n: p.grad for n, p in objective.network.named_parameters() if p.requires_grad}
+    assert [name for name, grad in trained.items() if grad is None or not grad.isfinite().all()] == []
     # Eq. 5 has half of alpha; a setting without distillation computes none
     assert weights["knowledge_distillation"] == config["kd_weight"] / 2
     assert (terms["knowledge_distillation"] > 0) == (config["kd_weight"] > 0)
@@ -158,6 +159,19 @@ def test_evaluation_scores_both_modalities(bundle, run_of, unpaired, tmp_path):
     assert Counter(row.split(",")[1] for row in rows[1:]) == {"ct": 5, "mr": 5}  # classes, and the paper's Dice
     assert {"overlay_ct.png", "overlay_mr.png"} <= {path.name for path in (result / "figures").iterdir()}
     assert "data:image/" in (result / "report.html").read_text(encoding="utf-8")
+
+
+def test_payer_takes_over_what_localises(unpaired, tmp_path):
+    """It stays as the first training left it, and masks lie on the image's own grid."""
+    data, weights = unpaired(ABDOMEN), tmp_path / "first.pt"
+    first = ABDOMEN.parser("train", "demo", "payer_localise", small=True).get_parsed_content("network_def").state_dict()
+    torch.save(first, weights)
+    network = ABDOMEN.train(tmp_path, data, "payer", epoch_length=1, localiser=str(weights)).network_def
+    for key, value in first.items():
+        name = key.replace("shared.network.", "shared.network.localiser.")
+        torch.testing.assert_close(network.state_dict()[name], value)
+    found = ABDOMEN.infer(tmp_path, data)["mr03_seg.nii.gz"]
+    same_place(found, nib.load(data / "images" / "mr03.nii.gz"))
 
 
 # ---- data as they come

@@ -66,6 +66,14 @@ def test_trainings_of_a_method_share_its_time(plans):
     assert (first.overrides["max_epochs"], second.overrides["max_epochs"]) == (300, 300)
 
 
+def test_a_stage_of_the_same_bundle_has_its_grid(plans):
+    found, _ = plans(overlays=["demo"], steps=20)
+    trainings = found.trainings(METHODS["payer"]._replace(overrides={"pixdim": [5.0, 5.0, 5.0]}))
+    assert [one.overlays[1] for one in trainings] == ["settings/payer_localise", *["settings/payer"] * 2]
+    assert {one.bundle for one in trainings} == {bundles_folder() / "ummkd_3d"}
+    assert [one.overrides["pixdim"] for one in trainings] == [[5.0, 5.0, 5.0]] * 3
+
+
 def test_without_a_plan_names_are_those_of_the_data(plans):
     found, made = plans(overlays=["demo"], steps=20)
     (one,) = found.trainings(find_method("ummkd+joint"))

@@ -25,6 +25,7 @@ from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.networks.nets.dualstream import DualStreamUNet
 from monai_mmseg.networks.nets.munit.discriminator import MultiScaleDiscriminator
 from monai_mmseg.networks.nets.munit.munit import MUNIT, MUNITGenerator
+from monai_mmseg.networks.nets.payer import LocalisedNet, LowResolutionNet, SpatialConfigurationNet
 from monai_mmseg.networks.nets.sdnet import SDNet, SDNetDecoder
 from monai_mmseg.networks.nets.select_modality import SelectModality, SelectStream
 from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
@@ -52,6 +53,8 @@ __all__ = [
     "FiLMDecoder",
     "FusedAnatomyNet",
     "ImputedModalitiesNet",
+    "LocalisedNet",
+    "LowResolutionNet",
     "MUNITGenerator",
     "ModalityEncoder",
     "ModalityStreams",
@@ -63,6 +66,7 @@ __all__ = [
     "SPADEDecoder",
     "SelectModality",
     "SelectStream",
+    "SpatialConfigurationNet",
     "SpatialTransformer",
     "share_network",
 ]
