@@ -103,10 +103,10 @@ def test_one_file_of_all_sequences(run, tmp_path):
 def test_settings(setting):
     config = TUMOUR.parser("train", "demo", setting, small=True)
     network = config.get_parsed_content("network_def")
-    standard = setting in ("standard_zero", "standard_average", "modality_dropout")  # as the bundle's page says
+    standard = setting.startswith("standard") or setting == "modality_dropout"
     assert isinstance(network, ImputedModalitiesNet if standard else FusedAnatomyNet)
     assert len(config.get_parsed_content("optimizers")["segmentation"].param_groups) == 1 + (setting == "finetune")
-    channels = 4 if standard else 12
+    channels = 4 if standard else 12 + 4 * (setting == "with_images")
     assert network.task(torch.zeros(1, channels, 32, 32, 16)).shape == (1, 4, 32, 32, 16)
 
 
