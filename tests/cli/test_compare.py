@@ -83,7 +83,7 @@ def test_the_list_says_what_the_data_offer(ran, capsys, tmp_path):
     assert main(["compare", "--list"]) == 0
     text = capsys.readouterr().out
     assert "refused" not in text
-    assert max(map(len, text.splitlines())) <= 101
+    assert max(map(len, text.splitlines())) <= 100
     write_listed(tmp_path / "data", bare=("lge",))
     assert main(["compare", "data/datalist.json", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
