@@ -31,7 +31,10 @@ def start_processes(work: Callable[..., None], arguments: tuple[Any, ...], count
 
 
 def start_module(words: Sequence[str], *, cwd: Path, said: Sequence[Path], env: Mapping[str, str] | None = None) -> Any:
-    """The process in which ``python -m words...`` runs; what it says to stdout and to stderr goes into two files."""
+    """The process in which ``python -m words...`` runs, or ``python -c`` with the code and its arguments.
+
+    What it says to stdout and to stderr goes into two files.
+    """
     process = _CONTEXT.Process(
         target=_as_main, args=(list(words), str(cwd), dict(env or {}), [str(one) for one in said])
     )
@@ -42,7 +45,7 @@ def start_module(words: Sequence[str], *, cwd: Path, said: Sequence[Path], env: 
 def run_module(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> tuple[int, str, str]:
-    """What ``python -m words...`` does; exit status, and what it says to stdout and to stderr."""
+    """What ``python -m words...`` or ``python -c ...`` does; exit status, and what it says to stdout and to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder, "out"), Path(folder, "err")]
         process = start_module(words, cwd=cwd, said=said, env=env)
@@ -69,7 +72,11 @@ def _as_main(words: list[str], cwd: str, env: dict[str, str], said: list[str]) -
     sys.argv = words.copy()
     status = 0
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if words[0] == "-c":
+            sys.argv = ["-c", *words[2:]]
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_module
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUNNABLE = [
@@ -37,14 +39,9 @@ def test_contributing_shows_tests_that_pass(tmp_path: Path):
     [block] = CODE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     skeleton = tmp_path / "test_skeleton.py"
     skeleton.write_text(block, encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skeleton)],
-        cwd=ROOT,  # the package is found there, installed or not
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stdout
+    words = ["pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(skeleton)]
+    code, said, _ = run_module(words, cwd=ROOT)  # the package is found there, installed or not
+    assert code == 0, said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -56,6 +56,7 @@ class Files(NamedTuple):
     source: str
     target: str
     out: Path  # relative to the folder of predictions
+    ignore: int | None = None  # value of the label's voxels that nobody annotated
 
 
 def predict_subjects(
@@ -136,6 +137,7 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> d
             sources[subject]["image"],
             images[subject],
             Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz",
+            sources[subject].get("ignore"),
         )
         for subject in both
     }
@@ -147,8 +149,9 @@ def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
     check_label_values(label, None)
     affine, label_affine = (np.asarray(one.affine, dtype=np.float64) for one in (target, label))
     order, label_order = slices_last(affine, target.shape[1:]), slices_last(label_affine, label.shape[1:])
+    values = label.as_tensor()[0].numpy().astype(np.int16).transpose(label_order)
     stacks = Stacks(
-        label.as_tensor()[0].numpy().astype(np.int16).transpose(label_order),
+        values if files.ignore is None else np.where(values == files.ignore, 0, values).astype(np.int16),
         label_affine[:, [*label_order, 3]],
         tuple(target.shape[1 + axis] for axis in order),
         affine[:, [*order, 3]],

@@ -25,6 +25,7 @@ from monai_mmseg.bundle.trained import (
     use_trained,
 )
 from monai_mmseg.bundle.translation import write_translated
+from monai_mmseg.bundle.uncertainty import SaveUncertaintyd
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 from monai_mmseg.lazy import lazy_names
@@ -36,6 +37,7 @@ __all__ = [
     "InvertClassesd",
     "InvertPredictiond",
     "SaveImagePredictiond",
+    "SaveUncertaintyd",
     "SettingsConflict",
     "TrainedSettings",
     "WeightsError",

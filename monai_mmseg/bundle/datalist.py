@@ -110,6 +110,7 @@ def inference_items(
     modalities: Sequence[str],
     *,
     section: str = "test",
+    fold: int | None = None,
     target: str | None = None,
     phantom_dir: str | os.PathLike[str] | None = None,
     phantom: Mapping[str, Any] | None = None,
@@ -121,6 +122,7 @@ def inference_items(
             logged), or a folder of NIfTI files, each an image of the target or a 4D stack of all modalities.
         modalities: names of the modalities that the network knows.
         section: section of the datalist.
+        fold: only items of this fold, which a training left out.
         target: modality whose images give the predictions their names, where a subject has it.
         phantom_dir: see :func:`find_datalist`.
         phantom: see :func:`find_datalist`.
@@ -140,9 +142,9 @@ def inference_items(
         ...     [item["subject"] for item in inference_items(folder, ["cine", "lge"])]
         ['1.2.840']
     """
-    if files := _loose_files(dataset_dir):
+    if files := _loose_files(dataset_dir, fold):
         return [{"subject": image_stem(path), "image": str(path)} for path in files]
-    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
+    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities, fold)
     groups = [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
     check_prediction_names(groups, target)
     return groups
@@ -153,6 +155,7 @@ def volume_items(
     modalities: Sequence[str],
     *,
     section: str = "test",
+    fold: int | None = None,
     default_modality: str | None = None,
     phantom_dir: str | os.PathLike[str] | None = None,
     phantom: Mapping[str, Any] | None = None,
@@ -165,34 +168,38 @@ def volume_items(
     Returns:
         ``{"subject", "image", "modality"}`` items with absolute paths.
     """
-    if files := _loose_files(dataset_dir):
+    if files := _loose_files(dataset_dir, fold):
         name = default_modality or modalities[0]
         return [{"subject": image_stem(path), "image": str(path), "modality": name} for path in files]
-    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities)
+    items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities, fold)
     check_prediction_names(items)
     return [{key: item[key] for key in ("subject", "image", "modality")} for item in items]
 
 
-def _loose_files(dataset_dir: str | os.PathLike[str]) -> list[Path]:
+def _loose_files(dataset_dir: str | os.PathLike[str], fold: int | None = None) -> list[Path]:
     """Images of a folder without a datalist."""
     folder = Path(dataset_dir)
     if (folder / "datalist.json").is_file() or not folder.is_dir():
         return []
     files = sorted(path for path in folder.iterdir() if path.name.endswith(_IMAGES))
     stems = [image_stem(path) for path in files]
+    if files and fold is not None:
+        raise ValueError(f"fold must be null for a folder without a datalist, got {fold} with {dataset_dir}.")
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"dataset_dir must hold one image a subject, got {twice} as .nii and as .nii.gz.")
     return files
 
 
-def _section_items(path: Path, section: str, modalities: Sequence[str]) -> list[dict[str, Any]]:
+def _section_items(
+    path: Path, section: str, modalities: Sequence[str], fold: int | None = None
+) -> list[dict[str, Any]]:
     """Items of these modalities in a section, or, said, in the training section where the datalist lacks it."""
     listed = read_datalist(path)
     if section not in listed.sections:
         logger.warning("%s has no section %r: its training images are predicted.", path, section)
         section = "training"
-    items = listed.items(section)
-    # not `select`: a network may know more modalities than the datalist declares
+    # `select` is not told the modalities: a network may know more of them than the datalist declares
+    items = listed.select(section, fold=fold)
     items = [item for item in items if item["modality"] in modalities]
     if not items:
         raise ValueError(f"{path}: no image has a modality of {list(modalities)}.")

@@ -101,6 +101,7 @@ def predict(
     pattern: str | None = None,
     section: str | None = None,
     overwrite: bool = False,
+    uncertainty: bool = False,
 ) -> Predicted:
     """Predict images with a trained bundle, by its own ``configs/inference.json``.
 
@@ -113,6 +114,7 @@ def predict(
         pattern: how the files of several modalities are named; default is ``{subject}_{modality}``.
         section: of a datalist; default is ``test``.
         overwrite: write into a folder that is not empty; predictions of the same names are replaced.
+        uncertainty: also write maps of uncertainty and ``quality.csv``; costs an inference a sample.
 
     Returns:
         The files that were written, and the names of their classes.
@@ -153,7 +155,7 @@ def predict(
         inputs = find_inputs(Path(images), model.sources, Asked(modality, pattern, section), scratch / "dicom")
         data = _write_data(inputs, model, scratch / "data")
         with _plain_errors():
-            _run(model, data, target)
+            _run(model, data, target, uncertainty)
     files = [path for path, state in _state(target).items() if before.get(path) != state]
     if not files:
         raise ValueError(f"{bundle} ran and wrote nothing into {out}; its postprocessing must save to output_dir.")
@@ -181,7 +183,7 @@ def _write_data(inputs: Inputs, model: Model, folder: Path) -> Path:
     return folder
 
 
-def _run(model: Model, data: Path, out: Path) -> None:
+def _run(model: Model, data: Path, out: Path, uncertainty: bool) -> None:
     configs = model.root / "configs"
     places = {"bundle_root": str(model.root), "dataset_dir": str(data), "output_dir": str(out.absolute())}
     with _quiet("monai.bundle.workflows"):  # it warns that no logging file is read, which is meant
@@ -192,6 +194,11 @@ def _run(model: Model, data: Path, out: Path) -> None:
             workflow_type="infer",
             **places,
             section="test",
+            **({"uncertainty": True} if uncertainty else {}),
+        )
+    if uncertainty and "sampled" not in workflow.parser:
+        raise ValueError(
+            f"{model.root.name} segments nothing whose uncertainty could be told: leave --uncertainty out."
         )
     # the command says what it wrote
     workflow.parser["run"] = [one for one in workflow.parser["run"] if "print_written" not in str(one)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.cli.console import print_table, short_path
+from monai_mmseg.cli.console import short_path
 
 
 def compare(
@@ -108,23 +108,30 @@ def _run(
 
 def _settings(data: str, target: str | None, labels: Sequence[float]) -> dict[str, Any]:
     from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.study.facts import find_facts
+    from monai_mmseg.study.methods import StudyError
 
-    modality = target or read_datalist(data).modalities[-1]
+    if any(not 0 <= share <= 1 for share in labels):
+        raise StudyError(f"--labels must be shares from 0 to 1, got {' '.join(f'{share:g}' for share in labels)}.")
+    modality = find_facts(read_datalist(data), target).target
     return {f"target_{100 * share:g}": {"labels": {modality: share}} for share in labels}
 
 
 def _print_methods(data: str | None, target: str | None, source: str | None) -> None:
     from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.study.definition import is_study
     from monai_mmseg.study.facts import find_facts, refusal
-    from monai_mmseg.study.methods import METHODS
+    from monai_mmseg.study.methods import METHODS, StudyError
 
+    if data is not None and is_study(data):
+        raise StudyError(f"--list takes a datalist, and {data} is a study: name its data.")
     facts = None if data is None else find_facts(read_datalist(data), target, source)
-    columns = ["method", "kind", "needs", *(["on these data"] if facts else []), "what it is"]
-    rows = []
     for name, method in METHODS.items():
-        needs = ", ".join([*method.needs, *([f"package {method.package}"] if method.package else [])])
-        state = [refusal(method, facts) or "can be run"] if facts else []
-        rows.append(
-            [name, method.kind if not method.bundle else f"bundle {method.bundle}", needs, *state, method.about]
-        )
-    print_table("Methods", columns, rows)
+        package = [f"package {method.package.partition(' ')[0]}"] if method.package else []
+        reason = "" if facts is None else refusal(method, facts)
+        print(f"{name:<22} {method.about}")
+        needs = f"needs {', '.join([*method.needs, *package])}"
+        print(f"{'':<22} - {f'refused: {reason}' if reason else needs}")
+    if facts is not None:
+        helping = f", source {facts.source}" if facts.source else ""
+        print(f"\nOn these data: target {facts.target}{helping} (--target, --source).")

@@ -46,6 +46,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "evaluate": report.evaluate,
     "plan": plan.plan,
     "predict": predict.predict,
+    "quality": report.quality,
     "report": report.report,
 }
 

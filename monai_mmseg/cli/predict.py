@@ -14,6 +14,7 @@ def predict(
     pattern: str | None = None,
     section: str | None = None,
     overwrite: bool = False,
+    uncertainty: bool = False,
 ) -> None:
     """Segment images with a trained bundle, by its own inference config.
 
@@ -26,10 +27,12 @@ def predict(
         pattern: how the files of several modalities are named; default is {subject}_{modality}.
         section: of a datalist; default is test.
         overwrite: write into a folder that is not empty; predictions of the same names are replaced, others stay.
+        uncertainty: also write maps of uncertainty, and quality.csv with foretold Dice; takes several times as long.
     """
     from monai_mmseg.bundle.predict import predict as run
 
-    done = run(bundle, images, out, modality=modality, pattern=pattern, section=section, overwrite=overwrite)
+    choice = {"modality": modality, "pattern": pattern, "section": section}
+    done = run(bundle, images, out, **choice, overwrite=overwrite, uncertainty=uncertainty)
     print(*done.files, sep="\n")
     classes = ", ".join(f"{value} {name}" for value, name in done.labels.items())
     numbers = f"{_count(done.images, 'image')}, {_count(len(done.files), 'file')}"

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""What ``mmseg evaluate`` and ``mmseg report`` run."""
+"""What ``mmseg evaluate``, ``mmseg quality`` and ``mmseg report`` run."""
 
 from __future__ import annotations
 
@@ -67,3 +67,53 @@ def report(run_dir: str, *, out: str | None = None) -> None:
     print(f"report: {write_report(run_dir, out)}")
     for problem in read_run(run_dir).problems:
         print(f"mmseg report: {problem}", file=sys.stderr)
+
+
+def quality(
+    datalist: str,
+    predictions: str,
+    *,
+    modality: str | None = None,
+    section: str = "test",
+    fold: int | None = None,
+    fit: str | None = None,
+) -> None:
+    """Compare the quality that was foretold for predictions with the true one, and fit what foretells it.
+
+    Args:
+        datalist: JSON file.
+        predictions: folder that inference wrote with uncertainty true; it holds quality.csv.
+        modality: which images were segmented; default is what quality.csv says.
+        section: training, validation or test.
+        fold: only the items of this fold.
+        fit: folder of the weights; a line from the best signal to Dice is fitted and stored there as quality.json.
+    """
+    from pathlib import Path
+
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
+    from monai_mmseg.evaluation import quality as qualities
+    from monai_mmseg.report.quality import quality_rows
+    from monai_mmseg.runs.identity import file_sha256
+
+    listed, rows = read_datalist(datalist), qualities.read_quality(Path(predictions) / qualities.QUALITY)
+    names = [modality] if modality else sorted({row.modality for row in rows if row.modality})
+    if not names:
+        raise ValueError(
+            f"{predictions}/{qualities.QUALITY} names no modality: give --modality, of {listed.modalities}."
+        )
+    items, table = listed.select(section, fold=fold), ScoreTable()
+    for name in names:
+        table = table.join(evaluate_predictions(items, predictions, modality=name, labels=listed.labels))
+    pairs = qualities.true_pairs(rows, table, "prediction")
+    for signal in qualities.shared_signals(pairs):
+        lines = quality_rows(qualities.compare_quality(pairs, signal))
+        print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
+    if fit is not None:
+        line = qualities.calibrate(pairs, file_sha256(Path(fit) / "model.pt"))
+        print(
+            f"fitted on {line.subjects} subjects: Dice = {line.line.slope:.3f} x {line.signal} "
+            f"{line.line.intercept:+.3f}, error {line.error:.3f} (each subject by the others)",
+            f"written: {qualities.write_calibration(fit, line)}",
+            sep="\n",
+        )

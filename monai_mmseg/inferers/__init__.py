@@ -4,6 +4,7 @@
 
 from monai_mmseg.inferers.cycle_inferer import CycleInferer
 from monai_mmseg.inferers.downstream_inferer import DownstreamInferer
+from monai_mmseg.inferers.sampled_inferer import SampledInferer
 from monai_mmseg.inferers.slice_inferer import ModalitySliceInferer
 from monai_mmseg.inferers.synthesis_inferer import CrossReconstructionInferer, SynthesisInferer
 from monai_mmseg.inferers.window_inferer import WindowInferer
@@ -13,6 +14,7 @@ __all__ = [
     "CycleInferer",
     "DownstreamInferer",
     "ModalitySliceInferer",
+    "SampledInferer",
     "SynthesisInferer",
     "WindowInferer",
 ]

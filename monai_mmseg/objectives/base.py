@@ -19,14 +19,14 @@ class PhaseOutput(NamedTuple):
     outputs: dict[str, Tensor]  # detached, for later phases of the same step
 
 
-def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
     """Sum of loss terms, each times its weight.
 
     When to use: wherever terms become a total, so that a misspelt name cannot switch a term off silently.
 
     Args:
         terms: scalars by name.
-        weights: one weight for each of these names, and for no other.
+        weights: one weight for each of these names, and for no other; a scalar tensor where training moves it.
 
     Returns:
         Scalar.
@@ -135,8 +135,14 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must write parameters_of.")
 
     def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:
-        """Weighted sum of the terms of a phase."""
-        return weighted_sum(terms, self.weights[self.check_phase(phase)])
+        """Weighted sum of the terms of a phase; weights that training moves are those of its last forward."""
+        weights = self.weights[self.check_phase(phase)]
+        factors = self.weight_factors(phase)
+        return weighted_sum(terms, {name: weight * factors.get(name, 1) for name, weight in weights.items()})
+
+    def weight_factors(self, phase: str) -> Mapping[str, Tensor]:
+        """What the weights of a phase are multiplied by where training moves them, scalars on the device by term."""
+        return {}
 
     def parameter_groups(self, phase: str, lr: float, scale: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
         """Parameters of a phase for its optimiser, with a smaller or larger learning rate for named parts.

@@ -11,22 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.losses.dice import segmentation_loss
-from monai_mmseg.losses.distances import (
-    gaussian_kl,
-    least_squares_fake,
-    least_squares_real,
-    mean_absolute,
-    offset_penalty,
-)
+from monai_mmseg.losses.distances import gaussian_kl, least_squares_real, mean_absolute, offset_penalty
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
-from monai_mmseg.losses.masked import group_means, masked_mean
+from monai_mmseg.losses.masked import group_means
 from monai_mmseg.networks.layers.overlap import anatomy_overlap
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
 from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.objectives.base import Objective, PhaseOutput
-from monai_mmseg.objectives.rows import PairedRows, paired_rows
+from monai_mmseg.objectives.dafnet_target import OPTIONAL, Stage, TargetParts, target_terms
+from monai_mmseg.objectives.judging import draw_rows, judged, resting
+from monai_mmseg.objectives.rows import PairedRows, candidate_means, paired_rows
 
 Batch = Mapping[str, Any]
+RAMPED = ("adversarial_mask", "reconstruction", "adversarial_image", "kl", "latent", "agreement")
 
 
 class DAFNetObjective(Objective):
@@ -46,7 +43,14 @@ class DAFNetObjective(Objective):
     ``kl``                  ``KL(q(z|s, x) || N(0, I))``                                                  0.1
     ``latent``              ``mean |z~ - mu(s, g(s, z~))|``, ``z~ ~ N(0, I)``                               1
     ``offset``              mean squared control-point offset (small-scale training only)                   0
+    ``randomised``          as ``supervised``: sources in random contrasts through the target's encoder     0
+    ``own_supervision``     the same of own unlabelled targets, against what moved anatomies give           0
+    ``agreement``           own, fused and randomised predictions of unlabelled targets, to their mean      0
     ======================  =========================================================================  ======
+
+    The last three are not of the paper and exist only with a weight. In the first ``pretraining`` steps only
+    ``supervised`` (anatomies undeformed) and ``randomised`` are there, the others are zero, and the discriminators
+    rest; then all, and the running statistics of the normalisation follow the real images alone.
 
     The phases ``mask_discriminator`` and ``image_discriminators`` hold ``least_squares`` (``mean (D(real) - 1)^2 +
     mean D(fake)^2``) and ``spectral`` (the paper code's soft penalty; zero unless the discriminators ask for it). They
@@ -70,10 +74,14 @@ class DAFNetObjective(Objective):
         swapped_cross_entropy: exchange prediction and truth in the cross-entropy, as the released code does.
         reencode_anatomy: let the latent term encode the anatomy of the rendered image, as the paper writes, instead of
             reusing the anatomy it was rendered from.
-        align_start: number of generator steps in which anatomies are passed on undeformed.
+        align_start: number of generator steps, after the pretraining, in which anatomies are passed on undeformed.
+        pretraining: number of generator steps with the supervised terms alone.
+        ramp: number of generator steps, after the pretraining, over which the weights of the adversarial terms,
+            ``reconstruction``, ``kl``, ``latent`` and ``agreement`` grow from zero.
 
     Raises:
-        ValueError: if the number of image discriminators is not the number of modalities, or a weight is misnamed.
+        ValueError: if the number of image discriminators is not the number of modalities, a weight is misnamed, a
+            number of steps is negative, or an optional term has a weight and the network one modality.
 
     Examples:
         >>> from monai_mmseg.networks.nets import AdversarialDiscriminator, DAFNet
@@ -103,7 +111,7 @@ class DAFNetObjective(Objective):
         "image_discriminators": {"least_squares": 1.0, "spectral": 1.0},
     }
 
-    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan",)
+    outside_graphs: ClassVar[tuple[str, ...]] = ("_plan", "_optional")
 
     def __init__(
         self,
@@ -115,34 +123,38 @@ class DAFNetObjective(Objective):
         swapped_cross_entropy: bool = False,
         reencode_anatomy: bool = False,
         align_start: int = 0,
+        pretraining: int = 0,
+        ramp: int = 0,
     ) -> None:
-        self.pair_weights = [
-            f"pair_weight_{n + 1}" for n in range(network.num_candidates) if network.num_candidates > 1
-        ]
-        recorded = {**self.default_weights["generator"], **dict.fromkeys(self.pair_weights, 0.0)}
+        self.candidates = int(network.num_candidates)
+        names = [f"pair_weight_{n + 1}" for n in range(self.candidates)]
+        self.pair_weights = names if self.candidates > 1 else []
+        recorded = {**self.default_weights["generator"], **dict.fromkeys([*self.pair_weights, *OPTIONAL], 0.0)}
         vars(self)["default_weights"] = {**self.default_weights, "generator": recorded}
         super().__init__(network, weights=weights)
+        # without a weight they are not even zero: a run repeats to the bit
+        terms = self.weights["generator"]
+        self.weights["generator"] = {name: w for name, w in terms.items() if w != 0 or name not in OPTIONAL}
+        self.asked = [name for name in OPTIONAL if name in self.weights["generator"]]
         modalities = len(network.modalities)
-        if len(image_discriminators) != modalities:
-            raise ValueError(
-                f"image_discriminators must hold one network per modality {list(network.modalities)}, "
-                f"got {len(image_discriminators)}."
-            )
-        if align_start < 0:
-            raise ValueError(f"align_start must not be negative, got {align_start}.")
+        if (given := len(image_discriminators)) != modalities:
+            wanted = f"one network per modality {list(network.modalities)}"
+            raise ValueError(f"image_discriminators must hold {wanted}, got {given}.")
+        for name, steps in (("align_start", align_start), ("pretraining", pretraining), ("ramp", ramp)):
+            if steps < 0:
+                raise ValueError(f"{name} must not be negative, got {steps}.")
+        if modalities == 1 and self.asked:
+            raise ValueError(f"weights of {self.asked} need two or more modalities, the network has one.")
         self.mask_discriminator = mask_discriminator
         self.image_discriminators = nn.ModuleList(image_discriminators)
-        self.num_modalities = modalities
-        self.candidates = int(network.num_candidates)
-        self.num_classes = int(network.out_channels)
-        self.swapped_cross_entropy = bool(swapped_cross_entropy)
-        self.reencode_anatomy = bool(reencode_anatomy)
-        self.align_start = int(align_start)
+        self.num_modalities, self.num_classes = modalities, int(network.out_channels)
+        self.swapped_cross_entropy, self.reencode_anatomy = bool(swapped_cross_entropy), bool(reencode_anatomy)
+        self.align_start, self.pretraining, self.ramp = int(align_start), int(pretraining), int(ramp)
         self.iteration = 0
         self._rows: dict[bytes, PairedRows] = {}
 
     def get_extra_state(self) -> dict[str, int]:
-        """The step counter, which a resumed run needs for ``align_start``."""
+        """The step counter, which a resumed run needs for the stages of the training."""
         return {"iteration": self.iteration}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
@@ -173,48 +185,66 @@ class DAFNetObjective(Objective):
         Raises:
             ValueError: for an unknown phase, or a discriminator phase without the generator's outputs.
         """
-        rows, align = self._plan(batch, phase)
+        rows, stage = self._plan(batch, phase)
         if self.check_phase(phase) == "generator":
-            return self._generator(batch, rows, align)
+            return self._generator(batch, rows, stage)
         if not previous or "mask_fakes" not in previous:
-            raise ValueError(
-                f"previous must hold the outputs of phase 'generator' for phase {phase!r}, "
-                f"got {sorted(previous or {})}."
-            )
-        if phase == "mask_discriminator":
-            return self._mask_discriminator(batch, rows, previous)
-        return self._image_discriminators(batch, rows, previous)
+            given = sorted(previous or {})
+            raise ValueError(f"previous must hold the outputs of phase 'generator' for phase {phase!r}, got {given}.")
+        if stage.pretrains:
+            return resting(self.mask_discriminator if phase == "mask_discriminator" else self.image_discriminators)
+        judge = self._mask_discriminator if phase == "mask_discriminator" else self._image_discriminators
+        return judge(batch, rows, previous)
+
+    def total(self, terms: Mapping[str, Tensor], phase: str) -> Tensor:
+        """Weighted sum of the terms of a phase; while the ramp lasts, with smaller weights of some."""
+        done = self.iteration - self.pretraining  # the step that made the terms is counted
+        if phase != "generator" or not self.training or not 0 < done < self.ramp:  # before, they are zero
+            return super().total(terms, phase)
+        share = done / self.ramp
+        return super().total({n: term * share if n in RAMPED else term for n, term in terms.items()}, phase)
 
     # ---- generator
-    def _generator(self, batch: Batch, rows: PairedRows, align: bool) -> PhaseOutput:
+    def _generator(self, batch: Batch, rows: PairedRows, stage: Stage) -> PhaseOutput:
         net, weight = self.network, self.weights["generator"]
         image = self._candidate_images(batch)
         anatomy = net.stacked_anatomies([image[b, m].flatten(0, 1) for m, b in enumerate(rows.encode)])
         own = anatomy if self.candidates == 1 else anatomy[rows.own]
-        moved, offsets, candidate_weight = self._deform(anatomy, rows, align)
+        moved, offsets, candidate_weight = self._deform(anatomy, rows, stage.align)
         num_own = len(rows.own)
         own_image = image[rows.sample[:num_own], rows.frame[:num_own], 0]
 
         logits = at_least_float32(net.segment(torch.cat([own, moved])))
         probs = logits.softmax(1)
         terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight)}
-        terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
-        style = net.style(own, own_image)
-        terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
-        rendered, again, sampled = self._render(own, moved, style, rows, weight)
-        terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
-        terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
-        terms["latent"] = self._latent(own, again, sampled, rows)
-        terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / max(
-            rows.num_branches - self.num_modalities, 1
-        )
-        terms |= self._pair_weights(candidate_weight[num_own:].detach())
-        outputs = {
-            "mask_fakes": probs[:, 1:].detach(),
-            "image_fakes": rendered.detach(),
-            "logits": logits[:num_own].detach(),
-        }
-        return PhaseOutput(terms, outputs)
+        rendered = probs.new_zeros(0, 1, *probs.shape[2:])
+        if stage.pretrains:
+            terms = {name: terms.get(name, probs.new_zeros(())) for name in weight}
+        else:
+            terms["adversarial_mask"] = self._adversarial_mask(probs, rows, weight["adversarial_mask"])
+            style = net.style(own, own_image)
+            terms["kl"] = self._mean(gaussian_kl(style.mu, style.logvar), rows, own_only=True)
+            rendered, again, sampled = self._render(own, moved, style, rows, weight)
+            terms["reconstruction"] = self._reconstruction(rendered, own_image, rows, candidate_weight)
+            terms["adversarial_image"] = self._adversarial_image(rendered, rows, weight["adversarial_image"])
+            terms["latent"] = self._latent(own, again, sampled, rows)
+            num_pairs = max(rows.num_branches - self.num_modalities, 1)
+            terms["offset"] = self._mean(offset_penalty(offsets), rows, pairs_only=True) / num_pairs
+            if self.pair_weights:
+                means = candidate_means(candidate_weight[num_own:].detach(), self.candidates)
+                terms |= zip(self.pair_weights, means.unbind(), strict=True)
+        if self.asked:
+            terms |= self._optional(batch, image[:, :, 0], torch.cat([own, moved]), probs, rows, stage)
+        outputs = {"mask_fakes": probs[:, 1:], "image_fakes": rendered, "logits": logits[:num_own]}
+        return PhaseOutput(terms, {name: one.detach() for name, one in outputs.items()})
+
+    def _optional(
+        self, batch: Batch, image: Tensor, anatomy: Tensor, probs: Tensor, rows: PairedRows, stage: Stage
+    ) -> dict[str, Tensor]:
+        """The further terms; their pass through the networks leaves running statistics alone, which a graph cannot."""
+        labelled = batch["labelled"].to(image.device, non_blocking=True)
+        parts = TargetParts(self.network, image, anatomy, probs, batch["label"], labelled, rows)
+        return target_terms(parts, self.asked, stage)
 
     def _deform(self, anatomy: Tensor, rows: PairedRows, align: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Deformed anatomies, offsets, and the weight of every row (1, or the balancer's for candidates)."""
@@ -240,8 +270,8 @@ class DAFNetObjective(Objective):
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
             return probs.new_zeros(())
-        judged = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
-        score = least_squares_real(self.mask_discriminator(judged)).flatten()
+        shown = probs[:, 1:] if self.candidates == 1 else probs[rows.first, 1:]
+        score = least_squares_real(self.mask_discriminator(shown)).flatten()
         return group_means(score, rows.branch[rows.first], rows.num_branches).sum()
 
     def _render(
@@ -278,14 +308,6 @@ class DAFNetObjective(Objective):
         score = torch.cat([least_squares_real(judge(rendered[index])).flatten() for index, judge in judged])
         return group_means(score, rows.branch[torch.cat(rows.frames)], rows.num_branches).sum()
 
-    def _pair_weights(self, weight: Tensor) -> dict[str, Tensor]:
-        """Mean weight of each candidate, where there are several; ``weight`` is of the rows of pairs."""
-        if not self.pair_weights:
-            return {}
-        candidate = torch.arange(self.candidates, device=weight.device).repeat(len(weight) // self.candidates)
-        means = group_means(weight, candidate, self.candidates)
-        return dict(zip(self.pair_weights, means.unbind(), strict=True))
-
     def _latent(self, own: Tensor, image: Tensor, sampled: Tensor, rows: PairedRows) -> Tensor:
         if not len(image):
             return own.new_zeros(())
@@ -304,24 +326,17 @@ class DAFNetObjective(Objective):
         labelled = self._labelled(batch, rows.sample[:num_own], rows.frame[:num_own])
         whole = real.sum(1).flatten(1).amin(1) > 0  # a mask with holes is no real one
         labelled = whole if labelled is None else labelled & whole
-        fake = previous["mask_fakes"][self._draw(fakes, len(batch["image"]))]
-        return self._judge(self.mask_discriminator, real[:, 1:], fake, labelled)
+        fake = previous["mask_fakes"][draw_rows(fakes, len(batch["image"]))]
+        return judged(self.mask_discriminator, real[:, 1:], fake, labelled)
 
     def _image_discriminators(self, batch: Batch, rows: PairedRows, previous: Mapping[str, Any]) -> PhaseOutput:
         image = self._candidate_images(batch)
         parts = []
         for m, discriminator in enumerate(self.image_discriminators):
             index = rows.frames[m] if len(previous["image_fakes"]) else rows.frames[m][:0]
-            fake = previous["image_fakes"][self._draw(index, len(rows.encode[m]))]
-            parts.append(self._judge(discriminator, image[rows.encode[m], m, 0], fake).terms)
+            fake = previous["image_fakes"][draw_rows(index, len(rows.encode[m]))]
+            parts.append(judged(discriminator, image[rows.encode[m], m, 0], fake).terms)
         return PhaseOutput({name: torch.stack([p[name] for p in parts]).sum() for name in parts[0]}, {})
-
-    def _judge(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> PhaseOutput:
-        score = at_least_float32(discriminator(torch.cat([real.to(fake), fake])))
-        loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), mask)
-        loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten(), None)
-        penalty: Tensor = discriminator.spectral_penalty()  # type: ignore[operator]
-        return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
 
     # ---- helpers
     @staticmethod
@@ -333,10 +348,12 @@ class DAFNetObjective(Objective):
             return None
         return labelled.to(sample.device, non_blocking=True)[sample, frame]
 
-    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, bool]:
-        """The rows of the batch, and whether they are aligned; a graph that counted steps would be made anew."""
-        align = not self.training or self.iteration >= self.align_start
-        self.iteration += int(self.training and phase == "generator")
+    def _plan(self, batch: Batch, phase: str) -> tuple[PairedRows, Stage]:
+        """The rows of the batch and the stage of the training; a graph that counted steps would be made anew."""
+        counted = int(self.training and phase == "generator")
+        step = self.iteration - int(self.training) + counted - self.pretraining
+        stage = Stage(self.training and step < 0, not self.training or step >= self.align_start)
+        self.iteration += counted
         present: Tensor = batch["present"].cpu()
         device = batch["image"].device
         key = present.numpy().tobytes() + str((tuple(present.shape), device)).encode()
@@ -344,7 +361,7 @@ class DAFNetObjective(Objective):
             if len(self._rows) > 256:
                 self._rows.clear()
             self._rows[key] = paired_rows(present, self.candidates, device)
-        return self._rows[key], align
+        return self._rows[key], stage
 
     def _candidate_images(self, batch: Batch) -> Tensor:
         image: Tensor = batch["image"]
@@ -358,11 +375,6 @@ class DAFNetObjective(Objective):
 
     def _onehot(self, label: Tensor) -> Tensor:
         return onehot_labels(label.unsqueeze(1), self.num_classes)
-
-    @staticmethod
-    def _draw(index: Tensor, number: int) -> Tensor:
-        """``number`` of the rows without replacement (all, when there are no more)."""
-        return index[torch.randperm(len(index))[:number].to(index.device, non_blocking=True)]
 
     def _mean(
         self,

@@ -26,6 +26,7 @@ from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.networks.nets.disentangle.modulation import memory_format_of
 from monai_mmseg.objectives.base import Objective, PhaseOutput
 from monai_mmseg.objectives.rows import paired_rows
+from monai_mmseg.objectives.weighting import Ramp
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
@@ -72,6 +73,8 @@ class DisentangleObjective(Objective):
         discriminator: gives logits ``(N, M)`` of the modality of anatomies ``(N, C, *spatial)``, such as
             :class:`~monai_mmseg.networks.nets.AnatomyDiscriminator`. ``None``: there is one phase only.
         margin: of both margin losses.
+        margin_ramp: training steps over which the weights of both margins grow from 0 to their values; ``None``: they
+            have these from the first step. At the start anatomies are alike, and a margin holds them where they are.
         pool: edge of the blocks by which anatomies are compared.
         anatomy_pairs: ``"all"`` pairs of modalities a step, or a ``"random"`` one as in the original code.
         code_pairs: ``"all"`` ordered pairs, or ``"ascending"`` ones as in the original code.
@@ -121,6 +124,7 @@ class DisentangleObjective(Objective):
         discriminator: nn.Module | None = None,
         *,
         margin: float = 0.1,
+        margin_ramp: int | None = None,
         pool: int = 16,
         anatomy_pairs: Pairs = "all",
         code_pairs: Pairs = "all",
@@ -138,6 +142,9 @@ class DisentangleObjective(Objective):
         if discriminator is None and self.weights[GENERATOR]["adversarial"]:
             raise ValueError("weights['generator']['adversarial'] needs a discriminator.")
         self.discriminator = discriminator
+        self.margin_ramp = None if margin_ramp is None else Ramp(margin_ramp)
+        if self.margin_ramp is not None and self.margin_ramp.over == "dice":
+            raise ValueError("margin_ramp must be a number of steps: there are no labels for a Dice.")
         self.subject_loss = SubjectMarginLoss(margin, pairs=anatomy_pairs, pool=pool)
         self.modality_loss = ModalityMarginLoss(margin, pairs=code_pairs)
         self.latent_pairs, self.momentum = latent_pairs, float(momentum)
@@ -148,6 +155,12 @@ class DisentangleObjective(Objective):
         part = self.network if self.check_phase(phase) == GENERATOR else self.discriminator
         assert part is not None
         return list(part.parameters())
+
+    def weight_factors(self, phase: str) -> dict[str, Tensor]:
+        """Factor of both margins, where they grow."""
+        if phase != GENERATOR or self.margin_ramp is None:
+            return {}
+        return dict.fromkeys(("subject_margin", "modality_margin"), self.margin_ramp.factor)
 
     def forward(self, batch: Mapping[str, Any], phase: str, previous: Mapping[str, Any] | None = None) -> PhaseOutput:
         """Terms over what is there.
@@ -212,6 +225,8 @@ class DisentangleObjective(Objective):
             terms["adversarial"] = self._mean(sure, sample, index, shape, there)
         if self.training:
             self._follow(code.code.detach(), index)
+            if self.margin_ramp is not None:
+                self.margin_ramp.advance()
         seen = recon[:count].detach()
         pred = seen.new_zeros(*shape, *seen.shape[1:]).index_put((sample, index), seen).flatten(1, 2)
         outputs = {"pred": pred}

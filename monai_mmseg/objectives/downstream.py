@@ -155,7 +155,7 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
                 f"{tuple(logits.shape)} and {tuple(label.shape)}."
             )
         onehot = onehot_labels(label, self.num_classes)
-        terms = dict.fromkeys(weights, logits.sum() * 0)
+        terms = dict.fromkeys(type(self).default_weights[SEGMENTATION], logits.sum() * 0)
         if weights["dice"]:
             terms["dice"] = squared_foreground_dice(logits.softmax(1), onehot, labelled)
         if weights["cross_entropy"]:
@@ -171,10 +171,11 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
         features = {} if taps is None else {name: taps[name] for name in taps}
         scores = mask_samples(at_least_float32(logits), labelled)
         group, count = self._subsets(batch)
-        added = self.added(
-            TermInputs(self.network, scores, label, mask_samples(onehot, labelled), group, count, labelled, features)
+        onehot = mask_samples(onehot, labelled)
+        found, more = self.with_added(
+            terms, TermInputs(self.network, scores, label, onehot, group, count, labelled, features)
         )
-        return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
+        return PhaseOutput(found, {**outputs, **more})
 
     @staticmethod
     def _subsets(batch: Mapping[str, Any]) -> tuple[Tensor, int]:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from monai_mmseg.losses.masked import group_means
+
 
 class PairedRows(NamedTuple):
     """Index tensors that turn a batch with absent modalities into flat rows of what is there.
@@ -94,3 +96,14 @@ def paired_rows(present: Tensor, candidates: int = 1, device: torch.device | str
         num_branches=modalities + len(pairs),
         candidates=candidates,
     )
+
+
+def candidate_means(weight: Tensor, candidates: int) -> Tensor:
+    """Mean weight of each candidate, ``(k,)``, of the weights of the rows of pairs, ``(N_pair * k,)``.
+
+    Examples:
+        >>> candidate_means(torch.tensor([0.75, 0.25, 0.25, 0.75]), 2)
+        tensor([0.5000, 0.5000])
+    """
+    candidate = torch.arange(candidates, device=weight.device).repeat(len(weight) // candidates)
+    return group_means(weight, candidate, candidates)

@@ -10,13 +10,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monai_mmseg.losses.distances import gaussian_kl, least_squares_fake, least_squares_real, mean_absolute
+from monai_mmseg.losses.distances import gaussian_kl, least_squares_real, mean_absolute
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import group_means, masked_mean
 from monai_mmseg.networks.nets.dafnet.modality_encoder import StyleOutput
 from monai_mmseg.networks.nets.sdnet import SDNet
 from monai_mmseg.networks.nets.select_modality import SelectModality
 from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.judging import draw_rows, judged
 
 Batch = Mapping[str, Any]
 SMOOTH = 0.1  # of SDNet's Dice
@@ -203,12 +204,8 @@ class SDNetObjective(Objective):
         pool = previous["mask_fakes"] if self._pool is None else self._pool.to(rows.image.device)
         # as many of each; real masks alone would teach it to call everything real
         real = rows.onehot[:, 1:] if len(pool) else rows.onehot[:0, 1:]
-        fake = pool[torch.randperm(len(pool))[: len(real)].to(pool.device, non_blocking=True)]
-        score = at_least_float32(self.mask_discriminator(torch.cat([real.to(fake), fake])))
-        loss = masked_mean(least_squares_real(score[: len(real)]).flatten(), rows.labelled[: len(real)])
-        loss = loss + masked_mean(least_squares_fake(score[len(real) :]).flatten())
-        penalty: Tensor = self.mask_discriminator.spectral_penalty()  # type: ignore[operator]
-        return PhaseOutput({"least_squares": loss, "spectral": penalty}, {})
+        fake = draw_rows(pool, len(real))
+        return judged(self.mask_discriminator, real, fake, rows.labelled[: len(real)])
 
     def _remember(self, masks: Tensor) -> None:
         pool = masks if self._pool is None else torch.cat([self._pool.to(masks), masks])

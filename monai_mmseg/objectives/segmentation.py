@@ -89,9 +89,10 @@ class SegmentationObjective(SegmentationWithTerms):
         onehot = onehot_labels(label, self.num_classes)
         error = segmentation_loss(logits.softmax(1), onehot, group=group, num_groups=count)
         features = {} if taps is None else {name: taps[name] for name in taps}
-        added = self.added(TermInputs(self.network, logits, label, onehot, group, count, None, features))
-        terms = {"supervised": group_means(error, group, count).sum(), **added.terms}
-        return PhaseOutput(terms, {"logits": logits.detach(), **added.outputs})
+        own = {"supervised": group_means(error, group, count).sum()}
+        inputs = TermInputs(self.network, logits, label, onehot, group, count, None, features)
+        terms, more = self.with_added(own, inputs)
+        return PhaseOutput(terms, {"logits": logits.detach(), **more})
 
     def usable(self, batch: Mapping[str, Any]) -> Tensor:
         """Which samples of a batch each source has, image and label, bool ``(S, B)`` on the CPU."""

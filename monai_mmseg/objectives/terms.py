@@ -7,7 +7,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from monai_mmseg.losses.affinity_consistency import AffinityConsistencyLoss
 from monai_mmseg.losses.class_logits import class_logit_sums, knowledge_matrices, pool_class_logits
 from monai_mmseg.losses.distances import sum_of_squares
 from monai_mmseg.losses.knowledge_distillation import AbsentClass, KnowledgeDistillationLoss
+from monai_mmseg.losses.running_class_logits import RunningClassLogits
 from monai_mmseg.networks.layers.feature_taps import FeatureTaps
-from monai_mmseg.objectives.base import Objective, PhaseOutput
+from monai_mmseg.objectives.base import Objective, PhaseOutput, weighted_sum
+from monai_mmseg.objectives.weighting import GradientBalance, Ramp, Weighting, foreground_dice
 
 
 class TermInputs(NamedTuple):
@@ -36,6 +39,9 @@ class TermInputs(NamedTuple):
 
 class Term(ABC):
     """Base of the terms; a term has a name and no weight, for weights are the objective's, and no parameters.
+
+    What it remembers from step to step are buffers of ``parts``, which the objective saves. The part ``"weighting"``
+    moves its weight.
 
     When to use: subclass it for a loss that any segmentation objective shall take. :meth:`__call__` gives a scalar that
     is zero when the batch lacks what the term needs, and named, detached outputs. Sums over the batch go through
@@ -56,10 +62,20 @@ class Term(ABC):
 
     name: str = ""
     layers: tuple[str, ...] = ()  # modules of the network whose features the term needs
+    parts: Mapping[str, nn.Module] = MappingProxyType({})  # what it remembers
 
     @abstractmethod
     def __call__(self, inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The unweighted term, and detached outputs for figures and later phases."""
+
+    def advance(self, term: Tensor, own: Tensor, inputs: TermInputs) -> None:  # noqa: B027 - most weights do not move
+        """Move the weight, once a training step.
+
+        Args:
+            term: what the call gave.
+            own: weighted sum of the objective's own terms.
+            inputs: of the call.
+        """
 
 
 class KnowledgeDistillationTerm(Term):
@@ -71,13 +87,20 @@ class KnowledgeDistillationTerm(Term):
 
     Args:
         temperature: T, larger is softer.
-        absent: ``"uniform"`` or ``"skip"``: what a class does that a group of the batch lacks.
+        absent: ``"uniform"`` or ``"skip"``: what a class does that a group of the batch lacks; with running means, one
+            that the group never had.
+        ramp: the weight grows from 0 to its value over a number of steps, or with the Dice of the training batches
+            (``"dice"``); ``None``: it does not. See :class:`~monai_mmseg.objectives.weighting.Ramp`.
+        momentum: how much of the class rows comes from the batch, the rest from those before: running means, with the
+            gradient of the batch. 1: the batch alone. See
+            :class:`~monai_mmseg.losses.running_class_logits.RunningClassLogits`.
 
     Raises:
         ValueError: if a setting is not one of those listed.
 
     Reference:
-        Dou et al., IEEE TMI 2020, arXiv:2001.03111: Eq. 4, of which Eq. 5 takes ``kd_weight / 2``.
+        Dou et al., IEEE TMI 2020, arXiv:2001.03111: Eq. 4, of which Eq. 5 takes ``kd_weight / 2``. Ramp and running
+        means are not in the paper.
 
     Examples:
         >>> from monai_mmseg.losses import onehot_labels
@@ -91,8 +114,20 @@ class KnowledgeDistillationTerm(Term):
 
     name = "knowledge_distillation"
 
-    def __init__(self, temperature: float = 2.0, absent: AbsentClass = "uniform") -> None:
+    def __init__(
+        self,
+        temperature: float = 2.0,
+        absent: AbsentClass = "uniform",
+        *,
+        ramp: int | Literal["dice"] | None = None,
+        momentum: float = 1.0,
+    ) -> None:
         self.loss = KnowledgeDistillationLoss(temperature=temperature, absent=absent)
+        self.ramp = None if ramp is None else Ramp(ramp)
+        running = RunningClassLogits(momentum)
+        self.running = None if running.momentum == 1 else running
+        parts = {"weighting": self.ramp, "running": self.running}
+        self.parts = {name: part for name, part in parts.items() if part is not None}
 
     def __call__(self, inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The term, and ``knowledge``."""
@@ -100,7 +135,16 @@ class KnowledgeDistillationTerm(Term):
             return inputs.logits.new_zeros(()), {}
         sums = class_logit_sums(inputs.logits, inputs.onehot)
         classes = pool_class_logits(sums, inputs.group, inputs.num_groups, inputs.labelled)
+        if self.running is not None:
+            classes = self.running(classes)
         return self.loss.compare(classes), {"knowledge": knowledge_matrices(classes, self.loss.temperature).detach()}
+
+    def advance(self, term: Tensor, own: Tensor, inputs: TermInputs) -> None:
+        """Move the ramp."""
+        if self.ramp is None:
+            return
+        rows = inputs.group, inputs.num_groups, inputs.labelled
+        self.ramp.advance(foreground_dice(inputs.logits, inputs.onehot, *rows) if self.ramp.over == "dice" else None)
 
 
 class AffinityTerm(Term):
@@ -114,6 +158,10 @@ class AffinityTerm(Term):
     Args:
         layer_pairs: names of the modules between which affinities are taken, as ``network.named_modules()`` has them.
         loss: how they are compared; its ``num_modalities`` is not used.
+        balance: steps between two measurements of gradients: the weight of the term is then how large its gradient is
+            beside that of the objective's own terms. ``None``: a plain weight. See
+            :class:`~monai_mmseg.objectives.weighting.GradientBalance`.
+        balance_layer: name of the module at whose kernels gradients are compared; the first of ``layer_pairs``.
 
     Raises:
         ValueError: if ``layer_pairs`` does not list pairs.
@@ -129,12 +177,24 @@ class AffinityTerm(Term):
 
     name = "affinity"
 
-    def __init__(self, layer_pairs: Sequence[Sequence[str]], loss: AffinityConsistencyLoss) -> None:
+    def __init__(
+        self,
+        layer_pairs: Sequence[Sequence[str]],
+        loss: AffinityConsistencyLoss,
+        *,
+        balance: int | None = None,
+        balance_layer: str | None = None,
+    ) -> None:
         pairs = [tuple(pair) for pair in layer_pairs if not isinstance(pair, str)]
         if not pairs or len(pairs) < len(layer_pairs) or any(len(pair) != 2 for pair in pairs):
             raise ValueError(f"layer_pairs must list pairs of module names, got {layer_pairs!r}.")
         self.layer_pairs, self.loss = pairs, loss
         self.layers = tuple(dict.fromkeys(name for pair in pairs for name in pair))
+        if balance is None and balance_layer is not None:
+            raise ValueError(f"balance_layer {balance_layer!r} needs balance, the steps between two measurements.")
+        self.balance = None if balance is None else GradientBalance(balance)
+        self.balance_layer = balance_layer or self.layers[0]
+        self.parts = {} if self.balance is None else {"weighting": self.balance}
 
     def __call__(self, inputs: TermInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The term, and the matrices of each layer pair."""
@@ -146,6 +206,19 @@ class AffinityTerm(Term):
         found = [self.loss.affinities(inputs.features[a], inputs.features[b], *rows) for a, b in self.layer_pairs]
         term = torch.stack([self.loss.compare(one) for one in found]).mean()
         return term, {f"{self.name}_{n}": one.matrices.detach() for n, one in enumerate(found)}
+
+    def kernels(self, network: nn.Module) -> list[nn.Parameter]:
+        """Parameters at which gradients are compared: what modalities have of their own are vectors."""
+        module = FeatureTaps(network, [self.balance_layer]).modules[self.balance_layer]
+        found = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim > 1]
+        if not found:
+            raise ValueError(f"balance_layer must have a kernel that is trained, {self.balance_layer!r} has none.")
+        return found
+
+    def advance(self, term: Tensor, own: Tensor, inputs: TermInputs) -> None:
+        """Move the balance."""
+        if self.balance is not None:
+            self.balance.advance(term, own, self.kernels(inputs.network))
 
 
 class L2Term(Term):
@@ -190,7 +263,7 @@ class SegmentationWithTerms(Objective):
     """Base of the objectives with the one phase ``segmentation``, to which terms can be added.
 
     When to use: subclass it for an objective that takes any :class:`Term`. Run the network inside of :meth:`tapped`,
-    and put :meth:`added` behind the objective's own terms.
+    and let :meth:`with_added` put the further terms behind the objective's own ones.
 
     Args:
         network: what is trained and tapped.
@@ -233,6 +306,23 @@ class SegmentationWithTerms(Objective):
         for term in self.terms:
             if term.layers:
                 FeatureTaps(network, term.layers)  # unknown names are an error now, not at the first step
+            if isinstance(term, AffinityTerm) and term.balance is not None:
+                term.kernels(network)
+        remembered = {term.name: nn.ModuleDict(dict(term.parts)) for term in self.terms if term.parts}
+        if remembered:  # of its own only then, so that states without are as they were
+            self.term_parts = nn.ModuleDict(remembered)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile in place; refused where gradients are measured inside of a step."""
+        for term in self.terms:
+            if isinstance(term.parts.get("weighting"), GradientBalance):
+                raise ValueError(f"term {term.name!r} measures gradients in a step, which cannot be compiled.")
+        super().compile(*args, **kwargs)
+
+    def weight_factors(self, phase: str) -> dict[str, Tensor]:
+        """Factors of the terms that have a weighting."""
+        parts = {term.name: term.parts.get("weighting") for term in self.terms}
+        return {name: part.factor for name, part in parts.items() if isinstance(part, Weighting)}
 
     def _active(self) -> list[Term]:
         return [term for term in self.terms if self.weights[self.phases[0]][term.name]]
@@ -247,11 +337,15 @@ class SegmentationWithTerms(Objective):
         with FeatureTaps(self.network, layers) as taps:
             yield taps
 
-    def added(self, inputs: TermInputs) -> PhaseOutput:
-        """The added terms (zero where the weight is) and their outputs."""
-        terms = {term.name: inputs.logits.new_zeros(()) for term in self.terms}
+    def with_added(self, own: Mapping[str, Tensor], inputs: TermInputs) -> PhaseOutput:
+        """The objective's own terms, the added ones (zero where the weight is), and outputs of these."""
+        terms = {**own, **{term.name: inputs.logits.new_zeros(()) for term in self.terms}}
         outputs: dict[str, Tensor] = {}
+        weights = self.weights[self.phases[0]]
         for term in self._active():
             terms[term.name], more = term(inputs)
             outputs |= more
+            if self.training and "weighting" in term.parts:
+                total = weighted_sum(own, {name: weights[name] for name in own})
+                term.advance(terms[term.name], total, inputs)
         return PhaseOutput(terms, outputs)

@@ -142,9 +142,9 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             "dice": squared_dice_loss(known, onehot, labelled, group=group, num_groups=count).sum(),
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
-        added = self.added(TermInputs(self.network, scores, label, onehot, group, count, labelled, features))
-        outputs = {"logits": logits.detach(), "pred": logits.detach()}
-        return PhaseOutput({**terms, **added.terms}, {**outputs, **added.outputs})
+        inputs = TermInputs(self.network, scores, label, onehot, group, count, labelled, features)
+        found, more = self.with_added(terms, inputs)
+        return PhaseOutput(found, {"logits": logits.detach(), "pred": logits.detach(), **more})
 
     def _tapped_network(self, image: Tensor, modality: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and what the layers put out that terms ask for."""

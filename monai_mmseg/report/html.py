@@ -37,6 +37,7 @@ from monai_mmseg.report.numbers import (
     volumes,
     worst_scores,
 )
+from monai_mmseg.report.quality import quality_values
 from monai_mmseg.report.scatter import volume_chart
 from monai_mmseg.report.sections import disentanglement_values, score_sections, silhouette_values, table_section
 
@@ -144,6 +145,7 @@ def page_values(content: RunContent) -> dict[str, Any]:
         ],
         "disentanglement": disentanglement_values(content),
         "silhouettes": silhouette_values(content),
+        "quality": _quality(content, top),
         "sections": [table_section(*one) for one in score_sections(content)],
         "settings": flat_settings(about.get("settings") or {}),
         "versions": about.get("versions") or {},
@@ -178,6 +180,11 @@ def _scores(content: RunContent, top: Headline | None) -> dict[str, Any]:
         "volumes": list(zip(found, charts, strict=True)),
         "volume_classes": _legend(colors, {name for one in found for name in one.points}),
     }
+
+
+def _quality(content: RunContent, top: Headline | None) -> dict[str, Any] | None:
+    found = quality_values(content, top.method if top else None, class_colors(content))
+    return found and {**found, "charts": [_Markup(found["scatter"]), _Markup(found["curve"])]}
 
 
 def _strip(table: ScoreTable, modality: str, method: str) -> Any:

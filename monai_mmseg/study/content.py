@@ -99,7 +99,7 @@ class StudyContent:
         return [cell for setting in self.settings for cell in setting.cells]
 
     def lead(self, setting: Setting | None = None) -> str | None:
-        """Method of interest: the definition's, else its first one, else the one with the highest mean.
+        """Method of interest: the definition's, else its first trained one, else the one with the highest mean.
 
         Args:
             setting: where it must have scores; ``None``: somewhere.
@@ -112,7 +112,8 @@ class StudyContent:
             ours = self.about.get("ours")
             return str(ours) if ours in found else next(filter(None, found), None)
         values = setting.sample(setting.main).values if setting.main else {}
-        wanted = [str(self.about.get("ours")), *names(self.about.get("methods"))]
+        trained = {one.cell.method for one in setting.cells if one.parameters}
+        wanted = [str(self.about.get("ours")), *(name for name in names(self.about.get("methods")) if name in trained)]
         best = max(values, key=lambda name: float(np.nanmean(values[name])), default=None)
         return next((name for name in wanted if name in values), best)
 

@@ -9,14 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
 from monai_mmseg.study.methods import Method, StudyError, find_method
+from monai_mmseg.study.published import read_published
 
 
 class Setting(NamedTuple):
@@ -106,8 +109,8 @@ _KEYS = {
     "steps": int,
     "target": str,
 }
-_METHOD_KEYS = ("name", "method", "overlays", "overrides", "options", "scores")
-_SETTING_KEYS = ("labels", "phantom")
+_METHOD_KEYS = {"name": str, "method": str, "overlays": list, "overrides": dict, "options": dict, "scores": str}
+_SETTING_KEYS = {"labels": dict, "phantom": dict}
 
 
 def is_study(path: str | Path) -> bool:
@@ -115,12 +118,14 @@ def is_study(path: str | Path) -> bool:
 
     Args:
         path: of the file.
+
+    Raises:
+        ValueError: it is there, but is no JSON.
     """
-    try:
-        raw = read_json(path)
-    except (OSError, ValueError):
-        return False
-    return isinstance(raw, dict) and "methods" in raw
+    if not Path(path).is_file():
+        return False  # the datalist's own message says what is missing
+    raw = read_json(path)
+    return isinstance(raw, dict) and "training" not in raw and not {"methods", "datalist", "phantom"}.isdisjoint(raw)
 
 
 def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Study:
@@ -160,6 +165,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
         other = {"budget": "steps", "steps": "budget"}  # one of them replaces the other
         dropped = {other[key] for key in given or {} if key in other}
         kept = {key: value for key, value in raw.items() if key not in dropped}
+        if "methods" in (given or {}):
+            kept.pop("ours", None)  # it may not be among those of this call; the folder of the study remembers it
         return study_of({"name": Path(path).stem, **kept, **(given or {})}, Path(path).parent)
     except ValueError as error:
         raise StudyError(f"{path}: {error}") from error
@@ -184,27 +191,32 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     """
     _check_keys(raw, _KEYS, "")
     raw = {key: value for key, value in raw.items() if not key.startswith("_")}  # as comments in configs
-    for key, value in raw.items():
-        if not isinstance(value, _KEYS[key]) or (isinstance(value, bool) and _KEYS[key] is not bool):
-            raise StudyError(f"{key} must be of type {_KEYS[key].__name__}, got {value!r}.")
+    _check_types(raw, _KEYS, "")
     if ("datalist" in raw) == ("phantom" in raw):
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
         raise StudyError("a study has one of 'budget' and 'steps'.")
     plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
     kept = {key: raw[key] for key in plain if key in raw}
+    if raw.get("source", "") == raw.get("target"):
+        raise StudyError(f"source and target must be two modalities, got {raw['target']!r} twice.")
+    if raw.get("published"):
+        read_published(raw["published"])  # now, not when all cells have run
     folds, steps = raw.get("folds", 1), raw.get("steps")
     if folds < 1 or (steps is not None and steps < 1):
         raise StudyError(f"folds and steps must be 1 at least, got folds={folds}, steps={steps}.")
+    methods = _methods(raw.get("methods", []))
+    if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
+        raise StudyError(f"ours must be one of the methods {names}, got {raw['ours']!r}.")
     return Study(
-        methods=tuple(_methods(raw.get("methods", []))),
+        methods=tuple(methods),
         datalist=place / raw["datalist"] if "datalist" in raw else None,
         settings=tuple(_settings(raw.get("settings", {"all": {}}))),
         seeds=tuple(_seeds(raw.get("seeds", [0]))),
         folds=folds,
         budget=seconds_of(raw["budget"]) if "budget" in raw else None,
         steps=steps,
-        overlays=tuple(raw.get("overlays", ())),
+        overlays=_overlays(raw.get("overlays", ()), "*", "overlays: "),
         common=raw.get("common", {}),
         evaluating=raw.get("evaluating", {}),
         **kept,
@@ -220,6 +232,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
         if not isinstance(about, dict):
             raise StudyError(f"methods must be names or objects, got {one!r}.")
         _check_keys(about, _METHOD_KEYS, "methods: ")
+        _check_types(about, _METHOD_KEYS, "methods: ")
         method = find_method(str(about.get("method", about.get("name"))))
         name = str(about.get("name", method.name))
         if problem := name_problem(name):
@@ -228,7 +241,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
             raise StudyError(f"methods: {name!r} is there twice.")
         found[name] = method._replace(
             name=name,
-            overlays=(*method.overlays, *about.get("overlays", ())),
+            overlays=(*method.overlays, *_overlays(about.get("overlays", ()), method.bundle, f"methods: {name}: ")),
             overrides={**method.overrides, **about.get("overrides", {})},
             options={**method.options, **about.get("options", {})},
             scores=about.get("scores", method.scores),
@@ -241,9 +254,14 @@ def _settings(given: Mapping[str, Any]) -> list[Setting]:
     for name, about in given.items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
             raise StudyError(f"settings: a name must be letters, digits, '_', '-' and '.', got {name!r}.")
+        if not isinstance(about, dict):
+            raise StudyError(
+                f'settings: {name}: must be an object such as {{"labels": {{"lge": 0.5}}}}, got {about!r}.'
+            )
         _check_keys(about, _SETTING_KEYS, f"settings: {name}: ")
+        _check_types(about, _SETTING_KEYS, f"settings: {name}: ")
         for modality, amount in about.get("labels", {}).items():
-            if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < inf:
                 raise StudyError(f"settings: {name}: labels of {modality} must be a share or a number, got {amount!r}.")
             if isinstance(amount, float) and amount > 1:
                 raise StudyError(f"settings: {name}: a share of labels is 1 at most, got {amount}; a number is whole.")
@@ -254,11 +272,33 @@ def _settings(given: Mapping[str, Any]) -> list[Setting]:
 
 
 def _seeds(given: Sequence[Any]) -> list[int]:
-    if not given or any(isinstance(one, bool) or not isinstance(one, int) for one in given):
-        raise StudyError(f"seeds must be whole numbers, got {given}.")
+    if not given or any(isinstance(one, bool) or not isinstance(one, int) or one < 0 for one in given):
+        raise StudyError(f"seeds must be whole numbers from 0, got {given}.")
     if len(set(given)) < len(given):
         raise StudyError(f"seeds must be distinct, got {given}.")
     return list(given)
+
+
+def _overlays(given: Sequence[Any], bundle: str, where: str) -> tuple[str, ...]:
+    """Names of configs of a bundle, or of any (``*``)."""
+    folders = list(bundles_folder().glob(f"{bundle or '-'}/configs"))
+    for name in given:
+        if not any((folder / f"{name}.json").is_file() for folder in folders):
+            found = [path.relative_to(one).with_suffix("") for one in folders for path in one.rglob("*.json")]
+            known = sorted({path.as_posix() for path in found})
+            close = [*(path for path in known if path == f"settings/{name}"), *get_close_matches(str(name), known, 1)]
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise StudyError(f"{where}there is no overlay {name!r} in bundles/{bundle}.{hint}")
+    return tuple(given)
+
+
+def _check_types(raw: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
+    for key, value in raw.items():
+        wanted = known.get(key)
+        if wanted is None:  # a comment
+            continue
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise StudyError(f"{where}{key} must be of type {wanted.__name__}, got {value!r}.")
 
 
 def _check_keys(raw: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any], where: str) -> None:

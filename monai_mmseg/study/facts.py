@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from monai_mmseg.data.datalist import Datalist, group_by_subject
@@ -29,7 +31,7 @@ class Facts(NamedTuple):
     labelled: Mapping[str, int]  # training images with a label
     subjects: int
     several: int  # subjects with several modalities
-    tested: Mapping[str, int]  # labels of the test section
+    tested: Mapping[str, int]  # labels of the test section; of the folds where there is none
 
 
 def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
@@ -37,16 +39,18 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
 
     Args:
         listed: with the sections training and test.
-        target: modality to segment; ``None``: one without labels, else the last.
+        target: modality to segment; ``None``: the datalist's own, else one without labels, else the last.
         source: the one that helps; ``None``: the first other one.
 
     Raises:
         StudyError: a modality is not there.
     """
+    target = target or _own_target(listed.path)
     for name, what in ((target, "target"), (source, "source")):
         if name is not None and name not in listed.modalities:
             raise StudyError(f"{what} must be one of {listed.modalities}, which {listed.path} has; got {name!r}.")
-    training, test = listed.items("training"), listed.sections.get("test", [])
+    training = listed.items("training")
+    test = listed.sections.get("test") or training
     labelled, tested = (
         {m: sum(bool(item.get("label")) for item in items if item["modality"] == m) for m in listed.modalities}
         for items in (training, test)
@@ -72,6 +76,11 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
 """What a method may need: why a datalist does not offer it, or nothing."""
 
 
+def _own_target(path: Path) -> str | None:
+    found = json.loads(path.read_text(encoding="utf-8")).get("target")
+    return found if isinstance(found, str) else None
+
+
 def _lacking(facts: Facts, modalities: list[str]) -> str:
     names = [name for name in modalities if not facts.labelled.get(name)]
     return f"no training image of {' or '.join(names)} has a label" if names else ""
@@ -88,4 +97,9 @@ def refusal(method: Method, facts: Facts) -> str:
         package, _, extra = method.package.partition(" ")
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is missing: pip install {extra or package}"
-    return next((reason for need in method.needs if (reason := NEEDS[need](facts))), "")
+    if reason := next((reason for need in method.needs if (reason := NEEDS[need](facts))), ""):
+        return reason
+    scored = [facts.target] if method.kind == "baseline" or method.bundle == "dafnet" else facts.modalities
+    if not method.scores and not any(facts.tested.get(name) for name in scored):
+        return f"no tested image of {' or '.join(scored)} has a label: nothing can be scored"
+    return ""

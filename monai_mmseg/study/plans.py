@@ -58,7 +58,7 @@ class Plans:
 
     def __init__(self, study: Study, out: Path, listed: Datalist, facts: Facts) -> None:
         self.study, self.listed, self.facts = study, listed, facts
-        self.folder = out / "plans"
+        self.folder = (out / "plans").resolve()  # cells run in folders of their own
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def trainings(self, method: Method) -> list[Training]:
@@ -141,9 +141,7 @@ class Plans:
             overlays, overrides = (), {**overrides, **method.planned}
         for name in overlays:
             if not (bundle / "configs" / f"{name}.json").is_file():
-                raise PlanError(
-                    f"{method.name} is an overlay of bundles/{method.bundle}, which does not fit these data."
-                )
+                raise PlanError(f"overlay {name} of bundles/{own.bundle} does not fit what was planned for these data.")
         if not self.study.planned:
             overrides = {**self._data(config), **overrides}
         if "target" in config and (method.bundle == "dafnet" if stage is None else stage.then is not None):

@@ -48,8 +48,8 @@ def facts(content: StudyContent) -> list[tuple[str, str]]:
         "subjects": f"{len(subjects)} scored",
         "methods": ", ".join(dict.fromkeys([*names(about.get("methods")), *(one.cell.method for one in cells)])),
         "settings": ", ".join(setting.name for setting in content.settings),
-        "folds": ", ".join(str(fold) for fold in sorted({one.cell.fold for one in cells})),
-        "seeds": ", ".join(str(seed) for seed in sorted({one.cell.seed for one in cells})),
+        "folds": "number " + ", ".join(str(fold) for fold in sorted({one.cell.fold for one in cells})),
+        "seeds": "number " + ", ".join(str(seed) for seed in sorted({one.cell.seed for one in cells})),
         "budget of each training": _budget(about),
         "cells": ", ".join(counts),
     }

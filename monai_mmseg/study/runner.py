@@ -59,12 +59,17 @@ def run_study(
         StudyError: the folder holds another study, or the data cannot be used at all.
         FolderInUse: another process runs it.
     """
+    if lanes < 1 or threads < 1:
+        raise StudyError(f"lanes and threads must be 1 at least, got lanes={lanes}, threads={threads}.")
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out)
     lock.acquire()
     try:
-        _check_definition(study, out)
-        _Run(study, out, lanes, threads, retry, say).run()
+        definition = _check_definition(study, out)
+        run = _Run(study, out, lanes, threads, retry, say)
+        run.write_data()
+        write_json(out / DEFINITION, definition)  # a study whose data cannot be used leaves none to clash with
+        run.run()
     finally:
         lock.release()
     wanted = {one.name for one in study.methods}
@@ -82,7 +87,6 @@ class _Run:
         self._guard, self._count, self._spent, self._begun = threading.Lock(), 0, 0.0, time.monotonic()
 
     def run(self) -> None:
-        self._write_data()
         cells = self._cells()
         _note_cells(self.out, cells)
         todo = [cell for cell in cells if self._is_missing(cell)]
@@ -101,18 +105,21 @@ class _Run:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _write_data(self) -> None:
+    def write_data(self) -> None:
+        """Datalists of all settings and folds. The target is that of the data, whose labels a setting may take away."""
         sources: dict[str, Any] = {}
         for setting in self.study.settings:
             kind = setting.name if setting.phantom else ""
             if kind not in sources:
                 sources[kind] = source_data(self.study, setting, self.out)
+            facts = find_facts(sources[kind], self.study.target, self.study.source)
             for fold in range(self.study.folds):
                 folder = self.out / "data" / setting.name / f"fold{fold}"
                 listed = write_fold(sources[kind], setting, fold, folder)
-                facts = find_facts(listed, self.study.target or _own_target(sources[kind].path), self.study.source)
-                self.data[setting.name, fold] = folder, facts
-        self._tested = {s.name: "test" in sources[s.name if s.phantom else ""].sections for s in self.study.settings}
+                self.data[setting.name, fold] = folder, find_facts(listed, facts.target, facts.source or None)
+        self._tested = {
+            s.name: bool(sources[s.name if s.phantom else ""].sections.get("test")) for s in self.study.settings
+        }
 
     def _cells(self) -> list[Cell]:
         """All cells, seed by seed so that a cut leaves whole seeds."""
@@ -230,20 +237,15 @@ class _Run:
         write_cell(CellResult(cell, folder, "refused" if state == "refused" else "failed", reason))
 
 
-def _own_target(path: Path) -> str | None:
-    """The target that a datalist names itself."""
-    found = json.loads(path.read_text(encoding="utf-8")).get("target")
-    return found if isinstance(found, str) else None
-
-
-def _check_definition(study: Study, out: Path) -> None:
-    """Cells of one folder are of one study: methods and settings may come, but not change."""
+def _check_definition(study: Study, out: Path) -> dict[str, Any]:
+    """The definition to keep. Cells of one folder are of one study: methods and settings may come, but not change."""
     path, content = out / DEFINITION, study.content()
     about = {name: getattr(study, name) for name in ("name", "about", "ours", "published")}
     numbers: dict[str, Any] = {"seeds": list(study.seeds), "folds": study.folds}
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
         numbers["cells"] = before.get("cells", [])
+        about["ours"] = about["ours"] or before.get("ours", "")
         differing = [key for key in content if key not in ("methods", "settings") and content[key] != before.get(key)]
         for key in ("methods", "settings"):
             old = before.get(key, {})
@@ -259,7 +261,7 @@ def _check_definition(study: Study, out: Path) -> None:
             )
         numbers["seeds"] = sorted({*before.get("seeds", []), *numbers["seeds"]})
         numbers["folds"] = max(before.get("folds", 0), study.folds)
-    write_json(path, {**about, **numbers, **json.loads(json.dumps(content))})
+    return {**about, **numbers, **json.loads(json.dumps(content))}
 
 
 def _note_cells(out: Path, cells: list[Cell]) -> None:

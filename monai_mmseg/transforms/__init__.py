@@ -18,6 +18,7 @@ from monai_mmseg.transforms.foreground_window import ForegroundPlacesd, RandFore
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_orientation, slice_pitch, tilt_between
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.intensity import ScaleIntensitySlices, ScaleIntensitySlicesd, scale_intensity
+from monai_mmseg.transforms.intensity_maps import random_intensity_maps
 from monai_mmseg.transforms.load_item import LoadImageItemd
 from monai_mmseg.transforms.load_modalities import LoadImageModalitiesd
 from monai_mmseg.transforms.normalize_foreground import ForegroundIntensityd, NormalizeForeground, NormalizeForegroundd
@@ -88,6 +89,7 @@ __all__ = [
     "list_series",
     "pair_slices",
     "pairs_from_table",
+    "random_intensity_maps",
     "random_pairing",
     "read_dicom_series",
     "read_volume",

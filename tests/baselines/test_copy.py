@@ -113,6 +113,18 @@ def test_the_targets_labels_are_not_opened(data):
     assert list(copy_baseline(items, "cine", "lge", root / "out")) == ["s1"]
 
 
+def test_what_nobody_annotated_is_no_class(data):
+    items, root = data
+    values = nib.load(items[0]["label"]).get_fdata().astype(np.int16)
+    values[:3] = 255
+    nib.save(nib.Nifti1Image(values, affine((1, 1, 8))), root / "part.nii.gz")
+    items[0] = {**items[0], "label": str(root / "part.nii.gz"), "ignore": 255}
+    written = copy_baseline(items, "cine", "lge", root / "out")
+    found = nib.load(written["s1"]).get_fdata()
+    assert set(np.unique(found)) <= {0, 1, 2, 3}
+    assert found.any()
+
+
 def test_wrong_use(data):
     items, root = data
     with pytest.raises(ValueError, match="two modalities, got 'lge' twice"):

@@ -3,8 +3,6 @@
 """A bundle finds its folder wherever it lies and from wherever it is started."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -12,6 +10,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_mmseg.bundle import SettingsConflict, bundle_root, pack_bundle
 from monai_mmseg.bundle.collection import copy_bundle
 from tests.bundle.small_bundle import UMMKD, small_bundle
+from tests.processes import run_module
 
 MAIN = "somewhere/monai/bundle/__main__.py"
 
@@ -68,17 +67,10 @@ def test_by_the_workflow(elsewhere, capsys):
     assert capsys.readouterr().out == f"root: {elsewhere / 'hearts'}\n"
 
 
-def test_as_it_is_typed(elsewhere, repository):
-    words = ["-m", "monai.bundle", "run", "--config_file", "../hearts/configs/train.json"]
-    code = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        env={**__import__("os").environ, "PYTHONPATH": str(repository)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"root: {elsewhere / 'hearts'}" in done.stdout, done.stderr
+def test_as_it_is_typed(elsewhere):
+    words = ["monai.bundle", "run", "--config_file", "../hearts/configs/train.json"]
+    status, said, wrong = run_module(words, cwd=elsewhere / "here")
+    assert (status, f"root: {elsewhere / 'hearts'}" in said) == (0, True), wrong
 
 
 def test_every_bundle_finds_itself(repository, elsewhere):

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,11 +71,15 @@ class Bundle:
             config[key] = value
         return config
 
-    def load(self, names: tuple[str, ...], out: Path, data: Path, **overrides: Any) -> ConfigWorkflow:
-        """A workflow, not initialised, that writes below ``out`` only."""
+    def load(
+        self, names: tuple[str, ...], out: Path, data: Path, *, picture: bool = False, **overrides: Any
+    ) -> ConfigWorkflow:
+        """A workflow, not initialised, that writes below ``out`` only, and draws what it validates if asked to."""
         kind = "infer" if names[0] == "inference" else "train"
         meta = {"meta_file": str(self.configs / "metadata.json"), "logging_file": str(self.configs / "logging.conf")}
         short = SHORT if kind == "train" else {}
+        if not picture and kind == "train" and "picture" in self.content("train").get("validate", {}):
+            short = {**short, "validate#picture": None}  # it takes as long as two steps
         own = {**self.paths(out, data), **short, **overrides}
         if not (Path(own["ckpt_dir"]) / "settings.json").is_file() or kind == "train":
             own = {**self.small(*names), **own}
@@ -112,11 +113,10 @@ class Bundle:
 
     def shell(self, out: Path, data: Path, *names: str, processes: int = 0, **overrides: Any) -> tuple[int, str]:
         """Train as users do, in as many processes; exit status and output."""
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes else []
         files = self.files("train", "demo", *names)
         own = {**self.paths(out, data), **SHORT, **self.small("train", *names), **overrides}
-        words = ["-m", "monai.bundle", "run", "training", "--config_file", str(files), *flags(own)]
-        return shell(*launch, *words, cwd=out)
+        words = ["monai.bundle", "run", "training", "--config_file", str(files), *flags(own)]
+        return launch(*words, cwd=out, processes=processes) if processes else shell("-m", *words, cwd=out)
 
     def stage_one(self, out: Path) -> tuple[Path, DisentangleNet]:
         """Weights of an encoder that was not trained, and the encoder."""
@@ -190,16 +190,25 @@ def flags(overrides: dict[str, Any]) -> list[str]:
     return [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
 
 
+LAUNCH = """
+import runpy, sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+processes, module = int(sys.argv.pop(1)), sys.argv.pop(1)
+config = LaunchConfig(1, 1, processes, start_method="fork", rdzv_backend="c10d", rdzv_endpoint="localhost:0")
+elastic_launch(config, lambda: runpy.run_module(module, run_name="__main__", alter_sys=True) and None)()
+"""  # what `python -m torch.distributed.run --standalone -m` does, with forks
+
+
+def launch(*words: str, cwd: Path, processes: int) -> tuple[int, str]:
+    """``-m words...`` in several processes, as ``torchrun`` starts them; exit status and output."""
+    return shell("-c", LAUNCH, str(processes), *words, cwd=cwd)
+
+
 def shell(*words: str, cwd: Path) -> tuple[int, str]:
     """A command with the project importable from any folder, on the CPU; its exit status and output."""
     own = {"PYTHONPATH": str(BUNDLES.parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    if words[:2] == ("-m", "monai.bundle"):
-        code, said, wrong = run_module(words[1:], cwd=cwd, env=own)
-        return code, said + wrong
-    done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env={**os.environ, **own}, capture_output=True, encoding="utf-8", timeout=600
-    )
-    return done.returncode, done.stdout + done.stderr
+    code, said, wrong = run_module(words if words[0] == "-c" else words[1:], cwd=cwd, env=own)
+    return code, said + wrong
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

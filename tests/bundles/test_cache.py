@@ -30,7 +30,7 @@ def test_weights_do_not_depend_on_the_cache_or_the_workers(bundle, data, tmp_pat
     states, made = [], []
     on_disk = {"cache": "disk_raw", "cache_dir": str(tmp_path / "cache"), "num_workers": 2}
     for number, overrides in enumerate([{}, on_disk, on_disk]):
-        bundle.train(tmp_path / str(number), data(bundle), max_epochs=2, **overrides)
+        bundle.train(tmp_path / str(number), data(bundle), max_epochs=2, val_interval=2, **overrides)
         states.append(torch.load(tmp_path / str(number) / "models" / "model.pt", weights_only=True))
         if number:
             entries = sorted((tmp_path / "cache").glob("*/*/notes.pkl"))

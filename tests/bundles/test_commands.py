@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.bundle.toy_bundle import write_bundle
-from tests.bundles.runs import ABDOMEN, BRAIN, CSA, DAFNET, HEART, SHORT, flags, saved_shapes, shapes, shell
+from tests.bundles.runs import ABDOMEN, BRAIN, CSA, DAFNET, HEART, SHORT, flags, launch, saved_shapes, shapes, shell
 
 pytestmark = pytest.mark.slow
 
@@ -128,18 +128,9 @@ def test_two_processes_end_with_equal_weights(heart, tmp_path):
     ends = {"finalize": [look, "$dist.barrier()", "$dist.destroy_process_group()"]}
     (tmp_path / "look.json").write_text(json.dumps(ends))
     files = [*DAFNET.files("train", "demo", "multi_gpu_train"), str(tmp_path / "look.json")]
-    launch = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "-m",
-        "monai.bundle",
-        "run",
-        "training",
-    ]
     own = {**DAFNET.paths(tmp_path, heart), **SHORT, **DAFNET.small("train")}
-    code, text = shell(*launch, "--config_file", str(files), *flags(own), cwd=tmp_path)
+    words = ["monai.bundle", "run", "training", "--config_file", str(files), *flags(own)]
+    code, text = launch(*words, cwd=tmp_path, processes=2)
     assert code == 0, text
     first, second = (torch.load(tmp_path / "eval" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first.keys() == second.keys()

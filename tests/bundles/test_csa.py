@@ -175,7 +175,7 @@ def test_affinities_reach_the_weights(data, tmp_path):
 
 
 @pytest.mark.slow
-@each_lattice
+@pytest.mark.parametrize("lattice", ["plane", pytest.param("volumes", marks=pytest.mark.overlays)])  # as ummkd_3d
 def test_training_goes_on_where_it_was(lattice, data, tmp_path):
     """Two epochs in one go, or one and then the other: the same weights."""
     overlays = NAMES[lattice]

@@ -52,6 +52,16 @@ def test_what_is_read_and_on_which_labels_it_is_validated(setting, heart):
     assert bool(labelled["lge"]) == (setting not in UNLABELLED | {"target_12.5", "target_25"})
 
 
+def test_pretraining_is_a_share_of_the_run(heart):
+    given = {"dataset_dir": str(heart), "max_epochs": 5, "epoch_length": 4, "small": True}
+    config = DAFNET.parser("train", "demo", "randomised_pretraining", **given)
+    objective, factor = (config.get_parsed_content(name) for name in ("objective_def", "lr_scheduler#lr_lambda"))
+    assert objective.pretraining == 3 * 4  # 0.6 of the epochs
+    assert objective.asked == ["randomised"]
+    assert [factor(epoch) for epoch in (0, 3)] == [1, 1]  # each stage has a curve of its own
+    assert factor(2) < 1
+
+
 def test_augmentation_on_the_device_is_that_of_the_loader(heart):
     batches = []
     for place in ("loader", "device"):

@@ -26,7 +26,7 @@ def run(brain_with_pet, tmp_path_factory):
     """The method, trained for two iterations, and the encoder that it started from."""
     out = tmp_path_factory.mktemp("run")
     path, encoder = TUMOUR.stage_one(out)
-    return out, TUMOUR.train(out, brain_with_pet, stage_one=str(path), final_model="last.pt"), encoder
+    return out, TUMOUR.train(out, brain_with_pet, stage_one=str(path), picture=True, final_model="last.pt"), encoder
 
 
 def test_the_demo_keeps_its_last_network():
@@ -103,9 +103,10 @@ def test_one_file_of_all_sequences(run, tmp_path):
 def test_settings(setting):
     config = TUMOUR.parser("train", "demo", setting, small=True)
     network = config.get_parsed_content("network_def")
-    assert isinstance(network, ImputedModalitiesNet if setting.startswith("standard") else FusedAnatomyNet)
+    standard = setting.startswith("standard") or setting == "modality_dropout"
+    assert isinstance(network, ImputedModalitiesNet if standard else FusedAnatomyNet)
     assert len(config.get_parsed_content("optimizers")["segmentation"].param_groups) == 1 + (setting == "finetune")
-    channels = 4 if setting.startswith("standard") else 12
+    channels = 4 if standard else 12 + 4 * (setting == "with_images")
     assert network.task(torch.zeros(1, channels, 32, 32, 16)).shape == (1, 4, 32, 32, 16)
 
 

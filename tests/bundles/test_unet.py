@@ -34,7 +34,7 @@ def test_trained_scored_and_used(window, heart, tmp_path, monkeypatch):
     """Inference is told nothing: size of the window and network come with the weights."""
     for key, value in window.items():
         monkeypatch.setitem(UNET.network, key, value)
-    workflow = UNET.train(tmp_path, heart, **window)
+    workflow = UNET.train(tmp_path, heart, picture=True, **window)
     metrics = workflow.trainer.state.metrics
     assert set(metrics) == {f"segmentation/{term}" for term in TERMS}
     assert all(np.isfinite(value) for value in metrics.values())

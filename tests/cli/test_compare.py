@@ -71,11 +71,23 @@ def test_what_is_wrong_is_said(ran, capsys, tmp_path, words, code, message):
     assert message in capsys.readouterr().err
 
 
+def test_labels_are_those_of_the_modality_that_is_segmented(ran, tmp_path):
+    write_listed(tmp_path / "data", bare=("cine",))
+    words = ["compare", "data/datalist.json", "--methods", "copy", "--out", "study", "--labels"]
+    assert main([*words, "0"]) == 0
+    assert ran["study"].settings[0].labels == {"cine": 0.0}  # lge has labels, and is the last
+    assert main([*words, "nan"]) == 1
+
+
 def test_the_list_says_what_the_data_offer(ran, capsys, tmp_path):
     assert main(["compare", "--list"]) == 0
-    assert "on these data" not in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "refused" not in text
+    assert max(map(len, text.splitlines())) <= 100
     write_listed(tmp_path / "data", bare=("lge",))
     assert main(["compare", "data/datalist.json", "--list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert "can be run" in lines["dafnet"]
-    assert "no training image of lge has a label" in lines["ummkd"]
+    lines = capsys.readouterr().out.splitlines()
+    after = {line.split()[0]: lines[at + 1].strip() for at, line in enumerate(lines[:-1]) if line[:1].strip()}
+    assert after["dafnet"] == "- needs two modalities, source labels, pairs"
+    assert after["ummkd"] == "- refused: no training image of lge has a label"
+    assert lines[-1].startswith("On these data: target lge, source cine")

@@ -17,7 +17,7 @@ def test_values_worked_out_by_hand():
 def test_settings_travel_in_the_state_of_lambda_lr():
     parameter = torch.nn.Parameter(torch.zeros(1))
     scheduler = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD([parameter], lr=1.0), HoldThenCosine(10))
-    assert scheduler.state_dict()["lr_lambdas"] == [{"steps": 10, "hold": 0.5, "final": 0.02}]
+    assert scheduler.state_dict()["lr_lambdas"] == [{"steps": 10, "hold": 0.5, "final": 0.02, "first": 0}]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,23 @@ def test_original_terms_from_their_parts(case):
     torch.testing.assert_close(mean_of_columns(latent, mask), arrays["latent"].float(), **close)
 
 
+def test_the_weights_of_the_margins_grow():
+    net = net_of()
+    objective, batch = DisentangleObjective(net, margin_ramp=2), batch_of(net)
+    weights = objective.weights["generator"]
+    for factor in (0.0, 0.5, 1.0, 1.0):
+        terms = objective(batch, "generator").terms
+        grown = {n: w * (factor if n.endswith("margin") else 1) for n, w in weights.items()}
+        expected = torch.stack([grown[name] * term for name, term in terms.items()]).sum()
+        torch.testing.assert_close(objective.total(terms, "generator"), expected)
+    assert objective.state_dict()["margin_ramp.state"] == 4
+    objective.eval()(batch, "generator")
+    assert objective.state_dict()["margin_ramp.state"] == 4
+    assert not any("ramp" in name for name in DisentangleObjective(net).state_dict())
+    with pytest.raises(ValueError, match="margin_ramp must be a number of steps"):
+        DisentangleObjective(net, margin_ramp="dice")
+
+
 @pytest.mark.parametrize("encoders", ["conditional", "separate"])
 @pytest.mark.parametrize("present", [PRESENT, torch.ones(3, 3) > 0], ids=["some", "all"])
 def test_terms_are_those_of_the_factors(encoders, present):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from monai_mmseg.engines import ObjectiveTrainer
+from monai_mmseg.handlers import ResumeCheckpoint
 from monai_mmseg.losses import AffinityConsistencyLoss, affinity_consistency_loss, knowledge_distillation_loss
 from monai_mmseg.networks.layers import FeatureTaps
 from monai_mmseg.networks.nets import ImputedModalitiesNet
@@ -168,3 +169,67 @@ def test_terms_need_a_call():
         Term()
     with pytest.raises(ValueError, match="on must be 'kernels' or 'all', got 'norms'"):
         L2Term("norms")
+
+
+def moving(balance=1, **settings):
+    affinity = AffinityTerm([("0", "2")], AffinityConsistencyLoss(3), balance=balance, **settings)
+    terms = [KnowledgeDistillationTerm(ramp="dice", momentum=0.3), affinity]
+    weights = {"segmentation": {"knowledge_distillation": 2.0, "affinity": 0.5}}
+    return UnpairedSegmentationObjective(convolutions(1), ["ct", "mr"], 3, terms=terms, weights=weights)
+
+
+def unpaired_batch(seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    image, label = torch.rand(4, 1, 16, 16, generator=generator), torch.randint(3, (4, 1, 16, 16), generator=generator)
+    return {"image": image, "label": label, "modality": torch.tensor([0, 0, 1, 1])}
+
+
+def test_weights_that_move():
+    objective = moving()
+    terms = objective(unpaired_batch(), "segmentation").terms
+    total = objective.total(terms, "segmentation")
+    kernel = objective.network[0].weight
+    norms = {n: torch.autograd.grad(t, kernel, retain_graph=True)[0].norm() for n, t in terms.items() if n != "dice"}
+    own = torch.autograd.grad(terms["dice"] + terms["cross_entropy"], kernel, retain_graph=True)[0].norm()
+    factors = objective.weight_factors("segmentation")
+    assert 0 < factors["knowledge_distillation"] < 1
+    torch.testing.assert_close(factors["affinity"] * norms["affinity"], own, rtol=1e-4, atol=0)
+    expected = terms["dice"] + terms["cross_entropy"] + 0.5 * factors["affinity"] * terms["affinity"]
+    expected = expected + 2 * factors["knowledge_distillation"] * terms["knowledge_distillation"]
+    torch.testing.assert_close(total, expected)
+    before = {name: value.clone() for name, value in factors.items()}
+    objective.eval()(unpaired_batch(2), "segmentation")
+    assert before == objective.weight_factors("segmentation")
+
+
+def test_weights_go_on_where_a_run_was_cut_off(tmp_path):
+    def trained(folder, *epochs):
+        for count in epochs:
+            objective = moving(balance=3)
+            adam = torch.optim.Adam(objective.parameters_of("segmentation"), 1e-2)
+            batches = [unpaired_batch(seed) for seed in range(4)]
+            handler = ResumeCheckpoint(folder, resume=True)
+            optimizers = {"segmentation": adam}
+            ObjectiveTrainer("cpu", count, batches, objective, optimizers, train_handlers=[handler]).run()
+        return objective.state_dict()
+
+    whole, cut = trained(tmp_path / "whole", 3), trained(tmp_path / "cut", 1, 3)
+    assert any("running" in name for name in whole)
+    for name, value in whole.items():
+        assert torch.equal(cut[name], value) if isinstance(value, torch.Tensor) else cut[name] == value
+
+
+def test_what_does_not_move_adds_nothing_to_the_state():
+    objective, *_ = paired()
+    assert objective.state_dict().keys() == {f"network.{name}" for name in objective.network.state_dict()}
+
+
+def test_messages_of_weights_that_move():
+    with pytest.raises(ValueError, match="balance_layer '2' needs balance"):
+        moving(balance=None, balance_layer="2")
+    with pytest.raises(ValueError, match="balance_layer must have a kernel that is trained, '1' has none"):
+        moving(balance_layer="1")
+    with pytest.raises(ValueError, match="term 'affinity' measures gradients in a step, which cannot be compiled"):
+        moving().compile()
+    with pytest.raises(ValueError, match=r"momentum must lie in \(0, 1\], got 0"):
+        KnowledgeDistillationTerm(momentum=0)

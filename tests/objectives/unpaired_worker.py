@@ -19,6 +19,7 @@ from monai_mmseg.objectives import (
     KnowledgeDistillationTerm,
     L2Term,
     SegmentationObjective,
+    Term,
     UnpairedSegmentationObjective,
 )
 
@@ -33,6 +34,8 @@ CASES = {  # modality of the four rows, and which of them are labelled
 METHODS = {  # the term between modalities, and the output that shows it
     "ummkd": ("knowledge_distillation", "knowledge"),
     "csa": ("affinity", "affinity_0"),
+    "running": ("knowledge_distillation", "knowledge"),
+    "balanced": ("affinity", "affinity_0"),
     "paired": ("affinity", "affinity_0"),
     "downstream": ("knowledge_distillation", "knowledge"),
 }
@@ -51,11 +54,15 @@ def make_objective(method):
             return SegmentationObjective(plain, 3, sources=[(0, 0), (1, 1)], **settings).double()
         return DownstreamSegmentationObjective(ImputedModalitiesNet(plain, ("ct", "mr")), 3, **settings).double()
     network = convert_modality_norm(plain, ["ct", "mr"])
-    if method == "ummkd":
-        terms, weights = [KnowledgeDistillationTerm(), L2Term("all")], {"knowledge_distillation": 0.25, "l2": 1e-4}
+    terms: list[Term]
+    if method in ("ummkd", "running"):
+        schedules = {"ramp": "dice", "momentum": 0.5} if method == "running" else {}
+        terms = [KnowledgeDistillationTerm(**schedules), L2Term("all")]
+        weights = {"knowledge_distillation": 0.25, "l2": 1e-4}
     else:
         pairs = [("conv_0", "down_1"), ("down_1", "down_2")]
-        terms, weights = [AffinityTerm(pairs, AffinityConsistencyLoss(3, size_norm="fraction"))], {"affinity": 10.0}
+        loss = AffinityConsistencyLoss(3, size_norm="fraction")
+        terms, weights = [AffinityTerm(pairs, loss, balance=1 if method == "balanced" else None)], {"affinity": 10.0}
     settings = {"terms": terms, "weights": {"segmentation": weights}, "ce_weighted": method == "ummkd"}
     return UnpairedSegmentationObjective(network, ["ct", "mr"], 3, **settings).double()
 
@@ -63,7 +70,7 @@ def make_objective(method):
 def make_batch(method, case):
     generator = torch.Generator().manual_seed(1)
     modality, labelled = (torch.tensor(values) for values in CASES[case])
-    channels = 1 if method in ("ummkd", "csa") else 2
+    channels = 2 if method in ("paired", "downstream") else 1
     label = torch.randint(0, 4, (4, 1, 16, 16), generator=generator)  # class 3 is none: pixels without a label
     batch = {
         "image": torch.rand(4, channels, 16, 16, generator=generator, dtype=torch.float64),

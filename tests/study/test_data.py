@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,28 @@ def test_smaller_shares_are_part_of_larger_ones(tmp_path):
         kept[amount] = {item["subject"] for item in items if "label" in item}
     assert (len(kept[0.25]), len(kept[0.5])) == (4, 8)
     assert kept[0.25] < kept[0.5]
+
+
+def test_voxels_that_nobody_annotated_stay_so(tmp_path):
+    data = replace(listed(tmp_path), ignore=255)
+    assert write_fold(data, Setting("all"), 0, tmp_path / "fold").ignore == 255
+
+
+def test_without_a_test_section_the_folds_are_tested(tmp_path):
+    assert find_facts(listed(tmp_path, test=0)).tested == {"cine": 6, "lge": 6}
+
+
+def test_images_that_only_their_folders_tell_apart_have_predictions_of_their_own(tmp_path):
+    data = listed(tmp_path)
+    for item in data.items("test"):
+        item["image"] = str(tmp_path / item["modality"] / f"{item['subject']}.nii.gz")
+    for _ in range(2):  # a study that goes on
+        found = write_fold(data, Setting("all"), 0, tmp_path / "fold").items("test")
+    assert [Path(item["image"]).name for item in found[:2]] == ["s6_cine.nii.gz", "s6_lge.nii.gz"]
+    assert os.readlink(found[0]["image"]) == str(tmp_path / "cine" / "s6.nii.gz")
+    data.items("test")[1]["image"] = data.items("test")[0]["image"] = str(tmp_path / "s6")  # of DICOM files
+    with pytest.raises(StudyError, match="two predictions would be named"):
+        write_fold(data, Setting("all"), 0, tmp_path / "fold")
 
 
 def test_what_cannot_be(tmp_path):

@@ -37,6 +37,19 @@ WRONG = [
         "settings: a: key 'label' is unknown: did you mean 'labels'",
     ),
     ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": 1.5}}}}, "a share of labels is 1 at most"),
+    ({"methods": ["copy"], "settings": {"a": 0.5}}, "settings: a: must be an object"),
+    ({"methods": ["copy"], "settings": {"a": {"labels": 0.5}}}, "settings: a: labels must be of type dict, got 0.5"),
+    ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": float("nan")}}}}, "must be a share or a number"),
+    ({"methods": [{"method": "copy", "overrides": 3}]}, "methods: overrides must be of type dict, got 3"),
+    (
+        {"methods": [{"name": "narrow", "method": "dafnet", "overlays": ["spade"]}]},
+        "methods: narrow: there is no overlay 'spade' in bundles/dafnet. Did you mean 'settings/spade'?",
+    ),
+    ({"methods": ["copy"], "overlays": ["demoo"]}, "there is no overlay 'demoo' in bundles/*. Did you mean 'demo'?"),
+    ({"methods": ["copy"], "ours": "copi"}, "ours must be one of the methods ['copy'], got 'copi'"),
+    ({"methods": ["copy"], "published": "dafnet_erii"}, "Did you mean 'dafnet_eri'?"),
+    ({"methods": ["copy"], "source": "lge", "target": "lge"}, "source and target must be two modalities"),
+    ({"methods": ["copy"], "seeds": [-1]}, "seeds must be whole numbers from 0"),
 ]
 
 
@@ -60,6 +73,15 @@ def test_a_file_is_read_beside_its_datalist_and_the_command_line_wins(tmp_path):
     assert (wide.name, wide.overlays, wide.overrides) == ("wide", ("settings/spade",), {"features": [8]})
 
 
+def test_a_study_with_a_typo_is_not_taken_for_a_datalist(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**DATA, "method": ["copy"]}), encoding="utf-8")
+    assert is_study(path)
+    path.write_text('{"methods": ["copy"], }', encoding="utf-8")
+    with pytest.raises(ValueError, match="mine.json"):
+        is_study(path)
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_studies_of_the_repository_can_be_read(path):
     study = read_study(path)
@@ -77,6 +99,9 @@ def test_needs_are_known_and_say_what_is_missing():
         "ummkd": "no training image of lge has a label",
         "copy": "no tested image of cine has a label",
     }
+    blind = bare._replace(tested={"cine": 2, "lge": 0})
+    assert refusal(METHODS["copy"], blind) == "no tested image of lge has a label: nothing can be scored"
+    assert refusal(METHODS["disentangle_redraw"], blind) == ""
     apart = bare._replace(several=1, labelled={"cine": 4, "lge": 4})
     assert refusal(METHODS["dafnet"], apart) == "hardly any subject has several modalities"
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")

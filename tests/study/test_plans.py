@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,13 @@ def test_bundles_are_planned_once_on_one_grid(plans):
     assert (first.overrides["target"], first.overrides["max_epochs"], first.overrides["patience"]) == ("lge", 600, 600)
 
 
+def test_a_plan_is_found_from_any_folder(plans, tmp_path, monkeypatch):
+    found, _ = plans(steps=20)
+    monkeypatch.chdir(tmp_path)
+    relative = module.Plans(found.study, Path("study"), found.listed, found.facts)
+    assert relative.trainings(METHODS["csa"])[0].bundle == tmp_path / "study" / "plans" / "csa"
+
+
 def test_trainings_of_a_method_share_its_time(plans):
     found, _ = plans(budget="10m", common={"batch_size": 3})
     ours = found.trainings(METHODS["csa_individual"])
@@ -92,5 +100,5 @@ def test_stages_of_a_network_of_the_plan_have_other_names(plans):
 
 def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
     found, _ = plans(steps=20)
-    with pytest.raises(module.PlanError, match="nothing is an overlay of bundles/csa, which does not fit these data"):
+    with pytest.raises(module.PlanError, match="overlay settings/nothing of bundles/csa does not fit what was planned"):
         found.trainings(METHODS["csa"]._replace(name="nothing", overlays=("settings/nothing",)))

@@ -86,6 +86,21 @@ def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
     assert (noted["seeds"], len(noted["cells"])) == ([0, 1, 2], 6)
 
 
+def test_the_target_is_that_of_the_data_whatever_labels_a_setting_takes(tmp_path, ran):
+    given = study(tmp_path, "unet_target", settings={"all": {}, "none": {"labels": {"cine": 0.0}}})
+    run_study(given, tmp_path / "out", say=str)
+    assert {key[1]: state for key, state in states(tmp_path).items()} == {"all": "done", "none": "done"}
+
+
+def test_a_study_that_could_not_begin_leaves_nothing_to_clash_with(tmp_path, ran):
+    with pytest.raises(StudyError, match="target must be one of"):
+        run_study(study(tmp_path, "dafnet", target="lgee"), tmp_path / "out", say=str)
+    with pytest.raises(StudyError, match="lanes and threads must be 1 at least"):
+        run_study(study(tmp_path, "dafnet"), tmp_path / "out", lanes=0, say=str)
+    run_study(study(tmp_path, "dafnet"), tmp_path / "out", say=str)
+    assert states(tmp_path) == {("dafnet", "all", 0): "done"}
+
+
 def test_cells_are_of_one_study(tmp_path, ran):
     run_study(study(tmp_path, "dafnet"), tmp_path / "out", say=str)
     with pytest.raises(StudyError, match=r"holds cells of another study: steps differs \(was 6, is 8\)"):

@@ -32,6 +32,9 @@ class FusedAnatomyNet(DownstreamNet):
             too; give them a smaller learning rate by ``objective.parameter_groups(..., {"network.encoder": 0.1})``.
         volumetric: the encoder is for slices and the task for volumes ``(B, M, H, W, D)``: each slice is encoded with
             its neighbours (the first and last slice stand in for those beyond), and the anatomies are stacked.
+        with_images: put the images beside the anatomies, zeros where one is absent: the task sees intensities that an
+            anatomy does not hold. It then has M further channels (M * S of an encoder of slices with S channels), and
+            should meet missing modalities in training.
         chunk: slices that are encoded at a time.
         dropout: probability of every dropout layer of the task; ``None`` leaves them as they are. MONAI Label sets it
             when it asks a network how sure it is.
@@ -41,7 +44,7 @@ class FusedAnatomyNet(DownstreamNet):
 
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: section 2.3. Differs from the released code: frozen layers do not
-        follow the statistics of their batches, and modalities are pooled.
+        follow the statistics of their batches, and modalities are pooled. Neither paper nor code has ``with_images``.
 
     Examples:
         >>> encoder = DisentangleNet(
@@ -63,6 +66,7 @@ class FusedAnatomyNet(DownstreamNet):
         pools: Sequence[str] = ("max", "mean", "min"),
         frozen: bool = True,
         volumetric: bool = False,
+        with_images: bool = False,
         chunk: int = 16,
         dropout: float | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class FusedAnatomyNet(DownstreamNet):
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
         self.encoder, self.pools, self.chunk = encoder, tuple(pools), int(chunk)
         self.frozen, self.volumetric, self.modalities = bool(frozen), bool(volumetric), encoder.modalities
+        self.with_images = bool(with_images)
         encoder.requires_grad_(False)
         if not frozen:  # appearance and decoder serve no task
             encoder.anatomy_encoders.requires_grad_(True)
@@ -116,7 +121,7 @@ class FusedAnatomyNet(DownstreamNet):
             ) from error
 
     def inputs(self, image: Tensor, present: Tensor | None = None, slices: Tensor | None = None) -> Tensor:
-        """Pooled anatomies ``(B, len(pools) * anatomy_channels, *spatial)``; zeros where nothing is there.
+        """Pooled anatomies ``(B, len(pools) * anatomy_channels, *spatial)``, then images; zeros where nothing is.
 
         Args:
             image: ``(B, M * S, *spatial_size)`` with S channels a modality; volumetric: ``(B, M, H, W, D)``. A modality
@@ -125,7 +130,13 @@ class FusedAnatomyNet(DownstreamNet):
             slices: makes no difference here.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self._volume(image, present) if self.volumetric else self._pooled(image, present)
+            pooled = self._volume(image, present) if self.volumetric else self._pooled(image, present)
+        if not self.with_images:
+            return pooled
+        channels = 1 if self.volumetric else self.encoder.in_channels
+        images, is_present = split_modalities(image, self.modalities, channels, present)
+        own = torch.where(is_present.unflatten(1, (-1, *[1] * (images.ndim - 2))), images, 0).flatten(1, 2)
+        return torch.cat([pooled, own.to(pooled.dtype)], 1)
 
     def _volume(self, image: Tensor, present: Tensor | None) -> Tensor:
         if image.ndim != 5:

@@ -15,8 +15,10 @@ PRESENT = torch.tensor([[True, False, True], [True, True, False]])
 
 
 def fused_of(**settings):
+    slices = settings.pop("channels", 1)
     channels = 4 * len(settings.get("pools", "abc"))
-    encoder = net_of(background=0.0, channels=settings.pop("channels", 1))
+    channels += 3 * (1 if settings.get("volumetric") else slices) * settings.get("with_images", False)
+    encoder = net_of(background=0.0, channels=slices)
     dims = 3 if settings.get("volumetric") else 2
     conv = nn.Conv2d if dims == 2 else nn.Conv3d
     return FusedAnatomyNet(encoder, nn.Sequential(conv(channels, 5, 1), nn.Dropout(0.5)), **settings)
@@ -34,6 +36,27 @@ def test_the_task_sees_the_pooled_anatomies(pools):
     expected = net.encoder.fuse(factors, pools)
     torch.testing.assert_close(net.inputs(image, PRESENT), expected)
     torch.testing.assert_close(net(image, PRESENT), net.task(expected))
+
+
+def test_images_beside_the_anatomies():
+    net = fused_of(with_images=True, channels=3).eval()
+    image = image_of(net.encoder)
+    found = net.inputs(image, PRESENT)
+    torch.testing.assert_close(found[:, :12], net.encoder.fuse(net.encoder.factors(image, PRESENT)))
+    kept = PRESENT.repeat_interleave(3, 1)[..., None, None]
+    torch.testing.assert_close(found[:, 12:], torch.where(kept, image, 0), rtol=0, atol=0)
+    assert net(image, PRESENT).isfinite().all()
+
+
+def test_volumes_beside_the_anatomies():
+    net = fused_of(with_images=True, volumetric=True).eval()
+    volume = volume_of()
+    volume[0, 1] = NAN
+    found = net.inputs(volume, torch.tensor([[True, True, True], [True, True, False]]))
+    assert found.shape == (2, 15, 64, 32, 5)
+    assert (found[0, 13] == 0).all()
+    assert (found[1, 14] == 0).all()
+    torch.testing.assert_close(found[0, 12], volume[0, 0], rtol=0, atol=0)
 
 
 def test_dropout_of_the_task():

@@ -1,0 +1,118 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle writes beside its label volumes when it is asked how sure it is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms import InvertibleTransform, Transform
+from torch import Tensor
+
+from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
+from monai_mmseg.evaluation.quality import QUALITY, Quality, StoredCalibration, read_calibration, write_quality
+from monai_mmseg.inferers.sampled_inferer import SampledInferer
+from monai_mmseg.runs.identity import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+class SaveUncertaintyd(Transform):
+    """Takes what a :class:`~monai_mmseg.inferers.SampledInferer` gives apart, and saves all but the prediction.
+
+    When to use: as the first transform of ``postprocessing``; what follows sees the prediction alone, as without
+    samples. Writes ``<name>_uncertainty.nii.gz`` on the image's grid, and into ``quality.csv`` a line for each class:
+    foretold Dice, its signals, and the mean entropy of its voxels.
+
+    Args:
+        key: of what the inferer gave.
+        transform: the preprocessing to undo.
+        inferer: the ``SampledInferer``.
+        labels: value to name; 0 is left out.
+        output_dir: folder of the files.
+        weights: file of the network; a ``quality.json`` beside it foretells Dice, else that column stays empty.
+
+    Raises:
+        ValueError: that file is broken, or of other weights or samples.
+
+    Examples:
+        In ``postprocessing``::
+
+            {"_target_": "monai_mmseg.bundle.SaveUncertaintyd", "key": "pred", "transform": "@preprocessing",
+             "inferer": "@sampled", "labels": "@labels", "output_dir": "@output_dir",
+             "weights": "@checkpointloader#load_path"}
+    """
+
+    def __init__(
+        self,
+        key: str,
+        transform: InvertibleTransform,
+        inferer: SampledInferer,
+        labels: Mapping[str, str],
+        output_dir: str | os.PathLike[str],
+        weights: str | os.PathLike[str],
+    ) -> None:
+        self.key, self.output_dir, self.weights = key, Path(output_dir), Path(weights)
+        self.labels = {int(value): str(name) for value, name in labels.items() if int(value) != 0}
+        self.samples = inferer.description
+        self.invert = InvertPredictiond("uncertainty", transform)
+        self.save = SaveImagePredictiond(
+            "uncertainty", output_dir, output_postfix="uncertainty", output_dtype="float32"
+        )
+        self.rows: list[Quality] = []
+        self._line = self._calibration()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Save the uncertainty of one item.
+
+        Args:
+            data: the item.
+
+        Returns:
+            A copy of it with the logits alone.
+        """
+        item = dict(data)
+        found = item[self.key]
+        if not isinstance(found, Mapping):  # a tool that runs the inferer without samples, such as MONAI Label
+            return item
+        item[self.key] = found["pred"]
+        self.rows += self._foretold(item, found)
+        self.save(self.invert({**item, "uncertainty": found["uncertainty"]}))
+        write_quality(self.output_dir / QUALITY, self.rows)
+        return item
+
+    def _calibration(self) -> StoredCalibration | None:
+        line = None
+        if self.weights.is_file():
+            line = read_calibration(self.weights.parent, file_sha256(self.weights), self.samples)
+        if line is None:
+            logger.warning(
+                "no quality.json beside %s: predicted_dice stays empty. `mmseg quality --fit` makes it of validation "
+                "subjects.",
+                self.weights,
+            )
+        return line
+
+    def _foretold(self, item: Mapping[Hashable, Any], found: Mapping[str, Tensor]) -> list[Quality]:
+        labels = found["pred"].argmax(0).flatten()
+        count = torch.bincount(labels, minlength=len(found["pred"])).double()
+        unsure = torch.bincount(labels, found["uncertainty"].flatten().double(), minlength=len(count))
+        entropy = torch.where(count > 0, unsure / count.clamp_min(1), torch.nan).tolist()
+        expected, pairwise = found["expected_dice"].tolist(), found["pairwise_dice"].tolist()
+        subject = getattr(item["image"], "meta", {}).get("subject", item.get("subject", ""))
+        rows = []
+        for value, name in self.labels.items():
+            row = Quality(
+                *(str(subject), str(item.get("modality", "")), name, math.nan),
+                *(expected[value], pairwise[value], entropy[value], self.samples),
+            )
+            if self._line is not None:
+                row = row._replace(predicted_dice=float(self._line.line(getattr(row, self._line.signal))))
+            rows.append(row)
+        return rows

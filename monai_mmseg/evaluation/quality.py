@@ -1,0 +1,280 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Foretold Dice of predictions as a file, its comparison with the true one, and the line fitted to it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.files import write_json, write_text
+from monai_mmseg.metrics.quality import Calibration, RiskCoverage, fit_calibration, left_out_error, risk_coverage
+
+QUALITY, CALIBRATION = "quality.csv", "quality.json"
+FORMAT = "monai_mmseg.quality/1"
+SIGNALS = ("expected_dice", "pairwise_dice")
+FORETOLD = ("predicted_dice", *SIGNALS)
+NUMBERS = ("predicted_dice", *SIGNALS, "entropy")
+
+
+class Quality(NamedTuple):
+    """What is foretold of a class of a prediction; NaN where there is nothing to say."""
+
+    subject: str
+    modality: str  # empty where the bundle segments one modality
+    name: str  # of the class
+    predicted_dice: float  # by the line fitted on validation subjects
+    expected_dice: float  # of the segmentation under the mean probabilities
+    pairwise_dice: float  # mean over pairs of samples
+    entropy: float  # mean over the voxels of the class
+    samples: str  # which ones
+
+
+def write_quality(path: str | Path, rows: Iterable[Quality]) -> Path:
+    """Write a file of foretold qualities, a line for each image and class.
+
+    Args:
+        path: the file, usually ``quality.csv`` beside the predictions.
+        rows: the lines.
+
+    Returns:
+        The path.
+
+    Examples:
+        >>> import tempfile
+        >>> row = Quality("s1", "", "LV", math.nan, 0.9, 0.95, 0.1, "shift")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read_quality(write_quality(f"{folder}/quality.csv", [row]))[0].pairwise_dice
+        0.95
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["class" if name == "name" else name for name in Quality._fields])
+    for row in rows:
+        writer.writerow([("" if math.isnan(v) else f"{v:.6g}") if isinstance(v, float) else v for v in row])
+    return write_text(path, out.getvalue())
+
+
+def read_quality(path: str | Path) -> list[Quality]:
+    """Read what :func:`write_quality` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its lines.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it lacks a column or holds no number where one must be.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not there: predict with --uncertainty true.")
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    rows = []
+    for line in lines:
+        named = {"name" if key == "class" else key: value for key, value in line.items()}
+        if lacking := sorted(set(Quality._fields) - set(named)):
+            raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
+        try:
+            numbers = [float(named[key] or "nan") for key in NUMBERS]
+        except ValueError as error:
+            raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
+        about = (named["subject"], named["modality"], named["name"])
+        rows.append(Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"]))
+    return rows
+
+
+class Pair(NamedTuple):
+    """A foretold quality and the Dice that came of it."""
+
+    quality: Quality
+    dice: float
+
+
+def true_pairs(rows: Iterable[Quality], table: ScoreTable, method: str) -> list[Pair]:
+    """Foretold qualities with the true Dice beside them.
+
+    Args:
+        rows: of ``quality.csv``.
+        table: scores of the same predictions.
+        method: whose scores.
+
+    Returns:
+        Pairs in the order of the rows; those that the table does not score are left out.
+
+    Raises:
+        ValueError: the table scores several modalities and the rows name none.
+    """
+    found = table.select(lambda score: "dice" in score.values and "class" in score.case, method=method)
+    modalities = found.cases("modality") if len(found) else []
+    truth = {(s.subject, s.case.get("modality", ""), s.case["class"]): s.values["dice"] for s in found}
+    rows = list(rows)
+    if len(modalities) > 1 and any(not row.modality for row in rows):
+        raise ValueError(f"rows must name their modality where the table scores several, got none beside {modalities}.")
+    only = modalities[0] if modalities else ""
+    keys = [(row, (row.subject, row.modality or only, row.name)) for row in rows]
+    return [Pair(row, truth[key]) for row, key in keys if key in truth]
+
+
+def shared_signals(pairs: Iterable[Pair]) -> list[str]:
+    """Signals that all pairs have.
+
+    Args:
+        pairs: of :func:`true_pairs`.
+
+    Returns:
+        Of :data:`FORETOLD`, in its order.
+    """
+    pairs = list(pairs)
+    return [name for name in FORETOLD if all(math.isfinite(getattr(pair.quality, name)) for pair in pairs)]
+
+
+class Agreement(NamedTuple):
+    """How a foretold Dice compares with the true one."""
+
+    signal: str  # of FORETOLD
+    pairs: int
+    error: float  # mean absolute
+    bias: float  # mean of foretold minus true
+    correlation: float  # Pearson's; NaN where one of them is constant
+    curve: RiskCoverage
+
+
+def compare_quality(pairs: Iterable[Pair], signal: str | None = None) -> Agreement:
+    """Error, correlation and risk-coverage curve of foretold against true Dice.
+
+    Args:
+        pairs: of :func:`true_pairs`.
+        signal: column; ``None``: the first of :data:`FORETOLD` that every pair has.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: no pair, or one without the signal.
+
+    Examples:
+        >>> rows = [Quality(s, "", "LV", math.nan, 0.5 + d / 2, d, 0, "shift") for s, d in (("s1", 0.6), ("s2", 0.8))]
+        >>> found = compare_quality([Pair(row, row.pairwise_dice) for row in rows], "expected_dice")
+        >>> round(found.error, 3), round(found.correlation, 3), round(found.curve.area, 3)
+        (0.15, 1.0, 0.25)
+    """
+    pairs = list(pairs)
+    if not pairs:
+        raise ValueError("pairs must hold at least one, got none: quality.csv and the scores share no subject.")
+    shared = shared_signals(pairs)
+    used = signal or next(iter(shared), "")
+    if used not in shared:
+        raise ValueError(f"signal must be one that all rows have, of {shared}, got {used!r}.")
+    foretold = np.array([getattr(pair.quality, used) for pair in pairs])
+    dice = np.array([pair.dice for pair in pairs])
+    flat = len(pairs) < 2 or np.ptp(foretold) == 0 or np.ptp(dice) == 0
+    return Agreement(
+        used,
+        len(pairs),
+        float(np.abs(foretold - dice).mean()),
+        float((foretold - dice).mean()),
+        math.nan if flat else float(np.corrcoef(foretold, dice)[0, 1]),
+        risk_coverage(foretold, dice),
+    )
+
+
+class StoredCalibration(NamedTuple):
+    """A line beside the weights that it was fitted for."""
+
+    signal: str
+    line: Calibration
+    error: float  # mean absolute, each subject by the line of the others
+    subjects: int
+    pairs: int
+    samples: str
+    weights: str  # SHA-256 of the file
+
+
+def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
+    """The signal and line that foretell Dice best, each subject by the line of all others.
+
+    Args:
+        pairs: of validation subjects.
+        weights: SHA-256 of the network's file.
+
+    Returns:
+        What :func:`write_calibration` stores.
+
+    Raises:
+        ValueError: fewer than three subjects, or predictions by different samples.
+    """
+    pairs = list(pairs)
+    people = [pair.quality.subject for pair in pairs]
+    if len(set(people)) < 3:
+        raise ValueError(f"pairs must be of three subjects or more with labels, got {len(set(people))}.")
+    if len(kinds := sorted({pair.quality.samples for pair in pairs})) > 1:
+        raise ValueError(f"pairs must be of one kind of samples, got {kinds}.")
+    dice = [pair.dice for pair in pairs]
+    found = {name: [getattr(pair.quality, name) for pair in pairs] for name in shared_signals(pairs) if name in SIGNALS}
+    errors = {name: (left_out_error(values, dice, people), values) for name, values in found.items()}
+    if not errors:
+        raise ValueError(f"pairs must all have one of {list(SIGNALS)}, got gaps in each.")
+    best = min(errors, key=lambda name: errors[name][0])
+    error, values = errors[best]
+    line = fit_calibration(values, dice)
+    return StoredCalibration(best, line, error, len(set(people)), len(pairs), kinds[0], weights)
+
+
+def write_calibration(folder: str | Path, found: StoredCalibration) -> Path:
+    """Store a calibration beside the weights.
+
+    Args:
+        folder: of the weights.
+        found: of :func:`calibrate`.
+
+    Returns:
+        The file, ``quality.json``.
+    """
+    content: dict[str, Any] = {**found._asdict(), "line": found.line._asdict()}
+    return write_json(Path(folder) / CALIBRATION, {"format": FORMAT, **content})
+
+
+def read_calibration(folder: str | Path, weights: str, samples: str) -> StoredCalibration | None:
+    """The calibration beside the weights.
+
+    Args:
+        folder: of the weights.
+        weights: SHA-256 of their file.
+        samples: those that are taken now.
+
+    Returns:
+        The calibration; ``None`` where none was fitted.
+
+    Raises:
+        ValueError: it is broken, or of other weights or samples.
+    """
+    path = Path(folder) / CALIBRATION
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise ValueError("another format")
+        found = StoredCalibration(**{**content, "line": Calibration(**content["line"])})
+        if found.signal not in SIGNALS:
+            raise ValueError(f"unknown signal {found.signal!r}")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is broken: {error}. Remove it, or fit again with `mmseg quality --fit`.") from error
+    for what, then, now in (("weights", found.weights, weights), ("samples", found.samples, samples)):
+        if then != now:
+            raise ValueError(
+                f"{path} was fitted for other {what} ({then[:40]}; now {now[:40]}): fit again with `mmseg quality "
+                "--fit`, or remove it."
+            )
+    return found

@@ -1,0 +1,63 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Uncertainty in the bundles: labels as without it, maps and foretold Dice beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_mmseg.bundle.collection import bundle_names
+from monai_mmseg.cli.main import main
+from monai_mmseg.evaluation.quality import read_quality
+from tests.bundles.runs import DAFNET, causes
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+OF_IMAGES = {"disentangle", "disentangle_pet", "translation"}  # draw images, so there are no classes
+
+
+@pytest.mark.parametrize("name", sorted(set(bundle_names()) - OF_IMAGES))
+def test_all_segmenting_bundles_ask_alike(name):
+    found, first = (
+        json.loads((BUNDLES / one / "configs" / "inference.json").read_text(encoding="utf-8"))
+        for one in (name, "dafnet")
+    )
+    assert found["uncertainty"] is False
+    assert found["fold"] is None
+    assert found["sampled"] == first["sampled"]
+    assert found["postprocessing"]["transforms"][0] == first["postprocessing"]["transforms"][0]
+    assert found["evaluator"]["inferer"] == "$@sampled or @inferer"
+
+
+def test_from_samples_to_foretold_dice(trained, heart, tmp_path, capsys):
+    models = tmp_path / "models"
+    shutil.copytree(trained(DAFNET, heart)[0] / "models", models)
+    asked = {"ckpt_dir": str(models), "section": "training"}
+    plain = DAFNET.infer(tmp_path / "plain", heart, **asked)
+    sampled = {**asked, "uncertainty": True, "samples": ["anatomies"]}
+    found = DAFNET.infer(tmp_path / "sampled", heart, **sampled)
+    assert set(found) - set(plain) == {name.replace("_seg", "_uncertainty") for name in plain}
+    for name, volume in plain.items():
+        np.testing.assert_array_equal(volume.get_fdata(), found[name].get_fdata())
+        unsure = found[name.replace("_seg", "_uncertainty")]
+        assert unsure.shape == volume.shape
+        np.testing.assert_array_equal(unsure.affine, volume.affine)
+        assert 0 <= unsure.get_fdata().min() < unsure.get_fdata().max() <= 1
+    out = tmp_path / "sampled" / "eval"
+    rows = read_quality(out / "quality.csv")
+    assert [(row.subject, row.name) for row in rows[:3]] == [(rows[0].subject, c) for c in ("LV", "myocardium", "RV")]
+    assert {row.predicted_dice for row in rows if row.predicted_dice == row.predicted_dice} == set()
+    words = [str(heart / "datalist.json"), str(out), "--modality", "lge", "--section", "training"]
+    assert main(["quality", *words, "--fit", str(models)]) == 0
+    assert "fitted on 4 subjects" in capsys.readouterr().out
+    fold = DAFNET.infer(tmp_path / "fold", heart, **sampled, fold=0)
+    assert len(fold) == 4  # two subjects
+    rows = read_quality(tmp_path / "fold" / "eval" / "quality.csv")
+    assert all(0 <= row.predicted_dice <= 1 for row in rows)
+    with pytest.raises(RuntimeError) as error:
+        DAFNET.infer(tmp_path / "other", heart, **{**sampled, "samples": ["shift"]})
+    assert "fitted for other samples" in causes(error.value)

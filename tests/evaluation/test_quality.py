@@ -1,0 +1,93 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Foretold quality in files: read as written, joined with what came true, and calibrated for one network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from monai_mmseg.evaluation import Score, ScoreTable
+from monai_mmseg.evaluation.quality import (
+    Pair,
+    Quality,
+    calibrate,
+    compare_quality,
+    read_calibration,
+    read_quality,
+    true_pairs,
+    write_calibration,
+    write_quality,
+)
+
+ROWS = [
+    Quality(s, "", "LV", math.nan, e, p, 0.1, "shift")
+    for s, e, p in [("s1", 0.7, 0.9), ("s2", 0.9, 0.5), ("s3", 0.8, 0.9), ("s4", 0.6, 0.7)]
+]
+DICE = {"s1": 0.5, "s2": 0.9, "s3": 0.7, "s4": 0.3}  # 2 x expected - 0.9; pairwise says nothing
+
+
+def table(modality="lge"):
+    return ScoreTable([Score("net", s, {"modality": modality, "class": "LV"}, {"dice": d}) for s, d in DICE.items()])
+
+
+def pairs():
+    return true_pairs(ROWS, table(), "net")
+
+
+def test_a_file_is_read_as_written(tmp_path):
+    odd = Quality("s 1, a", "mr", 'a "b"', 0.5, math.nan, 0.25, math.nan, "shift + style x 4, labels of mean")
+    found = read_quality(write_quality(tmp_path / "q.csv", [odd]))[0]
+    assert [str(value) for value in found] == [str(value) for value in odd]
+
+
+def test_rows_meet_their_scores():
+    assert [(pair.quality.subject, pair.dice) for pair in pairs()] == list(DICE.items())
+    assert true_pairs([ROWS[0]._replace(subject="new"), ROWS[1]], table(), "net") == [Pair(ROWS[1], 0.9)]
+    both = table().join(table("cine"))
+    named = [row._replace(modality="cine") for row in ROWS]
+    assert len(true_pairs(named, both, "net")) == 4
+    with pytest.raises(ValueError, match="name their modality"):
+        true_pairs(ROWS, both, "net")
+
+
+def test_comparison_of_four_subjects():
+    found = compare_quality(pairs())  # expected_dice: 0.2, 0, 0.1, 0.3 too high
+    assert (found.signal, found.pairs) == ("expected_dice", 4)
+    assert found.error == pytest.approx(0.15)
+    assert found.bias == pytest.approx(0.15)
+    assert found.correlation == pytest.approx(1)
+    assert found.curve.area == pytest.approx((0.1 + 0.4 / 2 + 0.9 / 3 + 1.6 / 4) / 4) == pytest.approx(found.curve.best)
+
+
+def test_the_better_signal_is_fitted_and_stored_for_its_network(tmp_path):
+    line = calibrate(pairs(), "abc")
+    assert (line.signal, line.subjects, line.samples) == ("expected_dice", 4, "shift")
+    assert line.line == pytest.approx((2, -0.9))
+    assert line.error == pytest.approx(0, abs=1e-9)
+    write_calibration(tmp_path, line)
+    assert read_calibration(tmp_path, "abc", "shift") == line
+    assert read_calibration(tmp_path / "elsewhere", "abc", "shift") is None
+    for weights, samples, what in (("new", "shift", "weights"), ("abc", "mirror", "samples")):
+        with pytest.raises(ValueError, match=f"fitted for other {what} .* fit again"):
+            read_calibration(tmp_path, weights, samples)
+
+
+def test_what_cannot_be_used(tmp_path):
+    with pytest.raises(ValueError, match="three subjects or more with labels, got 2"):
+        calibrate(pairs()[:2], "abc")
+    with pytest.raises(ValueError, match="one kind of samples"):
+        calibrate([*pairs(), Pair(ROWS[0]._replace(samples="mirror"), 0.1)], "abc")
+    with pytest.raises(ValueError, match="at least one, got none"):
+        compare_quality([])
+    with pytest.raises(ValueError, match="signal must be one that all rows have"):
+        compare_quality(pairs(), "predicted_dice")
+    with pytest.raises(FileNotFoundError, match="--uncertainty true"):
+        read_quality(tmp_path / "quality.csv")
+    (tmp_path / "quality.csv").write_text("subject,class\ns1,LV\n")
+    with pytest.raises(ValueError, match="must have the columns"):
+        read_quality(tmp_path / "quality.csv")
+    (tmp_path / "quality.json").write_text('{"format": "monai_mmseg.quality/1"}')
+    with pytest.raises(ValueError, match="broken.*fit again"):
+        read_calibration(tmp_path, "abc", "shift")

@@ -1,0 +1,46 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Foretold quality on the page."""
+
+from __future__ import annotations
+
+import math
+
+from monai_mmseg.evaluation import Score, ScoreTable
+from monai_mmseg.evaluation.quality import Quality, write_quality
+from monai_mmseg.report import write_report
+from monai_mmseg.runs import RunRecorder
+
+DISTANCES = {"hausdorff95": 3.0, "surface_distance": 1.0}
+DICE = {"s1": 0.5, "s2": 0.9, "s3": 0.7}
+
+
+def make(folder):
+    scores = [Score("net", s, {"modality": "lge", "class": "LV"}, {"dice": d, **DISTANCES}) for s, d in DICE.items()]
+    with RunRecorder(folder, "trial") as recorder:
+        recorder.add_table(ScoreTable(scores), "net")
+    return folder
+
+
+def page(folder):
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def test_a_section_where_there_is_a_file(tmp_path):
+    assert "Foretold quality" not in page(make(tmp_path))
+    rows = [Quality(s, "", "LV", d + 0.1, d, math.nan, 0.1, "shift") for s, d in DICE.items()]
+    write_quality(tmp_path / "predictions" / "quality.csv", rows)
+    text = page(tmp_path)
+    section = text[text.index("Foretold quality") : text.index("Pictures")]
+    assert section.count('class="dot edged"') == 3
+    assert "LV, s2: 1.000 foretold, 0.900 true" in section
+    for name, value in (("mean absolute error", "0.100"), ("area under risk-coverage", "0.200")):
+        assert f'<td class="text">{name}</td><td>{value}</td>' in section  # (0.1 + 0.2 + 0.3) / 3
+
+
+def test_a_broken_file_is_named(tmp_path):
+    make(tmp_path)
+    (tmp_path / "quality.csv").write_text("a,b\n1,2\n")
+    text = page(tmp_path)
+    assert "quality.csv is left out" in text
+    assert "Foretold quality" not in text
