@@ -59,7 +59,8 @@ def use_start(start: str | os.PathLike[str], new_modality: str, bundle_root: str
     known = list(trained.get("modalities", []))
     if new_modality in known:
         raise SettingsConflict(f"new_modality {new_modality!r} is one that {start} knows already ({known}).")
-    names = [name for name in trained_knobs(root) if name in trained.knobs and name not in _GROWS]
+    # terms name layers of the network, also those of no weight
+    names = [name for name in (*trained_knobs(root), "layer_pairs") if name in trained.knobs and name not in _GROWS]
     base, now = config_content(root / "configs" / "train.json"), plain_settings(parser)
     wrong = [
         f"{name} is {now[name]!r}, trained with {trained.knobs[name]!r}"
