@@ -211,7 +211,8 @@ class _Run:
                 limits |= {"environment": study.nnunet, "paper_dice": study.paper_rule}
                 result = run_nnunet_cell(method, cell, folder, data, **limits)
         except UnfitCases as error:
-            self._keep(cell, "refused", short_message(error))
+            what, *cases = str(error).removeprefix(f"{data / 'datalist.json'}: ").splitlines()
+            self._keep(cell, "refused", f"{what.rstrip(':')}, such as {cases[0].removeprefix('- ')}" if cases else what)
         except Exception as error:  # of one cell: the others go on
             self._keep(cell, "failed", short_message(error))
         else:
