@@ -133,7 +133,7 @@ def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: 
         overrides: values by id.
 
     Examples:
-        >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[2:]
+        >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[3:]
         ["['b/configs/train.json', 'b/configs/demo.json']", '--seed', '1', '--target', 'lge']
     """
     files = [(bundle / "configs" / f"{name}.json").as_posix() for name in configs]
