@@ -155,7 +155,7 @@ _LIST: tuple[Method, ...] = (
     _alone("ummkd_3d", "individual_3d", "kd_weight"),
     Method(
         "payer",
-        "a network that localises, then appearance times configuration on the crop, for each modality",
+        "localises, then appearance times configuration on the crop; for each modality",
         "bundle",
         EACH,
         "ummkd_3d",
