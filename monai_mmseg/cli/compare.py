@@ -102,7 +102,7 @@ def _run(
         if one.state != "done":
             cell = one.cell
             print(f"{one.state}: {cell.method} {cell.setting} fold {cell.fold} seed {cell.seed}: {one.reason}")
-    print(", ".join(f"{states.count(state)} cells {state}" for state in dict.fromkeys(states)))
+    print(f"cells: {', '.join(f'{states.count(state)} {state}' for state in dict.fromkeys(states))}")
     return states.count("failed")
 
 

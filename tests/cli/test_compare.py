@@ -42,7 +42,7 @@ def test_flags_become_a_study(ran, capsys, tmp_path):
     assert (study.budget, study.name, ran["lanes"]) == (1200.0, "data", 2)
     assert {one.name: one.labels for one in study.settings} == {"target_100": {"lge": 1.0}, "target_50": {"lge": 0.5}}
     text = capsys.readouterr().out
-    assert "refused: csa all fold 0 seed 0: no labels\n1 cells refused, 1 cells done\nwritten: study/index.html" in text
+    assert "refused: csa all fold 0 seed 0: no labels\ncells: 1 refused, 1 done\nwritten: study/index.html" in text
     ran["state"] = "failed"
     assert main(words) == 1
 
