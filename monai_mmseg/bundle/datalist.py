@@ -12,7 +12,7 @@ from typing import Any
 
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
-from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +77,18 @@ def read_items(datalist: str | Path, section: str = "training", **selection: Any
         **selection: which of them, as for :meth:`monai_mmseg.data.Datalist.select`.
 
     Returns:
-        Items with absolute paths.
+        Items with absolute paths; where images of several modalities have one name, also ``prediction``, the name of
+        what is predicted for each.
     """
-    return load_datalist(datalist, section, **selection)
+    return _with_names(load_datalist(datalist, section, **selection))
+
+
+def _with_names(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    usual = [prediction_stem(item["image"], str(item["subject"])) for item in items]
+    return [
+        item if stem == plain else {**item, "prediction": stem}
+        for item, plain, stem in zip(items, usual, prediction_stems(items), strict=True)
+    ]
 
 
 def training_subjects(
@@ -166,14 +175,15 @@ def volume_items(
     without a datalist are of; the first of the modalities if it is not given.
 
     Returns:
-        ``{"subject", "image", "modality"}`` items with absolute paths.
+        ``{"subject", "image", "modality"}`` items with absolute paths; where images of several modalities have one
+        name, also ``prediction``, that of the label volume.
     """
     if files := _loose_files(dataset_dir, fold):
         name = default_modality or modalities[0]
         return [{"subject": image_stem(path), "image": str(path), "modality": name} for path in files]
     items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities, fold)
     check_prediction_names(items)
-    return [{key: item[key] for key in ("subject", "image", "modality")} for item in items]
+    return _with_names([{key: item[key] for key in ("subject", "image", "modality")} for item in items])
 
 
 def _loose_files(dataset_dir: str | os.PathLike[str], fold: int | None = None) -> list[Path]:

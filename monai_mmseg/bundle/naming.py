@@ -11,7 +11,7 @@ from typing import Any
 from monai.data.folder_layout import default_name_formatter
 from monai.utils import ImageMetaKey
 
-from monai_mmseg.evaluation.files import image_stem, prediction_stem
+from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
 
 
 def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
     image whose name starts with its subject keeps its name, and dots in names stay. The evaluator finds all of them.
 
     Args:
-        metadict: metadata of the volume; ``subject`` is put there by
-            :class:`~monai_mmseg.transforms.LoadImageModalitiesd`.
+        metadict: metadata of the volume; the loaders put ``subject`` there, and ``prediction``, a name that was chosen
+            among those of all images.
         saver: the ``SaveImage``, which counts where there is no file name.
 
     Returns:
@@ -40,7 +40,9 @@ def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str,
         return name
     path, subject = Path(name["subject"]), metadict.get("subject")
     stem = own = image_stem(path)
-    if isinstance(subject, str) and subject != str(path):
+    if chosen := metadict.get("prediction"):
+        stem = str(chosen)
+    elif isinstance(subject, str) and subject != str(path):
         stem = prediction_stem(path, subject)
     # with an ending: MONAI would take what follows the last dot of the name for one
     whole = f"{stem}.nii.gz"
@@ -54,7 +56,8 @@ def check_prediction_names(items: Iterable[Mapping[str, Any]], target: str | Non
     both become ``p1_2_lge``, and the second would silently replace the first.
 
     Args:
-        items: what inference runs on: ``image`` (a path, or a mapping from modality to path) and ``subject``.
+        items: what inference runs on: ``image`` (a path, or a mapping from modality to path), ``subject`` and maybe the
+            ``modality``, which tells images of one name apart.
         target: of images that are mappings, the modality whose file gives the name; the first where it is missing.
 
     Raises:
@@ -68,14 +71,19 @@ def check_prediction_names(items: Iterable[Mapping[str, Any]], target: str | Non
         ValueError: two predictions would be named 'p1_2_lge': that of a/2_lge.nii.gz, subject 'p1', and that of ...
     """
     first: dict[str, str] = {}
-    for item in items:
-        image, subject = item["image"], str(item["subject"])
-        if isinstance(image, Mapping):
-            image = image[target] if target in image else next(iter(image.values()))
-        stem, who = prediction_stem(image, subject), f"{image}, subject {subject!r}"
+    named = [{**item, "image": _naming_image(item["image"], target)} for item in items]
+    for stem, item in zip(prediction_stems(named), named, strict=True):
+        who = f"{item['image']}, subject {str(item['subject'])!r}"
         if stem in first:
             raise ValueError(
                 f"two predictions would be named {stem!r}: that of {first[stem]}, and that of {who}. Rename a subject "
                 "or a file."
             )
         first[stem] = who
+
+
+def _naming_image(image: Any, target: str | None) -> Any:
+    """The image whose file gives a prediction its name."""
+    if not isinstance(image, Mapping):
+        return image
+    return image[target] if target in image else next(iter(image.values()))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,12 +72,41 @@ def prediction_stem(image: str | Path, subject: str) -> str:
     return stem if stem == name or stem.startswith((f"{name}_", f"{name}-")) else f"{name}_{stem}"
 
 
+def prediction_stems(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the label volumes of several images, as :func:`prediction_stem`, and apart where modalities share one.
+
+    Use it wherever each image of a datalist gets a file of its own: ``cine/s01.nii.gz`` and ``lge/s01.nii.gz`` of one
+    subject, which only their folders tell apart, become ``s01_cine`` and ``s01_lge``.
+
+    Args:
+        items: with ``image``, ``subject`` and, if it is known, ``modality``.
+
+    Returns:
+        A name each; equal ones are left where the modality does not tell them apart either.
+
+    Examples:
+        >>> items = [{"image": f"{m}/s01.nii.gz", "subject": "s01", "modality": m} for m in ("cine", "lge")]
+        >>> prediction_stems(items), prediction_stems(items[:1])
+        (['s01_cine', 's01_lge'], ['s01'])
+    """
+    items = list(items)
+    stems = [prediction_stem(item["image"], str(item["subject"])) for item in items]
+    modalities: dict[str, list[Any]] = {}
+    for stem, item in zip(stems, items, strict=True):
+        modalities.setdefault(stem, []).append(item.get("modality"))
+    apart = {stem for stem, found in modalities.items() if len(found) > 1 and len(set(found)) == len(found)}
+    return [
+        f"{stem}_{item['modality']}" if stem in apart and item.get("modality") else stem
+        for stem, item in zip(stems, items, strict=True)
+    ]
+
+
 def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     """The file in a folder of predictions that belongs to an item of a datalist.
 
     Use it for what networks, baselines and MONAI's ``SaveImage`` write: ``<image stem>_seg.nii.gz`` (or without
     ``_seg``, or in another format of volumes that is read) in the folder itself, in a folder named after the subject,
-    the stem or the image's own folder.
+    the stem or the image's own folder; else with the item's ``modality`` behind the name (:func:`prediction_stems`).
 
     Args:
         folder: where the predictions are.
@@ -101,12 +130,17 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
     nested = [at for at in nested if not at.is_absolute() and ".." not in at.parts]  # predictions lie in their folder
     names = dict.fromkeys([stem, prediction_stem(item["image"], subject)])
-    places = [
-        root / at / f"{name}{post}{end}" for at in nested for name in names for post in POSTFIXES for end in ENDINGS
-    ]
     # The image itself is no prediction of itself: an evaluation of the data folder would otherwise compare grey values.
     own = os.path.realpath(item["image"])
-    found = list(dict.fromkeys(place for place in places if place.is_file() and os.path.realpath(place) != own))
+
+    def files(names: Iterable[str]) -> list[Path]:
+        ends = [f"{name}{post}{end}" for name in names for post in POSTFIXES for end in ENDINGS]
+        places = dict.fromkeys(root / at / end for at in nested for end in ends)
+        return [place for place in places if place.is_file() and os.path.realpath(place) != own]
+
+    found = files(names)
+    if not found and item.get("modality"):
+        found = files(f"{name}_{item['modality']}" for name in names)
     if len(found) == 1:
         return found[0]
     wanted = f"{stem}[_seg].nii.gz in {root}, {root / subject} or {root / stem}"

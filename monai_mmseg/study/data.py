@@ -13,12 +13,10 @@ from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.datalist import Datalist, read_datalist, stored_item
 from monai_mmseg.data.visits import person_of
-from monai_mmseg.evaluation.files import image_stem, prediction_stem
 from monai_mmseg.files import write_json
 from monai_mmseg.study.definition import Setting, Study
 from monai_mmseg.study.methods import StudyError
 
-ONE_FILE = (".nii.gz", ".nii", ".mha", ".nrrd")  # formats that a link leads to whole
 VALIDATION, TRAINING = 0, 1  # folds of the datalists that are written: bundles watch fold 0
 
 
@@ -83,7 +81,11 @@ def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> D
             raise StudyError(f"settings: {setting.name}: labels of {modality!r}: there are {listed.modalities}.")
         learned = _fewer_labels(learned, modality, amount, seed=fold)
         watched = mask_labels(watched, modality, 0.0) if not amount else watched
-    sections = {"training": watched + learned, "test": _named_apart(test, folder.resolve() / "images")}
+    try:
+        check_prediction_names(test)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+    sections = {"training": watched + learned, "test": test}
     content: dict[str, Any] = {
         "name": f"{listed.name}_{setting.name}",
         "modalities": listed.modalities,
@@ -93,26 +95,6 @@ def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> D
     }
     folder.mkdir(parents=True, exist_ok=True)
     return read_datalist(write_json(folder / "datalist.json", content))
-
-
-def _named_apart(items: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Links to images that only their folders tell apart: `cine/s01.nii.gz`, `lge/s01.nii.gz` (names)."""
-    names = [prediction_stem(item["image"], item["subject"]) for item in items]
-    found = []
-    for name, item in zip(names, items, strict=True):
-        path = Path(item["image"]).absolute()
-        if names.count(name) > 1 and path.name.endswith(ONE_FILE):
-            link = folder / f"{item['subject']}_{item['modality']}{path.name[len(image_stem(path)) :]}"
-            folder.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
-                link.symlink_to(path)
-            item = {**item, "image": str(link)}
-        found.append(item)
-    try:
-        check_prediction_names(found)
-    except ValueError as error:
-        raise StudyError(str(error)) from error
-    return found
 
 
 def _stored(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:

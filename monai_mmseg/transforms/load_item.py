@@ -82,6 +82,8 @@ class LoadImageItemd(OneImaged):
             result[self.modality_key] = self.default_modality
         if isinstance(result.get("subject"), str):
             image.meta["subject"] = result["subject"]  # files that are written later are named after it
+            if "prediction" in result:
+                image.meta["prediction"] = result["prediction"]
         else:
             result["subject"] = path_of(image)
         return result

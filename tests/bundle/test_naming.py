@@ -13,7 +13,7 @@ from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import SaveImaged
 
 from monai_mmseg.bundle.naming import check_prediction_names, prediction_name
-from monai_mmseg.evaluation.files import find_prediction
+from monai_mmseg.evaluation.files import find_prediction, prediction_stems
 from monai_mmseg.transforms import LoadImageModalitiesd
 
 
@@ -86,6 +86,22 @@ def test_names_that_differ_are_fine():
     pairs = [{"image": {"cine": f"{s}/c.nii", "lge": f"{s}/l.nii"}, "subject": s} for s in ("s01", "s02")]
     check_prediction_names(pairs, "lge")
     check_prediction_names(pairs)
+
+
+def test_modalities_tell_images_of_one_name_apart(tmp_path):
+    items = [{"image": f"{name}/s01.nii.gz", "subject": "s01", "modality": name} for name in ("cine", "lge")]
+    check_prediction_names(items)
+    assert prediction_stems([*items, {"image": "lge/s02.nii.gz", "subject": "s02", "modality": "lge"}])[1:] == [
+        "s01_lge",
+        "s02",
+    ]
+    meta = {"filename_or_obj": "lge/s01.nii.gz", "subject": "s01", "prediction": "s01_lge"}
+    assert prediction_name(meta, None)["subject"] == "s01_lge.nii.gz"
+    for name in ("s01_cine_seg.nii.gz", "s01_lge_seg.nii.gz"):
+        (tmp_path / name).touch()
+    assert find_prediction(tmp_path, items[1]).name == "s01_lge_seg.nii.gz"
+    (tmp_path / "s01_seg.nii.gz").touch()  # what has the image's own name comes first
+    assert find_prediction(tmp_path, items[1]).name == "s01_seg.nii.gz"
 
 
 def test_without_metadata_files_are_counted():
