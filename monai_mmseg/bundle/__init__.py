@@ -25,7 +25,7 @@ from monai_mmseg.bundle.trained import (
     use_trained,
 )
 from monai_mmseg.bundle.translation import write_translated
-from monai_mmseg.bundle.uncertainty import SaveUncertaintyd
+from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 from monai_mmseg.lazy import lazy_names
@@ -50,6 +50,7 @@ __all__ = [
     "check_overrides",
     "check_package",
     "check_trained",
+    "check_uncertainty",
     "check_weights",
     "find_datalist",
     "inference_items",

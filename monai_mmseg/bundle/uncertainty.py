@@ -7,7 +7,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Hashable, Mapping
+import sys
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,39 @@ import torch
 from monai.transforms import InvertibleTransform, Transform
 from torch import Tensor
 
+from monai_mmseg.bundle.checks import ConfigError
+from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.evaluation.quality import QUALITY, Quality, StoredCalibration, read_calibration, write_quality
 from monai_mmseg.inferers.sampled_inferer import SampledInferer
 from monai_mmseg.runs.identity import file_sha256
 
 logger = logging.getLogger(__name__)
+
+
+def check_uncertainty(uncertainty: bool, argv: Sequence[str] | None = None) -> None:
+    """Refuse settings of samples that nothing would read.
+
+    When to use: in ``initialize`` of an inference that can sample.
+
+    Args:
+        uncertainty: whether it does.
+        argv: command line; ``sys.argv`` by default.
+
+    Raises:
+        ConfigError: the command sets ``samples`` or ``sampled#...`` without ``uncertainty``.
+
+    Examples:
+        >>> command = ["x/monai/bundle/__main__.py", "run", "--config_file", "inference.json", "--sampled#draws", "9"]
+        >>> check_uncertainty(False, command)
+        Traceback (most recent call last):
+        monai_mmseg.bundle.checks.ConfigError: sampled#draws is set, but nothing is sampled: give --uncertainty true ...
+    """
+    command = parse_run_command(sys.argv if argv is None else argv)
+    given = [name for name in (command.overrides if command else {}) if name.split("#")[0] in ("samples", "sampled")]
+    if given and not uncertainty:
+        verb = "is" if len(given) == 1 else "are"
+        raise ConfigError(f"{', '.join(given)} {verb} set, but nothing is sampled: give --uncertainty true as well.")
 
 
 class SaveUncertaintyd(Transform):

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from inspect import signature
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_mmseg import baselines, phantom
 from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.bundle.datalist import PHANTOM_KINDS
 from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
@@ -205,6 +208,12 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     folds, steps = raw.get("folds", 1), raw.get("steps")
     if folds < 1 or (steps is not None and steps < 1):
         raise StudyError(f"folds and steps must be 1 at least, got folds={folds}, steps={steps}.")
+    kind = str(raw.get("phantom", {}).get("kind", "heart"))
+    if "phantom" in raw:
+        _check_phantom(raw["phantom"], kind, "phantom: ")
+    for name, one in raw.get("settings", {}).items():
+        if isinstance(one, dict) and isinstance(one.get("phantom"), dict):
+            _check_phantom(one["phantom"], str(one["phantom"].get("kind", kind)), f"settings: {name}: phantom: ")
     methods = _methods(raw.get("methods", []))
     if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
         raise StudyError(f"ours must be one of the methods {names}, got {raw['ours']!r}.")
@@ -235,6 +244,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
         _check_types(about, _METHOD_KEYS, "methods: ")
         method = find_method(str(about.get("method", about.get("name"))))
         name = str(about.get("name", method.name))
+        _check_options(about.get("options", {}), method, f"methods: {name}: ")
         if problem := name_problem(name):
             raise StudyError(f"methods: {name!r} names files, but it {problem}.")
         if name in found:
@@ -299,6 +309,27 @@ def _check_types(raw: Mapping[str, Any], known: Mapping[str, type], where: str) 
             continue
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
             raise StudyError(f"{where}{key} must be of type {wanted.__name__}, got {value!r}.")
+
+
+def _check_phantom(given: Mapping[str, Any], kind: str, where: str) -> None:
+    if kind not in PHANTOM_KINDS:
+        raise StudyError(f"{where}kind must be one of {list(PHANTOM_KINDS)}, got {kind!r}.")
+    _check_keys(given, ["kind", *_flags(getattr(phantom, f"make_{kind}_phantom"))], where)
+
+
+def _check_options(given: Mapping[str, Any], method: Method, where: str) -> None:
+    """Options are those of the function that is called, or of nnU-Net."""
+    if given and method.kind == "bundle":
+        raise StudyError(f"{where}options are of baselines and programs; a bundle has 'overrides'.")
+    if method.kind == "baseline":
+        known = [name for name in _flags(getattr(baselines, method.options["function"])) if name != "overwrite"]
+    else:
+        known = ["configuration"]
+    _check_keys(given, known, f"{where}options: ")
+
+
+def _flags(function: Callable[..., Any]) -> list[str]:
+    return [one.name for one in signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
 
 
 def _check_keys(raw: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any], where: str) -> None:

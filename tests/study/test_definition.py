@@ -28,6 +28,12 @@ WRONG = [
     ({"methods": ["copy"], "budget": "20m", "steps": 3}, "one of 'budget' and 'steps'"),
     ({"methods": ["copy"], "budget": "20x"}, "budget must be a time"),
     ({"methods": ["copy"], "phantom": {}}, "one of 'datalist' and 'phantom'"),
+    (
+        {"methods": [{"name": "c", "method": "active_contour", "options": {"alfa": 1}}]},
+        "methods: c: options: key 'alfa' is unknown: did you mean 'alpha'?",
+    ),
+    ({"methods": [{"name": "n", "method": "nnunet", "options": {"config": "2d"}}]}, "key 'config' is unknown"),
+    ({"methods": [{"name": "d", "method": "dafnet", "options": {"dims": 3}}]}, "a bundle has 'overrides'"),
     ({"methods": ["copy"], "seeds": [1, 1]}, "seeds must be distinct"),
     ({"methods": ["copy"], "seeds": "0"}, "seeds must be of type list"),
     ({"methods": ["copy"], "folds": True}, "folds must be of type int"),
