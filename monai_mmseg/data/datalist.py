@@ -223,6 +223,8 @@ def _check_top(raw: Mapping[str, Any]) -> list[str]:
             f"'ignore' must be {UNANNOTATED}, the value of voxels that were not annotated, got {raw['ignore']!r}: map "
             "it in the label files"
         )
+    elif raw.get("ignore") is not None and isinstance(labels, dict) and str(UNANNOTATED) in labels:
+        problems.append(f"'ignore' and 'labels' both have {UNANNOTATED}: a value is a class or not annotated")
     if not any(section in raw for section in SECTIONS):
         problems.append(f"one of the sections {list(SECTIONS)} is needed")
     return problems

@@ -53,7 +53,8 @@ def score_volume(
 
     Args:
         prediction: integer class map, shape ``(X, Y, Z)``.
-        label: integer class map, same shape; where it is 255 nobody annotated, and nothing counts, in neither map.
+        label: integer class map, same shape; where it is 255 nobody annotated, and nothing counts, in neither map
+            (unless ``labels`` has a class 255).
         labels: value to name; background 0 is left out.
         spacing: voxel size in mm.
         method: goes into the scores, as the two below; an empty modality is left out of the case.
@@ -82,7 +83,7 @@ def score_volume(
     foreground = {value: labels[value] for value in sorted(labels) if value != 0}
     if not foreground:
         raise ValueError(f"labels must name at least one foreground class, got {dict(labels)}.")
-    prediction, label = annotated(prediction, label)
+    prediction, label = annotated(prediction, label, labels)
     scores = []
     for found in segmentation_scores(prediction, label, foreground, spacing, penalty=penalty):
         values = {name: float(getattr(found, field)) for name, field in LABEL_MEASURES.items()}
@@ -93,11 +94,10 @@ def score_volume(
 
 
 def annotated(
-    prediction: NDArray[np.integer[Any]], label: NDArray[np.integer[Any]]
+    prediction: NDArray[np.integer[Any]], label: NDArray[np.integer[Any]], labels: Mapping[int, str]
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-    """Both class maps, background where the label says that nobody annotated."""
-    left_out = label == UNANNOTATED
-    if prediction.shape != label.shape or not left_out.any():
+    """Both class maps, background where the label says that nobody annotated; 255 may be a class of its own."""
+    if UNANNOTATED in labels or prediction.shape != label.shape or not (left_out := label == UNANNOTATED).any():
         return prediction, label
     return np.where(left_out, 0, prediction), np.where(left_out, 0, label)
 
@@ -191,7 +191,7 @@ def evaluate_predictions(
         if paper_dice:
             axis = find_slice_axis(label.affine, label.values.shape)
             values = sorted({0, *labels})
-            ranks = (np.searchsorted(values, one) for one in annotated(prediction.values, label.values))
+            ranks = (np.searchsorted(values, one) for one in annotated(prediction.values, label.values, labels))
             found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
                 scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}, person=person))

@@ -22,7 +22,6 @@ from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import check_image_values, check_label_values, check_same_grid, read_volume
-from monai_mmseg.unannotated import is_foreground
 
 
 class Entry(NamedTuple):
@@ -138,7 +137,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     label = _read(item["label"], f"{where} label", found) if isinstance(item.get("label"), str) else None
     if label is not None:
         found.passes(where, partial(check_label_values, ignore=item.get("ignore")), label, sorted(labels) or None)
-        if not is_foreground(label).any():
+        if not ((label > 0) & (label != item.get("ignore", 0))).any():
             found.warnings.append(f"{where}: {item['label']}: the label has no foreground")
     if image is None:
         return None

@@ -46,7 +46,8 @@ def add_cases(
         item = by_subject[subject]
         image = read_for_display(item["image"])
         label = read_for_display(item["label"]).values.round().astype(np.int64)
-        label[label == UNANNOTATED] = 0
+        if UNANNOTATED not in labels:
+            label[label == UNANNOTATED] = 0
         predicted = read_for_display(find_prediction(predictions, item)).values.round().astype(np.int64)
         title = f"{rank}: {subject}, mean Dice {scores[subject]:.2f}"
         window = display_window(image.values, modality)
