@@ -254,3 +254,6 @@ def test_what_is_ignored_goes_with_each_label(tmp_path):
     path.write_text(json.dumps({**head, "ignore": 3}))
     with pytest.raises(ValueError, match="'ignore' must be 255, the value of voxels .* not annotated, got 3: map"):
         read_datalist(path)
+    path.write_text(json.dumps({**head, "ignore": 255, "labels": {"0": "background", "255": "lesion"}}))
+    with pytest.raises(ValueError, match="'ignore' and 'labels' both have 255"):
+        read_datalist(path)

@@ -160,6 +160,16 @@ def test_failures_cannot_be_left_out(data):
         evaluate_predictions(items, {"s1": root / "out" / "s1_lge_seg.nii.gz"}, modality="lge", labels=LABELS)
 
 
+def test_255_is_a_class_where_it_is_declared():
+    label = np.zeros((4, 4, 2), dtype=int)
+    label[1:3, 1:3] = 255  # as many tools write masks
+    half = label.copy()
+    half[:, 2] = 0
+    (score,) = score_volume(half, label, labels={0: "background", 255: "lesion"}, spacing=(1, 1, 1))
+    assert score.values["dice"] == pytest.approx(2 / 3)
+    assert not score.flag
+
+
 def test_what_nobody_annotated_does_not_count(data):
     items, root = data
     truth = nib.load(items[0]["label"])
