@@ -74,5 +74,6 @@ def mask_labels(
     kept = set(select_labelled_subjects(subjects, fraction, seed))
     for item in listed:
         if item["modality"] == modality and person_of(item) not in kept:
-            item.pop("label", None)
+            for key in ("label", "annotated", "unknown"):
+                item.pop(key, None)
     return listed
