@@ -25,13 +25,22 @@ def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
 
     Args:
         study: what is compared.
-        setting: may have a phantom of its own.
+        setting: may have a phantom or a datalist of its own.
         out: folder of the study.
     """
     if study.datalist is not None:
         if setting.phantom:
             raise StudyError(f"settings: {setting.name}: the study has no phantom to change.")
-        return read_datalist(study.datalist)
+        listed = read_datalist(study.datalist)
+        if setting.datalist is None:
+            return listed
+        other = read_datalist(setting.datalist)
+        for name in ("modalities", "labels"):
+            if (mine := getattr(other, name)) != (wanted := getattr(listed, name)):
+                raise StudyError(f"settings: {setting.name}: {other.path} has {name} {mine}, the study has {wanted}.")
+        return other
+    if setting.datalist is not None:
+        raise StudyError(f"settings: {setting.name}: a datalist, but the study makes a phantom: give it 'phantom'.")
     folder = out / "data" / (f"phantom_{setting.name}" if setting.phantom else "phantom")
     return read_datalist(find_datalist(folder, folder, {**study.phantom, **setting.phantom}))
 
