@@ -32,6 +32,7 @@ class Setting(NamedTuple):
     labels: Mapping[str, float] = {}  # modality: share (0.5) or number (4) of the training subjects that keep labels
     phantom: Mapping[str, Any] = {}  # other values than those of the study's phantom
     datalist: Path | None = None  # in the place of the study's
+    test: str = ""  # datalist beside that of the data, whose test section is scored in the place of the data's own
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Study:
 
 def _content(setting: Setting) -> dict[str, Any]:
     other = {} if setting.datalist is None else {"datalist": str(setting.datalist.resolve())}
+    other |= {"test": setting.test} if setting.test else {}
     return {"labels": dict(setting.labels), "phantom": dict(setting.phantom), **other}
 
 
@@ -119,7 +121,7 @@ _KEYS = {
     "target": str,
 }
 _METHOD_KEYS = {"name": str, "method": str, "overlays": list, "overrides": dict, "options": dict, "scores": str}
-_SETTING_KEYS = {"datalist": str, "labels": dict, "phantom": dict}
+_SETTING_KEYS = {"datalist": str, "labels": dict, "phantom": dict, "test": str}
 
 
 def is_study(path: str | Path) -> bool:
@@ -145,7 +147,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
     ``methods``               names, or ``{"name", "method", "overlays", "overrides"}``: a variant of a method
     ``settings``              name to ``{"labels": {"lge": 0.25}}``: a share of the training subjects keeps its labels,
                               or ``4`` of them; ``{"phantom": {...}}``: other values of the phantom;
-                              ``{"datalist": "moved/datalist.json"}``: other images of the same modalities and labels
+                              ``{"datalist": "moved/datalist.json"}``: other images of the same modalities and labels;
+                              ``{"test": "outliers.json"}``: scored on the test section of another datalist beside it
     ``target``, ``source``    modalities, for methods that have these
     ``seeds``, ``folds``      numbers of the trainings; folds 0 to n - 1
     ``budget`` or ``steps``   of each training: ``"20m"``, or updates of the weights
@@ -283,7 +286,7 @@ def _settings(given: Mapping[str, Any], place: Path) -> list[Setting]:
             if isinstance(amount, float) and amount > 1:
                 raise StudyError(f"settings: {name}: a share of labels is 1 at most, got {amount}; a number is whole.")
         listed = place / about["datalist"] if "datalist" in about else None
-        found.append(Setting(name, about.get("labels", {}), about.get("phantom", {}), listed))
+        found.append(Setting(name, about.get("labels", {}), about.get("phantom", {}), listed, about.get("test", "")))
     if not found:
         raise StudyError("settings must hold one at least.")
     return found

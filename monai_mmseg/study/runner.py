@@ -238,7 +238,7 @@ class _Run:
 
 def _own(setting: Setting) -> str:
     """Name of the setting's own data; empty: those of the study."""
-    return setting.name if setting.phantom or setting.datalist else ""
+    return setting.name if setting.phantom or setting.datalist or setting.test else ""
 
 
 def _check_definition(study: Study, out: Path) -> dict[str, Any]:

@@ -60,6 +60,18 @@ def test_a_setting_may_have_a_datalist_of_its_own(tmp_path):
         source_data(study, study.settings[1], tmp_path / "out")
 
 
+def test_a_setting_may_test_other_images(tmp_path):
+    write_listed(tmp_path / "odd", subjects=1, test=3)
+    raw = {"datalist": "datalist.json", "methods": ["copy"], "settings": {"odd": {"test": "odd/datalist.json"}}}
+    study = study_of(raw, listed(tmp_path).path.parent)
+    found = write_fold(source_data(study, study.settings[0], tmp_path), study.settings[0], 0, tmp_path / "fold")
+    assert subjects(found, "test") == {"s1", "s2", "s3"}
+    assert {Path(item["image"]).resolve().parent for item in found.items("test")} == {tmp_path / "odd"}
+    assert {Path(item["image"]).resolve().parent for item in found.items("training")} == {tmp_path}
+    with pytest.raises(StudyError, match="settings: odd: there is no .*gone.json"):
+        source_data(study, study.settings[0]._replace(test="gone.json"), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("amount", "learning", "watching"), [(0.5, 2, 2), (1, 1, 2), (3, 3, 2), (0, 0, 0), (0.0, 0, 0)]
 )
