@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from benchmarks.accuracy.dafnet_real import real_data
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, read_stacks, trivial
 from benchmarks.cells import overrides_of, table_lines, write_json
+from benchmarks.real_images import real_data
 from benchmarks.runs import ROOT, Run, run_bundle
 from monai_mmseg.evaluation import OTHERS, Score, ScoreTable, is_cross
 

@@ -109,7 +109,8 @@ def split(
     print_table(f"{datalist}: {test} lists", ["list", "for training", "for testing", "tested"], rows)
     if made.left_out:
         print(f"in no list, since they have no label to test with: {', '.join(made.left_out)}")
-    print(f"train and evaluate with --dataset_dir {made.lists[0].parent}, then with the next")
+    first = made.lists[0]
+    print(f"next: mmseg plan {first}, or a bundle with --dataset_dir {first.parent}; then the same with the others")
 
 
 def _folds(path: str) -> set[int]:

@@ -37,6 +37,7 @@ def plan(
         overwrite: plan anew in a folder that holds a planned bundle; one that was trained is moved beside.
     """
     from monai_mmseg.planning import make_plan
+    from monai_mmseg.planning.context import time_text
     from monai_mmseg.planning.readme import shown
 
     made = make_plan(
@@ -60,10 +61,6 @@ def plan(
     if made.moved is not None:
         print(f"\nthe bundle that was trained here is now {short_path(made.moved)}")
     folder = short_path(made.folder)
-    print(f"\nwritten: {folder}, with plan.json; training will take about {_clock(made.seconds)}:")
+    print(f"\nwritten: {folder}, with plan.json; training will take about {time_text(made.seconds)}:")
     for config in made.stages:
         print(f"  python -m monai.bundle run training --config_file {folder}/{config}")
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

@@ -41,6 +41,21 @@ def seconds_of(budget: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def time_text(seconds: float) -> str:
+    """Seconds to read, the other way round.
+
+    Args:
+        seconds: of a budget or a training.
+
+    Examples:
+        >>> time_text(40), time_text(180), time_text(9000)
+        ('40 s', '3 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+
+
 @dataclass
 class Context:
     """Everything that is known, and what the rules have decided so far.

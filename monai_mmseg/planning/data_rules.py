@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from monai_mmseg.planning.context import FACTORS, Context, rounded_up
+from monai_mmseg.planning.context import FACTORS, Context, rounded_up, time_text
 
 ENOUGH_STEPS = 600  # of training, for which voxels are made coarser where the budget is short
 ENOUGH_VOLUME_STEPS = 600
@@ -74,10 +74,10 @@ def volumes_pay(context: Context) -> tuple[bool, str]:
     if context.anisotropy > CUBES:
         return False, f"slices are {context.anisotropy:.1f} times as far apart as pixels"
     found = affordable_window(context)
-    minutes = f"{context.budget / 60:.0f} min"
+    time = time_text(context.budget)
     if found is None:
-        return False, f"{minutes} are too few for {ENOUGH_VOLUME_STEPS} steps of volumes on this {context.device}"
-    return True, f"voxels are nearly cubes, and {minutes} have room for {ENOUGH_VOLUME_STEPS} steps of {found[1]}"
+        return False, f"{time} are too few for {ENOUGH_VOLUME_STEPS} steps of volumes on this {context.device}"
+    return True, f"voxels are nearly cubes, and {time} have room for {ENOUGH_VOLUME_STEPS} steps of {found[1]}"
 
 
 def window_size(context: Context, factor: float) -> list[int]:

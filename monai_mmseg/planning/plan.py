@@ -19,7 +19,7 @@ import torch
 
 import monai_mmseg
 from monai_mmseg.bundle.data_place import data_place
-from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.context import Context, seconds_of
@@ -104,9 +104,9 @@ def make_plan(
         raise ValueError(f"memory must be a number of GB above 0, got {memory}.")
     if method is not None and method not in METHODS:  # refused before data are measured
         raise PlanError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    _check_folds(listed)
     found = fingerprint(datalist, workers=workers)
     situation = find_situation(found, target=target, may_lack=may_lack)
-    _check_folds(found)
     choose_method(situation, method, volumes=(False, ""), ct=False)  # refused before this machine is timed
     context = Context(
         found,
@@ -257,13 +257,16 @@ def _make_room(folder: Path) -> Path | None:
     return moved
 
 
-def _check_folds(found: dict[str, Any]) -> None:
-    """A plan validates on fold 0."""
-    folds = {one["fold"] for one in found["subjects"]}
-    if 0 not in folds or len(folds) < 2:
-        raise PlanError(
-            f"{found['name']}: training items need a 'fold' from 0, two folds at least: `mmseg data split` makes them."
-        )
+def _check_folds(listed: Datalist) -> None:
+    """A plan validates on fold 0; said before data are measured."""
+    folds = {item.get("fold") for item in listed.items("training")}
+    if 0 in folds and len(folds) > 1:
+        return
+    beside = sorted(listed.path.parent.glob("test*/datalist.json"))
+    hint = f"`mmseg data split {listed.path}` makes them."
+    if beside:
+        hint = f"{beside[0]} and its like, written by `mmseg data split --test`, have them: plan one of these."
+    raise PlanError(f"{listed.path}: training items need a 'fold' from 0, two folds at least: {hint}")
 
 
 def _memory(device: str) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from monai_mmseg.planning.context import Context
+from monai_mmseg.planning.context import Context, time_text
 from monai_mmseg.planning.data_rules import COSTS, ENOUGH_VOLUME_STEPS, PAIRED_SAMPLES, SAMPLES, WINDOW_SAMPLES
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
 
@@ -323,7 +323,7 @@ def max_epochs(context: Context) -> Decision:
     epochs, length, _, step, seconds = _schedule(context)
     how = "measured" if context.seconds is not None else "estimated"
     steps = f"{epochs * length} steps of {step:.3g} s ({how})"
-    return epochs, f"{steps} in a budget of {context.budget / 60:.0f} min: {seconds / 60:.0f} min"
+    return epochs, f"{steps} in a budget of {time_text(context.budget)}: {time_text(seconds)}"
 
 
 def epoch_length(context: Context) -> Decision:

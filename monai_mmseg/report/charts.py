@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_mmseg.evaluation.score import mean_sd
 
-WIDTH, ROW, LEFT, RIGHT, TOP = 720, 46, 170, 20, 8
+WIDTH, ROW, LEFT, RIGHT, TOP = 720, 46, 180, 20, 8
 RADIUS = 4.5
 
 

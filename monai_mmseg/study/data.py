@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,39 @@ def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
 
     Args:
         study: what is compared.
-        setting: may have a phantom of its own.
+        setting: may have a phantom, a datalist or tested images of its own.
         out: folder of the study.
+
+    Raises:
+        StudyError: the setting does not fit the study.
     """
-    if study.datalist is not None:
+    where = f"settings: {setting.name}: "
+    if study.datalist is None:
+        if setting.datalist is not None:
+            raise StudyError(f"{where}a datalist, but the study makes a phantom: give it 'phantom'.")
+        folder = out / "data" / (f"phantom_{setting.name}" if setting.phantom else "phantom")
+        listed = read_datalist(find_datalist(folder, folder, {**study.phantom, **setting.phantom}))
+    else:
         if setting.phantom:
-            raise StudyError(f"settings: {setting.name}: the study has no phantom to change.")
-        return read_datalist(study.datalist)
-    folder = out / "data" / (f"phantom_{setting.name}" if setting.phantom else "phantom")
-    return read_datalist(find_datalist(folder, folder, {**study.phantom, **setting.phantom}))
+            raise StudyError(f"{where}the study has no phantom to change.")
+        listed = read_datalist(study.datalist)
+    if setting.datalist is not None:
+        listed = _fitting(setting.datalist, listed, where)
+    if not setting.test:
+        return listed
+    other = _fitting(listed.path.parent / setting.test, listed, where)
+    return replace(listed, sections={**listed.sections, "test": other.items("test")})
+
+
+def _fitting(path: Path, listed: Datalist, where: str) -> Datalist:
+    """Another datalist, of the same modalities and labels."""
+    if not path.is_file():
+        raise StudyError(f"{where}there is no {path}.")
+    other = read_datalist(path)
+    for name in ("modalities", "labels"):
+        if (found := getattr(other, name)) != (wanted := getattr(listed, name)):
+            raise StudyError(f"{where}{path} has {name} {found}, the study has {wanted}.")
+    return other
 
 
 def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> Datalist:

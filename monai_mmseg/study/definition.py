@@ -31,6 +31,8 @@ class Setting(NamedTuple):
     name: str
     labels: Mapping[str, float] = {}  # modality: share (0.5) or number (4) of the training subjects that keep labels
     phantom: Mapping[str, Any] = {}  # other values than those of the study's phantom
+    datalist: Path | None = None  # in the place of the study's
+    test: str = ""  # datalist beside that of the data, whose test section is scored in the place of the data's own
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Study:
             "phantom": dict(self.phantom),
             "target": self.target,
             "source": self.source,
-            "settings": {one.name: {"labels": dict(one.labels), "phantom": dict(one.phantom)} for one in self.settings},
+            "settings": {one.name: _content(one) for one in self.settings},
             "budget": self.budget,
             "steps": self.steps,
             "overlays": list(self.overlays),
@@ -88,6 +90,12 @@ class Study:
             "paper_dice": self.paper_dice,
             "methods": methods,
         }
+
+
+def _content(setting: Setting) -> dict[str, Any]:
+    other = {} if setting.datalist is None else {"datalist": str(setting.datalist.resolve())}
+    other |= {"test": setting.test} if setting.test else {}
+    return {"labels": dict(setting.labels), "phantom": dict(setting.phantom), **other}
 
 
 _DECIDING = ("kind", "bundle", "overlays", "overrides", "bare", "plan", "planned", "each", "options", "scores")
@@ -113,7 +121,7 @@ _KEYS = {
     "target": str,
 }
 _METHOD_KEYS = {"name": str, "method": str, "overlays": list, "overrides": dict, "options": dict, "scores": str}
-_SETTING_KEYS = {"labels": dict, "phantom": dict}
+_SETTING_KEYS = {"datalist": str, "labels": dict, "phantom": dict, "test": str}
 
 
 def is_study(path: str | Path) -> bool:
@@ -138,7 +146,9 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
     ``datalist``, ``phantom``  the data: a path beside the file, or ``{"kind": "heart", ...}``, made by the study
     ``methods``               names, or ``{"name", "method", "overlays", "overrides"}``: a variant of a method
     ``settings``              name to ``{"labels": {"lge": 0.25}}``: a share of the training subjects keeps its labels,
-                              or ``4`` of them; ``{"phantom": {...}}``: other values of the phantom
+                              or ``4`` of them; ``{"phantom": {...}}``: other values of the phantom;
+                              ``{"datalist": "moved/datalist.json"}``: other images of the same modalities and labels;
+                              ``{"test": "outliers.json"}``: scored on the test section of another datalist beside it
     ``target``, ``source``    modalities, for methods that have these
     ``seeds``, ``folds``      numbers of the trainings; folds 0 to n - 1
     ``budget`` or ``steps``   of each training: ``"20m"``, or updates of the weights
@@ -220,7 +230,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     return Study(
         methods=tuple(methods),
         datalist=place / raw["datalist"] if "datalist" in raw else None,
-        settings=tuple(_settings(raw.get("settings", {"all": {}}))),
+        settings=tuple(_settings(raw.get("settings", {"all": {}}), place)),
         seeds=tuple(_seeds(raw.get("seeds", [0]))),
         folds=folds,
         budget=seconds_of(raw["budget"]) if "budget" in raw else None,
@@ -259,7 +269,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
     return list(found.values())
 
 
-def _settings(given: Mapping[str, Any]) -> list[Setting]:
+def _settings(given: Mapping[str, Any], place: Path) -> list[Setting]:
     found = []
     for name, about in given.items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
@@ -275,7 +285,8 @@ def _settings(given: Mapping[str, Any]) -> list[Setting]:
                 raise StudyError(f"settings: {name}: labels of {modality} must be a share or a number, got {amount!r}.")
             if isinstance(amount, float) and amount > 1:
                 raise StudyError(f"settings: {name}: a share of labels is 1 at most, got {amount}; a number is whole.")
-        found.append(Setting(name, about.get("labels", {}), about.get("phantom", {})))
+        listed = place / about["datalist"] if "datalist" in about else None
+        found.append(Setting(name, about.get("labels", {}), about.get("phantom", {}), listed, about.get("test", "")))
     if not found:
         raise StudyError("settings must hold one at least.")
     return found

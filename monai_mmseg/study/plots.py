@@ -112,7 +112,7 @@ def critical_difference_chart(ranking: Ranking, *, highlight: str | None = None)
         2
     """
     names, count = list(ranking.ranks), len(ranking.ranks)
-    side, axis = 150, 58
+    side, axis = 180, 58
 
     def x(place: float) -> float:
         return side + (place - 1) / (count - 1) * (WIDTH - 2 * side)
@@ -150,7 +150,7 @@ def critical_difference_chart(ranking: Ranking, *, highlight: str | None = None)
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 19 else f"{name[:18]}…"
+    return name if len(name) <= 23 else f"{name[:22]}…"
 
 
 def nice_ticks(low: float, high: float, *, most: int = 7) -> list[float]:

@@ -109,7 +109,7 @@ class _Run:
         """Datalists of all settings and folds. The target is that of the data, whose labels a setting may take away."""
         sources: dict[str, Any] = {}
         for setting in self.study.settings:
-            kind = setting.name if setting.phantom else ""
+            kind = _own(setting)
             if kind not in sources:
                 sources[kind] = source_data(self.study, setting, self.out)
             facts = find_facts(sources[kind], self.study.target, self.study.source)
@@ -117,9 +117,7 @@ class _Run:
                 folder = self.out / "data" / setting.name / f"fold{fold}"
                 listed = write_fold(sources[kind], setting, fold, folder)
                 self.data[setting.name, fold] = folder, find_facts(listed, facts.target, facts.source or None)
-        self._tested = {
-            s.name: bool(sources[s.name if s.phantom else ""].sections.get("test")) for s in self.study.settings
-        }
+        self._tested = {s.name: bool(sources[_own(s)].sections.get("test")) for s in self.study.settings}
 
     def _cells(self) -> list[Cell]:
         """All cells, seed by seed so that a cut leaves whole seeds."""
@@ -236,6 +234,11 @@ class _Run:
         folder = cell.folder(self.out)
         folder.mkdir(parents=True, exist_ok=True)
         write_cell(CellResult(cell, folder, "refused" if state == "refused" else "failed", reason))
+
+
+def _own(setting: Setting) -> str:
+    """Name of the setting's own data; empty: those of the study."""
+    return setting.name if setting.phantom or setting.datalist or setting.test else ""
 
 
 def _check_definition(study: Study, out: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.readme import about, readme
 from monai_mmseg.planning.write import write_bundle
 from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
+from tests.study.listed import write_listed
 
 ONE = fingerprint_of({"a": ("ct",), "b": ("ct",)})
 PLANS = [
@@ -165,3 +166,14 @@ def test_a_bundle_without_its_data_can_be_loaded(planned):
     owner = _config(folder, "train").get_parsed_content("owner")
     check_folders(owner)
     assert owner.settings["datalist"] is None
+
+
+def test_a_list_without_folds_is_named_before_it_is_measured(tmp_path):
+    path = write_listed(tmp_path / "data", folds=1)
+    with pytest.raises(
+        PlanError, match=r"data/datalist\.json: training items need a 'fold'.*`mmseg data split .*json`"
+    ):
+        make_plan(path, tmp_path / "plan")
+    write_listed(tmp_path / "data" / "test0")
+    with pytest.raises(PlanError, match=r"test0/datalist\.json and its like, .* have them: plan one of these"):
+        make_plan(path, tmp_path / "plan")

@@ -233,7 +233,7 @@ def test_no_more_steps_than_help():
 def test_volumes_pay_where_voxels_are_cubes_and_there_is_time():
     cubes = fingerprint_of({"a": ("ct",), "b": ("mr",)}, spacing=[1.0, 1.0, 2.0])
     assert volumes_pay(context_of(cubes, "ummkd", budget=2 * 86400.0))[0]
-    few = "1 min are too few for 600 steps of volumes on this cpu"
+    few = "60 s are too few for 600 steps of volumes on this cpu"
     assert volumes_pay(context_of(cubes, "ummkd", budget=60.0)) == (False, few)
     assert volumes_pay(ummkd(budget=2 * 86400.0)) == (False, "slices are 8.0 times as far apart as pixels")
 

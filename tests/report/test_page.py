@@ -286,10 +286,10 @@ def test_charts_of_odd_values():
     named = strip_chart({"labels copied after a registration, second try": {"s": 1.0}})
     for line in ("</title>labels copied after a</text>", "</title>registration, second</text>", "</title>try</text>"):
         assert line in named  # nothing is cut
-    # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 530 pixels
+    # the middle half of 0, 1/3, 2/3, 1 reaches from 0.25 to 0.75 of the 520 pixels
     box = strip_chart({"a": {str(at): at / 3 for at in range(4)}})
-    assert 'class="box" x="302.5"' in box
-    assert 'width="265.0"' in box
+    assert 'class="box" x="310.0"' in box
+    assert 'width="260.0"' in box
     assert all(abs(offset) <= 12 for offset in swarm([0.0] * 20))
 
 

@@ -39,8 +39,8 @@ def test_ranks_lie_in_order_and_groups_reach_their_ends():
     starts = numbers(r'class="group" x1="([\d.]+)"', svg)
     stops = numbers(r'class="group"[^>]*? x2="([\d.]+)"', svg)
     leaders = numbers(r'<polyline class="leader[^"]*" points="([\d.]+),58', svg)
-    unit = (720 - 2 * 150) / 2  # pixels a rank
-    assert sorted(leaders) == pytest.approx([150 + 0.5 * unit, 150 + unit, 150 + 1.5 * unit], abs=0.1)
+    unit = (720 - 2 * 180) / 2  # pixels a rank
+    assert sorted(leaders) == pytest.approx([180 + 0.5 * unit, 180 + unit, 180 + 1.5 * unit], abs=0.1)
     assert stops[0] - starts[0] == pytest.approx(0.8 * unit, abs=0.1)
     assert [stop - start - 8 for start, stop in zip(starts[1:], stops[1:], strict=True)] == pytest.approx(
         [0.5 * unit] * 2, abs=0.2

@@ -9,10 +9,10 @@ import pytest
 
 from monai_mmseg.data.datalist import Datalist
 from monai_mmseg.study import StudyError
-from monai_mmseg.study.data import write_fold
-from monai_mmseg.study.definition import Setting
+from monai_mmseg.study.data import source_data, write_fold
+from monai_mmseg.study.definition import Setting, study_of
 from monai_mmseg.study.facts import find_facts
-from tests.study.listed import listed
+from tests.study.listed import listed, write_listed
 
 
 def subjects(found: Datalist, section: str = "training", **wanted: object) -> set[str]:
@@ -41,6 +41,35 @@ def test_without_one_the_fold_is_tested_and_the_next_watches(tmp_path, fold, tes
     found = write_fold(listed(tmp_path, test=0), Setting("all"), fold, tmp_path / "fold")
     assert (subjects(found, "test"), subjects(found, fold=0)) == (tested, watched)
     assert not subjects(found, "test") & subjects(found)
+
+
+def test_a_setting_may_have_a_datalist_of_its_own(tmp_path):
+    write_listed(tmp_path / "moved")
+    raw = {
+        "datalist": "datalist.json",
+        "methods": ["copy"],
+        "settings": {"a": {}, "b": {"datalist": "moved/datalist.json"}},
+    }
+    study = study_of(raw, listed(tmp_path).path.parent)
+    places = [source_data(study, one, tmp_path / "out").path.parent for one in study.settings]
+    assert places == [tmp_path, tmp_path / "moved"]
+    assert "datalist" not in study.content()["settings"]["a"]  # studies that were begun before go on
+    path = tmp_path / "moved" / "datalist.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("LV", "RV"), encoding="utf-8")
+    with pytest.raises(StudyError, match="settings: b: .* has labels .*'RV'.*, the study has .*'LV'"):
+        source_data(study, study.settings[1], tmp_path / "out")
+
+
+def test_a_setting_may_test_other_images(tmp_path):
+    write_listed(tmp_path / "odd", subjects=1, test=3)
+    raw = {"datalist": "datalist.json", "methods": ["copy"], "settings": {"odd": {"test": "odd/datalist.json"}}}
+    study = study_of(raw, listed(tmp_path).path.parent)
+    found = write_fold(source_data(study, study.settings[0], tmp_path), study.settings[0], 0, tmp_path / "fold")
+    assert subjects(found, "test") == {"s1", "s2", "s3"}
+    assert {Path(item["image"]).resolve().parent for item in found.items("test")} == {tmp_path / "odd"}
+    assert {Path(item["image"]).resolve().parent for item in found.items("training")} == {tmp_path}
+    with pytest.raises(StudyError, match="settings: odd: there is no .*gone.json"):
+        source_data(study, study.settings[0]._replace(test="gone.json"), tmp_path)
 
 
 @pytest.mark.parametrize(

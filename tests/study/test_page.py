@@ -63,6 +63,13 @@ def test_page(study):
     assert len(svgs) == 2 * 5 + 1  # boxes, two ranks (Dice, HD95), two of learning; labels
 
 
+def test_nothing_is_wider_than_a_phone(study):
+    add_refused(study, "dadr", "its log is /" + 30 * "long_folder/", state="failed")
+    text = write_page(study).read_text(encoding="utf-8")
+    assert text.count("<table") == len(re.findall(r'<div class="scroll">\s*<table', text)) > 0  # tables scroll alone
+    assert re.search(r"body \{[^}]*overflow-wrap: break-word", text)  # a path has no place to break
+
+
 def test_files(study):
     write_page(study)
     rows = {(r["setting"], r["class"], r["method"]): r for r in rows_of(study / "table.csv")}

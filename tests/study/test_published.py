@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from monai_mmseg.study import read_study
 from monai_mmseg.study.published import read_published
 
 
@@ -41,7 +44,18 @@ def test_dafnet():
 def test_classes_are_beside_their_names():
     found = read_published("csa_mmwhs").of("any", "ct", "csa")
     assert found["ascending aorta"] == "0.8142"
-    assert read_published("ummkd_cardiac").of("any", "ct", "x")["ascending aorta"] == "0.862 ± 0.053"
+    assert read_published("ummkd_cardiac").of("any", "ct", "x_shaped")["ascending aorta"] == "0.862 ± 0.053"
+
+
+def test_outlier():
+    assert read_published("ummkd_outlier").of("outliers", "ct", "ummkd") == {"": "0.8110"}
+    assert read_published("ummkd_outlier").of("outliers", "mr", "ummkd") == {}
+
+
+@pytest.mark.parametrize("name", ["ummkd_2d", "ummkd_outliers"])
+def test_published_numbers_stand_beside_the_methods_of_the_study(name):
+    study = read_study(Path(__file__).parents[2] / "benchmarks" / "studies" / f"{name}.json")
+    assert set(read_published(study.published).settings["*"]["ct"]) <= {one.name for one in study.methods}
 
 
 def test_unknown_table():
