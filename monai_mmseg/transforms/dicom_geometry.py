@@ -38,8 +38,7 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     """
     _check_alike(slices, name)
     first = slices[0]
-    if len(slices) > 1 and (lost := next((one for one in slices if one.position is None), None)):
-        raise VolumeError(f"{_called(lost)}: no position in the patient (ImagePositionPatient); slices have no order.")
+    _check_placed(slices)
     right, down = _directions(first)
     normal = np.cross(right, down)
     positions = np.array([np.zeros(3) if one.position is None else one.position for one in slices])
@@ -58,6 +57,23 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     affine = np.eye(4)
     affine[:3] = np.stack([right * spacing[0], down * spacing[1], step, positions[order[0]]], axis=1)
     return [int(k) for k in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # from LPS to RAS
+
+
+def _check_placed(slices: Sequence[DicomSlice]) -> None:
+    """Several slices need a place, a direction and a size; a picture alone may do without, and says so."""
+    for one in slices:
+        if len(slices) > 1 and one.position is None:
+            what = "no position in the patient (ImagePositionPatient); slices have no order."
+        elif one.orientation is None and one.position is not None:
+            what = "no direction in the patient (ImageOrientationPatient); slices could lie in any plane."
+        elif one.spacing is None:
+            what = "no size of its pixels (PixelSpacing)."
+            if len(slices) == 1:
+                warn_once(f"{_called(one)}: {what[:-1]}: they are taken for 1 mm.")
+                continue
+        else:
+            continue
+        raise VolumeError(f"{_called(one)}: {what}")
 
 
 def _called(one: DicomSlice) -> str:

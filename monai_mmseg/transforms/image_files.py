@@ -259,7 +259,7 @@ def is_dicom_file(path: str | Path) -> bool:
 
 
 def is_lost_file(path: str | Path) -> bool:
-    """Whether a file without a usual ending has lost its content: it is empty, or a pointer of Git LFS or git-annex.
+    """Whether a file without a usual ending has lost its content: it is empty, begins with zeros alone, or is a pointer of Git LFS or git-annex.
 
     Args:
         path: the file.
@@ -284,7 +284,7 @@ def is_lost_file(path: str | Path) -> bool:
     if not where.is_file():
         return where.is_symlink()
     head = _head(where, 256)
-    return not head or _is_pointer(head)
+    return not head.strip(b"\0") or _is_pointer(head)
 
 
 def _is_pointer(head: bytes) -> bool:
