@@ -20,7 +20,15 @@ from monai_mmseg.transforms.image_files import VolumeError, check_image_file, is
 Floats = NDArray[np.float64]
 
 _TAGS = (
-    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "StudyDate", "SeriesInstanceUID"),
+    *(
+        "SpecificCharacterSet",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "PatientID",
+        "StudyInstanceUID",
+        "StudyDate",
+        "SeriesInstanceUID",
+    ),
     *("SeriesNumber", "SeriesDescription", "ProtocolName", "Modality", "EchoTime", "ImageType", "Rows", "Columns"),
     *("SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence"),
@@ -119,7 +127,7 @@ def read_header(file: Path) -> Any:
         try:
             # files of old scanners lack the preamble
             header = read(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
-            for _ in header.iterall():  # values are made when they are asked for first
+            for _ in (*header.iterall(), *getattr(header, "file_meta", ())):  # values are made when asked for first
                 pass
             return header
         except Exception as error:  # pydicom raises whatever the bytes lead it to

@@ -132,18 +132,34 @@ class MetaImageReader(ITKReader):
             EOFError: if its compressed part ends too early.
         """
         (name,) = [data] if isinstance(data, str | os.PathLike) else list(data)
-        _check_packed(Path(name))
+        _check_packed(Path(name), _META_PACKED, _META_DATA)
         return super().read(data, **kwargs)
 
 
-def _check_packed(path: Path) -> None:
+class NrrdReader(ITKReader):
+    """MONAI's reader for NRRD, and nothing damaged: ITK does not look at the checksum of a compressed file."""
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """Open one file; arguments, result and errors as of :class:`MetaImageReader`."""
+        (name,) = [data] if isinstance(data, str | os.PathLike) else list(data)
+        _check_packed(Path(name), _NRRD_PACKED, _NRRD_DATA)
+        return super().read(data, **kwargs)
+
+
+_META_PACKED, _META_DATA = rb"(?mi)^CompressedData\s*=\s*True", rb"(?m)^ElementDataFile\s*=\s*(.+?)\s*$\n?"
+_NRRD_PACKED, _NRRD_DATA = rb"(?mi)^encoding:\s*gz(ip)?\s*$", rb"(?mi)^data ?file:\s*(.+?)\s*$|(?<=\n)\r?\n"
+
+
+def _check_packed(path: Path, packed_line: bytes, data_line: bytes) -> None:
+    """Unpack what a header in text is about, in this file or another one, to its end, where its checksum is."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    found = re.search(rb"(?m)^ElementDataFile\s*=\s*(.+?)\s*$\n?", head)
-    if found is None or not re.search(rb"(?mi)^CompressedData\s*=\s*True", head[: found.start()]):
+    found = re.search(data_line, head)
+    about = head.partition(b"\n\n")[0]
+    if found is None or not re.search(packed_line, about) or re.search(rb"(?mi)^line ?skip:\s*[1-9]", about):
         return
-    local = found[1] == b"LOCAL"
-    other = path.parent / os.fsdecode(found[1])
+    local = found[1] in (None, b"LOCAL")
+    other = path.parent / os.fsdecode(found[1] or b"")
     if not local and not other.is_file():  # ITK says what is missing
         return
     packed = zlib.decompressobj(47)  # zlib or gzip
@@ -225,6 +241,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         return NiftiReader
     if ending in (".mha", ".mhd"):
         return MetaImageReader
+    if ending in (".nrrd", ".nhdr"):
+        return NrrdReader
     return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
@@ -259,7 +277,7 @@ def is_dicom_file(path: str | Path) -> bool:
 
 
 def is_lost_file(path: str | Path) -> bool:
-    """Whether a file without a usual ending has lost its content: it is empty, begins with zeros alone, or is a pointer of Git LFS or git-annex.
+    """Whether a file without a usual ending has lost its content: empty, zeros, or a pointer of Git LFS or git-annex.
 
     Args:
         path: the file.
