@@ -24,7 +24,8 @@ import torch
 from monai.utils import optional_import
 
 import monai_mmseg
-from monai_mmseg.data.datalist import SECTIONS, read_raw
+from monai_mmseg.data.datalist import SECTIONS
+from monai_mmseg.data.originals import named_files
 from monai_mmseg.data.visits import examination_name
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_text
@@ -224,12 +225,7 @@ def _check_owner(root: Path, results: Sequence[str], path: Path) -> None:
     """Files that another list names stay, even where those of this one may be replaced."""
     wanted = {str(root / name) for name in results}
     for other in sorted(root.glob("*.json")):
-        try:
-            raw = {} if other.name == path.name else read_raw(other)[0]
-        except (OSError, ValueError):
-            continue  # no datalist
-        items = [item for name in SECTIONS for item in raw.get(name) or () if isinstance(item, Mapping)]
-        named = {os.path.normpath(root / str(item[key])) for item in items for key in ("image", "label") if key in item}
+        named = {os.path.normpath(file) for file in named_files(other)} if other.name != path.name else set()
         if shared := sorted(named & wanted):
             more = f" and {len(shared) - 1} more files" if len(shared) > 1 else ""
             raise FileExistsError(f"{other} has {shared[0]}{more}: write {path.name} to another folder.")
