@@ -204,14 +204,12 @@ def test_data_are_never_replaced_by_what_is_made_of_them(study, tmp_path, capsys
     if not label.exists():
         label = moved
     copy = ["baseline", "copy", study, "--source", "cine", "--target", "lge", "--section", "training", "--out"]
+    evaluate = ["evaluate", study, tmp_path / "copy", "--modality", "lge", "--section", "training"]
     if name == "evaluate":
         assert run(capsys, *copy, tmp_path / "copy")[0] == 0
     found = {
         "sheet": [["data", "check", study, "--sheet", out] for out in (study, label)],
-        "evaluate": [
-            ["evaluate", study, tmp_path / "copy", "--modality", "lge", "--section", "training", "--method", "datalist"]
-            + ["--out", study.parent]
-        ],
+        "evaluate": [[*evaluate, "--method", "datalist", "--out", study.parent]],
         "copy": [[*copy, study.parent, "--overwrite"]],
     }
     words = commands(study, tmp_path).get(name, [[]])[0]
