@@ -60,20 +60,17 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
 
 
 def _check_placed(slices: Sequence[DicomSlice]) -> None:
-    """Several slices need a place, a direction and a size; a picture alone may do without, and says so."""
-    for one in slices:
-        if len(slices) > 1 and one.position is None:
-            what = "no position in the patient (ImagePositionPatient); slices have no order."
-        elif one.orientation is None and one.position is not None:
-            what = "no direction in the patient (ImageOrientationPatient); slices could lie in any plane."
-        elif one.spacing is None:
-            what = "no size of its pixels (PixelSpacing)."
-            if len(slices) == 1:
-                warn_once(f"{_called(one)}: {what[:-1]}: they are taken for 1 mm.")
-                continue
-        else:
-            continue
-        raise VolumeError(f"{_called(one)}: {what}")
+    """Several slices need a place, a direction and a size; a picture alone may do without."""
+    if len(slices) == 1:
+        return
+    lacks = {
+        "position": "no position in the patient (ImagePositionPatient); slices have no order.",
+        "orientation": "no direction in the patient (ImageOrientationPatient); slices could lie in any plane.",
+        "spacing": "no size of its pixels (PixelSpacing).",
+    }
+    for name, what in lacks.items():
+        if lost := next((one for one in slices if getattr(one, name) is None), None):
+            raise VolumeError(f"{_called(lost)}: {what}")
 
 
 def _called(one: DicomSlice) -> str:
