@@ -20,7 +20,7 @@ from monai_mmseg.baselines.stacks import Stacks, slices_last
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.names import safe_name
-from monai_mmseg.outputs import check_output_folder, new_files
+from monai_mmseg.outputs import check_output_folder, new_files, spare_originals
 from monai_mmseg.transforms.read_volume import (
     check_image_values,
     check_label_values,
@@ -95,7 +95,7 @@ def predict_subjects(
 
     Raises:
         ValueError: source and target are the same, no subject has both, a file cannot be used, a subject cannot
-            name a folder, or `workers` is not positive.
+            name a folder, an image or label would be replaced, or `workers` is not positive.
         OSError: the folder holds something already, or cannot be written.
     """
     if workers is not None and workers < 1:
@@ -114,6 +114,8 @@ def predict_subjects(
         if any(done["counts"] for done in record.values()):
             about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
             write_json(stage / RECORD, {**about, "subjects": record})
+        made = [folder / path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        spare_originals(made, [Path(item[key]) for item in items for key in ("image", "label") if item.get(key)])
     _tell(method, [done["counts"] for done in record.values()])
     return {subject: folder / files.out for subject, files in subjects.items()}
 

@@ -19,6 +19,10 @@ from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
 from monai_mmseg.bundle.weights_fit import check_fit
+from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.label_sets import check_class_order
+from monai_mmseg.data.originals import spare_listed
+from monai_mmseg.evaluation.files import POSTFIXES, prediction_stems
 from monai_mmseg.files import is_unfinished, remove_leftovers, write_json
 from monai_mmseg.networks.initialisation import NotDrawn
 from monai_mmseg.runs.model_settings import read_settings
@@ -122,7 +126,8 @@ def predict(
     Raises:
         FileExistsError: `out` is not empty, or the folder of the images.
         FileNotFoundError: there is no such bundle or image, or the bundle has no weights.
-        ValueError: the images cannot be told apart, read or predicted.
+        ValueError: the images cannot be told apart, read or predicted, or the datalist has the model's
+            classes in another order.
 
     Examples:
         Slices of a CT that lie in one file::
@@ -153,6 +158,11 @@ def predict(
         scratch = Path(folder)
         (scratch / "dicom").mkdir()
         inputs = find_inputs(Path(images), model.sources, Asked(modality, pattern, section), scratch / "dicom")
+        listed = Path(images, "datalist.json") if Path(images).is_dir() else Path(images)
+        if listed.suffix == ".json" and listed.is_file():
+            check_class_order(listed, read_datalist(listed).labels, model.labels)
+            stems = prediction_stems(inputs.items)
+            spare_listed([target / f"{stem}{post}.nii.gz" for stem in stems for post in POSTFIXES], listed)
         data = _write_data(inputs, model, scratch / "data")
         with _plain_errors():
             _run(model, data, target, uncertainty)

@@ -31,12 +31,13 @@ def check(
     Returns:
         0, or 1 if an item is broken.
     """
+    from monai_mmseg.data.originals import spare_listed
     from monai_mmseg.outputs import check_output_file
     from monai_mmseg.preparation import check_datalist, digest, write_contact_sheet
 
     target = Path(sheet or Path(datalist).with_name(f"{Path(datalist).stem}_sheet.png"))
     if not no_sheet:
-        check_output_file(target, overwrite=True)
+        spare_listed([check_output_file(target, overwrite=True)], datalist)
     report = check_datalist(datalist, thumbnails=not no_sheet, workers=workers)
     columns = ["section", "subject", "fold", "modality", "size", "spacing (mm)", "label volumes (ml)"]
     print_table(f"{report.name}: {len(report.volumes)} images", columns, [volume.row() for volume in report.volumes])
@@ -144,12 +145,14 @@ def stats(datalist: str, *, out: str | None = None, overwrite: bool = False) -> 
         out: file to write; default is <datalist>_stats.json beside the list, which replaces an older one.
         overwrite: replace another file that is there already.
     """
+    from monai_mmseg.data.originals import spare_listed
     from monai_mmseg.outputs import check_output_file, write_new_json
     from monai_mmseg.preparation import datalist_statistics
 
     target = Path(out or Path(datalist).with_name(f"{Path(datalist).stem}_stats.json"))
     overwrite = overwrite or (out is None and _is_statistics(target))
     check_output_file(target, overwrite=overwrite)
+    spare_listed([target], datalist)
     numbers = datalist_statistics(datalist)
     written = write_new_json(target, numbers, overwrite=overwrite)
     columns = ["modality", "images", "labelled", "mean", "sd", "0.5 %", "median", "99.5 %", "median spacing (mm)"]

@@ -128,6 +128,7 @@ class ImportCommand:
         """Write the data set in `source` to `out` and say what it holds; `options` are the reader's."""
         from monai_mmseg.preparation.layouts import import_layout
         from monai_mmseg.preparation.layouts.archives import unpacked
+        from monai_mmseg.preparation.layouts.rules import plain_name
 
         reader = getattr(importlib.import_module(f"{READERS}.{self.kind}"), f"read_{self.kind}")
         found = reader(unpacked(source, out), **options)
@@ -142,7 +143,8 @@ class ImportCommand:
             made_by={"kind": self.kind, "source": source, "options": asked},
         )
         print_imported(found, path)
-        lines = (["mmseg", "data", "check", str(path)], ["mmseg", "plan", str(path), "--out", f"my_{found.name}"])
+        named = f"my_{plain_name(found.name)}"
+        lines = (["mmseg", "data", "check", str(path)], ["mmseg", "plan", str(path), "--out", named])
         print("next:", *(f"  {shlex.join(words)}" for words in lines), sep="\n")
 
 

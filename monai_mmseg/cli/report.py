@@ -35,7 +35,10 @@ def evaluate(
         penalty: distance in mm for a missed or spurious organ; default is each image's diagonal.
         description: one line about the method.
     """
+    from pathlib import Path
+
     from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.data.originals import named_files, spare_listed
     from monai_mmseg.evaluation import evaluate_predictions
 
     listed = read_datalist(datalist)
@@ -50,6 +53,10 @@ def evaluate(
         description=description,
     )
     stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
+    target = Path(out, f"{stem}.json")
+    spare_listed([target], datalist)
+    if named_files(target):
+        raise FileExistsError(f"{target} is a datalist, which a table of scores would replace; name another --method.")
     paths = table.save(out, stem)
     print(table.to_markdown(), f"table: {paths['json']} (and .csv, .md)", sep="\n")
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.label_sets import check_class_order
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
 from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
@@ -132,7 +133,7 @@ def evaluate_predictions(
         datalist: path of a datalist, or its items with absolute paths.
         predictions: subject to file, or a folder (see :func:`find_prediction`).
         modality: the images that were segmented.
-        labels: value to name; ``None`` reads them from the datalist's file.
+        labels: value to name; ``None`` reads them from the datalist's file, whose names must have no other value.
         section: which list of the datalist, when it is a path.
         method: name of the method in the table.
         subjects: only these; ``None`` means all of the list.
@@ -213,6 +214,7 @@ def _read(
 ) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
     if isinstance(datalist, str | Path):
         loaded = read_datalist(datalist)
+        check_class_order(datalist, loaded.labels, labels or {})
         return list(loaded.items(section)), dict(labels or loaded.labels)
     if labels is None:
         raise ValueError("labels must be given with a list of items, got None (only a file declares them).")

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_mmseg.transforms.geometry import voxel_sizes
 from monai_mmseg.transforms.image_files import VOLUME_ENDINGS, VolumeError, image_ending
 from monai_mmseg.transforms.read_volume import read_volume
 
@@ -191,8 +192,7 @@ def read_label_volume(path: str | Path, labels: Mapping[int, str], *, ignore: in
         declared = ", ".join(f"{value} {name}" for value, name in sorted(labels.items()))
         raise ValueError(f"{path} must hold declared labels only ({declared}), got also {unknown}.")
     affine = np.asarray(volume.affine, dtype=np.float64)
-    sizes = nib.affines.voxel_sizes(affine)
-    return LabelVolume(data.astype(np.int64), affine, (float(sizes[0]), float(sizes[1]), float(sizes[2])), str(path))
+    return LabelVolume(data.astype(np.int64), affine, voxel_sizes(affine, data.shape), str(path))
 
 
 def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:

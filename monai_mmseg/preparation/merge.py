@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.datalist import Datalist, read_datalist, read_raw
+from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.data.visits import visit_problems
 from monai_mmseg.outputs import check_output_file, write_new_json
 from monai_mmseg.preparation.check import examine_form, examine_volumes, stop_at_errors
@@ -42,7 +43,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
     Raises:
         FileNotFoundError: if a datalist is not there.
         ValueError: if one list is named twice, their labels contradict each other, two of them have the same modality
-            of a subject, or something in them is broken.
+            of a subject, something in them is broken, or `out` is one of them or of their files.
         OSError: if `out` is there already, or cannot be written.
     """
     if len(paths) < 2:
@@ -51,6 +52,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
     if twice := sorted({str(path) for path in places if places.count(path) > 1}):
         raise ValueError(f"lists must be different files, got {', '.join(twice)} more than once.")
     check_output_file(out, overwrite=overwrite)
+    spare_listed([Path(out)], *paths)
     parts = [read_datalist(path) for path in paths]
     labels = _joined_labels(parts)
     contents = [read_raw(path)[0] for path in paths]

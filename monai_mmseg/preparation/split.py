@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monai_mmseg.data.datalist import SECTIONS, absolute_item, read_raw, stored_item
+from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import write_json
 from monai_mmseg.outputs import check_files, new_files, write_new_json
@@ -68,7 +69,7 @@ def write_folds(
 
     Raises:
         ValueError: if the form of the datalist is wrong, it has too few persons, its own folds would be lost, or `out`
-            lies in another folder.
+            lies in another folder or is an image.
         OSError: if `out` is there already, or cannot be written.
     """
     raw = _sound(path)
@@ -76,6 +77,8 @@ def write_folds(
     if target.resolve().parent != Path(path).resolve().parent:
         raise ValueError(f"out must lie in the folder of {path}, since paths in it are relative, got {target}.")
     same = os.path.realpath(target) == os.path.realpath(path)
+    if not same:
+        spare_listed([target], path)
     items = raw.get("training", [])
     if same and not overwrite and (have := sum("fold" in item for item in items)):
         raise ValueError(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
+from monai_mmseg.transforms.geometry import voxel_sizes
 from monai_mmseg.transforms.image_files import VolumeError
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import check_image_values, check_label_values, check_same_grid, read_volume
@@ -157,7 +158,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     facts = VolumeFacts(
         *(entry.section, item["subject"], item["modality"], fold if isinstance(fold, int) else None),
         shape=tuple(image.shape[1:]),
-        spacing=tuple(float(value) for value in np.linalg.norm(original[:3, :3], axis=0)),
+        spacing=voxel_sizes(original, image.shape[1:]),
         affine=affine,
         lattice=pixels.shape,
         path=str(item["image"]),

@@ -38,8 +38,7 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     """
     _check_alike(slices, name)
     first = slices[0]
-    if len(slices) > 1 and (lost := next((one for one in slices if one.position is None), None)):
-        raise VolumeError(f"{_called(lost)}: no position in the patient (ImagePositionPatient); slices have no order.")
+    _check_placed(slices)
     right, down = _directions(first)
     normal = np.cross(right, down)
     positions = np.array([np.zeros(3) if one.position is None else one.position for one in slices])
@@ -58,6 +57,20 @@ def stack_slices(slices: Sequence[DicomSlice], name: str) -> tuple[list[int], Fl
     affine = np.eye(4)
     affine[:3] = np.stack([right * spacing[0], down * spacing[1], step, positions[order[0]]], axis=1)
     return [int(k) for k in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # from LPS to RAS
+
+
+def _check_placed(slices: Sequence[DicomSlice]) -> None:
+    """Several slices need a place, a direction and a size; a picture alone may do without."""
+    if len(slices) == 1:
+        return
+    lacks = {
+        "position": "no position in the patient (ImagePositionPatient); slices have no order.",
+        "orientation": "no direction in the patient (ImageOrientationPatient); slices could lie in any plane.",
+        "spacing": "no size of its pixels (PixelSpacing).",
+    }
+    for name, what in lacks.items():
+        if lost := next((one for one in slices if getattr(one, name) is None), None):
+            raise VolumeError(f"{_called(lost)}: {what}")
 
 
 def _called(one: DicomSlice) -> str:

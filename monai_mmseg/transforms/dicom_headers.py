@@ -20,7 +20,15 @@ from monai_mmseg.transforms.image_files import VolumeError, check_image_file, is
 Floats = NDArray[np.float64]
 
 _TAGS = (
-    *("SpecificCharacterSet", "SOPInstanceUID", "PatientID", "StudyInstanceUID", "StudyDate", "SeriesInstanceUID"),
+    *(
+        "SpecificCharacterSet",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "PatientID",
+        "StudyInstanceUID",
+        "StudyDate",
+        "SeriesInstanceUID",
+    ),
     *("SeriesNumber", "SeriesDescription", "ProtocolName", "Modality", "EchoTime", "ImageType", "Rows", "Columns"),
     *("SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence"),
@@ -119,7 +127,7 @@ def read_header(file: Path) -> Any:
         try:
             # files of old scanners lack the preamble
             header = read(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
-            for _ in header.iterall():  # values are made when they are asked for first
+            for _ in (*header.iterall(), *getattr(header, "file_meta", ())):  # values are made when asked for first
                 pass
             return header
         except Exception as error:  # pydicom raises whatever the bytes lead it to
@@ -137,12 +145,14 @@ def holds_image(file: Path, header: Any) -> bool:
         The answer.
 
     Raises:
-        VolumeError: if it says that it is an image, but ends before the header does.
+        VolumeError: if it says that it is an image, or ends before it says anything.
     """
     if "Rows" in header and "Columns" in header:
         return True
-    kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
-    if kind is not None and "Image Storage" in kind.name:
+    kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") or header.get("SOPClassUID")
+    known = kind is not None and kind.name != kind  # else it may be a part of a UID
+    lost = not known and not header and file.name.upper() != "DICOMDIR"
+    if lost or (known and "Image Storage" in kind.name):
         raise VolumeError(f"{file}: is cut short: its header ends early; was it copied or downloaded whole?")
     return False
 

@@ -18,7 +18,9 @@ from monai_mmseg.transforms.dicom_headers import Floats, dicom_files, holds_imag
 from monai_mmseg.transforms.image_files import VolumeError, check_image_file
 
 _KIND = "PhotometricInterpretation"
-_OF_ONE = ("SeriesInstanceUID", "PatientID", "StudyInstanceUID", "SeriesNumber")
+_OF_ONE = (
+    *("SeriesInstanceUID", "PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName"),
+)
 
 
 class Headed(NamedTuple):
@@ -40,7 +42,7 @@ class DicomVolume(NamedTuple):
 class DicomSeries:
     """Files of one volume, and what their headers say; a text that is not there is empty.
 
-    Files of one ``SeriesInstanceUID``, patient, study, number and folder. Where they repeat
+    Files of one ``SeriesInstanceUID``, patient, study, number, description, protocol and folder. Where they repeat
     positions, lie in several planes or have several echo times, those of one echo time and image type: echoes and
     phases of a dual echo are two, and a scout is not part of its CT.
     """
@@ -145,15 +147,25 @@ def _volumes(paths: Iterable[Path], broken: dict[Path, str] | None = None) -> li
 
 def _parts(files: list[Headed]) -> list[list[Headed]]:
     """Files of a series: one part, or one for each echo and type where they cannot be one volume."""
-    places = [(text(h, "ImagePositionPatient"), text(h, "ImageOrientationPatient")) for _, h in files]
+    # as numbers: 0.9999999 is 1, and -0 is 0
+    places = {tuple(round(one, 3) + 0.0 for one in _values(h, "ImagePositionPatient")) for _, h in files}
+    planes = [_values(h, "ImageOrientationPatient") for _, h in files]
+    parallel = all(len(one) == len(planes[0]) and np.allclose(one, planes[0], rtol=0, atol=1e-3) for one in planes)
     # slices of two echoes, or magnitude and phase, are no volume even where they lie between each other
     kinds = {(number(h, "EchoTime"), *text(h, "ImageType").split("\\")[2:3]) for _, h in files}
-    if len(set(places)) == len(files) and len({plane for _, plane in places}) == 1 and len(kinds) == 1:
+    if len(places) == len(files) and parallel and len(kinds) == 1:
         return [files]
     parts: dict[tuple[float | None, str], list[Headed]] = {}
     for one in files:
         parts.setdefault((number(one.header, "EchoTime"), text(one.header, "ImageType")), []).append(one)
     return list(parts.values())
+
+
+def _values(header: Any, keyword: str) -> list[float]:
+    try:
+        return [float(one) for one in header.get(keyword)]
+    except (TypeError, ValueError):
+        return []
 
 
 def _series(files: list[Headed]) -> DicomSeries:

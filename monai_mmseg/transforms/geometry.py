@@ -156,6 +156,30 @@ def slice_pitch(affine: ArrayLike) -> float:
     return float(abs(np.asarray(affine, dtype=np.float64)[:3, 2] @ slice_normal(affine)))
 
 
+def voxel_sizes(affine: ArrayLike, shape: Sequence[int]) -> tuple[float, float, float]:
+    """Distances of neighbouring voxels along the axes of an array, mm; their product is the volume of a voxel.
+
+    Of slices that are shifted against each other (a tilted gantry) the distance of their planes counts, not that of
+    voxels of one row and column.
+
+    Args:
+        affine: voxel to world matrix, shape ``(4, 4)``.
+        shape: size of the volume, three numbers.
+
+    Examples:
+        >>> sheared = np.diag([1.0, 1.0, 8.0, 1.0])
+        >>> sheared[1, 2] = 3
+        >>> [round(size, 9) for size in voxel_sizes(sheared, (16, 16, 5))]
+        [1.0, 1.0, 8.0]
+    """
+    columns = np.asarray(affine, dtype=np.float64)[:3, :3]
+    sizes = np.linalg.norm(columns, axis=0)
+    upright = abs(float(np.linalg.det(columns))) / float(np.prod(sizes))
+    if upright < 1 - 1e-6:
+        sizes[find_slice_axis(affine, shape)] *= upright
+    return float(sizes[0]), float(sizes[1]), float(sizes[2])
+
+
 def tilt_between(affine_a: ArrayLike, affine_b: ArrayLike) -> float:
     """Angle between the slices of two volumes in degrees (0 to 90); the slice axis is the last of each.
 

@@ -12,13 +12,11 @@ import zlib
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from monai.data.image_reader import ImageReader, ITKReader, NibabelReader, PILReader
-from monai.utils import optional_import
+from monai.data.image_reader import ImageReader, ITKReader, PILReader
 
+from monai_mmseg.transforms.image_readers import HEAD_BYTES, MetaImageReader, NiftiReader, NrrdReader
 from monai_mmseg.transforms.nifti_header import (
     DEFLATE_LIMIT,
     HEADER_BYTES,
@@ -34,7 +32,6 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_ENDINGS = (*VOLUME_ENDINGS, ".dcm", *PICTURE_ENDINGS, ".tif", ".tiff")
 """Endings of the images that are read; folders of DICOM files and DICOM files without an ending are, too."""
 
-_HEAD = 65536  # bytes; headers in text (MetaImage, NRRD) are shorter
 _STRANGERS = (  # how other files begin, and what they are
     (rb"version https://git-lfs", "a Git LFS pointer, not the image; `git lfs pull` fetches it"),
     (rb"(\.\./)*(\.git|/)/?annex/objects/", "a git-annex pointer, not the image; `git annex get` fetches it"),
@@ -77,82 +74,6 @@ def warn_once(message: str) -> None:
         message: with the path.
     """
     warnings.warn(message, stacklevel=2)
-
-
-class NiftiReader(NibabelReader):
-    """MONAI's reader with the affine of the file: where pixdim contradicts the sform, MONAI makes another one.
-
-    A compressed file is read to its end, where its checksum is: libraries stop at the last voxel, and take a file that
-    was damaged on its way for an image.
-    """
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """Open one file.
-
-        Args:
-            data: path, or a list of one.
-            **kwargs: for nibabel.
-
-        Returns:
-            Image of nibabel.
-        """
-        (name,) = self.filenames = [data] if isinstance(data, str | os.PathLike) else list(data)
-        image: Any = nib.load(name, **kwargs)
-        if not str(name).lower().endswith(".gz"):
-            return image
-        with gzip.open(name) as stream:
-            found = type(image).from_file_map({"image": nib.FileHolder(fileobj=stream)})
-            array = np.asanyarray(found.dataobj, order="C")
-            while stream.read(1 << 20):
-                pass
-        return type(image)(array, found.affine, found.header)
-
-
-class MetaImageReader(ITKReader):
-    """MONAI's reader for MetaImage: by content, for ITK knows endings in small letters alone, and nothing damaged.
-
-    Of a compressed file whose bytes are damaged, ITK gives an image of what it could unpack.
-    """
-
-    def __init__(self) -> None:
-        itk, _ = optional_import("itk")
-        super().__init__(imageio=itk.MetaImageIO.New())
-
-    def read(self, data: Any, **kwargs: Any) -> Any:
-        """Open one file.
-
-        Args:
-            data: path, or a list of one.
-            **kwargs: for ITK.
-
-        Returns:
-            Image of ITK.
-
-        Raises:
-            EOFError: if its compressed part ends too early.
-        """
-        (name,) = [data] if isinstance(data, str | os.PathLike) else list(data)
-        _check_packed(Path(name))
-        return super().read(data, **kwargs)
-
-
-def _check_packed(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    found = re.search(rb"(?m)^ElementDataFile\s*=\s*(.+?)\s*$\n?", head)
-    if found is None or not re.search(rb"(?mi)^CompressedData\s*=\s*True", head[: found.start()]):
-        return
-    local = found[1] == b"LOCAL"
-    other = path.parent / os.fsdecode(found[1])
-    if not local and not other.is_file():  # ITK says what is missing
-        return
-    packed = zlib.decompressobj(47)  # zlib or gzip
-    with (path if local else other).open("rb") as file:
-        file.seek(found.end() if local else 0)
-        while (block := file.read(1 << 16)) and not packed.eof:
-            packed.decompress(block)
-    if not packed.eof:
-        raise EOFError(f"{path} ends too early.")
 
 
 def image_ending(path: str | Path) -> str:
@@ -209,7 +130,7 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
     if not where.is_file():
         raise VolumeError(f"{path}: neither a file nor a folder.")
     try:
-        head, size = _head(where, _HEAD), where.stat().st_size
+        head, size = _head(where, HEAD_BYTES), where.stat().st_size
     except OSError as error:
         raise VolumeError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if not size:
@@ -225,6 +146,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         return NiftiReader
     if ending in (".mha", ".mhd"):
         return MetaImageReader
+    if ending in (".nrrd", ".nhdr"):
+        return NrrdReader
     return PILReader if ending in PICTURE_ENDINGS else ITKReader
 
 
@@ -259,7 +182,7 @@ def is_dicom_file(path: str | Path) -> bool:
 
 
 def is_lost_file(path: str | Path) -> bool:
-    """Whether a file without a usual ending has lost its content: it is empty, or a pointer of Git LFS or git-annex.
+    """Whether a file without a usual ending has lost its content: empty, zeros, or a pointer of Git LFS or git-annex.
 
     Args:
         path: the file.
@@ -284,7 +207,7 @@ def is_lost_file(path: str | Path) -> bool:
     if not where.is_file():
         return where.is_symlink()
     head = _head(where, 256)
-    return not head or _is_pointer(head)
+    return not head.strip(b"\0") or _is_pointer(head)
 
 
 def _is_pointer(head: bytes) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from monai_mmseg.meta_tensors import with_metadata
 from monai_mmseg.transforms.geometry import SliceAxis
 from monai_mmseg.transforms.map_transforms import OneImaged
-from monai_mmseg.transforms.normalize_foreground import erased_background
+from monai_mmseg.transforms.normalize_foreground import with_one_background
 from monai_mmseg.transforms.orient_slices import OrientSlices
 from monai_mmseg.transforms.read_volume import path_of
 from monai_mmseg.transforms.spacing import inverse_in_blocks
@@ -153,7 +153,9 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
         if self.background is None:
             lowest = float(values.min())  # 0 is water in CT, and the mean of z-scores
             return _sampled(values - lowest, volume, grid, "bilinear")[0] + lowest, lowest
-        if own := erased_background(values[0]):  # 0 may be a value of the body then
+        clean, own = with_one_background(values[0])
+        values = clean[None]
+        if own:  # 0 may be a value of the body then
             values = values - own + self.background
         kept = (values != self.background).to(torch.float32)
         total, weight = _sampled(torch.cat([values * kept, kept]), volume, grid, "bilinear")

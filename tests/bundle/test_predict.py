@@ -121,6 +121,16 @@ def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):
     assert not (tmp_path / "three").exists()
 
 
+def test_classes_in_another_order_than_the_model(heart, tmp_path):
+    """An evaluation with this list would score the chamber as the muscle."""
+    image(tmp_path / "a.nii.gz")
+    labels = {"0": "background", "1": "LV", "2": "left_atrium", "3": "myocardium"}
+    path = listed(tmp_path, [{"image": "a.nii.gz", "modality": "ct", "subject": "a"}], labels=labels)
+    for images in (path, tmp_path):
+        with pytest.raises(ValueError, match=r"datalist.json: its labels .* myocardium, LV has another value"):
+            predict(heart, images, tmp_path / "out")
+
+
 def test_other_formats_are_read(heart, tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     pytest.importorskip("itk")

@@ -187,3 +187,37 @@ def test_names_of_subjects_do_not_leave_the_folder(study, tmp_path, capsys, subj
         path for path in sorted(tmp_path.rglob("*")) if path.relative_to(tmp_path).parts[0] not in ("other", "btcv")
     ]
     assert here == before
+
+
+@pytest.mark.parametrize("name", ["merge", "stats", "split", "sheet", "evaluate", "copy"])
+def test_data_are_never_replaced_by_what_is_made_of_them(study, tmp_path, capsys, name):
+    """Not even where files may be replaced; the tables of an evaluation may, and are named after a method."""
+    content = json.loads(study.read_text())
+    label = study.parent / content["training"][0]["label"]
+    (study.parent / "s1").mkdir(exist_ok=True)
+    lge = next(one for one in content["training"] if (one["subject"], one["modality"]) == ("s1", "lge"))
+    stem = lge["image"].rpartition("/")[2].removesuffix(".nii.gz")
+    moved = study.parent / "s1" / f"{stem}_seg.nii.gz"  # as a prediction would be called
+    (study.parent / lge["label"]).rename(moved)
+    lge["label"] = f"s1/{moved.name}"
+    study.write_text(json.dumps(content))
+    if not label.exists():
+        label = moved
+    copy = ["baseline", "copy", study, "--source", "cine", "--target", "lge", "--section", "training", "--out"]
+    evaluate = ["evaluate", study, tmp_path / "copy", "--modality", "lge", "--section", "training"]
+    if name == "evaluate":
+        assert run(capsys, *copy, tmp_path / "copy")[0] == 0
+    found = {
+        "sheet": [["data", "check", study, "--sheet", out] for out in (study, label)],
+        "evaluate": [[*evaluate, "--method", "datalist", "--out", study.parent]],
+        "copy": [[*copy, study.parent, "--overwrite"]],
+    }
+    words = commands(study, tmp_path).get(name, [[]])[0]
+    before = {path: path.read_bytes() for path in study.parent.rglob("*") if path.is_file()}
+    for one in found.get(name) or [
+        [*words, out, "--overwrite"] for out in (study, label) if (name, out) != ("split", study)
+    ]:
+        code, _, error = run(capsys, *one)
+        assert code == 1
+        assert "would be replaced; write elsewhere" in error or "out must lie in the folder" in error
+    assert {path: path.read_bytes() for path in study.parent.rglob("*") if path.is_file()} == before

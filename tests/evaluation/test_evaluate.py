@@ -328,3 +328,22 @@ def test_command(data, capsys):
     assert table.methods["my net"].penalty == 30
     assert main([*words, "--out", str(root / "scores"), "--sektion", "test"]) == 2
     assert "--section" in capsys.readouterr().err
+
+
+def test_the_volume_of_a_tilted_stack(tmp_path):
+    """Its slices are 8 mm apart, whatever they are shifted by."""
+    affine = np.diag([2.0, 2.0, 8.0, 1.0])
+    affine[1, 2] = 3
+    values = np.zeros((6, 5, 4), np.uint8)
+    values[1:4, 1:3, 1:3] = 1
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "label.nii")
+    item = {"image": "a.nii", "label": str(tmp_path / "label.nii"), "modality": "ct", "subject": "p"}
+    (score,) = evaluate_predictions([item], {"p": tmp_path / "label.nii"}, modality="ct", labels={1: "x"})
+    assert score.values["true_volume"] == pytest.approx(12 * 2 * 2 * 8 / 1000)
+
+
+def test_classes_in_another_order_than_the_datalist(tmp_path):
+    content = {"labels": {"0": "background", "1": "RV", "2": "LV"}, "test": []}
+    (tmp_path / "d.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"d.json: its labels .* LV, RV has another value.* which is right"):
+        evaluate_predictions(tmp_path / "d.json", tmp_path, modality="ct", labels={1: "LV", 2: "RV"})

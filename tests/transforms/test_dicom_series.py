@@ -144,12 +144,34 @@ def test_a_second_series_and_a_localizer(tmp_path):
             "shifted by 3",
         ),
         ({"ImagePositionPatient": None}, "IMG-0001.dcm: no position in the patient"),
+        ({"ImageOrientationPatient": None}, "IMG-0001.dcm: no direction in the patient"),
+        ({"PixelSpacing": None}, "IMG-0001.dcm: no size of its pixels"),
         ({"SamplesPerPixel": 3}, "IMG-0001.dcm: holds colours"),
     ],
 )
 def test_headers_that_do_not_fit(tmp_path, tags, message):
     write_series(tmp_path / "p", SLICES, EVEN, **tags)
     refused(tmp_path / "p", message)
+
+
+def test_one_number_may_be_written_in_several_ways(tmp_path):
+    positions = [(("-0.0", "0")[k % 2], "2", f"{3 + 5 * k}.000") for k in range(6)]
+    turns = [(1, 0, 0, 0, 1, 0), ("0.9999999", "-0.0", "0.0000001", "0", "1", "-0")] * 3
+    kinds = [("DERIVED", "PRIMARY", "M"), ("ORIGINAL", "PRIMARY", "M")] * 3
+    tags = {"ImagePositionPatient": positions, "ImageOrientationPatient": turns, "ImageType": kinds}
+    write_series(tmp_path / "p", SLICES, EVEN, **tags)
+    found = read_dicom_series(tmp_path / "p")
+    np.testing.assert_array_equal(found.array, SLICES.transpose(2, 1, 0))
+    np.testing.assert_allclose(found.affine[:3, 3], [0, -2, 3])
+
+
+@pytest.mark.parametrize("key", ["SeriesDescription", "ProtocolName"])
+def test_names_tell_series_of_one_number_apart(tmp_path, key):
+    """One after the other, or between each other, they would be one volume."""
+    write_series(tmp_path / "p", SLICES, EVEN, **{key: ["T1"] * 3 + ["T2"] * 3})
+    write_series(tmp_path / "q", SLICES, EVEN, **{key: ["T1", "T2"] * 3})
+    for name in "pq":
+        refused(tmp_path / name, "holds 2 DICOM series")
 
 
 def test_sizes_that_differ(tmp_path):
@@ -164,12 +186,16 @@ def test_files_that_are_broken(tmp_path):
     for content, message in (
         (whole[:-30], "IMG-0003.dcm: cannot be read as an image"),
         (whole[:400], "IMG-0003.dcm: is cut short: its header ends early"),
+        (whole[:170], "IMG-0003.dcm: is cut short: its header ends early"),  # within the UID that says what it is
+        (whole[:132], "IMG-0003.dcm: is cut short: its header ends early"),
         (b"", r"IMG-0003.dcm: .*empty, 0 bytes"),
         (b"<html>", "IMG-0003.dcm: .* a web page; the download has failed"),
     ):
         files[2].write_bytes(content)
         refused(tmp_path / "p", message)
-    for one in files:
+    files[2].rename(tmp_path / "p" / "IM3").write_bytes(bytes(100))  # zeros, as an interrupted copy leaves them
+    refused(tmp_path / "p", "IM3: cannot be read as an image|IM3: is not read as an image")
+    for one in (tmp_path / "p").iterdir():
         one.unlink()
     refused(tmp_path / "p", "p: none of the files in this folder is a DICOM image")
     with pytest.raises(FileNotFoundError, match="nowhere: there is no such folder"):

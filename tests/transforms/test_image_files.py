@@ -400,10 +400,11 @@ def test_a_damaged_file_is_no_image_however_it_is_packed(tmp_path):
     values = np.random.default_rng(0).integers(0, 30000, (12, 11, 10)).astype(np.int16)
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
     image = sitk.GetImageFromArray(values.transpose(2, 1, 0))
-    for name in ("a.mha", "a.mhd"):
+    for name in ("a.mha", "a.mhd", "a.nrrd", "b.nhdr"):
         sitk.WriteImage(image, str(tmp_path / name), useCompression=True)
     (tmp_path / "a.mha").rename(tmp_path / "A.MHA")
-    for name, packed in (("a.nii.gz", "a.nii.gz"), ("A.MHA", "A.MHA"), ("a.mhd", "a.zraw")):
+    files = {name: name for name in ("a.nii.gz", "A.MHA", "a.nrrd")} | {"a.mhd": "a.zraw", "b.nhdr": "b.raw.gz"}
+    for name, packed in files.items():
         whole = (tmp_path / packed).read_bytes()
         assert (read_volume(tmp_path / name)[0].numpy() == values).all()
         flipped = bytearray(whole)

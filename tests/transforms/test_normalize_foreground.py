@@ -42,6 +42,39 @@ def test_z_scores_of_z_scores_are_the_same_image():
     torch.testing.assert_close(NormalizeForeground(-10)(once), NormalizeForeground(-10)(raw), rtol=1e-5, atol=1e-5)
 
 
+def block(seed=0):
+    """A brain in a box, and where it is."""
+    inside = torch.zeros(1, 16, 16, 16, dtype=torch.bool)
+    inside[:, 3:11, 4:12, 3:12] = True
+    noise = torch.randn(inside.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.where(inside, 500 + 100 * noise, 0.0), inside
+
+
+@pytest.mark.parametrize("make", ["rounding", "rounded zero", "padded", "padded by less", "cut at a corner"])
+def test_backgrounds_of_z_scores(make):
+    """Whatever was written around a brain, its z-scores are those of the scanner's values."""
+    raw, inside = block()
+    noise = 1e-6 * torch.randn(raw.shape, generator=torch.Generator().manual_seed(1))
+    scores = (raw - raw.mean()) / raw.std()
+    if make == "rounded zero":
+        image = torch.where(inside, (raw - 500) / 100, 0.0) + noise
+    elif make == "rounding":
+        image = scores + noise
+    else:
+        image = scores
+    if make == "cut at a corner":
+        image, raw, inside = (one[:, 3:, 4:, 3:] for one in (image, raw, inside))
+    if make.startswith("padded"):
+        pad = [5] * 6
+        image = torch.nn.functional.pad(image, pad, value=0.0 if make == "padded" else -9.0)
+        raw, inside = (torch.nn.functional.pad(one, pad) for one in (raw, inside))
+    found = NormalizeForeground(-10)(image)
+    assert torch.equal(found == -10, ~inside)
+    values = raw[inside].double()
+    expected = ((values - values.mean()) / values.std(correction=0)).float()
+    torch.testing.assert_close(found[inside], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_what_is_absent_stays_absent():
     image = brain()
     image[1] = torch.nan

@@ -199,7 +199,8 @@ def _joined(series: Sequence[DicomSeries], notes: list[str]) -> list[DicomSeries
     for one in series:
         # programs that make data anonymous write one UID everywhere
         whose = (one.patient_id, one.study_instance_uid, one.series_number, one.series_instance_uid or one.folder)
-        parts.setdefault((*whose, one.echo_time, one.image_type), []).append(one)
+        what = (one.series_description, one.protocol_name, one.echo_time, one.image_type)
+        parts.setdefault((*whose, *what), []).append(one)
     copies, joined = 0, []
     for several in parts.values():
         if len(several) > 1:

@@ -25,12 +25,13 @@ from monai.utils import optional_import
 
 import monai_mmseg
 from monai_mmseg.data.datalist import SECTIONS
+from monai_mmseg.data.originals import named_files
 from monai_mmseg.data.visits import examination_name
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.names import name_problem, names_of_one_file
 from monai_mmseg.outputs import check_files, check_output_file, move_files, spare_originals
-from monai_mmseg.preparation.layouts.layout import Case, Layout, written_files
+from monai_mmseg.preparation.layouts.layout import Case, Layout
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
 from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
@@ -221,17 +222,13 @@ def _results(layout: Layout, names: Sequence[str], path: Path) -> list[str]:
 
 
 def _check_owner(root: Path, results: Sequence[str], path: Path) -> None:
-    """Files of another list stay, even where those of this one may be replaced."""
-    wanted = {root / name for name in results}
-    for record in sorted(root.glob(f"*{_RECORD}")):
-        stem = record.name.removesuffix(_RECORD).removesuffix("_")
-        other = root / (f"{stem}.json" if stem else DATALIST)
-        shared = sorted(written_files([record]) & wanted) if other.name != path.name and other.is_file() else []
-        if shared:
+    """Files that another list names stay, even where those of this one may be replaced."""
+    wanted = {str(root / name) for name in results}
+    for other in sorted(root.glob("*.json")):
+        named = {os.path.normpath(file) for file in named_files(other)} if other.name != path.name else set()
+        if shared := sorted(named & wanted):
             more = f" and {len(shared) - 1} more files" if len(shared) > 1 else ""
-            raise FileExistsError(
-                f"{other} has {shared[0]}{more} from its import: write {path.name} to another folder."
-            )
+            raise FileExistsError(f"{other} has {shared[0]}{more}: write {path.name} to another folder.")
 
 
 def _prepare(

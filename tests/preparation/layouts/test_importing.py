@@ -310,3 +310,6 @@ def test_files_of_another_list_stay(layout, tmp_path):
     assert digests(tmp_path / "out") == before
     import_layout(layout, tmp_path / "out" / "one.json", overwrite=True)
     assert digests(tmp_path / "out").keys() == before.keys()
+    (tmp_path / "out" / "one_preparation.json").unlink()  # as of a list that was written by hand
+    with pytest.raises(FileExistsError, match=r"one.json has .*s0_ct.nii.gz and 5 more files"):
+        import_layout(layout, tmp_path / "out" / "two.json", overwrite=True)
