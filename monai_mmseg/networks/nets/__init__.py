@@ -23,6 +23,7 @@ from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomy
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.networks.nets.dualstream import DualStreamUNet
+from monai_mmseg.networks.nets.munit.content_unet import ContentUNet
 from monai_mmseg.networks.nets.munit.discriminator import MultiScaleDiscriminator
 from monai_mmseg.networks.nets.munit.munit import MUNIT, MUNITGenerator
 from monai_mmseg.networks.nets.payer import LocalisedNet, LowResolutionNet, SpatialConfigurationNet
@@ -42,6 +43,7 @@ __all__ = [
     "AnatomyUNet",
     "AnisotropicUNet",
     "AttentionGatedUNet",
+    "ContentUNet",
     "DAFNet",
     "DilatedResidualNet",
     "DisentangleAnatomyEncoder",
