@@ -16,8 +16,8 @@ from torch import nn
 
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.networks.nets.content_unet import ContentUNet
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
-from monai_mmseg.networks.nets.munit.content_unet import ContentUNet
 from monai_mmseg.networks.nets.payer import LocalisedNet
 from monai_mmseg.runs.model_settings import read_settings
 

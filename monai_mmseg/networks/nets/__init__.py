@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.networks.nets.content_unet import ContentUNet
 from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.dafnet.anatomy_unet import AnatomyUNet
 from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
@@ -23,7 +24,6 @@ from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomy
 from monai_mmseg.networks.nets.disentangle.imputed_modalities_net import ImputedModalitiesNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
 from monai_mmseg.networks.nets.dualstream import DualStreamUNet
-from monai_mmseg.networks.nets.munit.content_unet import ContentUNet
 from monai_mmseg.networks.nets.munit.discriminator import MultiScaleDiscriminator
 from monai_mmseg.networks.nets.munit.munit import MUNIT, MUNITGenerator
 from monai_mmseg.networks.nets.payer import LocalisedNet, LowResolutionNet, SpatialConfigurationNet
