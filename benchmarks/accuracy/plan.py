@@ -6,7 +6,8 @@ Time is that of one thread of the CPU, not of the clock: other programs on the m
 
     python -m benchmarks.accuracy.plan --minutes 10 --situations unpaired_2d one_modality
 
-Every situation has a phantom of its own. What was run is kept in ``--work`` and not run again.
+Every situation has a phantom of its own. What was run is kept in ``--work`` and not run again. ``--page FILE`` writes
+the plans that are there as Markdown.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from benchmarks.runs import ROOT, command
 from monai_mmseg import phantom
 from monai_mmseg.evaluation import ScoreTable
 from monai_mmseg.planning import make_plan
+from monai_mmseg.planning.readme import shown
 from monai_mmseg.planning.timing import measure_bundle
 
 Edit = Callable[[dict[str, Any]], None]
@@ -98,6 +100,14 @@ CASES = {
 }
 
 
+PAGE = """# Plans
+
+What `mmseg plan` wrote for phantoms of the situations that it tells apart, with {minutes} minutes of one thread of a
+CPU. `python -m benchmarks.accuracy.plan` makes the phantoms (their arguments are in that file), plans and trains them;
+what came of it is in [Plan a bundle of your own](../how-to/plan.md#what-a-plan-is-worth).
+"""
+
+
 def main() -> None:
     """Run the situations that are asked for, then print a table of all that were run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,7 +117,11 @@ def main() -> None:
     parser.add_argument("--situations", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--method", help="of the plan, instead of its own")
     parser.add_argument("--no-demo", action="store_true", help="the plans alone")
+    parser.add_argument("--page", type=Path, help="write the plans of --minutes to this file, and run nothing")
     given = parser.parse_args()
+    if given.page:
+        given.page.write_text(_page(given.work, given.minutes), encoding="utf-8")
+        return
     torch.set_num_threads(1)
     time.perf_counter = time.process_time  # what the plan measures is CPU time here, too
     results = read_json(given.results) if given.results.is_file() else {}
@@ -176,6 +190,26 @@ def _epochs(bundle: Path, overlays: tuple[str, ...], data: Mapping[str, Any], se
     found = measure_bundle(bundle, device="cpu", overlays=overlays, overrides=data)
     spare = seconds - found["start"] - 3 * found["validation"]
     return max(1, round(spare / found["step"] / found["length"]))
+
+
+def _page(work: Path, minutes: float) -> str:
+    """What was planned for each situation, as ``mmseg plan`` prints it."""
+    parts = [PAGE.format(minutes=f"{minutes:g}")]
+    for name in CASES:
+        path = work / f"{name}_{minutes:g}" / "bundle_plan" / "plan.json"
+        if not path.is_file():
+            continue
+        made = read_json(path)
+        facts = "\n".join(f"- {key}: {text}" for key, text in made["situation"]["facts"].items())
+        rows = "\n".join(
+            f"| {one['name']} | `{one['knob']}` | `{shown(one['value'])}` | {one['reason']} |" for one in made["rules"]
+        )
+        parts.append(
+            f"## {name}: {made['situation']['name']}\n\n{facts}\n\nMethod: **{made['method']['name']}**. "
+            f"{made['method']['reason'].capitalize()}.\n\n"
+            f"| rule | knob | value | reason |\n| --- | --- | --- | --- |\n{rows}\n"
+        )
+    return "\n".join(parts)
 
 
 def _timed(run_id: str, files: list[Path], overrides: Mapping[str, Any], log: Path) -> float:

@@ -129,6 +129,11 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> d
         raise ValueError(
             f"items must hold a subject with a {source!r} label and a {target!r} image, got none; there are {known}."
         )
+    if partly := [subject for subject in both if any(sources[subject].get("unknown", ()))]:
+        raise ValueError(
+            f"the {source!r} label of {', '.join(partly[:3])} shows some classes only ('annotated'): copied, it would "
+            "say that the others are not there."
+        )
     if without := sorted(images.keys() - sources.keys()):
         logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
     return {

@@ -16,7 +16,7 @@ from monai.transforms import InvertibleTransform
 from torch import Tensor
 
 from monai_mmseg.bundle.predictions import InvertPredictiond
-from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.annotations import mask_labels, without_label
 from monai_mmseg.data.datalist import Datalist, read_datalist, read_raw, stored_item
 from monai_mmseg.data.visits import examination_name, person_of
 from monai_mmseg.files import write_json, write_nifti
@@ -170,7 +170,7 @@ def _own(item: Item, labels: Mapping[str, str | None], *, spared: bool) -> dict[
     """An image of the target with the label that it may keep; its pairs are with images that are not there."""
     new = {key: value for key, value in item.items() if key != "pairs"}
     label = labels.get(item["image"], item.get("label") if spared else None)
-    return {**new, "label": label} if label else {key: value for key, value in new.items() if key != "label"}
+    return {**new, "label": label} if label else without_label(new)
 
 
 def _visit(item: Item, modality: str, visit: str) -> dict[str, Any]:

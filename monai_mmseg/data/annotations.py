@@ -45,6 +45,16 @@ def select_labelled_subjects(subjects: Sequence[Subject], fraction: float, seed:
     return [ordered[int(place)] for place in order[: round(fraction * len(ordered))]]
 
 
+def without_label(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of an item that says nothing of a label.
+
+    Examples:
+        >>> without_label({"image": "a.nii", "label": "b.nii", "annotated": ["liver"]})
+        {'image': 'a.nii'}
+    """
+    return {key: value for key, value in item.items() if key not in ("label", "annotated", "unknown")}
+
+
 def mask_labels(
     items: Iterable[Mapping[str, Any]], modality: str, fraction: float, seed: int = 10
 ) -> list[dict[str, Any]]:
@@ -72,7 +82,6 @@ def mask_labels(
     if not subjects:
         raise ValueError(f"no item has modality {modality!r}, there are {sorted({i['modality'] for i in listed})}.")
     kept = set(select_labelled_subjects(subjects, fraction, seed))
-    for item in listed:
-        if item["modality"] == modality and person_of(item) not in kept:
-            item.pop("label", None)
-    return listed
+    return [
+        without_label(item) if item["modality"] == modality and person_of(item) not in kept else item for item in listed
+    ]

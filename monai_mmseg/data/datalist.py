@@ -20,7 +20,7 @@ from monai_mmseg.names import name_problem
 from monai_mmseg.unannotated import UNANNOTATED
 
 REQUIRED_KEYS = ("image", "modality", "subject")
-OPTIONAL_KEYS = ("label", "visit", "fold", "pairs", "meta")
+OPTIONAL_KEYS = ("label", "annotated", "visit", "fold", "pairs", "meta")
 SECTIONS = ("training", "validation", "test")
 TOP_KEYS = (
     *("name", "modalities", "labels", "ignore", "target", "description", "meta", "licence", "license", "reference"),
@@ -147,7 +147,7 @@ def _unknown(names: Iterable[str], known: Sequence[str]) -> list[str]:
     return messages
 
 
-def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
+def _check_item(item: Any, where: str, modalities: Sequence[str], labels: Any) -> list[str]:
     if not isinstance(item, Mapping):
         return [f"{where}: an item must be an object, got {type(item).__name__}"]
     problems = [f"{where}: {message}" for message in _unknown(item, (*REQUIRED_KEYS, *OPTIONAL_KEYS))]
@@ -157,6 +157,8 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
             problems.append(f"{where}: key {key!r} must be a non-empty string, got {value!r}")
     if "label" in item and (not isinstance(item["label"], str) or not item["label"]):
         problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
+    if "annotated" in item:
+        problems += [f"{where}: {problem}" for problem in _annotated_problems(item, labels)]
     if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
         problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
     if "visit" in item and (not isinstance(item["visit"], str) or not item["visit"]):
@@ -166,6 +168,20 @@ def _check_item(item: Any, where: str, modalities: Sequence[str]) -> list[str]:
             problems.append(f"{where}: {key} {item[key]!r} names files, but it {problem}")
     if isinstance(item.get("modality"), str) and modalities and item["modality"] not in modalities:
         problems.append(f"{where}: modality {item['modality']!r} is not declared, 'modalities' are {list(modalities)}")
+    return problems
+
+
+def _annotated_problems(item: Mapping[str, Any], labels: Any) -> list[str]:
+    given = item["annotated"]
+    known = [name for value, name in labels.items() if str(value) != "0"] if isinstance(labels, Mapping) else []
+    if not isinstance(given, list) or not given or len({str(name) for name in given}) != len(given):
+        return [f"'annotated' must list the classes that the label shows, each once, or be left out, got {given!r}"]
+    problems = [] if item.get("label") else ["'annotated' tells of a label, and there is none"]
+    for name in given:
+        if name not in known:
+            close = get_close_matches(str(name), known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
+            problems.append(f"'annotated' names {name!r}, which 'labels' does not declare: {hint}")
     return problems
 
 
@@ -252,7 +268,7 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
             problems.append(f"{section}: must be a list of items, got {type(items).__name__}")
             continue
         for number, item in enumerate(items):
-            problems += _check_item(item, f"{section}[{number}]", known)
+            problems += _check_item(item, f"{section}[{number}]", known, raw.get("labels"))
     items = [item for section in SECTIONS for item in _listed(raw.get(section))]
     names = known or [item["modality"] for item in items if isinstance(item.get("modality"), str)]
     problems += [problem for item in items for problem in pair_problems(item, list(dict.fromkeys(names)))]
@@ -288,29 +304,46 @@ def read_datalist(path: str | Path) -> Datalist:
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems) + ".")
     root = Path(path).resolve().parent
-    ignore = raw.get("ignore")
     sections = {
-        section: [absolute_item(item, root, ignore) for item in raw[section]] for section in SECTIONS if section in raw
+        section: [absolute_item(item, root, raw) for item in raw[section]] for section in SECTIONS if section in raw
     }
     everything = [item for items in sections.values() for item in items]
-    modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
     labels = {int(value): str(name) for value, name in sorted(raw.get("labels", {}).items(), key=lambda x: int(x[0]))}
-    return Datalist(Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections, ignore)
+    if any("unknown" in item for item in everything):  # a batch has it for all of its labels
+        for item in everything:
+            if "label" in item:
+                item.setdefault("unknown", [False] * (max(labels, default=0) + 1))
+    modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
+    return Datalist(
+        Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections, raw.get("ignore")
+    )
 
 
-def absolute_item(item: Mapping[str, Any], root: Path, ignore: int | None = None) -> dict[str, Any]:
+def absolute_item(item: Mapping[str, Any], root: Path, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Copy of an item of a file in the folder `root`, with absolute paths.
 
     Every visit is a subject of its own from here on, ``subject_visit``; ``person`` tells which belong together. What
-    the datalist ignores in labels goes with each label, as ``ignore``.
+    the datalist, whose `content` is given, ignores in labels goes with each label, as ``ignore``; of a label that shows
+    some classes only (``annotated``) also ``unknown``, a bool for each class.
     """
     paths: dict[str, Any] = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
-    if ignore is not None and "label" in paths:
-        paths["ignore"] = ignore
+    if content is not None and "label" in paths:
+        paths |= {} if content.get("ignore") is None else {"ignore": content["ignore"]}
+        if unknown := _unknown_classes(item.get("annotated"), content.get("labels")):
+            paths["unknown"] = unknown
     if not item.get("visit"):
         return {**item, **paths}
     person = item["subject"]
     return {**item, **paths, "subject": examination_name(person, item["visit"]), "person": person}
+
+
+def _unknown_classes(annotated: Any, labels: Any) -> list[bool] | None:
+    """For each value whether it is a class that a label cannot show; ``None`` if it shows all, or is no such list."""
+    if not isinstance(annotated, list) or not isinstance(labels, Mapping):
+        return None
+    hidden = {int(value) for value, name in labels.items() if str(value).isdecimal() and name not in annotated} - {0}
+    unknown = [value in hidden for value in range(max(map(int, filter(str.isdecimal, labels)), default=0) + 1)]
+    return unknown if any(unknown) else None
 
 
 def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -322,7 +355,7 @@ def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
         {'image': '../a.nii', 'modality': 'ct', 'subject': 'p1', 'visit': '2'}
     """
     paths = {key: Path(os.path.relpath(item[key], root)).as_posix() for key in ("image", "label") if key in item}
-    kept = {key: value for key, value in item.items() if key not in ("person", "ignore")}
+    kept = {key: value for key, value in item.items() if key not in ("person", "ignore", "unknown")}
     return {**kept, **paths, "subject": person_of(item)}
 
 
@@ -351,8 +384,8 @@ def group_by_subject(
 
     Returns:
         ``{"subject", "image": {modality: path}, "label": {modality: path}}`` in order of first appearance; the key
-        ``label`` is always there, maybe empty. Also ``person`` of a visit, ``ignore`` of labels, and ``pairs``, where
-        there are any, by the modality whose item has them.
+        ``label`` is always there, maybe empty. Also ``person`` of a visit, ``ignore`` of labels, and, where there are
+        any, by the modality whose item has them, ``pairs`` and ``unknown`` classes of a label.
 
     Raises:
         ValueError: if a subject has two images of one modality.
@@ -379,6 +412,8 @@ def group_by_subject(
         if item.get("label"):
             group["label"][modality] = item["label"]
             group |= {"ignore": item["ignore"]} if "ignore" in item else {}
+            if "unknown" in item:
+                group.setdefault("unknown", {})[modality] = item["unknown"]
         if item.get("pairs"):
             group.setdefault("pairs", {})[modality] = item["pairs"]
     order = list(modalities) if modalities is not None else None

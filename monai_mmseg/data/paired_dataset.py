@@ -227,6 +227,11 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
     flat = [item for item in data if "modality" in item and not isinstance(item.get("image"), Mapping)]
     if flat and len(flat) != len(data):
         raise ValueError(f"data mixes {len(flat)} flat items with {len(data) - len(flat)} items of another kind.")
+    if partly := next((item["label"] for item in flat if any(item.get("unknown", ())) and item.get("label")), None):
+        raise ValueError(
+            f"{partly} shows some classes only ('annotated'), which this method cannot learn from: an organ that "
+            "nobody drew would be taught as background. bundles/unet, ummkd, ummkd_3d and csa can."
+        )
     return group_by_subject(flat, modalities) if flat else list(map(dict, data))
 
 

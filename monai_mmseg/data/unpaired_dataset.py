@@ -42,7 +42,7 @@ class UnpairedSliceDataset(UnpairedVolumes):
     Returns:
         (of an access) ``image`` float32 ``(num_slices, X, Y)``, ``label`` int64 ``(1, X, Y)``, ``modality`` int64 and
         ``labelled`` bool without axes, ``subject`` and ``slice``. Without a label, ``label`` is 0 and ``labelled``
-        False.
+        False. Where labels of some items show some classes only, ``unknown`` bool ``(K,)``.
 
     Raises:
         ValueError: if there are no items or no slices, a modality is missing or unknown, or the transform gives

@@ -59,6 +59,8 @@ class UnpairedVolumes(VolumeDataset[Volume]):
         if not self.data:
             raise ValueError("data must hold one item at least, got none.")
         self.volume_modalities = [self._modality_of(item) for item in self.data]
+        sets = [item["unknown"] for item in self.data if "unknown" in item]
+        self._all_known = [False] * len(sets[0]) if sets else None  # a batch has this key for all rows or for none
 
     def _finished(self, item: dict[Hashable, Any], index: int, number: int) -> Any:
         """Augmented sample, or a list of them, with everything that a batch carries."""
@@ -81,9 +83,16 @@ class UnpairedVolumes(VolumeDataset[Volume]):
             "label": (label.round() if label.is_floating_point() else label).to(torch.int64),
             "modality": torch.tensor(self.volume_modalities[number]),
             "labelled": torch.tensor(labelled),
+            **self._unknown(number),
             "subject": item["subject"],
             **({"slice": item["slice"]} if "slice" in item else {}),
         }
+
+    def _unknown(self, number: int) -> dict[Hashable, Any]:
+        """Which classes the label of a volume cannot show, if labels of this data set differ in that."""
+        if self._all_known is None:
+            return {}
+        return {"unknown": torch.tensor(self.data[number].get("unknown", self._all_known))}
 
     def _load(self, number: int) -> Volume:
         item = dict(self.data[number])

@@ -254,6 +254,11 @@ class ObjectiveTrainer(SupervisedTrainer):
         if batchdata is None:
             raise ValueError("Must provide batch data for current iteration.")
         batch = engine.prepare_batch(batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs)
+        if "unknown" in batch and not _bare_objective(self.objective).takes_label_sets:
+            raise ValueError(
+                f"labels of the batch show some classes only ('annotated' in the datalist): "
+                f"{type(self.objective).__name__} would learn that organs which nobody drew are background."
+            )
         output = {str(key): batch[key] for key in (CommonKeys.IMAGE, CommonKeys.LABEL) if key in batch}
         engine.state.output = output
         starts, steps = self._accumulation()

@@ -46,6 +46,7 @@ def score_volume(
     subject: str = "",
     person: str = "",
     penalty: float | None = None,
+    unknown: Sequence[bool] | None = None,
 ) -> list[Score]:
     """Scores of one subject, one for each foreground class.
 
@@ -62,6 +63,7 @@ def score_volume(
         subject: see there.
         person: whose visit the subject is, if it is one.
         penalty: distance in mm for a missed or spurious organ; ``None`` means the diagonal of this volume.
+        unknown: for each value from 0 whether it is a class that the label does not show: it has no score.
 
     Returns:
         One score per foreground class, sorted by value: Dice, distances and both volumes.
@@ -80,7 +82,7 @@ def score_volume(
         >>> score.values["predicted_volume"], score.values["true_volume"]  # 4 and 8 voxels of 0.032 ml
         (0.128, 0.256)
     """
-    foreground = {value: labels[value] for value in sorted(labels) if value != 0}
+    foreground = {value: name for value, name in sorted(_shown(labels, unknown).items()) if value != 0}
     if not foreground:
         raise ValueError(f"labels must name at least one foreground class, got {dict(labels)}.")
     prediction, label = annotated(prediction, label, labels)
@@ -91,6 +93,11 @@ def score_volume(
         case = {**({"modality": modality} if modality else {}), "class": found.name}
         scores.append(Score(method, subject, case, values, flag, person))
     return scores
+
+
+def _shown(labels: Mapping[int, str], unknown: Sequence[bool] | None) -> dict[int, str]:
+    """Classes that a label shows."""
+    return {value: name for value, name in labels.items() if unknown is None or not unknown[value]}
 
 
 def annotated(
@@ -174,7 +181,8 @@ def evaluate_predictions(
     scores: list[Score] = []
     for item in labelled:
         subject, person = str(item["subject"]), str(item.get("person", ""))
-        label = read_label_volume(item["label"], labels, ignore=item.get("ignore"))
+        hidden: Sequence[bool] | None = item.get("unknown")
+        label = read_label_volume(item["label"], _shown(labels, hidden), ignore=item.get("ignore"))
         prediction = read_label_volume(files[subject], labels)
         check_same_grid(prediction, label)
         scores += score_volume(
@@ -187,12 +195,14 @@ def evaluate_predictions(
             subject=subject,
             person=person,
             penalty=penalty,
+            unknown=hidden,
         )
         if paper_dice:
             axis = find_slice_axis(label.affine, label.values.shape)
-            values = sorted({0, *labels})
-            ranks = (np.searchsorted(values, one) for one in annotated(prediction.values, label.values, labels))
-            found = dice_of_paper(next(ranks), next(ranks), len(values), str(paper_dice), slice_axis=axis)
+            values = sorted({0, *_shown(labels, hidden)})
+            both = annotated(prediction.values, label.values, labels)
+            first, second = (np.searchsorted(values, np.where(np.isin(one, values), one, 0)) for one in both)
+            found = dice_of_paper(first, second, len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
                 scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}, person=person))
     return ScoreTable(scores, {method: MethodInfo(penalty, description)})

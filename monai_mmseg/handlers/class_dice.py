@@ -22,7 +22,8 @@ class ClassDiceHandler:
 
     When to use: in ``validate#handlers``, before those that log metrics, beside the key metric ``DiceMetric`` with
     ``ignore_empty=False``, of which these are the parts: it reads the same one-hot tensors, counts a class that is in
-    neither label nor prediction as 1, and one that is in the prediction only as 0. Classes that no label of a modality
+    neither label nor prediction as 1, and one that is in the prediction only as 0; one that a label does not show
+    (``unknown`` in the batch) counts nowhere. Classes that no label of a modality
     has are listed in ``state.dice_without_label`` of the evaluator, so that nobody reads their 1 as a success. Sums
     stay on the device until the end of the validation. In several processes it belongs to all of them.
 
@@ -84,7 +85,10 @@ class ClassDiceHandler:
                     f"ClassDiceHandler needs one-hot tensors of the background and {self.classes}, got shapes "
                     f"{tuple(made[CommonKeys.PRED].shape)} and {tuple(made[CommonKeys.LABEL].shape)}."
                 )
-            self._found.append(_dice(prediction, label))
+            found = _dice(prediction, label)
+            if "unknown" in given:  # what the label cannot show is no success
+                found[0, torch.as_tensor(given["unknown"], device=found.device).flatten()[1:]] = torch.nan
+            self._found.append(found)
             self._names.append(self._modality_of(given))
 
     def _modality_of(self, item: Mapping[str, Any]) -> str:
@@ -111,9 +115,9 @@ class ClassDiceHandler:
         for modality in order:
             dice, labelled = found[[name == modality for name in names]].unbind(1)
             place = f"{PREFIX}{modality}"
-            engine.state.metrics[place] = float(dice.mean())
+            engine.state.metrics[place] = float(dice.nanmean())
             for index, name in enumerate(self.classes):
-                engine.state.metrics[f"{place}/{name}"] = float(dice[:, index].mean())
+                engine.state.metrics[f"{place}/{name}"] = float(dice[:, index].nanmean())
                 if not labelled[:, index].any():
                     absent.append(f"{place}/{name}")
         engine.state.dice_without_label = absent

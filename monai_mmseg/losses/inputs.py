@@ -15,6 +15,9 @@ from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.unannotated import UNANNOTATED
 
+NEVER = -1e9
+"""Logit of a class that cannot be: finite, since infinity times zero is no number."""
+
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Returns a plain tensor, in float32 when it was narrower: sums over pixels do not fit in half precision.
@@ -76,6 +79,64 @@ def mask_unannotated(values: Tensor, onehot: Tensor) -> Tensor:
         tensor([[[0.3000, 0.0000]]])
     """
     return torch.where(onehot.bool().any(1, keepdim=True), values, values.new_zeros(()))
+
+
+def merge_unknown_classes(logits: Tensor, unknown: Tensor) -> Tensor:
+    r"""Logits of what a label can tell apart: classes that nobody drew are part of the background.
+
+    When to use: before any loss, where labels of a batch show different sets of classes. The softmax of the result has
+    :math:`p_0 + \sum_{c \in U} p_c` as the background and 0 for the unknown classes :math:`U`; neither is pushed
+    anywhere by a label that does not show them.
+
+    Args:
+        logits: of all classes, background first, shape ``(N, K, *spatial)``.
+        unknown: classes that the label of a row does not show, bool, shape ``(N, K)``; never the background.
+
+    Returns:
+        Logits of the same shape; rows without an unknown class are as they were.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Reference:
+        Shi et al., Medical Image Analysis 2021, arXiv:2007.03868: marginal loss.
+
+    Examples:
+        >>> probs = torch.tensor([[[0.5], [0.2], [0.3]]])  # one pixel, three classes
+        >>> merge_unknown_classes(probs.log(), torch.tensor([[False, False, True]])).softmax(1).flatten()
+        tensor([0.8000, 0.2000, 0.0000])
+    """
+    if unknown.shape != logits.shape[:2] or unknown.dtype != torch.bool:
+        raise ValueError(
+            f"unknown must be bool of shape {tuple(logits.shape[:2])}, got {unknown.dtype} of {tuple(unknown.shape)}."
+        )
+    gone = unknown.to(logits.device, non_blocking=True).reshape(*unknown.shape, *[1] * (logits.ndim - 2))
+    behind = gone.clone()
+    behind[:, 0] = True
+    background = logits.masked_fill(~behind, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.cat([background, logits.masked_fill(gone, NEVER)[:, 1:]], 1)
+
+
+def without_unknown_background(label: Tensor, unknown: Tensor) -> Tensor:
+    """Labels in which the background of rows with unknown classes is not annotated: any of those may be there.
+
+    When to use: for what is computed of the regions of classes, such as distilled knowledge.
+
+    Args:
+        label: class indices, shape ``(N, 1, *spatial)``.
+        unknown: as for :func:`merge_unknown_classes`.
+
+    Returns:
+        Labels of the same shape, 255 there.
+
+    Examples:
+        >>> labels = torch.tensor([[[0, 1]], [[0, 1]]])
+        >>> without_unknown_background(labels, torch.tensor([[False] * 3, [False, False, True]]))
+        tensor([[[  0,   1]],
+                [[255,   1]]])
+    """
+    partly = unknown.to(label.device, non_blocking=True).any(1).reshape(-1, *[1] * (label.ndim - 1))
+    return label.masked_fill(partly & (label == 0), UNANNOTATED)
 
 
 def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:

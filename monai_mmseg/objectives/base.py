@@ -85,6 +85,9 @@ class Objective(nn.Module):
     default_weights: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     retraining: ClassVar[tuple[str, ...]] = ()
     """Phases that train parameters of an earlier phase once more, with an optimiser of their own."""
+    takes_label_sets: ClassVar[bool] = False
+    """Whether labels of a batch may show different classes, ``unknown`` in it; else that is an error, since an organ
+    that nobody drew would be taught as background."""
     outside_graphs: ClassVar[tuple[str, ...]] = ()
     """Methods that run as they are where the rest is compiled: they read masks on the CPU, or set hooks."""
 

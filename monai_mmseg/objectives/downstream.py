@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from monai_mmseg.losses.cross_entropy import class_weighted_cross_entropy
 from monai_mmseg.losses.dice import squared_foreground_dice
 from monai_mmseg.losses.distances import gaussian_kl, mean_absolute, mean_squared
-from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
+from monai_mmseg.losses.inputs import (
+    at_least_float32,
+    merge_unknown_classes,
+    onehot_labels,
+    without_unknown_background,
+)
 from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 from monai_mmseg.networks.nets.disentangle.nvnet import NVNet
@@ -97,6 +102,7 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
         ['dice', 'cross_entropy', 'reconstruction', 'kl']
     """
 
+    takes_label_sets = True
     default_weights: ClassVar[dict[str, dict[str, float]]] = {
         SEGMENTATION: {"dice": 1.0, "cross_entropy": 1.0, "reconstruction": 0.0, "kl": 0.0}
     }
@@ -130,8 +136,8 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
 
         Args:
             batch: ``image``, all modalities, NaN where absent; ``label (B, 1, *spatial)`` class indices; optionally
-                ``present (B, M)`` and ``labelled (B,)``, bool, on the CPU, and ``slice (B,)``, the number of each image
-                in its volume.
+                ``present (B, M)`` and ``labelled (B,)``, bool, on the CPU, ``slice (B,)``, the number of each image in
+                its volume, and ``unknown (B, K)``, bool, where labels do not show all classes.
             phase: ``"segmentation"``.
             previous: not used.
 
@@ -154,13 +160,14 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
                 f"logits and label must have shapes (B, {self.num_classes}, *spatial) and (B, 1, *spatial), got "
                 f"{tuple(logits.shape)} and {tuple(label.shape)}."
             )
-        onehot = onehot_labels(label, self.num_classes)
+        onehot, unknown = onehot_labels(label, self.num_classes), batch.get("unknown")
+        told = logits if unknown is None else merge_unknown_classes(at_least_float32(logits), unknown)
         terms = dict.fromkeys(type(self).default_weights[SEGMENTATION], logits.sum() * 0)
         if weights["dice"]:
-            terms["dice"] = squared_foreground_dice(logits.softmax(1), onehot, labelled)
+            terms["dice"] = squared_foreground_dice(told.softmax(1), onehot, labelled)
         if weights["cross_entropy"]:
             terms["cross_entropy"] = class_weighted_cross_entropy(
-                logits, onehot, labelled, class_weights=self.class_weights
+                told, onehot, labelled, class_weights=self.class_weights
             )
         if rebuilt is not None:
             terms["reconstruction"] = masked_mean(mean_squared(rebuilt.reconstruction, fed.detach()))
@@ -171,6 +178,9 @@ class DownstreamSegmentationObjective(_Downstream, SegmentationWithTerms):
         features = {} if taps is None else {name: taps[name] for name in taps}
         scores = mask_samples(at_least_float32(logits), labelled)
         group, count = self._subsets(batch)
+        if unknown is not None:
+            label = without_unknown_background(label, unknown)
+            onehot = onehot_labels(label, self.num_classes)
         onehot = mask_samples(onehot, labelled)
         found, more = self.with_added(
             terms, TermInputs(self.network, scores, label, onehot, group, count, labelled, features)

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from monai_mmseg.losses.cross_entropy import frequency_weighted_cross_entropy, frequency_weights_from_counts
 from monai_mmseg.losses.dice import squared_dice_loss
-from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
+from monai_mmseg.losses.inputs import (
+    at_least_float32,
+    merge_unknown_classes,
+    onehot_labels,
+    without_unknown_background,
+)
 from monai_mmseg.losses.masked import class_counts, group_means, mask_samples
 from monai_mmseg.objectives.base import PhaseOutput
 from monai_mmseg.objectives.terms import SegmentationWithTerms, Term, TermInputs
@@ -67,6 +72,8 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
 
     default_weights: ClassVar[dict[str, dict[str, float]]] = {"segmentation": {"dice": 1.0, "cross_entropy": 1.0}}
 
+    takes_label_sets = True
+
     # a compiled graph would keep the hooks of its first step; what the masks say is constant in a graph
     outside_graphs: ClassVar[tuple[str, ...]] = ("_tapped_network", "_row_masks")
 
@@ -103,7 +110,8 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
         Args:
             batch: ``image (B, S, *spatial)``; ``label (B, 1, *spatial)``, class indices in which a value that is no
                 class means no label; ``modality (B,)``, int64 index into ``modalities``; ``labelled (B,)``, bool, all
-                where it is not given. The last two on the CPU, so that no GPU is waited for.
+                where it is not given. The last two on the CPU, so that no GPU is waited for. Also ``unknown (B, K)``,
+                bool, where labels do not show all classes.
             phase: ``"segmentation"``.
             previous: not used.
 
@@ -131,7 +139,9 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
         labelled = None if labelled is None else labelled.to(label.device, non_blocking=True)
         group, count = modality.to(label.device, non_blocking=True), len(self.modalities)
         scores = mask_samples(at_least_float32(logits), labelled)
-        onehot, probs = mask_samples(onehot_labels(label, self.num_classes, scores.dtype), labelled), scores.softmax(1)
+        unknown = batch.get("unknown")
+        told = scores if unknown is None else merge_unknown_classes(scores, unknown)
+        onehot, probs = mask_samples(onehot_labels(label, self.num_classes, scores.dtype), labelled), told.softmax(1)
         weights = scores.new_ones(self.num_classes)
         if self.ce_weighted:
             weights = frequency_weights_from_counts(class_counts(onehot, group, count, labelled))[group]
@@ -142,6 +152,9 @@ class UnpairedSegmentationObjective(SegmentationWithTerms):
             "dice": squared_dice_loss(known, onehot, labelled, group=group, num_groups=count).sum(),
             "cross_entropy": group_means(entropy, group, count, labelled).sum(),
         }
+        if unknown is not None:
+            label = without_unknown_background(label, unknown)
+            onehot = mask_samples(onehot_labels(label, self.num_classes, scores.dtype), labelled)
         inputs = TermInputs(self.network, scores, label, onehot, group, count, labelled, features)
         found, more = self.with_added(terms, inputs)
         return PhaseOutput(found, {"logits": logits.detach(), "pred": logits.detach(), **more})

@@ -67,7 +67,7 @@ def fixed_settings(context: Context) -> dict[str, Any]:
         return {**common, **task, **_narrow(context, "encoder_def"), "stage_one_root": root}
     if context.base == "unet":
         return {**common, "final_model": "model.pt"}
-    return {**common, **({"dropout": None} if context.dims == 2 else {})}
+    return {**common, **({"dropout": 0.0} if context.dims == 2 else {})}
 
 
 def _narrow(context: Context, name: str) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _volumes(item: Mapping[str, Any], labels: Mapping[int, str]) -> tuple[MetaTe
     if not item.get("label"):
         return _oriented(image), None
     label = read_one_volume(item["label"])
-    check_label_values(label, sorted(labels), ignore=item.get("ignore"))
+    check_label_values(label, sorted(labels), ignore=item.get("ignore"), unknown=item.get("unknown"))
     check_same_grid(image, label)
     return _oriented(image), _oriented(label)
 
@@ -194,7 +194,8 @@ def _image_facts(
     counts = None
     if label is not None and mask is not None:
         found = torch.bincount(label.as_tensor()[0].flatten().long(), minlength=max(labels, default=0) + 1).tolist()
-        counts = {name: found[value] for value, name in labels.items() if value}
+        unknown = item.get("unknown") or [False] * len(labels)
+        counts = {name: found[value] for value, name in labels.items() if value and not unknown[value]}
     inside = values[mask] if mask is not None and mask.any() else values[body]
     return {
         "subject": str(item["subject"]),

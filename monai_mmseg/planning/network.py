@@ -99,7 +99,7 @@ def unet_definition(
         "upsample_kernel_size": strides[1:],
         "filters": features,
         "norm_name": ["batch", {"eps": 0.001, "momentum": 0.1}],
-        "dropout": None,
+        "dropout": 0.0,  # a layer of none: MONAI Label turns it up to ask how sure the network is
     }
 
 

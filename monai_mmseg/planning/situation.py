@@ -50,6 +50,7 @@ class Situation:
     may_lack: list[str]  # that inference may have to do without
     target: str
     facts: dict[str, str]  # the five, in words
+    partly: tuple[str, ...] = ()  # classes that some labels do not show
 
     @property
     def unlabelled(self) -> list[str]:
@@ -115,7 +116,8 @@ def find_situation(
         "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
         f"{', '.join(may_lack or ()) or 'none'}",
     }
-    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts)
+    partly = tuple(_partly(fingerprint))
+    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts, partly)
 
 
 def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:
@@ -132,10 +134,18 @@ def _counts(names: Sequence[str], images: Mapping[str, int], subjects: int) -> s
     return ", ".join(f"{name} of {subjects - images[name]} subjects" for name in names) or "none"
 
 
+def _partly(fingerprint: Mapping[str, Any]) -> dict[str, int]:
+    """Classes that some labels do not show, and how many."""
+    known = [one["label_voxels"] for one in fingerprint["images"] if one["label_voxels"] is not None]
+    names = [name for value, name in fingerprint["labels"].items() if value != "0"]
+    return {name: count for name in names if (count := sum(name not in one for one in known))}
+
+
 def _classes(fingerprint: Mapping[str, Any]) -> str:
     """Which classes the labels of a modality never show."""
     names = [name for value, name in fingerprint["labels"].items() if value != "0"]
-    parts = []
+    total = sum(one["label_voxels"] is not None for one in fingerprint["images"])
+    parts = [f"{name} is not annotated in {count} of {total} labels" for name, count in _partly(fingerprint).items()]
     for modality in fingerprint["modalities"]:
         counts = [one["label_voxels"] for one in fingerprint["images"] if one["modality"] == modality]
         known = [one for one in counts if one]
@@ -166,14 +176,15 @@ def possible_methods(situation: Situation) -> dict[str, str]:
         return {name: "" if name == "unet" else lone for name in METHODS}
     unpaired = f"it learns each modality from its own labels, and {' and '.join(bare)} has none" if bare else ""
     apart = "" if paired else "hardly any subject has several modalities"
+    half = f"labels differ in the classes that they show ({', '.join(situation.partly)})" if situation.partly else ""
     off = "" if registered else apart or "the modalities of a subject are not aligned"
     return {
         "unet": off,
         "ummkd": unpaired,
         "ummkd_3d": unpaired,
         "csa": unpaired,
-        "dafnet": apart,
-        "disentangle": off,
+        "dafnet": apart or half,
+        "disentangle": off or half,
     }
 
 

@@ -97,7 +97,7 @@ def backbone(context: Context) -> Decision:
     size = context.knobs["spatial_size"]
     channels: Any = "@num_slices" if context.dims == 2 else 1
     definition = unet_definition(size, _mm(context), in_channels=channels)
-    definition.update(norm_name="@norm", dropout="@dropout" if context.base != "ummkd_3d" else None)
+    definition.update(norm_name="@norm", dropout="@dropout" if context.base != "ummkd_3d" else 0.0)
     return (
         definition,
         "a small U-Net with batch normalisation learns most in little time; a coarse axis is pooled later",

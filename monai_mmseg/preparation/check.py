@@ -194,7 +194,7 @@ def examine_form(raw: Mapping[str, Any], problems: Sequence[str], path: Path) ->
     """
     root = path.resolve().parent
     entries = [
-        Entry(section, f"{section}[{number}]", absolute_item(item, root, raw.get("ignore")))
+        Entry(section, f"{section}[{number}]", absolute_item(item, root, raw))
         for section in SECTIONS
         for number, item in enumerate(raw[section] if isinstance(raw.get(section), list) else [])
         if isinstance(item, Mapping) and all(isinstance(item.get(key), str) and item[key] for key in REQUIRED_KEYS)

@@ -246,8 +246,11 @@ def _write_case(folder: Path, case: _Case, values: Sequence[int], *, ignore: int
     label = None
     for path in dict.fromkeys(case.labels.values()):
         found = read_one_volume(path)
-        check_label_values(found, values, ignore=ignore)
+        unknown = case.item.get("unknown")
+        check_label_values(found, values, ignore=ignore, unknown=unknown)
         check_same_grid(grid, found)
+        if unknown and any(unknown):  # nnU-Net knows no sets of classes: what may be another organ is not annotated
+            found[found == 0] = UNANNOTATED
         if label is not None and not np.array_equal(label, found):
             raise VolumeError(f"labels of {' and '.join(case.labels)} differ; keep one of them in the datalist")
         label = found
@@ -316,7 +319,7 @@ def _write_tables(
         "labels": {
             "background": 0,
             **{name: value for value, name in content.labels.items() if value},
-            **({} if content.ignore is None else {"ignore": len(content.labels)}),
+            **({"ignore": len(content.labels)} if _has_unannotated(content) else {}),
         },
         "numTraining": sum(case.section != "test" for case in cases),
         "file_ending": _ENDING,
@@ -331,6 +334,11 @@ def _write_tables(
     if splits:
         write_text(folder / _SPLITS, json.dumps(splits, indent=1) + "\n")
     write_json(folder / "dataset.json", description)
+
+
+def _has_unannotated(content: Datalist) -> bool:
+    items = [item for items in content.sections.values() for item in items]
+    return content.ignore is not None or any(any(item.get("unknown", ())) for item in items)
 
 
 def _remove(folder: Path) -> None:

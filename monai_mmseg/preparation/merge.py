@@ -27,8 +27,9 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
 
     What comes of it is checked as :func:`~monai_mmseg.preparation.check_datalist` does, before it is written; warnings
     are logged. A subject of one name in two lists is taken for one person if the lists have other modalities (or
-    visits) of it, which is logged too. What is said about the lists is kept: texts (reference, licence, description)
-    and entries of ``meta`` once where they agree, else by the name of the list; a ``target`` where they agree.
+    visits) of it, which is logged too. A list may declare fewer classes than another if values agree: its items get
+    ``annotated``. What is said about the lists is kept: texts (reference, licence, description) and entries of ``meta``
+    once where they agree, else by the name of the list; a ``target`` where they agree.
 
     Args:
         paths: JSON files, two or more; modalities and sections are joined in their order.
@@ -40,8 +41,8 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
 
     Raises:
         FileNotFoundError: if a datalist is not there.
-        ValueError: if one list is named twice, their labels differ, two of them have the same modality of a subject,
-            or something in them is broken.
+        ValueError: if one list is named twice, their labels contradict each other, two of them have the same modality
+            of a subject, or something in them is broken.
         OSError: if `out` is there already, or cannot be written.
     """
     if len(paths) < 2:
@@ -51,14 +52,13 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
         raise ValueError(f"lists must be different files, got {', '.join(twice)} more than once.")
     check_output_file(out, overwrite=overwrite)
     parts = [read_datalist(path) for path in paths]
-    for part in parts[1:]:
-        _check_labels(part, parts[0])
+    labels = _joined_labels(parts)
     contents = [read_raw(path)[0] for path in paths]
     _check_subjects(contents, parts)
     sections = {
         section: [
-            _absolute(item, place.parent)
-            for one, place in zip(contents, places, strict=True)
+            _absolute(item, place.parent, part.labels if part.labels != labels else {})
+            for one, part, place in zip(contents, parts, places, strict=True)
             for item in one.get(section, [])
         ]
         for section in dict.fromkeys(section for part in parts for section in part.sections)
@@ -68,7 +68,7 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
     content = {
         "name": "_".join(dict.fromkeys(part.name for part in parts)),
         "modalities": list(dict.fromkeys(name for part in parts for name in part.modalities)),
-        "labels": {str(value): name for value, name in parts[0].labels.items()},
+        "labels": {str(value): name for value, name in labels.items()},
         **({} if (ignore := next((one.ignore for one in parts if one.ignore), None)) is None else {"ignore": ignore}),
         **_heads(contents, parts),
     }
@@ -113,12 +113,36 @@ def _agreed(values: Mapping[str, Any]) -> Any:
     return each[0] if each and all(one == each[0] for one in each) else None
 
 
-def _absolute(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    return {**item, **{key: str(folder / item[key]) for key in _FILES if key in item}}
+def _absolute(item: Mapping[str, Any], folder: Path, shown: Mapping[int, str]) -> dict[str, Any]:
+    """Item with absolute paths, and the classes that its list declares where they are not all."""
+    annotated = {"annotated": [name for value, name in shown.items() if value]} if shown and "label" in item else {}
+    return {**annotated, **item, **{key: str(folder / item[key]) for key in _FILES if key in item}}
 
 
 def _relative(item: Mapping[str, Any], root: Path) -> dict[str, Any]:
     return {**item, **{key: Path(os.path.relpath(item[key], root)).as_posix() for key in _FILES if key in item}}
+
+
+def _joined_labels(parts: Sequence[Datalist]) -> dict[int, str]:
+    """Classes of all lists: a list may lack some, whose organs nobody looked for in its images."""
+    labels = dict(parts[0].labels)
+    for part in parts[1:]:
+        first = parts[0]
+        if set(part.labels.values()) == set(labels.values()) or not (part.labels and labels):
+            _check_labels(part, first)
+        taken = {name: value for value, name in labels.items()}
+        for value, name in part.labels.items():
+            if labels.get(value, name) != name or taken.get(name, value) != value:
+                _check_labels(part, first)
+        labels |= part.labels
+    for part in parts:
+        if lacking := [name for value, name in sorted(labels.items()) if value not in part.labels]:
+            logger.warning(
+                "%s does not declare %s: in its images they are neither taught nor scored, as nobody looked for them",
+                part.path,
+                ", ".join(lacking),
+            )
+    return dict(sorted(labels.items()))
 
 
 def _check_labels(part: Datalist, first: Datalist) -> None:
@@ -135,7 +159,10 @@ def _check_labels(part: Datalist, first: Datalist) -> None:
         for path, names in ((part.path, there - here), (first.path, here - there))
         if names
     )
-    raise ValueError(f"{both}: {lacks}; give both one set of classes.")
+    raise ValueError(
+        f"{both}: {lacks}, and one value means two classes. Import both with all classes in one order, --labels "
+        '"liver=1, spleen=none" for a class that nobody drew.'
+    )
 
 
 def _check_subjects(contents: Sequence[Mapping[str, Any]], parts: Sequence[Datalist]) -> None:

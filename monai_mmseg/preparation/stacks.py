@@ -61,6 +61,10 @@ def write_stacks(
             if target not in group["image"]:
                 skipped.append(name)
                 continue
+            if any(group.get("unknown", {}).get(target, ())):
+                raise ValueError(
+                    f"{datalist}: the label of {name!r} shows some classes only, which a stack cannot say."
+                )
             file = f"{safe_name(name, 'subject')}.nii.gz"
             if (stage / file).exists():  # where case does not count
                 raise ValueError(f"{datalist}: {file} would be the file of two subjects, one of them {name!r}.")

@@ -63,7 +63,10 @@ def _modality_statistics(volumes: Sequence[VolumeFacts]) -> dict[str, Any]:
         "intensity": mean_intensities([volume.intensity for volume in volumes if volume.intensity is not None]),
         "spacing": _range(np.array([volume.spacing for volume in volumes])),
         "shape": _range(np.array([volume.shape for volume in volumes], dtype=np.float64)),
-        "label_ml": {name: _range(np.array([ml[name] for ml in labelled])) for name in labelled[0]} if labelled else {},
+        "label_ml": {
+            name: _range(np.array([ml[name] for ml in labelled if name in ml]))
+            for name in dict.fromkeys(name for ml in labelled for name in ml)
+        },
     }
 
 

@@ -45,13 +45,15 @@ def label_warnings(volumes: Sequence[VolumeFacts], labels: Mapping[int, str]) ->
     found = []
     labelled = [volume for volume in volumes if volume.label_ml is not None]
     for name in [name for value, name in labels.items() if value != 0] if labelled else []:
-        if all(name in volume.absent for volume in labelled):
+        looked = [volume for volume in labelled if name in (volume.label_ml or ())]
+        if all(name in volume.absent for volume in looked):
             found.append(f"class {name!r} is declared and in no label")
             continue
-        for modality, mine in by_modality(labelled).items():
+        for modality, everything in by_modality(labelled).items():
+            mine = [volume for volume in everything if volume in looked]
             # a label that is empty altogether is told for itself
             without = [volume.subject for volume in mine if name in volume.absent]
-            partly = [one.subject for one in mine if name in one.absent and len(one.absent) < len(labels) - 1]
+            partly = [one.subject for one in mine if name in one.absent and len(one.absent) < len(one.label_ml or ())]
             if len(without) == len(mine):
                 found.append(f"class {name!r} is in no label of modality {modality!r}")
             elif partly:

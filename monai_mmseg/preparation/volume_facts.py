@@ -67,8 +67,8 @@ class VolumeFacts:
     background: Background
     digest: str  # of the voxels, however they are stored
     pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the item has them, if their form is right
-    label_ml: dict[str, float] | None = None
-    absent: tuple[str, ...] = ()  # classes without a voxel in the label
+    label_ml: dict[str, float] | None = None  # of the classes that the label shows
+    absent: tuple[str, ...] = ()  # those of them without a voxel
     intensity: dict[str, float] | None = None  # name to value, where they were asked for
     thumb: Thumb | None = None
 
@@ -136,7 +136,8 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     image = _read(item["image"], where, found)
     label = _read(item["label"], f"{where} label", found) if isinstance(item.get("label"), str) else None
     if label is not None:
-        found.passes(where, partial(check_label_values, ignore=item.get("ignore")), label, sorted(labels) or None)
+        fits = partial(check_label_values, ignore=item.get("ignore"), unknown=item.get("unknown"))
+        found.passes(where, fits, label, sorted(labels) or None)
         if not ((label > 0) & (label != item.get("ignore", 0))).any():
             found.warnings.append(f"{where}: {item['label']}: the label has no foreground")
     if image is None:
@@ -170,7 +171,9 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     )
     if label is not None:
         voxel = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
-        counts = {name: int((label == value).sum()) for value, name in labels.items() if value != 0}
+        unknown = item.get("unknown") or [False] * (max(labels, default=0) + 1)
+        shown = {value: name for value, name in labels.items() if value != 0 and not unknown[value]}
+        counts = {name: int((label == value).sum()) for value, name in shown.items()}
         facts.label_ml = {name: count * voxel for name, count in counts.items()}
         facts.absent = tuple(name for name, count in counts.items() if not count)
     if statistics:

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_mmseg.bundle.datalist import find_datalist
 from monai_mmseg.bundle.naming import check_prediction_names
-from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.annotations import mask_labels, without_label
 from monai_mmseg.data.datalist import Datalist, read_datalist, stored_item
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import write_json
@@ -141,8 +141,5 @@ def _fewer_labels(items: list[dict[str, Any]], modality: str, amount: float, see
         if item.get("label")
     }
     return [
-        {key: value for key, value in item.items() if key != "label"}
-        if item["modality"] == modality and person_of(item) not in kept
-        else item
-        for item in items
+        without_label(item) if item["modality"] == modality and person_of(item) not in kept else item for item in items
     ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from monai_mmseg.data.datalist import Datalist, group_by_subject
 from monai_mmseg.study.methods import Method, StudyError
 
+_WHOLE_LABELS = {"dafnet", "translation", "disentangle"}
 MOSTLY = 0.5  # share of subjects that must have several modalities where pairs are needed
 
 
@@ -32,6 +33,7 @@ class Facts(NamedTuple):
     subjects: int
     several: int  # subjects with several modalities
     tested: Mapping[str, int]  # labels of the test section; of the folds where there is none
+    partly: bool = False  # whether labels show some classes only
 
 
 def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
@@ -61,7 +63,8 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     groups = group_by_subject(training)
     several = sum(len(one["image"]) > 1 for one in groups)
     helping = source or (others[0] if others else "")
-    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested)
+    partly = any(any(item.get("unknown", ())) for item in training)
+    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly)
 
 
 NEEDS: Mapping[str, Callable[[Facts], str]] = {
@@ -99,6 +102,9 @@ def refusal(method: Method, facts: Facts) -> str:
             return f"the package {package} is missing: pip install {extra or package}"
     if reason := next((reason for need in method.needs if (reason := NEEDS[need](facts))), ""):
         return reason
+    bundles = {method.bundle, *(stage.bundle for stage in method.stages)}
+    if facts.partly and (method.kind == "baseline" or bundles & _WHOLE_LABELS):
+        return "labels show some classes only ('annotated'), and it would learn that the others are not there"
     scored = [facts.target] if method.kind == "baseline" or method.bundle == "dafnet" else facts.modalities
     if not method.scores and not any(facts.tested.get(name) for name in scored):
         return f"no tested image of {' or '.join(scored)} has a label: nothing can be scored"

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Prediction and label as one-hot classes, alike where nobody annotated."""
+"""Prediction and label as one-hot classes, alike where nobody annotated and in classes that nobody drew."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from monai_mmseg.unannotated import UNANNOTATED
 
 
 class AsAnnotatedClassesd(AsDiscreted):
-    """MONAI's ``AsDiscreted`` for labels that leave voxels out: there, all keys become background.
+    """MONAI's ``AsDiscreted`` for labels that leave voxels or classes out: there, all keys become background.
 
-    When to use: before a metric of one-hot volumes, which then counts what was annotated. Without such voxels it is
-    ``AsDiscreted``, whose arguments it has.
+    When to use: before a metric of one-hot volumes, which then counts what was annotated. Without such voxels and
+    classes it is ``AsDiscreted``, whose arguments it has. Classes are left out by ``unknown`` in the data, a bool for
+    each class.
 
     Args:
         *args: as of ``AsDiscreted``.
@@ -38,6 +39,15 @@ class AsAnnotatedClassesd(AsDiscreted):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Make all keys one-hot."""
+        result = self._annotated(data)
+        if self.label_key in data and "unknown" in data:
+            for key in self.key_iterator(result):
+                unknown = torch.as_tensor(data["unknown"]).flatten().to(result[key].device)
+                result[key][0] += result[key][unknown].sum(0)
+                result[key][unknown] = 0
+        return result
+
+    def _annotated(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if self.label_key not in data or not bool((left_out := data[self.label_key] == UNANNOTATED).any()):
             return super().__call__(data)
         label = data[self.label_key]

@@ -74,8 +74,10 @@ class LoadImageItemd(OneImaged):
         if label is not None:
             label = _one_volume(label)
             check_same_grid(image, label)
-            check_label_values(label, self.labels, ignore=data.get("ignore"))
+            check_label_values(label, self.labels, ignore=data.get("ignore"), unknown=data.get("unknown"))
             result[self.label_key] = label
+            if "unknown" in data:
+                result["unknown"] = torch.as_tensor(data["unknown"])
         result[self.key] = image
         result["labelled"] = label is not None
         if self.modality_key not in result and self.default_modality is not None:

@@ -100,15 +100,17 @@ class LoadImageModalitiesd(OneImaged):
         source = result[self.key]
         label = result.pop(self.label_key, None) if self.label_key is not None else None
         images, labels = self._read(source, label)
+        unknown = result.pop("unknown", {})
         if not images:
             raise ValueError(f"{_describe(source)}: none of the modalities {self.modalities} is present.")
         for name, volume in labels.items():
             check_same_grid(images[name], volume)
-            check_label_values(volume, self.labels, ignore=data.get("ignore"))
+            check_label_values(volume, self.labels, ignore=data.get("ignore"), unknown=unknown.get(name))
         frame = self.target if self.target in images else next(name for name in self.modalities if name in images)
         result[self.key] = images[frame]
         if self.label_key is not None and frame in labels:
             result[self.label_key] = labels[frame]
+            result |= {"unknown": torch.as_tensor(unknown[frame])} if frame in unknown else {}
         result["siblings"] = {
             name: {"image": images[name], "label": labels.get(name)}
             for name in self.modalities

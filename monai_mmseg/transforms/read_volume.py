@@ -162,16 +162,23 @@ def check_image_values(volume: MetaTensor, name: str | None = None) -> None:
         raise VolumeError(f"{path_of(volume)}: {of}{bad} of {volume.numel()} values are NaN or infinite.")
 
 
-def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None, *, ignore: int | None = None) -> None:
+def check_label_values(
+    volume: MetaTensor,
+    allowed: Sequence[int] | None,
+    *,
+    ignore: int | None = None,
+    unknown: Sequence[bool] | None = None,
+) -> None:
     """Refuse a label with values that nobody declared.
 
     Args:
         volume: a label map.
         allowed: declared values; ``None`` asks for whole numbers from 0 to 255 only.
         ignore: value of voxels that were not annotated, which is allowed, too.
+        unknown: for each value from 0 whether it is a class that this label does not show.
 
     Raises:
-        VolumeError: if other values occur.
+        VolumeError: if other values occur, or a class that the label is said not to show.
 
     Examples:
         >>> check_label_values(MetaTensor(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)), [0, 1, 2])
@@ -187,6 +194,8 @@ def check_label_values(volume: MetaTensor, allowed: Sequence[int] | None, *, ign
         wanted = "whole numbers from 0 to 255" if allowed is None else f"one of the declared {list(allowed)}"
         shown = [int(value) if np.isfinite(value) and value == int(value) else value for value in wrong[:10]]
         raise VolumeError(f"{path_of(volume)}: label values must be {wanted}, found {shown}.")
+    if more := [int(value) for value in found if value < len(unknown or ()) and unknown and unknown[int(value)]]:
+        raise VolumeError(f"{path_of(volume)}: 'annotated' leaves out the classes of the values {more}, found in it.")
 
 
 def check_same_grid(image: MetaTensor, label: MetaTensor) -> None:

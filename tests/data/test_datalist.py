@@ -257,3 +257,39 @@ def test_what_is_ignored_goes_with_each_label(tmp_path):
     path.write_text(json.dumps({**head, "ignore": 255, "labels": {"0": "background", "255": "lesion"}}))
     with pytest.raises(ValueError, match="'ignore' and 'labels' both have 255"):
         read_datalist(path)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "said"),
+    [
+        ("liver", "must list the classes that the label shows, each once, .* got 'liver'"),
+        ([], "must list the classes"),
+        (["liver", "liver"], "each once"),
+        (["livr"], "names 'livr', which 'labels' does not declare: did you mean 'liver'"),
+        (["background"], r"'labels' does not declare: there are \['liver', 'spleen'\]"),
+    ],
+)
+def test_classes_that_a_label_shows(tmp_path, annotated, said):
+    item = {"image": "a.nii", "label": "b.nii", "modality": "ct", "subject": "s"}
+    other = {**item, "image": "c.nii", "subject": "t", "annotated": ["spleen"]}
+    head = {"labels": {"0": "background", "1": "liver", "2": "spleen"}}
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps({**head, "training": [item, other]}))
+    items = read_datalist(path).items("training")
+    assert [one["unknown"] for one in items] == [[False] * 3, [False, True, False]]  # for all: a batch is one
+    assert "unknown" not in stored_item(items[1], tmp_path)
+    assert group_by_subject(items)[1]["unknown"] == {"ct": [False, True, False]}
+    path.write_text(json.dumps({**head, "training": [{**item, "annotated": annotated}]}))
+    with pytest.raises(ValueError, match=said):
+        read_datalist(path)
+
+
+def test_annotated_without_a_label(tmp_path):
+    item = {"image": "a.nii", "modality": "ct", "subject": "s", "annotated": ["liver"]}
+    path = tmp_path / "datalist.json"
+    path.write_text(json.dumps({"labels": {"0": "background", "1": "liver"}, "training": [item]}))
+    with pytest.raises(ValueError, match="'annotated' tells of a label, and there is none"):
+        read_datalist(path)
+    whole = {**item, "label": "b.nii"}
+    path.write_text(json.dumps({"labels": {"0": "background", "1": "liver"}, "training": [whole]}))
+    assert "unknown" not in read_datalist(path).items("training")[0]

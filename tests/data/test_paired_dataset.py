@@ -297,3 +297,9 @@ def test_refuses_arguments(arguments, message):
 def test_errors(datalist, make, message):
     with pytest.raises(ValueError, match=message):
         make(load_datalist(datalist))
+
+
+def test_labels_that_show_some_classes_are_refused():
+    items = [{"image": "a.nii", "label": "b.nii", "modality": "t1", "subject": "s", "unknown": [False, True]}]
+    with pytest.raises(ValueError, match=r"b.nii shows some classes only \('annotated'\), which this method cannot"):
+        PairedSliceDataset(items, dict, modalities=["t1"])

@@ -276,3 +276,19 @@ def made(**tensors):
 def test_errors(items, make, message):
     with pytest.raises(ValueError, match=message):
         make(items)
+
+
+def test_unknown_classes_are_in_every_sample_or_in_none():
+    def volumes(item):
+        return {"image": torch.rand(1, 4, 4, 2), **({"label": torch.ones(1, 4, 4, 2)} if "label" in item else {})}
+
+    items = [
+        {"image": "a", "label": "b", "unknown": [False, False, True]},
+        {"image": "c", "label": "d"},
+        {"image": "e"},
+    ]
+    words = {"modalities": ["ct"], "num_slices": 1}
+    data = UnpairedSliceDataset(items, volumes, **words)
+    found = [data[place]["unknown"].tolist() for place in (0, 2, 4)]
+    assert found == [[False, False, True], [False] * 3, [False] * 3]
+    assert "unknown" not in UnpairedSliceDataset(items[1:], volumes, **words)[0]

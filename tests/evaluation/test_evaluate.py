@@ -188,6 +188,28 @@ def test_what_nobody_annotated_does_not_count(data):
         assert all(score.values.get("paper_dice", 1) == pytest.approx(1) for score in scored)
 
 
+def test_classes_that_nobody_drew_have_no_score(data):
+    items, root = data
+    truth = nib.load(items[0]["label"])
+    label = np.asarray(truth.dataobj).astype(np.uint8)
+    label[label == 2] = 0
+    nib.save(nib.Nifti1Image(label, truth.affine), items[0]["label"])
+    guess = label.copy()
+    guess[label == 0] = 2  # an organ that the label does not show, wherever it may be
+    nib.save(nib.Nifti1Image(guess, truth.affine), root / "out" / "s1_lge_seg.nii.gz")
+    partly = {**items[0], "unknown": [value == 2 for value in range(max(LABELS) + 1)]}
+    for name in PAPER_DICE:
+        scored = evaluate_predictions([partly], root / "out", modality="lge", labels=LABELS, paper_dice=name)
+        classes = [score.case["class"] for score in scored if "class" in score.case]
+        assert classes == [name for value, name in LABELS.items() if value not in (0, 2)]
+        assert all(score.dice == 1 for score in scored if "class" in score.case)
+        assert all(score.values.get("paper_dice", 1) == pytest.approx(1) for score in scored)
+    label[0, 0, 0] = 2
+    nib.save(nib.Nifti1Image(label, truth.affine), items[0]["label"])
+    with pytest.raises(ValueError, match=r"got also \[2\]"):
+        evaluate_predictions([partly], root / "out", modality="lge", labels=LABELS)
+
+
 def test_visits_of_one_person_count_once(data):
     items, root = data
     visits = [{**item, "person": "p"} for item in items[:2]]

@@ -119,3 +119,14 @@ def test_what_cannot_be_meant():
         KeyError, match=r"ClassDiceHandler needs 'modality' in the batch, there are \['label', 'pred'\]"
     ):
         evaluator().run([{key: samples(1)[0][key] for key in ("pred", "label")}])
+
+
+def test_a_class_that_the_label_does_not_show_counts_nowhere():
+    right, hidden = one_hot(torch.tensor([[[0, 1, 2]]])), torch.tensor([False, False, True, False])
+    wrong = {"modality": "ct", "label": right, "pred": one_hot(torch.tensor([[[0, 1, 0]]]))}
+    partly = {**wrong, "label": one_hot(torch.tensor([[[0, 1, 0]]])), "unknown": hidden}
+    engine = evaluator(ClassDiceHandler(LABELS, modalities=["ct"]))
+    engine.run([wrong, partly])
+    assert engine.state.metrics["dice/ct/LV"] == 1
+    assert engine.state.metrics["dice/ct/myocardium"] == 0  # of the first alone
+    assert engine.state.metrics["dice/ct"] == pytest.approx((1 + 0 + 1 + 1 + 1) / 5)

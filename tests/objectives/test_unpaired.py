@@ -337,3 +337,61 @@ def test_other_messages():
     del batch["modality"]
     with pytest.raises(ValueError, match=r"batch must hold 'modality', the index of each row in \('ct', 'mr'\)"):
         objective(batch, "segmentation")
+
+
+def marginal(probs, label, unknown):
+    """Probabilities of what a label can tell apart, one row at a time."""
+    rows = []
+    for row, hidden in zip(probs, unknown, strict=True):
+        told = row.clone()
+        told[0] += row[hidden].sum(0)
+        told[hidden] = 0
+        rows.append(told)
+    return torch.stack(rows)
+
+
+def test_classes_that_nobody_drew_are_part_of_the_background():
+    """The own terms are those of merged probabilities; hidden classes have no gradient where they are background."""
+    objective = UnpairedSegmentationObjective(Given(), MODALITIES, 3, ce_weighted=False)
+    batch = make_batch(channels=3)
+    batch["image"] = batch["image"].double()
+    unknown = torch.tensor([[False, False, True], [False] * 3, [False] * 3, [False, True, False]])
+    batch["label"] = torch.where(
+        unknown.gather(1, batch["label"].flatten(1)).view_as(batch["label"]), 0, batch["label"]
+    )
+    terms = objective({**batch, "unknown": unknown}, "segmentation").terms
+    told = marginal(batch["image"].softmax(1), batch["label"], unknown)
+    plain = objective({**batch, "image": told.log().clamp(min=-1e9)}, "segmentation").terms
+    for name in ("dice", "cross_entropy"):
+        torch.testing.assert_close(terms[name], plain[name])
+    known = torch.zeros_like(unknown)
+    same = objective({**batch, "unknown": known}, "segmentation").terms
+    torch.testing.assert_close(same, objective(batch, "segmentation").terms, **EXACT)
+    assert terms["dice"] < same["dice"]  # less is wrong
+
+
+def test_distillation_leaves_out_what_may_be_another_organ():
+    """The region of the background is unknown in rows with hidden classes."""
+    terms = [KnowledgeDistillationTerm(temperature=2)]
+    weights = {"segmentation": {"knowledge_distillation": 0.5}}
+    objective = UnpairedSegmentationObjective(Given(), MODALITIES, 3, terms=terms, weights=weights)
+    batch = make_batch(channels=3)
+    batch["image"] = batch["image"].double()
+    batch["label"] = batch["label"].clamp(max=1)
+    unknown = torch.tensor([[False, False, True]] * 4)
+    found = objective({**batch, "unknown": unknown}, "segmentation").terms["knowledge_distillation"]
+    blank = {**batch, "label": torch.where(batch["label"] == 0, 255, batch["label"])}
+    wanted = objective(blank, "segmentation").terms["knowledge_distillation"]
+    torch.testing.assert_close(found, wanted)
+
+
+def test_an_objective_that_cannot_tell_is_refused():
+    class Blind(UnpairedSegmentationObjective):
+        takes_label_sets = False
+
+    objective = Blind(nn.Conv2d(1, 3, 1), MODALITIES, 3)
+    batch = {**make_batch(), "unknown": torch.zeros(4, 3, dtype=torch.bool)}
+    adam = torch.optim.Adam(objective.parameters())
+    trainer = ObjectiveTrainer("cpu", 1, [batch], objective, {"segmentation": adam})
+    with pytest.raises(ValueError, match="labels of the batch show some classes only .*: Blind would learn"):
+        trainer.run()

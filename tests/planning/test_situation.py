@@ -54,6 +54,17 @@ def test_classes_that_a_modality_never_shows():
     assert find_situation(found).facts["classes"] == "mr never shows spleen"
 
 
+def test_labels_that_show_other_classes():
+    found = paired(offset=6.0)
+    for one in found["images"][:1]:
+        del one["label_voxels"]["spleen"]
+    situation = find_situation(found)
+    assert situation.partly == ("spleen",)
+    assert situation.facts["classes"].startswith("spleen is not annotated in 1 of ")
+    with pytest.raises(PlanError, match=r"labels differ in the classes that they show \(spleen\)"):
+        choose_method(situation, "dafnet", volumes=(False, "thick"), ct=True)
+
+
 @pytest.mark.parametrize(
     ("found", "method", "message"),
     [

@@ -243,3 +243,17 @@ def test_wrong_use(tmp_path):
     del content["training"][0]["fold"], content["training"][1]["fold"]
     with pytest.raises(ValueError, match="1 of 2 training cases have no fold"):
         export_nnunet(put_json(source, content), tmp_path / "raw", number=1)
+
+
+def test_classes_that_nobody_drew_are_not_annotated_for_nnunet(tmp_path):
+    source = datalist(
+        tmp_path, ("training", "p1", "ct", {"annotated": ["liver", "spleen"]}), ("training", "p2", "ct", {})
+    )
+    content = json.loads(source.read_text())
+    labels = {**LABELS, "3": "kidney"}
+    (done,) = export_nnunet(put_json(source, {**content, "labels": labels}), tmp_path / "raw", number=1)
+    assert json.loads((done.folder / "dataset.json").read_text())["labels"]["ignore"] == 4
+    truth = [np.asarray(nib.load(tmp_path / f"{name}_label.nii.gz").dataobj) for name in ("p1", "p2")]
+    written = [np.asarray(nib.load(path).dataobj) for path in sorted((done.folder / "labelsTr").iterdir())]
+    np.testing.assert_array_equal(written[0], np.where(truth[0] == 0, 4, truth[0]))
+    np.testing.assert_array_equal(written[1], truth[1])

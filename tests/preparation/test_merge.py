@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import nibabel as nib
 import pytest
 
 from monai_mmseg.cli.main import main
@@ -102,7 +103,7 @@ def test_another_modality_of_one_person(lists, tmp_path, caplog):
             {"0": "background", "1": "shell", "2": "scar"},
             r"two.datalist.json lacks ['core'], .*one.datalist.json lacks",
         ),
-        ({"0": "background", "1": "shell"}, r"two.datalist.json lacks ['core']; give both one set of classes"),
+        ({"0": "background", "1": "core"}, r"two.datalist.json lacks ['shell'], and one value means two classes"),
     ],
 )
 def test_labels_that_differ(lists, tmp_path, labels, said):
@@ -111,6 +112,23 @@ def test_labels_that_differ(lists, tmp_path, labels, said):
     wanted = re.escape(said).replace(r"\.\*", ".*").replace(r"two\.", "two.").replace(r"one\.", "one.")
     with pytest.raises(ValueError, match="labels must be the same in all lists, got .*" + wanted):
         merge_datalists(lists, tmp_path / "datalist.json")
+
+
+def test_sets_of_other_organs(lists, tmp_path, caplog):
+    """What a list does not declare is unknown in its images; a label that shows it all the same is an error."""
+    content = json.loads(lists[1].read_text(encoding="utf-8"))
+    lists[1].write_text(json.dumps({**content, "labels": {"0": "background", "1": "shell"}}))
+    with pytest.raises(ValueError, match=r"c_mr.nii.gz: 'annotated' leaves out the classes of the values \[2\]"):
+        merge_datalists(lists, tmp_path / "datalist.json")
+    for item in content["training"]:
+        path = lists[1].parent / item["label"]
+        values = nib.load(path).get_fdata().clip(max=1)
+        nib.save(nib.Nifti1Image(values.astype("uint8"), nib.load(path).affine), path)
+    listed = read_datalist(merge_datalists(lists, tmp_path / "datalist.json"))
+    assert listed.labels == {0: "background", 1: "shell", 2: "core"}
+    unknown = {item["modality"]: item["unknown"] for item in listed.items("training")}
+    assert unknown == {"ct": [False] * 3, "mr": [False, False, True]}
+    assert "two/datalist.json does not declare core: in its images they are neither taught nor scored" in caplog.text
 
 
 def test_what_is_broken_is_not_merged(lists, tmp_path, caplog):

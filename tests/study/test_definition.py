@@ -110,6 +110,9 @@ def test_needs_are_known_and_say_what_is_missing():
     assert refusal(METHODS["disentangle_redraw"], blind) == ""
     apart = bare._replace(several=1, labelled={"cine": 4, "lge": 4})
     assert refusal(METHODS["dafnet"], apart) == "hardly any subject has several modalities"
+    partly = apart._replace(several=4, partly=True, tested={"cine": 2, "lge": 2})
+    said = "labels show some classes only ('annotated'), and it would learn that the others are not there"
+    assert [refusal(METHODS[name], partly) for name in ("csa", "dafnet", "copy")] == ["", said, said]
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
     assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
 

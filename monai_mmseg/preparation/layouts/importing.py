@@ -339,9 +339,11 @@ def _write_files(
         if str(root / volume.relative_to(files)) not in kept:
             volume.unlink()
     items: dict[str, list[dict[str, Any]]] = {}
+    shown = [name for value, name in layout.labels.items() if value and value in layout.values.values()]
+    annotated = {"annotated": shown} if 0 < len(shown) < len(layout.labels) - 1 else {}
     for cases, facts in done:
         for case, one in zip(cases, facts["cases"], strict=True):
-            items.setdefault(case.section, []).append(_item(case, one, root))
+            items.setdefault(case.section, []).append(_item(case, one, root, annotated))
     head = {
         "name": layout.name,
         "modalities": list(layout.modalities),
@@ -357,12 +359,12 @@ def _write_files(
     write_json(stage / DATALIST, {**head, **{name: items[name] for name in SECTIONS if name in items}})
 
 
-def _item(case: Case, made: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def _item(case: Case, made: Mapping[str, Any], root: Path, annotated: Mapping[str, Any]) -> dict[str, Any]:
     more = {"visit": case.visit, "fold": case.fold, "meta": dict(case.meta) if case.meta else None}
     pairs = {other: {str(k): v for k, v in table.items()} for other, table in (case.pairs or {}).items()}
     return {
         "image": made.get(IMAGES) or relative(case.image, root),
-        **({"label": made[LABELS]} if LABELS in made else {}),
+        **({"label": made[LABELS], **annotated} if LABELS in made else {}),
         "modality": case.modality,
         "subject": case.subject,
         **{key: value for key, value in more.items() if value is not None},

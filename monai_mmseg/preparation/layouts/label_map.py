@@ -28,7 +28,8 @@ def read_label_map(text: str, declared: Iterable[int] = range(256)) -> LabelMap:
     Classes are numbered from 1 in the order of their names. A value that is neither 0 nor named is an error where it
     occurs in a file, for a forgotten organ would be taught as background. What is background on purpose is said:
     ``background=9+12-20`` for some values, ``others=background`` for all that are not named. ``ignore=7`` is what
-    nobody annotated: it becomes 255, and counts neither in training nor in scores.
+    nobody annotated: it becomes 255, and counts neither in training nor in scores. ``spleen=none`` is a class that
+    nobody looked for in these images: it keeps its number, so that sets with other organs can be merged.
 
     Args:
         text: ``name=values`` separated by commas; values are one number, a range such as ``41-48``, or several of
@@ -66,12 +67,14 @@ def read_label_map(text: str, declared: Iterable[int] = range(256)) -> LabelMap:
         number = {"background": 0, "ignore": UNANNOTATED}.get(name.casefold(), len(labels))
         if number != UNANNOTATED:
             labels[number] = labels.get(number, name)
+        if given == "none" and number not in (0, UNANNOTATED):
+            continue
         for value in _values(given, entry.strip(), text):
             if value in owner and not number == value == 0:
                 what = "0 is the background" if value == 0 else f"{value} is {owner[value]!r} already"
                 raise ValueError(f"labels: {entry.strip()!r} in {text!r} cannot be, since {what}.")
             values[value], owner[value] = number, labels.get(number, name)
-    if len(labels) == 1:
+    if not set(labels) & set(values.values()) - {0}:
         raise ValueError(f"labels must name a class, as in {_EXAMPLE}, got {text!r}.")
     return LabelMap(labels, {**values, **{value: 0 for value in declared if others and value not in values}})
 

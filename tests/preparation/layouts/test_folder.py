@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from monai_mmseg.data import load_datalist
+from monai_mmseg.preparation import merge_datalists
 from monai_mmseg.preparation.layouts import import_layout
 from monai_mmseg.preparation.layouts.folder import read_folder
-from tests.preparation.layouts.other_tools import image_of, put, rows
+from tests.preparation.layouts.other_tools import image_of, label_of, put, rows
 
 FIELDS = ("subject", "modality", "image", "label")
 
@@ -191,3 +193,17 @@ def test_the_picture_of_an_older_list_does_not_stay(tmp_path):
     (tmp_path / "out" / "datalist_sheet.png").touch()
     import_layout(found, tmp_path / "out", overwrite=True)
     assert not (tmp_path / "out" / "datalist_sheet.png").exists()
+
+
+def test_a_class_that_nobody_looked_for_is_said_of_each_label(tmp_path):
+    """Two sets with other organs, imported with one order of classes, become one list."""
+    for name, value in (("one", 3), ("two", 5)):
+        put(tmp_path / name / f"{name}.nii.gz", image_of(value))
+        put(tmp_path / name / "labels" / f"{name}.nii.gz", label_of([value], 1))
+        words = {"image": ["ct={subject}.nii.gz"], "label": ["labels/{subject}.nii.gz"]}
+        labels = "liver=3, spleen=none" if name == "one" else "liver=none, spleen=5"
+        import_layout(read_folder(tmp_path / name, labels=labels, **words), tmp_path / f"{name}_in")
+    lists = [tmp_path / f"{name}_in" / "datalist.json" for name in ("one", "two")]
+    items = load_datalist(merge_datalists(lists, tmp_path / "both.json"))
+    assert [item["annotated"] for item in items] == [["liver"], ["spleen"]]
+    assert [item["unknown"] for item in items] == [[False, False, True], [False, True, False]]

@@ -64,3 +64,10 @@ def test_what_nobody_annotated():
     found = read_label_map("liver=1, ignore=7+9, spleen=2")
     assert found.labels == {0: "background", 1: "liver", 2: "spleen"}
     assert (found.values[7], found.values[9], found.values[2]) == (255, 255, 2)
+
+
+def test_a_class_that_nobody_looked_for():
+    found = read_label_map("liver=6, spleen=none, kidneys=2")
+    assert found == ({0: "background", 1: "liver", 2: "spleen", 3: "kidneys"}, {0: 0, 6: 1, 2: 3})
+    with pytest.raises(ValueError, match="must name a class"):
+        read_label_map("liver=none, spleen=none")
