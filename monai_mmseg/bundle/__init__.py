@@ -13,7 +13,7 @@ from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
 from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.predictions import InvertClassesd, InvertPredictiond, SaveImagePredictiond
-from monai_mmseg.bundle.pretrained_encoder import load_pretrained_encoder, load_pretrained_localiser
+from monai_mmseg.bundle.pretrained_encoder import content_settings, load_pretrained_encoder, load_pretrained_localiser
 from monai_mmseg.bundle.root import bundle_root
 from monai_mmseg.bundle.settings import model_settings, run_settings
 from monai_mmseg.bundle.trained import (
@@ -52,6 +52,7 @@ __all__ = [
     "check_trained",
     "check_uncertainty",
     "check_weights",
+    "content_settings",
     "find_datalist",
     "inference_items",
     "load_pretrained_encoder",

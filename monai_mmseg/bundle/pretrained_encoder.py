@@ -8,17 +8,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.networks.nets.content_unet import ContentUNet
 from monai_mmseg.networks.nets.disentangle.fused_anatomy_net import FusedAnatomyNet
 from monai_mmseg.networks.nets.payer import LocalisedNet
 from monai_mmseg.runs.model_settings import read_settings
 
 logger = logging.getLogger(__name__)
+_COMPARED = ("modalities", "pixdim", "slice_axis", "num_slices", "background")
 
 
 def load_pretrained_encoder(
@@ -36,7 +40,8 @@ def load_pretrained_encoder(
     them the message that there are none is a warning.
 
     Args:
-        network: a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, or another network.
+        network: a :class:`~monai_mmseg.networks.nets.FusedAnatomyNet`, one that holds a
+            :class:`~monai_mmseg.networks.nets.ContentUNet`, or another network.
         path: weights of the first stage.
         own: weights of the whole network, whose encoder serves where ``path`` is not there: a bundle that is packed
             with its weights is trained on without the other one.
@@ -53,10 +58,41 @@ def load_pretrained_encoder(
 
             "$monai_mmseg.bundle.load_pretrained_encoder(@network, @stage_one, own=@ckpt_dir + '/model.pt')"
     """
+    how = "Training without labels writes them; add the overlays and the dataset_dir that you want"
+    how = f"{how}:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
     if isinstance(network, FusedAnatomyNet):
-        how = "Training without labels writes them; add the overlays and the dataset_dir that you want"
-        how = f"{how}:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
         _load_first("encoder", network.load_encoder, path, own, how, argv)
+    elif (contents := next((one for one in network.modules() if isinstance(one, ContentUNet)), None)) is not None:
+        load = partial(_load_contents, contents)
+        _load_first("encoder", load, path, own, how, argv, compared=("pixdim", "slice_axis", "intensity_percentiles"))
+
+
+def _load_contents(network: ContentUNet, path: Path) -> None:
+    """Encoders by name: the other training may have had its modalities in another order."""
+    network.load_encoder(path, content_settings(path)["modalities"])
+
+
+def content_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``settings.json`` beside the weights of a :class:`~monai_mmseg.networks.nets.MUNIT` says of its contents.
+
+    When to use: for a network that takes its encoders over, in an overlay.
+
+    Args:
+        path: weights.
+
+    Returns:
+        ``features``, ``num_downsamples``, ``num_blocks``, ``intensity_percentiles`` and ``modalities``; without the
+        file those of the bundle.
+
+    Examples:
+        >>> found = content_settings("no/such/model.pt")
+        >>> found["features"], found["num_downsamples"], found["modalities"]
+        (64, 2, None)
+    """
+    settings = read_settings(Path(path).parent)
+    found = {**settings.get("knobs", {}), **settings.get("definitions", {}).get("network_def", {})}
+    usual = {"features": 64, "num_downsamples": 2, "num_blocks": 4, "intensity_percentiles": [0.5, 99.5]}
+    return {name: found.get(name, value) for name, value in {**usual, "modalities": None}.items()}
 
 
 def load_pretrained_localiser(
@@ -100,13 +136,14 @@ def _load_first(
     own: str | os.PathLike[str] | None,
     how: str,
     argv: Sequence[str] | None,
+    compared: Sequence[str] = _COMPARED,
 ) -> None:
     """Load a part of a network from the first file that is there; without any, say how to make it."""
     places = [Path(place) for place in (path, own) if place is not None]
     for place in places:
         if place.is_file():
             load(place)
-            _compare_settings(place, part)
+            _compare_settings(place, part, compared)
             logger.info("%s of %s", part, place.as_posix())
             return
     message = f"The {part}'s weights {places[0].as_posix()} are missing. {how}"
@@ -116,11 +153,11 @@ def _load_first(
     logger.warning(message)
 
 
-def _compare_settings(path: Path, part: str) -> None:
+def _compare_settings(path: Path, part: str, names: Sequence[str]) -> None:
     """Say what a part was trained with and is not what it gets now."""
     parser, knobs = resolving_parser(), read_settings(path.parent).get("knobs", {})
     if parser is None:
         return
-    for name in ("modalities", "pixdim", "slice_axis", "num_slices", "background"):
+    for name in names:
         if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != knobs[name]:
             logger.warning("%s is %s here, and the %s %s was trained with %s.", name, now, part, path, knobs[name])

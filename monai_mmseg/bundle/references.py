@@ -82,11 +82,9 @@ def is_plain(content: Any, parser: ConfigParser, above: frozenset[str] = frozens
     if not is_reference(content):
         return True
     names = {name.partition("#")[0] for name in config_references(content)}
-    # where the bundle lies is a setting like any other
-    if (
-        "monai" in content.replace("monai_mmseg.bundle.bundle_root(", "")
-        or names & above
-        or any(name not in parser for name in names)
-    ):
+    own = content
+    for call in ("bundle_root(", "content_settings("):  # where the bundle lies, what a file of settings says: settings
+        own = own.replace(f"monai_mmseg.bundle.{call}", "")
+    if "monai" in own or names & above or any(name not in parser for name in names):
         return False
     return all(is_plain(parser[name], parser, above | names) for name in names)

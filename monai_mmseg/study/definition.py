@@ -209,6 +209,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
         raise StudyError("a study has one of 'budget' and 'steps'.")
+    _check_length(raw)
     plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
     kept = {key: raw[key] for key in plain if key in raw}
     if raw.get("source", "") == raw.get("target"):
@@ -240,6 +241,13 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         evaluating=raw.get("evaluating", {}),
         **kept,
     )
+
+
+def _check_length(raw: Mapping[str, Any]) -> None:
+    """What all trainings override wins over a budget, which would then be said and not kept."""
+    given = next((name for name in ("budget", "steps") if name in raw), "")
+    if given and (both := sorted({"max_epochs", "epoch_length"} & set(raw.get("common", {})))):
+        raise StudyError(f"common: {', '.join(both)} and '{given}' both say how long to train: leave one of them out.")
 
 
 def _methods(given: Sequence[Any]) -> list[Method]:

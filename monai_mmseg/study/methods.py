@@ -38,6 +38,11 @@ class Stage(NamedTuple):
     overrides: Mapping[str, Any] = {}
     share: float = 0.5  # of the budget
 
+    @property
+    def shares_grid(self) -> bool:
+        """Whether it takes modalities, target and grid of the training that is scored: it is never planned itself."""
+        return self.bundle == "translation"
+
 
 class Method(NamedTuple):
     """One method.
@@ -130,6 +135,9 @@ _LIST: tuple[Method, ...] = (
     _dafnet("dualstream", "a stream for each modality that meet in the middle", "dualstream"),
     _redrawn("translation", "U-Net on source images that were redrawn as the target (MUNIT)", "unet_target", ()),
     _redrawn("dadr", "U-Net on the contents of both (MUNIT)", "unet_both", BARE, representation="content"),
+    _dafnet("dadr_features", "as dadr, on the encoders' feature maps", "dadr_features", needs=TARGET)._replace(
+        stages=(Stage("translation", {"stage_one": "models/model.pt"}, small=("demo",)),)
+    ),
     _copied("register", "the source's labels, registered: affine, then SyN", "register_baseline", DIPY),
     _copied("active_contour", "contours of the source's labels, moved", "active_contour_baseline", SKIMAGE),
     _copied("copy", "the source's labels put where they lie in the target", "copy_baseline"),

@@ -144,9 +144,9 @@ class Plans:
                 raise PlanError(f"overlay {name} of bundles/{own.bundle} does not fit what was planned for these data.")
         if not self.study.planned:
             overrides = {**self._data(config), **overrides}
-        if "target" in config and (method.bundle == "dafnet" if stage is None else stage.then is not None):
+        if "target" in config and (method.bundle == "dafnet" if stage is None else stage.shares_grid):
             overrides["target"] = self.facts.target
-        if stage is not None and stage.then is not None:
+        if stage is not None and stage.shares_grid:
             overrides = {**self._shared(method, config), **overrides}
         if modality:
             overrides["modalities"] = [modality]

@@ -118,6 +118,7 @@ COMPARED = {  # sections 1 to 3 of the fact sheet
     **dict.fromkeys(("unet_target", "unet_both"), 34_526_149),
     **dict.fromkeys(SDNETS, 34_645_910),
     "dualstream": 54_890_053,
+    "dadr_features": 34_526_149 + 9 * 64 * 255 + 2 * 5_379_584,  # a first convolution of 256 channels; two encoders
 }
 
 
@@ -130,7 +131,7 @@ def test_systems_of_the_paper(setting):
         network, objective = (config.get_parsed_content(name) for name in ("network_def", "objective_def"))
     assert sum(p.numel() for p in network.parameters()) == COMPARED[setting]
     sources = list(zip(objective.image_modality, objective.label_modality, strict=True))
-    assert sources == {**UNETS, **SDNETS, "dualstream": [(0, 0), (1, 1)]}[setting]
+    assert sources == {**UNETS, **SDNETS}.get(setting, [(0, 0), (1, 1)])
     if setting in SDNETS:
         assert sum(p.numel() for p in objective.mask_discriminator.parameters()) == 11_294_657
         adam = config.get_parsed_content("optimizers")["latent"].param_groups[0]

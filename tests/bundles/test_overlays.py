@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.bundles.runs import EACH_OVERLAY, Bundle, run, saved_shapes, shapes
+from tests.bundles.runs import EACH_OVERLAY, TRANSLATION, Bundle, run, saved_shapes, shapes
 
 SIZES = {"abdomen": 32, "brain": 24, "cardiac": 32, "cmr": 32, "heart": 48}
 
@@ -48,6 +48,10 @@ def test_every_overlay_trains(bundle: Bundle, setting: str, behind: bool, phanto
         own["localiser"] = str(tmp_path / "localiser.pt")
         first = bundle.parser("train", "demo", "payer_localise", small=True).get_parsed_content("network_def")
         torch.save(first.state_dict(), own["localiser"])
+    if setting == "dadr_features":
+        own["stage_one"] = str(TRANSLATION.write_settings(tmp_path / "one") / "model.pt")
+        first = TRANSLATION.parser("train", "demo", small=True).get_parsed_content("network_def")
+        torch.save(first.state_dict(), own["stage_one"])
     workflow = run(bundle.load(names, tmp_path, tmp_path, **own))
     assert (workflow.trainer.state.epoch, workflow.trainer.state.iteration) == (1, 2)
     assert workflow.trainer.state.metrics

@@ -53,6 +53,21 @@ def test_a_unet_trains_on_what_was_redrawn(representation, stage_one, heart, tmp
     assert workflow.trainer.state.metrics["segmentation/supervised"] > 0
 
 
+def test_a_unet_trains_on_contents_of_the_encoders(stage_one, heart, tmp_path):
+    """They stay as they were trained, find their sizes by themselves, and serve the target without labels."""
+    out, first = stage_one
+    path = out / "models" / "model.pt"
+    workflow = DAFNET.train(
+        tmp_path, heart, "dadr_features", "target_0", stage_one=str(path), modalities=["lge", "cine"]
+    )
+    network = workflow.network_def.network
+    own = [first.network_def.generator(name).content.state_dict() for name in ("lge", "cine")]
+    for encoder, wanted in zip(network.encoders, own, strict=True):
+        torch.testing.assert_close(encoder.state_dict(), wanted, rtol=0, atol=0)
+    assert workflow.trainer.state.metrics["segmentation/supervised"] > 0
+    assert list(DAFNET.infer(tmp_path, heart, ckpt_dir=str(tmp_path / "models"), target="lge"))
+
+
 def test_images_redrawn_as_either_modality(stage_one, heart, tmp_path):
     out, _ = stage_one
     ckpt_dir = str(out / "models")

@@ -27,6 +27,10 @@ WRONG = [
     ({"methods": ["copy"], "metods": 1}, "key 'metods' is unknown: did you mean 'methods'?"),
     ({"methods": ["copy"], "budget": "20m", "steps": 3}, "one of 'budget' and 'steps'"),
     ({"methods": ["copy"], "budget": "20x"}, "budget must be a time"),
+    (
+        {"methods": ["copy"], "steps": 3, "common": {"max_epochs": 2}},
+        "common: max_epochs and 'steps' both say how long",
+    ),
     ({"methods": ["copy"], "phantom": {}}, "one of 'datalist' and 'phantom'"),
     (
         {"methods": [{"name": "c", "method": "active_contour", "options": {"alfa": 1}}]},

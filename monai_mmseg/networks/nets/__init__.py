@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_mmseg.networks.nets.content_unet import ContentUNet
 from monai_mmseg.networks.nets.dafnet.anatomy_encoders import AnatomyEncoders
 from monai_mmseg.networks.nets.dafnet.anatomy_unet import AnatomyUNet
 from monai_mmseg.networks.nets.dafnet.balancer import PairBalancer
@@ -42,6 +43,7 @@ __all__ = [
     "AnatomyUNet",
     "AnisotropicUNet",
     "AttentionGatedUNet",
+    "ContentUNet",
     "DAFNet",
     "DilatedResidualNet",
     "DisentangleAnatomyEncoder",
