@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -23,7 +24,7 @@ from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.context import Context, seconds_of
-from monai_mmseg.planning.data_rules import is_ct, volumes_pay
+from monai_mmseg.planning.data_rules import ENOUGH_STEPS, is_ct, volumes_pay
 from monai_mmseg.planning.fingerprint import fingerprint
 from monai_mmseg.planning.network import voxels_per_second
 from monai_mmseg.planning.readme import about, readme
@@ -31,6 +32,8 @@ from monai_mmseg.planning.rules import Fired, apply_rules
 from monai_mmseg.planning.situation import METHODS, PlanError, choose_method, find_situation
 from monai_mmseg.planning.timing import measure_bundle
 from monai_mmseg.planning.write import write_bundle
+
+logger = logging.getLogger(__name__)
 
 PLAN = "plan.json"
 """File in the folder of a planned bundle: what was measured, which rules fired, why."""
@@ -127,6 +130,7 @@ def make_plan(
         write_json(part / PLAN, _record(context, fired, reason, budget))
     moved = _make_room(folder)
     os.rename(staged, folder)
+    _warn_of_few_steps(context)
     stages = ["stage_one/configs/train.json"] if context.method == "disentangle" else []
     return Plan(
         folder=folder,
@@ -139,6 +143,17 @@ def make_plan(
         moved=moved,
         stages=[*stages, "configs/train.json"],
     )
+
+
+def _warn_of_few_steps(context: Context) -> None:
+    steps = context.knobs["max_epochs"] * context.knobs["epoch_length"]
+    if steps < ENOUGH_STEPS:
+        logger.warning(
+            "%d steps are few for a network to learn from; --budget %dm has room for about %d",
+            steps,
+            math.ceil(context.budget / 60 * ENOUGH_STEPS / steps),
+            ENOUGH_STEPS,
+        )
 
 
 def _write_and_time(context: Context, part: Path, name: str, data: Path, device: str, reason: str) -> list[Fired]:

@@ -8,7 +8,14 @@ import math
 from typing import Any
 
 from monai_mmseg.planning.context import Context, time_text
-from monai_mmseg.planning.data_rules import COSTS, ENOUGH_VOLUME_STEPS, PAIRED_SAMPLES, SAMPLES, WINDOW_SAMPLES
+from monai_mmseg.planning.data_rules import (
+    COSTS,
+    ENOUGH_STEPS,
+    ENOUGH_VOLUME_STEPS,
+    PAIRED_SAMPLES,
+    SAMPLES,
+    WINDOW_SAMPLES,
+)
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
 
 VALIDATIONS, VALIDATION_SHARE = 10, 0.08
@@ -323,7 +330,8 @@ def max_epochs(context: Context) -> Decision:
     epochs, length, _, step, seconds = _schedule(context)
     how = "measured" if context.seconds is not None else "estimated"
     steps = f"{epochs * length} steps of {step:.3g} s ({how})"
-    return epochs, f"{steps} in a budget of {time_text(context.budget)}: {time_text(seconds)}"
+    few = "; few for a network to learn from" if epochs * length < ENOUGH_STEPS else ""
+    return epochs, f"{steps} in a budget of {time_text(context.budget)}: {time_text(seconds)}{few}"
 
 
 def epoch_length(context: Context) -> Decision:
