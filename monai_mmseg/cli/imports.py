@@ -173,6 +173,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     named = {one: name for one, name in told.items() if one in classes}
     if len(named) > 1:  # not the background alone
         print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
+    if missing := [name for one, name in layout.labels.items() if one not in classes]:
+        print(f"in no label, neither taught nor scored here: {', '.join(missing)}")
     for title, lines in (
         ("left out", [f"{subject}: {reason}" for subject, reason in broken.items()]),
         ("decided", layout.notes),

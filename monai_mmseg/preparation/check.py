@@ -62,6 +62,10 @@ class DatalistReport:
             modality: f"{modality} {sum(volume.background.constant is True for volume in mine)} of {len(mine)}"
             for modality, mine in without_air(self.volumes).items()
         }
+        drawn = [volume.label_ml for volume in self.volumes if volume.label_ml is not None]
+        partly = {name: sum(name not in one for one in drawn) for value, name in self.labels.items() if value}
+        if told := [f"{name} in {count} of {len(drawn)} labels" for name, count in partly.items() if count]:
+            lines.append(f"not annotated: {', '.join(told)}")
         if told := [counts[modality] for modality in self.modalities if modality in counts]:
             lines.append(f"images with an erased background: {', '.join(told)}")
         return lines

@@ -45,12 +45,11 @@ def label_warnings(volumes: Sequence[VolumeFacts], labels: Mapping[int, str]) ->
     found = []
     labelled = [volume for volume in volumes if volume.label_ml is not None]
     for name in [name for value, name in labels.items() if value != 0] if labelled else []:
-        looked = [volume for volume in labelled if name in (volume.label_ml or ())]
-        if all(name in volume.absent for volume in looked):
+        if all(name in one.absent for one in labelled if name in (one.label_ml or ())):
             found.append(f"class {name!r} is declared and in no label")
             continue
         for modality, everything in by_modality(labelled).items():
-            mine = [volume for volume in everything if volume in looked]
+            mine = [volume for volume in everything if name in (volume.label_ml or ())]
             # a label that is empty altogether is told for itself
             without = [volume.subject for volume in mine if name in volume.absent]
             partly = [one.subject for one in mine if name in one.absent and len(one.absent) < len(one.label_ml or ())]

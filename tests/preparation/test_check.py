@@ -179,3 +179,15 @@ def test_contact_sheet(study):
     assert path.stat().st_size > 5000
     with pytest.raises(ValueError, match="no thumbnails"):
         write_contact_sheet(check_datalist(study), path)
+
+
+def test_classes_that_labels_do_not_show_are_counted(tmp_path):
+    path = write_study(tmp_path, {"ct": GRIDS["cine"]}, subjects=("a", "b"))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["labels"]["3"] = "wall"
+    content["training"][0]["annotated"] = ["shell", "core"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    report = check_datalist(path)
+    assert "not annotated: wall in 1 of 2 labels" in report.summary()
+    assert "class 'wall' is declared and in no label" in report.warnings
+    assert list(report.volumes[0].label_ml) == ["shell", "core"]
