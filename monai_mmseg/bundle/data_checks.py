@@ -20,6 +20,7 @@ from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import config_content
 from monai_mmseg.bundle.trained import TrainedSettings
+from monai_mmseg.data.annotations import undrawn_classes
 from monai_mmseg.data.datalist import Datalist, label_problem, read_datalist
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.runs.model_settings import read_settings
@@ -176,6 +177,16 @@ def _check_labelled(listed: Datalist, modalities: list[str], labelled: str, fold
             f"{listed.path}: no training image of {' or '.join(lacking)} has a label, and this method learns each "
             f"class from labels of {which}. Add 'label' to the items, or train without that modality."
         )
+    undrawn = undrawn_classes(items, listed.labels)
+    for name in listed.labels.values():
+        where = [modality for modality, names in undrawn.items() if name in names]
+        if where and set(where) == with_label:
+            raise DataConflict(
+                f"{listed.path}: no label that is trained on shows {name} ('annotated'; fold {fold} is held out): "
+                "nothing would say where it is, nor where not. Choose folds that have it, or leave it out of 'labels'."
+            )
+        if where and labelled == "each":
+            logger.warning("no training label of %s shows %s: it will hardly be learned there.", ", ".join(where), name)
 
 
 def _overlay_values(root: Path, name: str) -> list[Any]:

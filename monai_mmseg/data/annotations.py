@@ -55,6 +55,30 @@ def without_label(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in ("label", "annotated", "unknown")}
 
 
+def undrawn_classes(items: Iterable[Mapping[str, Any]], labels: Mapping[int, str]) -> dict[str, list[str]]:
+    """Classes that no label shows, of each modality: a network would draw them anywhere, for nothing says where not.
+
+    Args:
+        items: flat items of a datalist that was read; those without a label do not count.
+        labels: value to name.
+
+    Returns:
+        Modality to names, where there are any.
+
+    Examples:
+        >>> items = [{"modality": "ct", "label": "a.nii", "unknown": [False, False, True]}]
+        >>> undrawn_classes(items, {0: "background", 1: "liver", 2: "spleen"})
+        {'ct': ['spleen']}
+    """
+    found: dict[str, list[str]] = {}
+    for item in items:
+        if item.get("label"):
+            hidden = [name for value, name in labels.items() if any(item.get("unknown", ())) and item["unknown"][value]]
+            mine = found.setdefault(item["modality"], hidden)
+            found[item["modality"]] = [name for name in mine if name in hidden]
+    return {modality: names for modality, names in found.items() if names}
+
+
 def mask_labels(
     items: Iterable[Mapping[str, Any]], modality: str, fraction: float, seed: int = 10
 ) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def label_scores(
             spacing=[float(edge) for edge in voxel],
             modality=modality,
             penalty=penalty,
-            unknown=None if "unknown" not in sample else torch.as_tensor(sample["unknown"]).tolist(),
+            unknown=None if "unknown" not in sample else torch.as_tensor(sample["unknown"]).flatten().tolist(),
         )
 
     score.penalty = penalty  # type: ignore[attr-defined]  # for the notes of tables

@@ -20,6 +20,7 @@ import torch
 
 import monai_mmseg
 from monai_mmseg.bundle.data_place import data_place
+from monai_mmseg.data.annotations import undrawn_classes
 from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
@@ -108,6 +109,7 @@ def make_plan(
     if method is not None and method not in METHODS:  # refused before data are measured
         raise PlanError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     _check_folds(listed)
+    _check_classes(listed)
     found = fingerprint(datalist, workers=workers)
     situation = find_situation(found, target=target, may_lack=may_lack)
     choose_method(situation, method, volumes=(False, ""), ct=False)  # refused before this machine is timed
@@ -282,6 +284,17 @@ def _check_folds(listed: Datalist) -> None:
     if beside:
         hint = f"{beside[0]} and its like, written by `mmseg data split --test`, have them: plan one of these."
     raise PlanError(f"{listed.path}: training items need a 'fold' from 0, two folds at least: {hint}")
+
+
+def _check_classes(listed: Datalist) -> None:
+    """Each class is shown by a label that trains."""
+    items = [item for item in listed.select(exclude_fold=0) if item.get("label")]
+    undrawn = undrawn_classes(items, listed.labels)
+    if lost := set.intersection(*(set(undrawn.get(item["modality"], ())) for item in items)) if items else set():
+        raise PlanError(
+            f"{listed.path}: no label outside of fold 0, which validates, shows {', '.join(sorted(lost))} "
+            "('annotated'): nothing would say where it is. `mmseg data split --overwrite --seed N` makes other folds."
+        )
 
 
 def _memory(device: str) -> float:

@@ -218,6 +218,19 @@ def test_an_item_without_a_label(bundle, unpaired, tmp_path):
     assert "no training image of mr has a label, and this method learns each class" in causes(error.value)
 
 
+def test_a_class_that_no_training_label_shows(unpaired, tmp_path):
+    """Nothing would say where it is not: before an image is read."""
+    bundle = BUNDLES[0]
+    content = read(unpaired(bundle) / "datalist.json")
+    shown = [name for value, name in content["labels"].items() if value != "0"]
+    for item in content["training"]:
+        if item["fold"]:
+            item["annotated"] = shown[:-1]
+    with pytest.raises(RuntimeError) as error:
+        bundle.train(tmp_path / "run", write(tmp_path / "data", content, unpaired(bundle)))
+    assert f"no label that is trained on shows {shown[-1]} ('annotated'; fold 0 is held out)" in causes(error.value)
+
+
 def saved(bundle, run_of):
     return {"ckpt_dir": str(run_of(bundle)[0] / "models")}
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects
+from monai_mmseg.data.annotations import mask_labels, select_labelled_subjects, undrawn_classes
 
 SPLITS = [  # training subjects of the original's CHAOS splits, from the fact sheet
     [5, 3, 1, 15, 19, 2, 20, 37, 32, 38, 8, 39, 21, 33],
@@ -53,3 +53,14 @@ def test_labels_of_one_modality_go_by_subject():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_classes_that_no_label_shows():
+    labels = {0: "background", 1: "liver", 2: "spleen"}
+    first = {"modality": "ct", "label": "a", "unknown": [False, False, True]}
+    other = {"modality": "ct", "label": "b", "unknown": [False, True, False]}
+    bare = {"modality": "mr", "image": "c"}
+    assert undrawn_classes([first, bare], labels) == {"ct": ["spleen"]}
+    assert undrawn_classes([first, other], labels) == {}
+    assert undrawn_classes([first, {"modality": "ct", "label": "d"}], labels) == {}
+    assert undrawn_classes([{**first, "modality": "mr"}, other], labels) == {"mr": ["spleen"], "ct": ["liver"]}

@@ -177,3 +177,15 @@ def test_a_list_without_folds_is_named_before_it_is_measured(tmp_path):
     write_listed(tmp_path / "data" / "test0")
     with pytest.raises(PlanError, match=r"test0/datalist\.json and its like, .* have them: plan one of these"):
         make_plan(path, tmp_path / "plan")
+
+
+def test_a_class_that_only_fold_0_shows(tmp_path):
+    path = write_listed(tmp_path / "data")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["labels"] = {"0": "background", "1": "liver", "2": "spleen"}
+    for item in content["training"]:
+        if item["fold"] and "label" in item:
+            item["annotated"] = ["liver"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(PlanError, match=r"no label outside of fold 0, which validates, shows spleen \('annotated'\)"):
+        make_plan(path, tmp_path / "plan")
