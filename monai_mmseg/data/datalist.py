@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.label_sets import annotated_problems, unknown_classes
 from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
@@ -157,8 +158,7 @@ def _check_item(item: Any, where: str, modalities: Sequence[str], labels: Any) -
             problems.append(f"{where}: key {key!r} must be a non-empty string, got {value!r}")
     if "label" in item and (not isinstance(item["label"], str) or not item["label"]):
         problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
-    if "annotated" in item:
-        problems += [f"{where}: {problem}" for problem in _annotated_problems(item, labels)]
+    problems += [f"{where}: {problem}" for problem in annotated_problems(item, labels)]
     if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
         problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
     if "visit" in item and (not isinstance(item["visit"], str) or not item["visit"]):
@@ -168,20 +168,6 @@ def _check_item(item: Any, where: str, modalities: Sequence[str], labels: Any) -
             problems.append(f"{where}: {key} {item[key]!r} names files, but it {problem}")
     if isinstance(item.get("modality"), str) and modalities and item["modality"] not in modalities:
         problems.append(f"{where}: modality {item['modality']!r} is not declared, 'modalities' are {list(modalities)}")
-    return problems
-
-
-def _annotated_problems(item: Mapping[str, Any], labels: Any) -> list[str]:
-    given = item["annotated"]
-    known = [name for value, name in labels.items() if str(value) != "0"] if isinstance(labels, Mapping) else []
-    if not isinstance(given, list) or not given or len({str(name) for name in given}) != len(given):
-        return [f"'annotated' must list the classes that the label shows, each once, or be left out, got {given!r}"]
-    problems = [] if item.get("label") else ["'annotated' tells of a label, and there is none"]
-    for name in given:
-        if name not in known:
-            close = get_close_matches(str(name), known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
-            problems.append(f"'annotated' names {name!r}, which 'labels' does not declare: {hint}")
     return problems
 
 
@@ -310,9 +296,8 @@ def read_datalist(path: str | Path) -> Datalist:
     everything = [item for items in sections.values() for item in items]
     labels = {int(value): str(name) for value, name in sorted(raw.get("labels", {}).items(), key=lambda x: int(x[0]))}
     if any("unknown" in item for item in everything):  # a batch has it for all of its labels
-        for item in everything:
-            if "label" in item:
-                item.setdefault("unknown", [False] * (max(labels, default=0) + 1))
+        for item in [one for one in everything if "label" in one]:
+            item.setdefault("unknown", [False] * (max(labels, default=0) + 1))
     modalities = raw.get("modalities") or list(dict.fromkeys(item["modality"] for item in everything))
     return Datalist(
         Path(path), str(raw.get("name", Path(path).stem)), list(modalities), labels, sections, raw.get("ignore")
@@ -329,21 +314,12 @@ def absolute_item(item: Mapping[str, Any], root: Path, content: Mapping[str, Any
     paths: dict[str, Any] = {key: str(root / item[key]) for key in ("image", "label") if isinstance(item.get(key), str)}
     if content is not None and "label" in paths:
         paths |= {} if content.get("ignore") is None else {"ignore": content["ignore"]}
-        if unknown := _unknown_classes(item.get("annotated"), content.get("labels")):
+        if unknown := unknown_classes(item.get("annotated"), content.get("labels")):
             paths["unknown"] = unknown
     if not item.get("visit"):
         return {**item, **paths}
     person = item["subject"]
     return {**item, **paths, "subject": examination_name(person, item["visit"]), "person": person}
-
-
-def _unknown_classes(annotated: Any, labels: Any) -> list[bool] | None:
-    """For each value whether it is a class that a label cannot show; ``None`` if it shows all, or is no such list."""
-    if not isinstance(annotated, list) or not isinstance(labels, Mapping):
-        return None
-    hidden = {int(value) for value, name in labels.items() if str(value).isdecimal() and name not in annotated} - {0}
-    unknown = [value in hidden for value in range(max(map(int, filter(str.isdecimal, labels)), default=0) + 1)]
-    return unknown if any(unknown) else None
 
 
 def stored_item(item: Mapping[str, Any], root: Path) -> dict[str, Any]:

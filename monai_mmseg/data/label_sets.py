@@ -1,10 +1,11 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Classes of this project's data sets, as integer value to name; readers of public sets and the phantom share them."""
+"""Classes of data sets, value to name: those of public sets and the phantom, and which of them a label shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,53 @@ def check_class_order(path: str | Path, listed: Mapping[int, str], other: Mappin
             f"{path}: its labels are {dict(listed)}, but here {', '.join(moved)} has another value, {dict(other)}; "
             "which is right?"
         )
+
+
+def annotated_problems(item: Mapping[str, Any], labels: Any) -> list[str]:
+    """What is wrong with the classes that a label is said to show.
+
+    Args:
+        item: of a datalist's file, maybe with ``annotated``.
+        labels: of the file, value to name.
+
+    Returns:
+        Sentences without their full stop; none if nothing is wrong.
+
+    Examples:
+        >>> annotated_problems({"label": "a.nii", "annotated": ["livr"]}, {"0": "background", "1": "liver"})
+        ["'annotated' names 'livr', which 'labels' does not declare: did you mean 'liver'?"]
+    """
+    if "annotated" not in item:
+        return []
+    given = item["annotated"]
+    known = [name for value, name in labels.items() if str(value) != "0"] if isinstance(labels, Mapping) else []
+    if not isinstance(given, list) or not given or len({str(name) for name in given}) != len(given):
+        return [f"'annotated' must list the classes that the label shows, each once, or be left out, got {given!r}"]
+    problems = [] if item.get("label") else ["'annotated' tells of a label, and there is none"]
+    for name in given:
+        if name not in known:
+            close = get_close_matches(str(name), known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {known}"
+            problems.append(f"'annotated' names {name!r}, which 'labels' does not declare: {hint}")
+    return problems
+
+
+def unknown_classes(annotated: Any, labels: Any) -> list[bool] | None:
+    """For each value whether it is a class that a label cannot show.
+
+    Args:
+        annotated: names of the classes that it shows; anything else stands for all.
+        labels: of the datalist's file, value to name.
+
+    Returns:
+        Bools from value 0 on; ``None`` if the label shows all classes.
+
+    Examples:
+        >>> unknown_classes(["liver"], {"0": "background", "1": "liver", "2": "spleen"})
+        [False, False, True]
+    """
+    if not isinstance(annotated, list) or not isinstance(labels, Mapping):
+        return None
+    hidden = {int(value) for value, name in labels.items() if str(value).isdecimal() and name not in annotated} - {0}
+    unknown = [value in hidden for value in range(max(map(int, filter(str.isdecimal, labels)), default=0) + 1)]
+    return unknown if any(unknown) else None

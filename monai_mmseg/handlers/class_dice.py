@@ -117,6 +117,8 @@ class ClassDiceHandler:
             place = f"{PREFIX}{modality}"
             engine.state.metrics[place] = float(dice.nanmean())
             for index, name in enumerate(self.classes):
+                if dice[:, index].isnan().all():  # a class that no label shows has no value
+                    continue
                 engine.state.metrics[f"{place}/{name}"] = float(dice[:, index].nanmean())
                 if not labelled[:, index].any():
                     absent.append(f"{place}/{name}")

@@ -130,3 +130,11 @@ def test_a_class_that_the_label_does_not_show_counts_nowhere():
     assert engine.state.metrics["dice/ct/LV"] == 1
     assert engine.state.metrics["dice/ct/myocardium"] == 0  # of the first alone
     assert engine.state.metrics["dice/ct"] == pytest.approx((1 + 0 + 1 + 1 + 1) / 5)
+
+
+def test_a_class_that_no_label_shows_has_no_value():
+    right, hidden = one_hot(torch.tensor([[[0, 1, 0]]])), torch.tensor([False, False, True, False])
+    engine = evaluator(ClassDiceHandler(LABELS, modalities=["ct"]))
+    engine.run([{"modality": "ct", "label": right, "pred": right, "unknown": hidden}])
+    assert "dice/ct/myocardium" not in engine.state.metrics
+    assert engine.state.metrics["dice/ct"] == 1
