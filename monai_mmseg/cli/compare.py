@@ -34,7 +34,7 @@ def compare(
 
     Args:
         data: datalist.json of the data, or the JSON file of a study.
-        methods: names; `--list` prints all. Overlays of their bundles go behind: dafnet+spade.
+        methods: names of the study's file, or of `--list`. Overlays of their bundles go behind: dafnet+spade.
         out: folder of the study; one that was cut off goes on.
         seeds: of the trainings.
         folds: how many of the datalist's folds are trained: each one watches; without a test section each is tested.

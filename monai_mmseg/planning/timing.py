@@ -60,6 +60,8 @@ def measure_bundle(
         parser = _parser(bundle, overlays, overrides or {}, device, folder)
         parser["train#dataset#data"], parser["validate#dataset#data"] = few, one
         begun = clock()
+        if "prepare" in parser:
+            parser.get_parsed_content("prepare")
         trainer = parser.get_parsed_content("train#trainer")
         reading = (clock() - begun) / len(few)
         try:
@@ -91,7 +93,7 @@ def _parser(
     parser["device"] = f"$torch.device({device!r})"
     parser["train#handlers"], parser["validate#handlers"] = [], []
     parser["epoch_length"], parser["max_epochs"], parser["cache"] = STEPS, 1, "memory"
-    if "prepare" in parser:
+    if "@stage_one" in str(parser.get("prepare")):
         parser["prepare"] = None  # weights of a first stage are not there yet, and take no time
     return parser
 

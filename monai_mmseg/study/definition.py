@@ -178,11 +178,23 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
         other = {"budget": "steps", "steps": "budget"}  # one of them replaces the other
         dropped = {other[key] for key in given or {} if key in other}
         kept = {key: value for key, value in raw.items() if key not in dropped}
-        if "methods" in (given or {}):
+        given = dict(given or {})
+        if "methods" in given:
             kept.pop("ours", None)  # it may not be among those of this call; the folder of the study remembers it
-        return study_of({"name": Path(path).stem, **kept, **(given or {})}, Path(path).parent)
+            given["methods"] = [_own_methods(kept).get(name, name) for name in given["methods"]]
+        return study_of({"name": Path(path).stem, **kept, **given}, Path(path).parent)
     except ValueError as error:
         raise StudyError(f"{path}: {error}") from error
+
+
+def _own_methods(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study's file means by a name, which wins over the method of that name."""
+    listed = raw.get("methods", [])
+    return (
+        {one["name"]: one for one in listed if isinstance(one, dict) and "name" in one}
+        if isinstance(listed, list)
+        else {}
+    )
 
 
 def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:

@@ -127,3 +127,12 @@ def test_overlays_of_all_methods_are_there():
         bundle = Path(__file__).parents[2] / "bundles" / method.bundle
         for overlay in (*method.overlays, *method.bare):
             assert (bundle / "configs" / f"{overlay}.json").is_file(), (name, overlay)
+
+
+def test_a_name_of_the_command_line_means_what_the_study_file_means_by_it(tmp_path: Path) -> None:
+    methods = [{"name": "individual", "method": "csa_individual"}, {"name": "narrow", "method": "csa+msbn"}, "csa"]
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({**DATA, "methods": methods, "ours": "csa"}))
+    found = read_study(path, {"methods": ["individual", "narrow", "ummkd"]}).methods
+    assert [(one.name, one.bundle) for one in found] == [("individual", "csa"), ("narrow", "csa"), ("ummkd", "ummkd")]
+    assert "settings/msbn" in found[1].overlays
