@@ -37,6 +37,8 @@ def measure_bundle(
 ) -> dict[str, float]:
     """Train a planned bundle for a few steps, validate a few images, and keep nothing.
 
+    With a ``pretraining``, steps of both kinds are timed, and ``step`` is their mean in its proportion.
+
     Args:
         bundle: its folder.
         device: where.
@@ -48,31 +50,47 @@ def measure_bundle(
         ``step``, ``validation`` and ``start`` in seconds, ``memory`` of a step in bytes, ``length`` of an epoch in
         steps.
     """
+    given = dict(overrides or {})
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        parser = _parser(bundle, overlays, overrides or {}, device, folder)
-        items = parser.get_parsed_content("train#dataset#data")
-        content = ConfigParser.load_config_files(
-            [str(bundle / "configs" / f"{one}.json") for one in ("train", *overlays)]
-        )
-        length = content.get("epoch_length") or math.ceil(len(items) / parser.get_parsed_content("batch_size"))
-        checks = parser.get_parsed_content("validate#dataset#data")
-        few, one = _few(items, PER_MODALITY), _few(checks, 1)
-        parser = _parser(bundle, overlays, overrides or {}, device, folder)
-        parser["train#dataset#data"], parser["validate#dataset#data"] = few, one
-        begun = clock()
-        if "prepare" in parser:
-            parser.get_parsed_content("prepare")
-        trainer = parser.get_parsed_content("train#trainer")
-        reading = (clock() - begun) / len(few)
-        try:
-            step, memory = _steps(trainer, torch.device(device), clock)
-        except torch.cuda.OutOfMemoryError:
-            return {"step": math.inf, "validation": 0.0, "start": 0.0, "memory": math.inf, "length": length}
-        begun = clock()
-        if one:
-            evaluator = parser.get_parsed_content("validate#evaluator")
-            evaluator.run()
-        check = (clock() - begun) / max(1, len(one))
+        share = float(_parser(bundle, overlays, given, device, folder).get("pretraining", 0.0))
+        found = _measure(bundle, overlays, given | ({"pretraining": 0.0} if share else {}), device, folder, clock)
+        if share:
+            first = _measure(bundle, overlays, {**given, "pretraining": 1.0}, device, folder, clock)
+            found["step"] = share * first["step"] + (1 - share) * found["step"]
+    return found
+
+
+def _measure(
+    bundle: Path,
+    overlays: Sequence[str],
+    overrides: Mapping[str, Any],
+    device: str,
+    folder: str,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """One kind of step, the validation and the start."""
+    parser = _parser(bundle, overlays, overrides, device, folder)
+    items = parser.get_parsed_content("train#dataset#data")
+    content = ConfigParser.load_config_files([str(bundle / "configs" / f"{one}.json") for one in ("train", *overlays)])
+    length = content.get("epoch_length") or math.ceil(len(items) / parser.get_parsed_content("batch_size"))
+    checks = parser.get_parsed_content("validate#dataset#data")
+    few, one = _few(items, PER_MODALITY), _few(checks, 1)
+    parser = _parser(bundle, overlays, overrides, device, folder)
+    parser["train#dataset#data"], parser["validate#dataset#data"] = few, one
+    begun = clock()
+    if "prepare" in parser:
+        parser.get_parsed_content("prepare")
+    trainer = parser.get_parsed_content("train#trainer")
+    reading = (clock() - begun) / len(few)
+    try:
+        step, memory = _steps(trainer, torch.device(device), clock)
+    except torch.cuda.OutOfMemoryError:
+        return {"step": math.inf, "validation": 0.0, "start": 0.0, "memory": math.inf, "length": length}
+    begun = clock()
+    if one:
+        evaluator = parser.get_parsed_content("validate#evaluator")
+        evaluator.run()
+    check = (clock() - begun) / max(1, len(one))
     return {
         "step": step,
         "validation": check * len(checks),
@@ -93,6 +111,8 @@ def _parser(
     parser["device"] = f"$torch.device({device!r})"
     parser["train#handlers"], parser["validate#handlers"] = [], []
     parser["epoch_length"], parser["max_epochs"], parser["cache"] = STEPS, 1, "memory"
+    if "align_start" in parser:
+        parser["align_start"] = 0  # the few steps without deformations cost less than all others
     if "@stage_one" in str(parser.get("prepare")):
         parser["prepare"] = None  # weights of a first stage are not there yet, and take no time
     return parser
