@@ -96,7 +96,7 @@ EXPECTED = {
     "keep_slices": [(ummkd(), "all")],
     "tile_prob": [(context_of(unpaired(), "ummkd_3d"), 0.33)],
     "class_weights": [(context_of(paired(), "disentangle"), [1.0, 5.0, 5.0])],
-    "learning_rate": [(ummkd(), 0.001), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
+    "learning_rate": [(ummkd(), 0.003), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
     "patience": [(context_of(paired(offset=6.0), "dafnet"), 40)],
     "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1")],
     "validation_modalities": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), ["t1"])],
