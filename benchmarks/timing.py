@@ -19,12 +19,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
 from monai_mmseg.engines import ObjectiveTrainer
+from monai_mmseg.files import write_json
 from monai_mmseg.objectives import Objective
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def speed_parser(doc: str | None, steps: int = 3) -> argparse.ArgumentParser:

@@ -17,8 +17,9 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from benchmarks.cells import table_lines, write_json
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
+from monai_mmseg.evaluation.layout import Sheet
+from monai_mmseg.files import write_json
 from monai_mmseg.phantom import make_heart_phantom
 
 OLD, NEW = ("cine", "lge"), "t2"
@@ -28,7 +29,6 @@ BUNDLE = ROOT / "bundles" / "csa"
 STEPS = {"max_epochs": 4, "epoch_length": 40, "batch_size": 4, "lr_decay_steps": 40, "spatial_size": [48, 48]}
 STEPS["pixdim"] = [3.5, 3.5]
 TESTED = "$monai_mmseg.bundle.read_items(@dataset_dir + '/datalist.json', 'test', modalities=@modalities)"
-RESULTS = ROOT / "benchmarks" / "results"
 RECIPE: dict[str, Any] = {  # trains in a minute what the dilated network needs many for
     "layer_pairs": [["downsamples.0", "downsamples.1"]],  # of no weight, but the layers must be there
     "backbone": {
@@ -150,7 +150,7 @@ def main() -> None:
                 print(seed, name, one, flush=True)
     if not args.only:
         write_json(RESULTS / "new_scanner.json", {"steps": STEPS, "seeds": found})
-        (RESULTS / "new_scanner.md").write_text("\n".join(page(found)) + "\n", encoding="utf-8")
+        (RESULTS / "new_scanner.md").write_text("\n".join(page(found)), encoding="utf-8")
 
 
 def page(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
@@ -163,11 +163,12 @@ def page(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
         return f"{sum(each) / len(each):.3f} ({', '.join(f'{value:.3f}' for value in each)})"
 
     last = LABELLED[-1]
-    head = ["", *(f"T2, {count} labelled" for count in LABELLED), f"cine and LGE, {last} labelled"]
+    head = [*(f"T2, {count} labelled" for count in LABELLED), f"cine and LGE, {last} labelled"]
     body = [
         [text, *(mean(f"{arm}{n}", NEW) for n in LABELLED), mean(f"{arm}{last}", *OLD)] for arm, text in ARMS.items()
     ]
-    return table_lines(head, [["the trained network", *[""] * len(LABELLED), mean("trained", *OLD)], *body])
+    first = ["the trained network", *[""] * len(LABELLED), mean("trained", *OLD)]
+    return Sheet("", [""], head, [first, *body]).markdown()
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks import RESULTS
 from monai_mmseg.phantom.heart import HeartVolume, make_heart_volume
 
 SIZE, PIXEL = 64, 2.8  # lattice of the networks: pixels and mm
 TRAIN, STEPS, BATCH, RATE = 8, 600, 12, 2e-3
 CLASSES = (1, 2)  # LV blood pool and myocardium, as in the paper's table of ERI
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 class Slices(NamedTuple):

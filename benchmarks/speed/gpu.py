@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
 
 PARTS: dict[str, list[list[str]]] = {
     "step": [["--variants", "fp32", "bf16", "--steps", "10"], ["--variants", "contiguous", "compile", "--steps", "10"]],
@@ -55,9 +55,7 @@ def main() -> None:
     """Run the parts one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON files"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     parser.add_argument("--limit", type=float, default=540.0, help="seconds for all parts")
     parser.add_argument("--small", action="store_true", help="a rehearsal")
     arguments = parser.parse_args()
