@@ -70,13 +70,8 @@ def make_data(root: Path, seed: int) -> None:
     for name, site in SITES.items():
         own = [left[modality].pop(0) for modality, count in site.items() for _ in range(count)]
         tests = [item for item in content["test"] if item["modality"] in site]
-        _write(root / name, {**content, "training": own, "test": tests})
-    _write(root / "pooled", content)
-
-
-def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "datalist.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(root / name / "datalist.json", {**content, "training": own, "test": tests})
+    write_json(root / "pooled" / "datalist.json", content)
 
 
 def open_site(name: str, data: Path, work: Path, seed: int) -> MonaiAlgo:

@@ -86,16 +86,13 @@ def make_data(root: Path, seed: int) -> None:
         item["fold"] = place // 2 % 4 if place < TRAINED else int(place > TRAINED)
     old = [item for item in one_each if item["modality"] != NEW]
     tested = [item for item in content["test"] if item["modality"] != NEW]
-    _write(root / "trained", {**content, "modalities": list(OLD), "training": old, "test": tested})
+    write_json(
+        root / "trained" / "datalist.json", {**content, "modalities": list(OLD), "training": old, "test": tested}
+    )
     for count in LABELLED:
         few = [item for item in one_each if item["modality"] == NEW][: count + 1]
-        _write(root / f"new{count}", {**content, "training": few})
-        _write(root / f"joint{count}", {**content, "training": [*old, *few]})
-
-
-def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "datalist.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(root / f"new{count}" / "datalist.json", {**content, "training": few})
+        write_json(root / f"joint{count}" / "datalist.json", {**content, "training": [*old, *few]})
 
 
 def cells(work: Path) -> Iterator[tuple[str, Path, tuple[str, ...], dict[str, Any]]]:

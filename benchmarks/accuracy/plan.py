@@ -24,9 +24,8 @@ import torch
 
 from benchmarks import RESULTS, ROOT
 from monai_mmseg import phantom
-from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.evaluation import ScoreTable
-from monai_mmseg.files import write_json
+from monai_mmseg.files import read_json, write_json
 from monai_mmseg.planning import make_plan
 from monai_mmseg.planning.readme import shown
 from monai_mmseg.planning.timing import measure_bundle
