@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import ROOT
+from monai_mmseg.files import read_json, write_json
 from monai_mmseg.study.process import command_words, run_module
 
 
@@ -30,6 +30,7 @@ class Result(NamedTuple):
     folder: Path
     scores: Path
     seconds: float  # of training and evaluation
+    training_cpu: float | None  # seconds of all threads of the training; None: it was cut off and taken up
 
 
 def train_and_evaluate(
@@ -67,8 +68,8 @@ def train_and_evaluate(
             "method": run.name,
             **run.overrides,
         }
-        start = time.monotonic()
-        before = json.loads(clock.read_text(encoding="utf-8"))["seconds"] if clock.is_file() else 0.0
+        start, cpu, whole = time.monotonic(), {}, not (folder / "models" / "resume.pt").is_file()
+        before = read_json(clock)["seconds"] if clock.is_file() else 0.0
         for run_id, configs, more in (
             ("training", ("train", *run.overlays), {"resume": True}),
             ("evaluating", ("train", *run.overlays, "evaluate"), {}),
@@ -78,9 +79,12 @@ def train_and_evaluate(
                 shown = (quoted(word.replace(str(ROOT) + os.sep, "")) for word in words)
                 echo(" ".join(["$ python -m monai.bundle", *shown]))
             log = folder / f"{run_id}.log"
-            run_module("monai.bundle", words, log, folder=ROOT, environment={}, threads=threads)
-        clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))
-    return Result(folder, scores, float(json.loads(clock.read_text(encoding="utf-8"))["seconds"]))
+            used = run_module("monai.bundle", words, log, folder=ROOT, environment={}, threads=threads)
+            cpu[run_id] = round(used.cpu, 1)
+        seconds = round(before + time.monotonic() - start, 1)
+        write_json(clock, {"seconds": seconds, "threads": threads, "cpu": cpu if whole else {}})
+    took = read_json(clock)
+    return Result(folder, scores, float(took["seconds"]), took.get("cpu", {}).get("training"))
 
 
 def quoted(word: str) -> str:
