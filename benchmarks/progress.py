@@ -120,7 +120,7 @@ def trained_share(folder: Path) -> float:
     """How much of a training and its evaluation is done, by their logs.
 
     Args:
-        folder: of a run of :func:`benchmarks.runs.run_bundle`.
+        folder: of a run of :func:`benchmarks.runs.train_and_evaluate`.
 
     Returns:
         From 0 to 1; the evaluation counts for a tenth.

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
+from benchmarks import ROOT
+from monai_mmseg.files import write_json
 
 OUT = ROOT / "runs" / "real_images"
 IGNORE = 255

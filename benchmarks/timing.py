@@ -12,19 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
-from monai_mmseg.engines import ObjectiveTrainer
+from benchmarks import RESULTS, ROOT
+from monai_mmseg.files import write_json
 from monai_mmseg.objectives import Objective
-
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def speed_parser(doc: str | None, steps: int = 3) -> argparse.ArgumentParser:
@@ -51,40 +47,23 @@ def write_report(arguments: argparse.Namespace, name: str, report: Mapping[str, 
 class PlainLoop:
     """Phases in turn, forward, backward, step: what anybody would write."""
 
-    def __init__(self, objective: Objective, batch: dict[str, Any], precision: Any = None) -> None:
-        self.objective, self.batch, self.precision = objective.train(), batch, precision
+    def __init__(self, objective: Objective, batch: dict[str, Any]) -> None:
+        self.objective, self.batch = objective.train(), batch
         self.optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
         self.parameters = {p: objective.parameters_of(p) for p in objective.phases}
-        self.seconds = dict.fromkeys(objective.phases, 0.0)
 
     def __call__(self) -> None:
         """Make one step."""
         previous: dict[str, Any] = {}
         for phase, optimizer in self.optimizers.items():
-            start = clock(self.batch["image"].device)
             for name, parameters in self.parameters.items():
                 for parameter in parameters:
                     parameter.requires_grad_(name == phase)
             optimizer.zero_grad(set_to_none=True)
-            with self.precision or nullcontext():
-                result = self.objective(self.batch, phase, previous)
+            result = self.objective(self.batch, phase, previous)
             self.objective.total(result.terms, phase).backward()
             optimizer.step()
             previous.update(result.outputs)
-            self.seconds[phase] += clock(self.batch["image"].device) - start
-
-
-def engine_step(objective: Objective, batch: dict[str, Any]) -> Callable[[], None]:
-    """One iteration of the trainer, without the start of a run."""
-    optimizers = {p: torch.optim.Adam(objective.parameters_of(p), 1e-4) for p in objective.phases}
-    trainer = ObjectiveTrainer(batch["image"].device, 1, [batch], objective, optimizers)
-    trainer.run()
-
-    def step() -> None:
-        trainer.state.iteration += 1
-        trainer._iteration(trainer, batch)
-
-    return step
 
 
 def clock(device: torch.device) -> float:

@@ -183,6 +183,65 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return Path(path)
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Content of a JSON file, strictly: a key that is given twice would hide what came first.
+
+    Args:
+        path: the file, in UTF-8.
+
+    Returns:
+        Objects, lists, texts and numbers.
+
+    Raises:
+        ValueError: if it is no JSON, a key is given twice, or a number is none (NaN).
+    """
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        return content
+
+    def constant(name: str) -> None:
+        raise ValueError(f"JSON has no {name}")
+
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+        raw = json.loads(text, object_pairs_hook=distinct, parse_constant=constant)
+        if "\\u" in text:  # half of a character could be neither printed nor written
+            json.dumps(raw, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error}).") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{path}: not a JSON file (a text in it is broken: {error.reason}).") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a JSON file (its objects are nested too deeply).") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}).") from error
+    return raw
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a JSON file holds that may be missing, cut off or somebody else's.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The object; empty where there is none.
+
+    Examples:
+        >>> read_record("no such file")
+        {}
+    """
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Write a mapping as indented JSON.
 

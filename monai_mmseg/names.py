@@ -90,12 +90,22 @@ def safe_name(text: str, what: str) -> str:
         ValueError: subject '../x' names files, but it holds a slash; call it 'x'.
     """
     if problem := name_problem(text):
-        raise ValueError(f"{what} {_short(text)} names files, but it {problem}.")
+        raise ValueError(f"{what} {short_text(text)!r} names files, but it {problem}.")
     return text
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+def short_text(text: str, most: int = 60) -> str:
+    """The beginning of a text that is too long for a line.
+
+    Args:
+        text: of any length.
+        most: characters to keep.
+
+    Examples:
+        >>> short_text("anatomy", 6), short_text("style")
+        ('ana...', 'style')
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def names_of_one_file(names: list[str]) -> list[tuple[str, str]]:

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from monai_mmseg.memory import keep_freed_memory
@@ -49,8 +50,7 @@ def in_workers(
         [8, 9]
     """
     rest = jobs[1:]
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lanes = min(most, usable, len(rest))
+    lanes = min(most, usable_cores(), len(rest))
     if lanes < 2:
         yield from (function(*job) for job in jobs)
         return
@@ -71,6 +71,43 @@ def in_workers(
         timer.cancel()
         timer.join()
         crew.close()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: of the machine, its affinity, and the quota of its control group.
+
+    Examples:
+        >>> usable_cores() >= 1
+        True
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such group, or "max"
+        pass
+    return cores
+
+
+def with_bar(results: Iterable[Result], what: str, total: int, wanted: bool | None = None) -> Iterable[Result]:
+    """Results, with a bar on the screen of how many there are so far, if the package ``tqdm`` is installed.
+
+    Args:
+        results: from :func:`in_workers` or anything that takes its time.
+        what: words in front of the bar.
+        total: how many there will be.
+        wanted: whether there is a bar; ``None``: on a terminal.
+
+    Returns:
+        The same results.
+    """
+    from monai.utils import optional_import  # here: workers start without it
+
+    tqdm, installed = optional_import("tqdm.auto", name="tqdm")
+    if not installed or not (sys.stderr.isatty() if wanted is None else wanted):
+        return results
+    shown: Iterable[Result] = tqdm(results, desc=what, total=total, leave=False)
+    return shown
 
 
 class _Crew:

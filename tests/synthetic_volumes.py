@@ -100,3 +100,10 @@ def write_study(
     path = folder / "datalist.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def edit(path, change):
+    """Change the content of a JSON file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from monai_mmseg.files import atomic_path, atomic_save, write_json, write_text
+from monai_mmseg.files import atomic_path, atomic_save, read_json, read_record, write_json, write_text
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -57,3 +57,27 @@ def test_threads_write_one_file(tmp_path):
             list(pool.map(lambda text: write_text(tmp_path / "x.txt", text), texts))
             assert (tmp_path / "x.txt").read_text() in texts
     assert os.listdir(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting property name"),
+        ('{"a": 1, "a": 2}', "key 'a' is given twice"),
+        ('{"a": NaN}', "JSON has no NaN"),
+        (r'{"a": "\ud800"}', "a text in it is broken"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_json_is_read_without_guessing(tmp_path, text, message):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=f"x.json: not a JSON file.*{message}"):
+        read_json(tmp_path / "x.json")
+    assert read_record(tmp_path / "x.json") == {}
+
+
+def test_a_record_is_an_object(tmp_path):
+    (tmp_path / "x.json").write_text("[]")
+    assert (read_json(tmp_path / "x.json"), read_record(tmp_path / "x.json")) == ([], {})
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": "\\u00e4"}')  # with the mark that some editors write
+    assert read_record(tmp_path / "x.json") == {"a": "\u00e4"}

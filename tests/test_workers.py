@@ -18,7 +18,7 @@ def started(monkeypatch):
     """Processes that were started; they are, however short the calls."""
     found, start = [], subprocess.Popen
     monkeypatch.setattr(workers, "WORTH", 0.0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 2)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: found.append(start(*args, **kwargs)) or found[-1])
     yield found
     assert all(process.returncode is not None for process in found)
@@ -58,3 +58,10 @@ def test_left_before_the_end(started):
 
 def _leave(status):
     return status and os._exit(status)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)])
+def test_the_quota_of_a_container_counts(monkeypatch, text, expected):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(workers.Path, "read_text", lambda *_, **__: text)
+    assert workers.usable_cores() == expected

@@ -21,6 +21,7 @@ not run again. Results: ``benchmarks/results/disentangle_real.json``, ``.md`` an
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,13 +29,20 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from benchmarks import RESULTS
 from benchmarks.accuracy.redraw_baselines import COPY, MEAN, read_stacks, trivial
-from benchmarks.cells import overrides_of, table_lines, write_json
 from benchmarks.real_images import real_data
-from benchmarks.runs import ROOT, Run, run_bundle
+from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.data import read_datalist
 from monai_mmseg.evaluation import OTHERS, Score, ScoreTable, is_cross
+from monai_mmseg.evaluation.layout import Sheet
+from monai_mmseg.files import write_json
+from monai_mmseg.study.cells import Cell
+from monai_mmseg.study.facts import find_facts
+from monai_mmseg.study.methods import find_method
+from monai_mmseg.study.plans import Training
+from monai_mmseg.study.trained import run_bundle_cell
 
-RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ("t1", "t1gd", "t2", "flair")
 FILES = {"t1": "t1", "t1gd": "t1ce", "t2": "t2", "flair": "flair"}
 OVERLAYS = ("demo",)
@@ -145,7 +153,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             source = f" ({one['source']})" if one and name in ("best pair", "best other") else ""
             cells.append("–" if one is None else f"{one['psnr']:.2f} / {one['ssim']:.3f}{source}")
         body.append(cells)
-    return "\n".join([*rows, *table_lines(["reconstructed", *COLUMNS.values()], body), ""])
+    return "\n".join([*rows, *Sheet("", ["reconstructed"], list(COLUMNS.values()), body).markdown()])
 
 
 def picture(run_dir: Path, path: Path) -> None:
@@ -164,20 +172,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="ID=JSON", help="override of the bundle")
     arguments = parser.parse_args(words)
-    overrides = {**SETTINGS, **overrides_of(arguments.set)}
+    overrides = {**SETTINGS, **{key: json.loads(value) for key, value in (one.split("=", 1) for one in arguments.set)}}
     data, folder = write_data(arguments.work / "data"), arguments.work / "run"
-    run = Run("disentangle", OVERLAYS, {})
-    seconds = run_bundle(
-        run,
-        folder,
-        data,
-        done="reconstruction.json",
-        bundle="disentangle",
-        overrides=overrides,
-        threads=arguments.threads,
-        echo=print,
-    )
-    ours = ScoreTable.from_json(folder / "reconstruction.json")
+    method = find_method("disentangle_redraw")
+    training = Training("", bundles_folder() / method.bundle, OVERLAYS, overrides)
+    facts = find_facts(read_datalist(data / "datalist.json"))
+    cell = Cell(method.name, "all", 0, 0)
+    given: dict[str, Any] = {"evaluating": {}, "paper_dice": False, "threads": arguments.threads}
+    found = run_bundle_cell(method, [training], cell, folder, data, facts, **given)
+    seconds, ours = found.seconds["training"] + found.seconds["evaluating"], found.table
     people = read_stacks(data, "training", OVERLAYS, overrides)
     # the first person again, and one whose box is that of a head
     people = {name: one for name, one in people.items() if PEOPLE[name].fold and not PEOPLE[name].air}

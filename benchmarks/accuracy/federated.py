@@ -21,13 +21,13 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
 
-from benchmarks.cells import table_lines, write_json
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
+from monai_mmseg.evaluation.layout import Sheet
+from monai_mmseg.files import write_json
 from monai_mmseg.networks.layers import average_sites, modality_of_key
 from monai_mmseg.phantom import make_cardiac_phantom
 
 BUNDLE = ROOT / "bundles" / "ummkd"
-RESULTS = ROOT / "benchmarks" / "results"
 MODALITIES = ["ct", "mr"]
 Weights = dict[str, Tensor]
 SITES = {"north": {"ct": 8}, "south": {"mr": 6}, "west": {"mr": 2}}  # labelled subjects; each tests on its own
@@ -70,13 +70,8 @@ def make_data(root: Path, seed: int) -> None:
     for name, site in SITES.items():
         own = [left[modality].pop(0) for modality, count in site.items() for _ in range(count)]
         tests = [item for item in content["test"] if item["modality"] in site]
-        _write(root / name, {**content, "training": own, "test": tests})
-    _write(root / "pooled", content)
-
-
-def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "datalist.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(root / name / "datalist.json", {**content, "training": own, "test": tests})
+    write_json(root / "pooled" / "datalist.json", content)
 
 
 def open_site(name: str, data: Path, work: Path, seed: int) -> MonaiAlgo:
@@ -153,9 +148,8 @@ def page(found: Mapping[int, Mapping[str, Mapping[str, float]]]) -> list[str]:
         "pooled": "the same, all images in one place",
         **{name: f"{name} alone ({', '.join(f'{n} {m.upper()}' for m, n in SITES[name].items())})" for name in SITES},
     }
-    return table_lines(
-        ["", "Dice CT", "Dice MR"], [[text, mean(way, "ct"), mean(way, "mr")] for way, text in texts.items()]
-    )
+    body = [[text, mean(way, "ct"), mean(way, "mr")] for way, text in texts.items()]
+    return Sheet("", [""], ["Dice CT", "Dice MR"], body).markdown()
 
 
 def main() -> None:
@@ -172,7 +166,7 @@ def main() -> None:
     print("\n".join(page(found)))
     if args.rounds == ROUNDS:
         write_json(RESULTS / "federated.json", {"rounds": ROUNDS, "sites": SITES, "seeds": found})
-        (RESULTS / "federated.md").write_text("\n".join(page(found)) + "\n", encoding="utf-8")
+        (RESULTS / "federated.md").write_text("\n".join(page(found)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from benchmarks.cells import table_lines, write_json
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
+from monai_mmseg.evaluation.layout import Sheet
+from monai_mmseg.files import write_json
 from monai_mmseg.phantom import make_heart_phantom
 
 OLD, NEW = ("cine", "lge"), "t2"
@@ -28,7 +29,6 @@ BUNDLE = ROOT / "bundles" / "csa"
 STEPS = {"max_epochs": 4, "epoch_length": 40, "batch_size": 4, "lr_decay_steps": 40, "spatial_size": [48, 48]}
 STEPS["pixdim"] = [3.5, 3.5]
 TESTED = "$monai_mmseg.bundle.read_items(@dataset_dir + '/datalist.json', 'test', modalities=@modalities)"
-RESULTS = ROOT / "benchmarks" / "results"
 RECIPE: dict[str, Any] = {  # trains in a minute what the dilated network needs many for
     "layer_pairs": [["downsamples.0", "downsamples.1"]],  # of no weight, but the layers must be there
     "backbone": {
@@ -86,16 +86,13 @@ def make_data(root: Path, seed: int) -> None:
         item["fold"] = place // 2 % 4 if place < TRAINED else int(place > TRAINED)
     old = [item for item in one_each if item["modality"] != NEW]
     tested = [item for item in content["test"] if item["modality"] != NEW]
-    _write(root / "trained", {**content, "modalities": list(OLD), "training": old, "test": tested})
+    write_json(
+        root / "trained" / "datalist.json", {**content, "modalities": list(OLD), "training": old, "test": tested}
+    )
     for count in LABELLED:
         few = [item for item in one_each if item["modality"] == NEW][: count + 1]
-        _write(root / f"new{count}", {**content, "training": few})
-        _write(root / f"joint{count}", {**content, "training": [*old, *few]})
-
-
-def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "datalist.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(root / f"new{count}" / "datalist.json", {**content, "training": few})
+        write_json(root / f"joint{count}" / "datalist.json", {**content, "training": [*old, *few]})
 
 
 def cells(work: Path) -> Iterator[tuple[str, Path, tuple[str, ...], dict[str, Any]]]:
@@ -150,7 +147,7 @@ def main() -> None:
                 print(seed, name, one, flush=True)
     if not args.only:
         write_json(RESULTS / "new_scanner.json", {"steps": STEPS, "seeds": found})
-        (RESULTS / "new_scanner.md").write_text("\n".join(page(found)) + "\n", encoding="utf-8")
+        (RESULTS / "new_scanner.md").write_text("\n".join(page(found)), encoding="utf-8")
 
 
 def page(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
@@ -163,11 +160,12 @@ def page(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
         return f"{sum(each) / len(each):.3f} ({', '.join(f'{value:.3f}' for value in each)})"
 
     last = LABELLED[-1]
-    head = ["", *(f"T2, {count} labelled" for count in LABELLED), f"cine and LGE, {last} labelled"]
+    head = [*(f"T2, {count} labelled" for count in LABELLED), f"cine and LGE, {last} labelled"]
     body = [
         [text, *(mean(f"{arm}{n}", NEW) for n in LABELLED), mean(f"{arm}{last}", *OLD)] for arm, text in ARMS.items()
     ]
-    return table_lines(head, [["the trained network", *[""] * len(LABELLED), mean("trained", *OLD)], *body])
+    first = ["the trained network", *[""] * len(LABELLED), mean("trained", *OLD)]
+    return Sheet("", [""], head, [first, *body]).markdown()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ pixels of 2.8 mm and are scored there; copying is scored on the native LGE grid.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks import RESULTS
+from monai_mmseg.files import write_json
 from monai_mmseg.phantom.heart import HeartVolume, make_heart_volume
 
 SIZE, PIXEL = 64, 2.8  # lattice of the networks: pixels and mm
 TRAIN, STEPS, BATCH, RATE = 8, 600, 12, 2e-3
 CLASSES = (1, 2)  # LV blood pool and myocardium, as in the paper's table of ERI
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 class Slices(NamedTuple):
@@ -192,7 +192,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps of each network, 0 for copying alone")
     parser.add_argument("--out", type=Path, default=RESULTS / "phantom_calibration.json")
     args = parser.parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     content: dict[str, object] = {
         "settings": {"subjects": args.subjects, "training_subjects": TRAIN, "steps": args.steps, "batch": BATCH},
         "seeds": {},
@@ -200,7 +199,7 @@ def main() -> None:
     for number, seed in enumerate(args.seeds):
         result, volumes = calibrate(seed, args.subjects, args.steps)
         content["seeds"][str(seed)] = result  # type: ignore[index]
-        args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(args.out, content)
         if number == 0:
             picture(volumes, args.out.with_suffix(".jpg"))
         for name, value in result.items():

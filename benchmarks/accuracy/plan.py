@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,13 +22,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.cells import read_json, write_json
-from benchmarks.runs import ROOT, command
+from benchmarks import RESULTS, ROOT
 from monai_mmseg import phantom
 from monai_mmseg.evaluation import ScoreTable
+from monai_mmseg.files import read_json, write_json
 from monai_mmseg.planning import make_plan
 from monai_mmseg.planning.readme import shown
 from monai_mmseg.planning.timing import measure_bundle
+from monai_mmseg.study.process import command_words, run_module
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -112,7 +110,7 @@ def main() -> None:
     """Run the situations that are asked for, then print a table of all that were run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs") / "plan")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "plan.json")
+    parser.add_argument("--results", type=Path, default=RESULTS / "plan.json")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--situations", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--method", help="of the plan, instead of its own")
@@ -214,20 +212,12 @@ def _page(work: Path, minutes: float) -> str:
 
 def _timed(run_id: str, files: list[Path], overrides: Mapping[str, Any], log: Path) -> float:
     """CPU seconds of a command."""
-    line = command("x", run_id, (), overrides)
-    line[line.index("--config_file") + 1] = str([os.fspath(path.resolve()) for path in files])
+    configs = files[0].resolve().parent
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"{run_id}: {log}", flush=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    before = _children()
-    with log.open("w", encoding="utf-8") as file:
-        subprocess.run(line, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=True)
-    return _children() - before
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    names = [path.resolve().relative_to(configs).with_suffix("").as_posix() for path in files]
+    words = command_words(run_id, configs.parent, names, overrides)
+    return run_module("monai.bundle", words, log, folder=ROOT, environment={}).cpu
 
 
 def _dice(output: Path, case: Case) -> float:

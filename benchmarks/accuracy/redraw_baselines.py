@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.runs import ROOT
+from benchmarks import ROOT
 from monai_mmseg.data import group_by_subject, load_datalist
 from monai_mmseg.evaluation import OTHERS, ScoreTable, reconstruction_scores
 

@@ -9,9 +9,8 @@ a part that fails or runs out of time is said and passed over:
 
 1. ``step``: a training step of every bundle in float32, bfloat16, without channels-last and with ``torch.compile``,
    beside its bare convolutions and the peak of the chip's data sheet;
-2. ``dafnet_step``: DAFNet at 192 x 192, inference of one slice too (the paper: 50 ms on a Titan X);
-3. ``loader``: samples a second with 1, 2 and 4 workers, beside what a step takes;
-4. ``inference``: stages of volumes.
+2. ``loader``: samples a second with 1, 2 and 4 workers, beside what a step takes;
+3. ``inference``: stages of volumes.
 
 ``--device cpu --small`` rehearses it in minutes. Nothing but torch, monai, nibabel, pytorch-ignite and fire is needed.
 """
@@ -26,18 +25,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
 
 PARTS: dict[str, list[list[str]]] = {
     "step": [["--variants", "fp32", "bf16", "--steps", "10"], ["--variants", "contiguous", "compile", "--steps", "10"]],
-    "dafnet_step": [["--steps", "10"]],
     "loader": [[]],
     "inference": [["--full"]],
 }
 """Command lines of the modules of ``benchmarks/speed``."""
 SMALL: dict[str, list[list[str]]] = {
     "step": [["--rows", "ummkd_3d", "--variants", "fp32", "bf16", "--steps", "1"]],
-    "dafnet_step": [["--steps", "1", "--size", "64", "--width", "8"]],
 }
 """A rehearsal."""
 
@@ -55,9 +52,7 @@ def main() -> None:
     """Run the parts one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON files"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     parser.add_argument("--limit", type=float, default=540.0, help="seconds for all parts")
     parser.add_argument("--small", action="store_true", help="a rehearsal")
     arguments = parser.parse_args()

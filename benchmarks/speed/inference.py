@@ -35,9 +35,9 @@ import torch.nn.functional as F
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, apply_transform
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
-from benchmarks.timing import RESULTS, clock, machine
+from benchmarks import RESULTS, ROOT
+from benchmarks.timing import clock, machine
+from monai_mmseg.files import write_json
 
 SMALL = {"features": [4, 8, 8, 8]}
 CASES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {

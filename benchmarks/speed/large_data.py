@@ -37,11 +37,11 @@ from monai.data import DataLoader
 from monai.transforms import Compose, NormalizeIntensityd, ScaleIntensityRanged
 from numpy.typing import NDArray
 
-from benchmarks.cells import write_json
-from benchmarks.timing import RESULTS, machine
+from benchmarks import RESULTS
+from benchmarks.timing import machine
 from monai_mmseg.data import BalancedModalityBatchSampler, UnpairedSliceDataset
 from monai_mmseg.engines.seeding import seed_data, stop_workers
-from monai_mmseg.files import write_nifti
+from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.transforms import LoadImageItemd
 
 EPOCHS, BATCHES, BATCH, WORKERS = 3, 40, 8, 2

@@ -31,12 +31,12 @@ import torch
 from monai.bundle import ConfigParser
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
+from benchmarks import RESULTS, ROOT
 from benchmarks.speed.step import ROWS as STEPS
 from benchmarks.speed.step import make_step
-from benchmarks.timing import RESULTS, machine
+from benchmarks.timing import machine
 from monai_mmseg.engines.seeding import seed_data
+from monai_mmseg.files import write_json
 
 BUNDLES = ("csa", "dafnet", "disentangle", "disentangle_tumour", "ummkd", "ummkd_3d")
 PEAKS = {"bf16": 0.4 * 990e12, "fp32": 0.4 * 67e12}

@@ -30,8 +30,9 @@ import torch
 from monai.utils import optional_import
 from numpy.typing import NDArray
 
-from benchmarks.cells import write_json
-from benchmarks.timing import RESULTS, machine
+from benchmarks import RESULTS
+from benchmarks.timing import machine
+from monai_mmseg.files import write_json
 
 SIZE, SPACING = 256, (1.62, 1.62, 6.0)
 PATIENTS = (1, 2, 3, 5, 8, 10, 13, 15, 19, 20, 21, 22, 31, 32, 33, 34, 36, 37, 38, 39)

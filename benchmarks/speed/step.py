@@ -39,9 +39,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cells import write_json
-from benchmarks.runs import ROOT
+from benchmarks import ROOT
 from benchmarks.timing import clock, machine, peak_memory, speed_parser
+from monai_mmseg.files import write_json
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {"amp": False},

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from monai.utils import optional_import
 from numpy.typing import NDArray
 
 from monai_mmseg.baselines.stacks import Stacks, slices_last
@@ -28,7 +26,7 @@ from monai_mmseg.transforms.read_volume import (
     read_one_volume,
     read_volume,
 )
-from monai_mmseg.workers import MOST_WORKERS, in_workers
+from monai_mmseg.workers import MOST_WORKERS, in_workers, with_bar
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +107,7 @@ def predict_subjects(
     with new_files(folder, overwrite=overwrite) as stage:
         jobs = [(function, files, stage, images) for files in subjects.values()]
         results = in_workers(_predict, jobs, workers or MOST_WORKERS)
-        for subject, done in zip(subjects, _shown(results, len(jobs), method), strict=True):
+        for subject, done in zip(subjects, with_bar(results, method, len(jobs)), strict=True):
             record[subject] = done
         if any(done["counts"] for done in record.values()):
             about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
@@ -183,14 +181,6 @@ def _predict(function: Method, files: Files, stage: Path, images: Sequence[str])
         stage / files.out, np.ascontiguousarray(label.transpose(back)), stacks.affine[:, [*back, 3]].astype(np.float64)
     )
     return {"counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
-
-
-def _shown(results: Iterable[dict[str, Any]], total: int, method: str) -> Iterable[dict[str, Any]]:
-    tqdm, installed = optional_import("tqdm.auto", name="tqdm")
-    if not installed or not sys.stderr.isatty():
-        return results
-    shown: Iterable[dict[str, Any]] = tqdm(results, desc=method, total=total, leave=False)
-    return shown
 
 
 def _tell(method: str, counts: Iterable[Mapping[str, int]]) -> None:

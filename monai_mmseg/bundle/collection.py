@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from difflib import get_close_matches
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser
 
 import monai_mmseg
-from monai_mmseg.files import atomic_folder
+from monai_mmseg.files import atomic_folder, read_json
 
 TRAVELLING = ("LICENSE", "large_files.yml", "configs", "docs", "models/README.md")
 """What of a bundle's folder is given to others: no weights, data or results."""
@@ -68,7 +67,7 @@ def list_bundles() -> list[BundleCard]:
     cards = []
     for name in bundle_names():
         folder = bundles_folder() / name
-        metadata: dict[str, Any] = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        metadata: dict[str, Any] = read_json(folder / "configs" / "metadata.json")
         parser = ConfigParser()
         parser.read_config(str(folder / "configs" / "inference.json"))
         parser["bundle_root"] = str(folder)

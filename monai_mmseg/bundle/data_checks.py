@@ -22,6 +22,7 @@ from monai_mmseg.bundle.settings import config_content
 from monai_mmseg.bundle.trained import TrainedSettings
 from monai_mmseg.data.annotations import undrawn_classes
 from monai_mmseg.data.datalist import Datalist, label_problem, read_datalist
+from monai_mmseg.data.label_sets import order_advice
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.runs.model_settings import read_settings
 
@@ -149,6 +150,8 @@ def _settle_labels(parser: ConfigParser, listed: Datalist, defaults: list[Any]) 
     whose, advice = "the config", f'give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
     if not defaults:
         whose, advice = "the weights", "other weights are needed for them; else mend the datalist."
+        if permuted:
+            advice = f"{order_advice(listed.labels, given)}, or take other weights; else mend the datalist."
     raise DataConflict(
         f"labels of {whose} are {_shown(given)}; {listed.path} has {_shown(ours)}: {what}\n"
         f"If the label files are as the datalist says, {advice}"

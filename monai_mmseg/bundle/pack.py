@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ from monai_mmseg.bundle.packed_settings import (
 )
 from monai_mmseg.bundle.settings import plain_definition, trained_knobs
 from monai_mmseg.bundle.weights_fit import check_fit, read_weights
-from monai_mmseg.files import atomic_folder, write_json
+from monai_mmseg.files import atomic_folder, read_json, write_json
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings
 
@@ -104,7 +103,7 @@ def pack_bundle(
 
     changes: dict[str, Any] = {}
     for path in files[1:]:
-        changes.update(_content(path))
+        changes.update(read_json(path))
     changes.update({**training_overrides(settings), **given})
     if weights is not None:
         check_agreement(settings, _said(changes, merged(base, named(changes)), source), weights.parent)
@@ -132,8 +131,8 @@ def pack_bundle(
             config["dataset_dir"] = moved_data_place(config["dataset_dir"], source, target)
         inline_network(config)
     if weights is not None:
-        _check_inference(inference, state, weights, settings)
-    metadata = _content(metadata_file)
+        _check_inference(inference, state, weights)
+    metadata = read_json(metadata_file)
     wanted = ("modalities", "labels", "spatial_size", "num_slices", "num_candidates")
     knobs = {name: resolved(train, name, source) for name in wanted if name in train}
     describe(metadata, knobs, resolved(merged(base, {}), "modalities", source), modality)
@@ -178,11 +177,6 @@ def _check_there(files: Sequence[Path]) -> None:
         raise FileNotFoundError(f"there is no {', '.join(missing)}.")
 
 
-def _content(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
 def _one_modality(source: Path, modality: str, modalities: Sequence[str]) -> dict[str, Any]:
     path = source / "configs" / f"{_ONE_MODALITY}.json"
     if not path.is_file():
@@ -192,7 +186,7 @@ def _one_modality(source: Path, modality: str, modalities: Sequence[str]) -> dic
         )
     if modality not in modalities:
         raise ValueError(f"modality must be one of {list(modalities)}, got {modality!r}.")
-    return {**_content(path), "modalities": [modality], "default_modality": modality}
+    return {**read_json(path), "modalities": [modality], "default_modality": modality}
 
 
 def _checked_weights(train: Mapping[str, Any], path: Path, modality: str | None) -> Mapping[str, Tensor]:
@@ -204,9 +198,7 @@ def _checked_weights(train: Mapping[str, Any], path: Path, modality: str | None)
     return state
 
 
-def _check_inference(
-    inference: Mapping[str, Any], state: Mapping[str, Tensor] | None, path: Path, settings: Mapping[str, Any]
-) -> None:
+def _check_inference(inference: Mapping[str, Any], state: Mapping[str, Tensor] | None, path: Path) -> None:
     """The network of the packed inference is that of the weights."""
     network = ConfigParser(dict(inference)).get_parsed_content("network_def")
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}

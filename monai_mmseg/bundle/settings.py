@@ -17,6 +17,7 @@ from monai_mmseg.bundle.checks import ALWAYS_KNOWN
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.references import config_references, is_plain
+from monai_mmseg.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ def is_json(value: Any) -> bool:
 
 def config_content(path: Path) -> dict[str, Any]:
     """Entries of a config file; none if it is not there."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content: dict[str, Any] = read_json(path) if path.is_file() else {}
     return content
 
 

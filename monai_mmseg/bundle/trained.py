@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +24,7 @@ from monai_mmseg.bundle.settings import (
     trained_components,
     trained_knobs,
 )
+from monai_mmseg.files import read_json
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings
 from monai_mmseg.runs.owner import MODEL
 
@@ -279,7 +279,7 @@ def _check_owner(output_dir: Path, trained: TrainedSettings) -> None:
     path = output_dir / "run.json"
     if not path.is_file():
         return
-    owner, run = json.loads(path.read_text(encoding="utf-8")).get("id"), trained.content.get("run")
+    owner, run = read_json(path).get("id"), trained.content.get("run")
     if owner and run and owner != run:
         raise SettingsConflict(
             f"output_dir {output_dir} belongs to run {owner[:8]}, the weights in {trained.ckpt_dir} to run {run[:8]}. "

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_mmseg.cli.console import print_table
 from monai_mmseg.data.visits import person_of
+from monai_mmseg.files import read_record
 
 if TYPE_CHECKING:
     from monai_mmseg.data import Datalist
@@ -168,11 +168,7 @@ def stats(datalist: str, *, out: str | None = None, overwrite: bool = False) -> 
 
 def _is_statistics(path: Path) -> bool:
     """Whether a file is an older result of this command, not something of another origin."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"name", "section", "subjects", "modalities"} == content.keys()
+    return {"name", "section", "subjects", "modalities"} == read_record(path).keys()
 
 
 def stack(datalist: str, *, target: str, out: str, section: str = "training", overwrite: bool = False) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from monai_mmseg.data.annotations import mask_labels
 from monai_mmseg.data.label_sets import annotated_problems, unknown_classes
 from monai_mmseg.data.pair_tables import pair_problems
-from monai_mmseg.data.strict_json import read_json
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
+from monai_mmseg.files import read_json
 from monai_mmseg.names import name_problem
 from monai_mmseg.unannotated import UNANNOTATED
 

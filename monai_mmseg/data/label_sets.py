@@ -30,6 +30,24 @@ HEART_LABELS = {0: "background", 1: "LV", 2: "myocardium", 3: "RV"}
 TUMOUR_LABELS = {0: "background", 1: "necrosis", 2: "oedema", 3: "enhancing tumour"}
 
 
+def order_advice(listed: Mapping[int, str], other: Mapping[Any, str]) -> str:
+    """What brings the classes of a datalist into the order of other ones, for a message; empty if nothing has to move.
+
+    Args:
+        listed: its labels, value to name.
+        other: those of a list, a model or a caller; names that one of them lacks are fine.
+
+    Examples:
+        >>> order_advice({1: "LV", 2: "RV"}, {1: "RV", 2: "LV", 3: "atrium"})
+        "map {1: 2, 2: 1} in the label files and in 'labels' of it"
+        >>> order_advice({1: "LV", 2: "RV"}, {1: "left ventricle", 2: "RV"})
+        ''
+    """
+    values = {name: int(value) for value, name in other.items()}
+    table = {value: values[name] for value, name in listed.items() if values.get(name, value) != value}
+    return f"map {table} in the label files and in 'labels' of it" if table else ""
+
+
 def check_class_order(path: str | Path, listed: Mapping[int, str], other: Mapping[Any, str]) -> None:
     """Refuse classes that a datalist knows by other values: scores would stand beside the wrong names.
 
@@ -46,12 +64,14 @@ def check_class_order(path: str | Path, listed: Mapping[int, str], other: Mappin
         >>> check_class_order("a.json", {1: "LV", 2: "RV"}, {1: "RV"})
         Traceback (most recent call last):
         ValueError: a.json: its labels are {1: 'LV', 2: 'RV'}, but here RV has another value, {1: 'RV'}; which is right?
+        If the list is, map {2: 1} in the label files and in 'labels' of it.
     """
-    values = {name: value for value, name in listed.items()}
-    if moved := [name for value, name in other.items() if values.get(name, int(value)) != int(value)]:
+    if advice := order_advice(listed, other):
+        values = {name: value for value, name in listed.items()}
+        moved = [name for value, name in other.items() if values.get(name, int(value)) != int(value)]
         raise ValueError(
             f"{path}: its labels are {dict(listed)}, but here {', '.join(moved)} has another value, {dict(other)}; "
-            "which is right?"
+            f"which is right?\nIf the list is, {advice}."
         )
 
 

@@ -14,6 +14,7 @@ from monai.data import Dataset
 from monai.transforms import Compose, Randomizable, Transform
 
 from monai_mmseg.data.volume_store import VolumeStore
+from monai_mmseg.workers import with_bar
 
 V = TypeVar("V")
 
@@ -98,7 +99,7 @@ class VolumeDataset(Dataset, Generic[V]):
                 self._volumes[number] = self._named(self.store.read(key), number)
                 yield self._volumes[number]
             return
-        for number in _shown(numbers, len(self.data), progress):
+        for number in with_bar(numbers, "reading volumes", len(self.data), progress):
             volume = self._load(number)
             if self.cache:
                 self._volumes[number] = volume
@@ -107,7 +108,7 @@ class VolumeDataset(Dataset, Generic[V]):
     def _made(self, keys: Sequence[str], progress: bool) -> Iterable[int]:
         """Makes what is not on disk yet."""
         assert self.store is not None
-        return _shown(self.store.fill(keys, self._load), len(set(keys)), progress)
+        return with_bar(self.store.fill(keys, self._load), "reading volumes", len(set(keys)), progress)
 
     def _volume(self, number: int) -> V:
         volume = self._volumes.get(number)
@@ -167,15 +168,6 @@ def parts_of(transform: Any) -> list[Any]:
     if type(transform) is Compose:
         return [part for one in transform.transforms for part in parts_of(one)]
     return [] if transform is None else [transform]
-
-
-def _shown(numbers: Iterable[int], total: int, progress: bool) -> Iterable[int]:
-    if not progress:
-        return numbers
-    from tqdm.auto import tqdm
-
-    shown: Iterable[int] = tqdm(numbers, desc="reading volumes", total=total, leave=False)
-    return shown
 
 
 def numbers_of(index: int) -> list[int]:

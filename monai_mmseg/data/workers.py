@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from pathlib import Path
 
 import torch
 
 from monai_mmseg.distributed import world_size
+from monai_mmseg.workers import usable_cores
 
 MOST = 8
 """More do not pay: each holds batches of its own, and the networks here take no more samples than eight make."""
@@ -35,19 +35,3 @@ def default_workers(device: str | torch.device) -> int:
         return 0
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or world_size()
     return max(0, min(MOST, usable_cores() // processes - 1))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: of the machine, its affinity, and the quota of its control group.
-
-    Examples:
-        >>> usable_cores() >= 1
-        True
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such group, or "max"
-        pass
-    return cores

@@ -24,7 +24,7 @@ from monai_mmseg.evaluation.score import (
     person_means,
     subject_means,
 )
-from monai_mmseg.files import write_text
+from monai_mmseg.files import read_json, write_text
 from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
 
 FORMAT = "monai_mmseg.scores/2"
@@ -322,10 +322,7 @@ class ScoreTable:
         Raises:
             ValueError: the file is not JSON of this format, or broken.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} must be JSON, got {error}.") from error
+        data = read_json(path)
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         if found != FORMAT:
             raise ValueError(f"{path} must be a table of format {FORMAT!r}, got {found!r}: evaluate again.")

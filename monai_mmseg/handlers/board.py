@@ -12,8 +12,9 @@ from ignite.engine import Engine, Events
 from monai.handlers import TensorBoardStatsHandler
 from monai.utils import optional_import
 
-from monai_mmseg.handlers.tracked import flat_settings, learning_rates
+from monai_mmseg.handlers.tracked import learning_rates
 from monai_mmseg.handlers.validation_picture import ValidationPicture
+from monai_mmseg.runs.setting_texts import flat_settings
 
 
 class TensorBoardRecord:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 from monai.utils import optional_import
 
-from monai_mmseg.handlers.tracked import flat_settings, learning_rates
+from monai_mmseg.files import read_record
+from monai_mmseg.handlers.tracked import learning_rates
 from monai_mmseg.handlers.validation_picture import ValidationPicture
+from monai_mmseg.runs.setting_texts import flat_settings
 
 UNNAMED = "monai_experiment"  # what MONAI calls an experiment that nobody named
 MOST_PARAMETERS, LONGEST = 100, 500  # of a call of MLflow, and characters of a value in its older data bases
@@ -88,10 +89,7 @@ class MLflowRecord:
                 self.validator.add_event_handler(Events.COMPLETED, self._write_picture)
 
     def _run_name(self) -> str:
-        try:
-            about = json.loads((self.run_dir / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            about = {}
+        about = read_record(self.run_dir / "run.json")
         return str(about.get("id") or f"{self.experiment} {about.get('started', '')}".strip())
 
     def _write_settings(self) -> None:

@@ -1,10 +1,9 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""What is tracked of a training beside its losses: learning rates and settings."""
+"""What is tracked of a training beside its losses and settings: learning rates."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,28 +37,4 @@ def learning_rates(engine: Engine) -> dict[str, float]:
             found[f"learning_rate/{name}"] = rates[0]
         else:
             found.update({f"learning_rate/{name}/{number}": rate for number, rate in enumerate(rates)})
-    return found
-
-
-def flat_settings(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Settings as texts under one name each, nested ones joined as a config's ids are.
-
-    Args:
-        settings: plain values.
-        above: name in front.
-
-    Returns:
-        Name to text.
-
-    Examples:
-        >>> flat_settings({"sizes": [8, 16], "weights": {"kl": 0.1}, "resume": False})
-        {'sizes': '[8, 16]', 'weights#kl': '0.1', 'resume': 'false'}
-    """
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        place = f"{above}#{name}" if above else str(name)
-        if isinstance(value, Mapping) and value:
-            found.update(flat_settings(value, place))
-        else:
-            found[place] = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return found

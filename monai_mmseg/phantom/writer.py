@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.files import read_record, write_json, write_nifti
 from monai_mmseg.phantom.grid import Grid
 from monai_mmseg.workers import in_workers
 
@@ -37,11 +37,7 @@ def is_phantom(folder: Path, parameters: Mapping[str, Any]) -> bool:
     Returns:
         True if nothing has to be made.
     """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    same = isinstance(record, dict) and record.get("parameters") == json.loads(json.dumps(dict(parameters)))
+    same = read_record(folder / RECORD).get("parameters") == json.loads(json.dumps(dict(parameters)))
     return same and (folder / DATALIST).is_file()
 
 

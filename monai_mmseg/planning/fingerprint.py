@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.data.fingerprint import digest, identity
-from monai_mmseg.files import write_json
+from monai_mmseg.files import read_record, write_json
 from monai_mmseg.planning.agreement import best_shift
 from monai_mmseg.transforms.geometry import slice_normal, slice_pitch
 from monai_mmseg.transforms.image_files import VolumeError
@@ -81,7 +80,7 @@ def fingerprint(datalist: str | Path, *, keep: bool = True, workers: int = 2) ->
     # numbers that name a file on disk: a copy of the folder is measured again
     own = digest(FORMAT, listed.modalities, sorted(listed.labels.items()), identity(items, path_matters=False))
     path = listed.path.with_name(f"{listed.path.stem}.fingerprint.json")
-    if keep and (known := _known(path)).get("digest") == own:
+    if keep and (known := read_record(path)).get("digest") == own:
         return known
     found = {**_measure(listed, items, workers), "digest": own}
     if keep:
@@ -90,14 +89,6 @@ def fingerprint(datalist: str | Path, *, keep: bool = True, workers: int = 2) ->
         except OSError as error:
             logger.warning("%s is not written: %s", path, error)
     return found
-
-
-def _known(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _measure(listed: Datalist, items: Sequence[Mapping[str, Any]], workers: int) -> dict[str, Any]:

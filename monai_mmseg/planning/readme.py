@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from monai_mmseg.names import short_text
 from monai_mmseg.planning.context import Context
 from monai_mmseg.planning.rules import Fired
 from monai_mmseg.planning.situation import METHODS
@@ -27,7 +28,7 @@ def shown(value: Any) -> str:
     if isinstance(value, list) and any(isinstance(one, dict) for one in value):
         return ", ".join(shown(one) for one in value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONG else f"{text[: LONG - 3]}..."
+    return short_text(text, LONG)
 
 
 def about(context: Context, name: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.bundle.json_text import json_text
 from monai_mmseg.bundle.pack_metadata import describe
 from monai_mmseg.bundle.references import config_references
+from monai_mmseg.files import read_json
 
 _KEPT = ("LICENSE", "configs/logging.conf", "configs/multi_gpu_train.json", "configs/evaluate.json")
 _FROM_TRAINING = re.compile(r"\$@trained\.get\('(\w+)', .*\)")
@@ -50,8 +50,8 @@ def write_bundle(
         (folder / sub).mkdir(exist_ok=True)
     for file in _KEPT:
         shutil.copyfile(source / file, folder / file)
-    old = _content(source / "configs" / "train.json")
-    train, inference = copy.deepcopy(old), _content(source / "configs" / "inference.json")
+    old = read_json(source / "configs" / "train.json")
+    train, inference = copy.deepcopy(old), read_json(source / "configs" / "inference.json")
     for key, value in values.items():
         _set(train, key, value)
     _plan_inference(inference, train, old, {key.partition("#")[0] for key in values})
@@ -64,18 +64,13 @@ def write_bundle(
     modalities = train["modalities"]
     if len(modalities) > 1 and (source / "configs" / "one_modality.json").is_file():
         shutil.copyfile(source / "configs" / "one_modality.json", folder / "configs" / "one_modality.json")
-    metadata = _content(source / "configs" / "metadata.json")
+    metadata = read_json(source / "configs" / "metadata.json")
     describe(metadata, train, ConfigParser(dict(old)).get("modalities"), None)
     metadata.update(about or {})
     for file, content in (("train", train), ("inference", inference), ("metadata", metadata)):
         (folder / "configs" / f"{file}.json").write_text(json_text(content), encoding="utf-8")
     shutil.copyfile(source / "docs" / "README.md", folder / "docs" / "method.md")
     (folder / "docs" / "README.md").write_text(readme, encoding="utf-8")
-
-
-def _content(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def _set(config: dict[str, Any], key: str, value: Any) -> None:

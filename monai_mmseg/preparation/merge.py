@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.datalist import Datalist, read_datalist, read_raw
+from monai_mmseg.data.label_sets import order_advice
 from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.data.visits import visit_problems
 from monai_mmseg.outputs import check_output_file, write_new_json
@@ -151,11 +152,9 @@ def _check_labels(part: Datalist, first: Datalist) -> None:
     if part.labels == first.labels:
         return
     both = f"labels must be the same in all lists, got {part.labels} in {part.path} and {first.labels} in {first.path}"
-    values = {name: value for value, name in first.labels.items()}
-    if sorted(part.labels.values()) == sorted(values):
-        table = {value: values[name] for value, name in part.labels.items() if values[name] != value}
-        raise ValueError(f"{both}: they are in another order; map {table} in the label files and in 'labels' of it.")
-    here, there = set(part.labels.values()), set(values)
+    here, there = set(part.labels.values()), set(first.labels.values())
+    if here == there and (advice := order_advice(part.labels, first.labels)):
+        raise ValueError(f"{both}: they are in another order; {advice}.")
     lacks = ", ".join(
         f"{path} lacks {sorted(names)}"
         for path, names in ((part.path, there - here), (first.path, here - there))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,20 +171,3 @@ def _read_figures(folder: Path, content: RunContent) -> None:
             content.problems.append(f"{FIGURES}/{name} is left out: it is no PNG file.")
         else:
             content.figures.append((present[name], str(captions.get(name, ""))))
-
-
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as lines, the way bundle overrides are written.
-
-    Examples:
-        >>> flat_settings({"lr": 0.001, "network": {"features": [8, 16]}})
-        [('lr', '0.001'), ('network#features', '[8, 16]')]
-    """
-    out: list[tuple[str, str]] = []
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            out += flat_settings(value, f"{name}#")
-        else:
-            out.append((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)))
-    return out

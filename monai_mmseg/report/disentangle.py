@@ -113,7 +113,7 @@ def describe_disentangle(
     table.save(recorder.run_dir, RECONSTRUCTION.removesuffix(".json"))
     most = max(one.present for one in studied.values())
     shown = [name for name, one in studied.items() if one.present == most]
-    _pictures(recorder, shown[len(shown) // 2], studied[shown[len(shown) // 2]], network)
+    _pictures(recorder, shown[len(shown) // 2], studied[shown[len(shown) // 2]])
     try:
         _latent_spaces(recorder, studied, network.modalities, perplexity, seed)
     except OptionalImportError as error:
@@ -229,7 +229,7 @@ def _middle_slices(area: Tensor, count: int) -> list[int]:
     return list(range(first, min(first + count, len(area))))
 
 
-def _pictures(recorder: RunRecorder, subject: str, one: _Studied, network: DisentangleNet) -> None:
+def _pictures(recorder: RunRecorder, subject: str, one: _Studied) -> None:
     notes = {
         (score.case["source"], score.case["target"]): f"{score.values['psnr']:.1f} / {score.values['ssim']:.2f}"
         for score in one.scores

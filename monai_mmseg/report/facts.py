@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from monai_mmseg.report.content import RunContent
 from monai_mmseg.report.ownership import short_hash
+from monai_mmseg.runs.setting_texts import setting_text
 
 MAIN_SETTINGS = (
     *("modalities", "target", "max_epochs", "epoch_length", "batch_size", "learning_rate"),
@@ -53,7 +53,7 @@ def run_facts(content: RunContent) -> list[tuple[str, str]]:
         "model": _model(content),
         "method": f"{method} (bundle {bundle})" if bundle and bundle != method else method,
         "evaluated": _evaluated(content.owner.newest),
-        "settings": ", ".join(f"{name} {_text(settings[name])}" for name in MAIN_SETTINGS if name in settings),
+        "settings": ", ".join(f"{name} {setting_text(settings[name])}" for name in MAIN_SETTINGS if name in settings),
         "versions": ", ".join(f"{name} {versions[name]}" for name in MAIN_VERSIONS if name in versions),
     }
     return [(name, text) for name, text in facts.items() if text]
@@ -77,10 +77,6 @@ def _model(content: RunContent) -> str:
 def _evaluated(entry: Mapping[str, Any]) -> str:
     parts = [f"section {entry['section']}" if entry.get("section") else "", str(entry.get("time") or "")]
     return ", ".join(part for part in parts if part)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from monai.utils import optional_import
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_text
 from monai_mmseg.report.charts import strip_chart
-from monai_mmseg.report.content import RunContent, flat_settings, read_run
+from monai_mmseg.report.content import RunContent, read_run
 from monai_mmseg.report.curves import (
     DICE,
     PAIR_WEIGHT,
@@ -40,6 +40,7 @@ from monai_mmseg.report.numbers import (
 from monai_mmseg.report.quality import quality_values
 from monai_mmseg.report.scatter import volume_chart
 from monai_mmseg.report.sections import disentanglement_values, score_sections, silhouette_values, table_section
+from monai_mmseg.runs.setting_texts import flat_settings
 
 _Environment, _has_jinja2 = optional_import("jinja2", name="Environment")
 _StrictUndefined, _ = optional_import("jinja2", name="StrictUndefined")
@@ -147,7 +148,7 @@ def page_values(content: RunContent) -> dict[str, Any]:
         "silhouettes": silhouette_values(content),
         "quality": _quality(content, top),
         "sections": [table_section(*one) for one in score_sections(content)],
-        "settings": flat_settings(about.get("settings") or {}),
+        "settings": flat_settings(about.get("settings") or {}).items(),
         "versions": about.get("versions") or {},
         "machine": str(about.get("machine") or ""),
         **_scores(content, top),

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from monai_mmseg.evaluation.layout import Sheet
-from monai_mmseg.report.content import RunContent, flat_settings
+from monai_mmseg.report.content import RunContent
 from monai_mmseg.report.facts import run_facts, status_line
 from monai_mmseg.report.numbers import Headline, headline, subject_rows, volumes
 from monai_mmseg.report.sections import score_sections, silhouette_values
+from monai_mmseg.runs.setting_texts import flat_settings
 
 
 def render_markdown(content: RunContent) -> str:
@@ -42,7 +43,7 @@ def render_markdown(content: RunContent) -> str:
         "",
         "## Settings",
         "",
-        *(f"- {name}: {value}" for name, value in flat_settings(about.get("settings") or {})),
+        *(f"- {name}: {value}" for name, value in flat_settings(about.get("settings") or {}).items()),
     ]
     lines += ["", "## Versions", "", *(f"- {name}: {value}" for name, value in (about.get("versions") or {}).items())]
     if content.problems or content.remarks or content.warnings:

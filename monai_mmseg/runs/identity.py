@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.files import read_json
+
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file.
@@ -57,7 +59,7 @@ def datalist_identity(path: str | os.PathLike[str]) -> dict[str, Any]:
         ...     datalist_identity(first)["fingerprint"] == datalist_identity(second)["fingerprint"]
         True
     """
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = read_json(path)
     kept = {key: content[key] for key in ("modalities", "labels", "training", "validation", "test") if key in content}
     text = json.dumps(kept, sort_keys=True, ensure_ascii=False)
     return {

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.files import remove_leftovers, write_json
+from monai_mmseg.names import short_text
+from monai_mmseg.files import read_json, read_record, remove_leftovers, write_json
 from monai_mmseg.runs.identity import datalist_identity, file_sha256
 from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings, write_settings
@@ -114,7 +115,7 @@ class RunOwner:
             for lock in self._locks:
                 lock.check()
             self.settings.update(datalist=self.datalist(), versions=software_versions())
-            trained, run = read_settings(self.ckpt_dir), _read_run(self.output_dir)
+            trained, run = read_settings(self.ckpt_dir), read_record(self.output_dir / "run.json")
             if self._goes_on():
                 self._check_same(trained, run)
             elif self._files():
@@ -164,7 +165,7 @@ class RunOwner:
         for folder in (self.ckpt_dir, self.output_dir):
             for place in (folder, *(folder / name for name in ("metrics", "figures", "predictions"))):
                 remove_leftovers(place)
-        trained, run = read_settings(self.ckpt_dir), _read_run(self.output_dir)
+        trained, run = read_settings(self.ckpt_dir), read_record(self.output_dir / "run.json")
         if self._goes_on():
             self.id, self.resumed = str(trained.get("run") or run.get("id") or _new_id()), True
         else:
@@ -276,7 +277,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Iterabl
     ours, theirs = now.get("knobs", {}), before.get("knobs", {})
     names = [name for name in theirs if name in ours and name not in {*free} and not name.endswith(("_dir", "_root"))]
     names = [name for name in names if ours[name] != theirs[name]]
-    found = [f"{name} {_short(ours[name])} (it was {_short(theirs[name])})" for name in names]
+
+    def shown(value: Any) -> str:
+        return short_text(json.dumps(value, ensure_ascii=False))
+
+    found = [f"{name} {shown(ours[name])} (it was {shown(theirs[name])})" for name in names]
     if found:
         return found  # a definition differs where a knob does
     old, new = before.get("definitions", {}), now.get("definitions", {})
@@ -306,7 +311,7 @@ def record_evaluation(
         'ba7816bf'
     """
     path = Path(output_dir) / EVALUATIONS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
     entry = {
         "run": read_settings(ckpt_dir).get("run"),
         "model": file_sha256(Path(ckpt_dir) / MODEL),
@@ -320,14 +325,6 @@ def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
-def _read_run(output_dir: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((output_dir / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _about(trained: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     name, began = trained.get("method") or run.get("name"), run.get("started")
     parts = [str(name)] if name else []
@@ -337,8 +334,3 @@ def _about(trained: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 def _new_id() -> str:
     return uuid.uuid4().hex
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."

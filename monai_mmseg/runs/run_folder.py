@@ -19,7 +19,6 @@ Every part may be missing.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -30,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from monai_mmseg.files import write_json, write_text
+from monai_mmseg.files import read_json, read_record, write_json, write_text
 from monai_mmseg.runs.terms import add_terms, drop_terms_from
 from monai_mmseg.runs.versions import git_commit, software_versions
 from monai_mmseg.visualize.figure import save_figure
@@ -105,7 +104,7 @@ class RunRecorder:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._since = time.monotonic()
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        before = self._before() if resumed else {}
+        before = read_record(self.run_dir / RUN) if resumed else {}
         if before:
             self.about["resumed"] = [*before.get("resumed", []), now]
             self._drop_warnings(ENDED)
@@ -161,7 +160,7 @@ class RunRecorder:
         """
         path = save_figure(figure, self.run_dir / FIGURES / f"{name}.png")
         captions = path.parent / CAPTIONS
-        known = json.loads(captions.read_text(encoding="utf-8")) if captions.is_file() else {}
+        known = read_json(captions) if captions.is_file() else {}
         _write_json(captions, {**known, path.name: caption})
         return path
 
@@ -192,13 +191,6 @@ class RunRecorder:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             with (self.run_dir / WARNINGS).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-
-    def _before(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.run_dir / RUN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
 
     def _drop_warnings(self, beginning: str) -> None:
         path = self.run_dir / WARNINGS

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from monai_mmseg import baselines, phantom
 from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.bundle.datalist import PHANTOM_KINDS
-from monai_mmseg.data.strict_json import read_json
+from monai_mmseg.files import read_json
 from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of

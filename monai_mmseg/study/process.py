@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -97,6 +98,26 @@ def run_module(
         return Used(time.monotonic() - begun, told.recv())
     except EOFError:  # it ended without a word
         return Used(time.monotonic() - begun)
+
+
+def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any]) -> list[str]:
+    """Words after ``python -m monai.bundle``.
+
+    Args:
+        run_id: ``training`` or ``evaluating``.
+        bundle: its folder.
+        configs: names below its ``configs``, without ending.
+        overrides: values by id.
+
+    Examples:
+        >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[3:]
+        ["['b/configs/train.json', 'b/configs/demo.json']", '--seed', '1', '--target', 'lge']
+    """
+    files = [(bundle / "configs" / f"{name}.json").as_posix() for name in configs]
+    words = ["run", run_id, "--config_file", str(files)]
+    for name, value in overrides.items():
+        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return words
 
 
 def run_program(

@@ -84,7 +84,7 @@ class _Run:
         self.retry, self.say = retry, say
         self.data: dict[tuple[str, int], tuple[Path, Facts]] = {}
         self.trainings: dict[str, list[Training]] = {}
-        self._guard, self._count, self._spent, self._begun = threading.Lock(), 0, 0.0, time.monotonic()
+        self._guard, self._count, self._begun = threading.Lock(), 0, time.monotonic()
 
     def run(self) -> None:
         cells = self._cells()
@@ -138,9 +138,6 @@ class _Run:
 
     def _by_name(self, cell: Cell) -> Method:
         return next(one for one in self.study.methods if one.name == cell.method)
-
-    def _is_kept(self, cell: Cell) -> bool:
-        return (cell.folder(self.out) / FILE).is_file()
 
     def _is_missing(self, cell: Cell) -> bool:
         path = cell.folder(self.out) / FILE

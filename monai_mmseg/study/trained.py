@@ -18,7 +18,7 @@ from monai_mmseg.study.cells import SCORES, Cell, CellResult
 from monai_mmseg.study.facts import Facts
 from monai_mmseg.study.methods import Command, Method
 from monai_mmseg.study.plans import Training
-from monai_mmseg.study.process import Used, run_module
+from monai_mmseg.study.process import Used, command_words, run_module
 
 
 def run_bundle_cell(
@@ -121,26 +121,6 @@ def _once(
         write_json(kept, {**used._asdict(), "words": words})
     content = json.loads(kept.read_text(encoding="utf-8"))
     return Used(content["clock"], content["cpu"])
-
-
-def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any]) -> list[str]:
-    """Words after ``python -m monai.bundle``.
-
-    Args:
-        run_id: ``training`` or ``evaluating``.
-        bundle: its folder.
-        configs: names below its ``configs``, without ending.
-        overrides: values by id.
-
-    Examples:
-        >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[3:]
-        ["['b/configs/train.json', 'b/configs/demo.json']", '--seed', '1', '--target', 'lge']
-    """
-    files = [(bundle / "configs" / f"{name}.json").as_posix() for name in configs]
-    words = ["run", run_id, "--config_file", str(files)]
-    for name, value in overrides.items():
-        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-    return words
 
 
 def _steps(place: Path) -> int:

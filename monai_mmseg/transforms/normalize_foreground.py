@@ -16,29 +16,10 @@ from monai_mmseg.meta_tensors import plain_tensor, with_metadata
 from monai_mmseg.transforms.map_transforms import EachKeyd
 
 
-def erased_background(image: Tensor) -> float:
-    """Value that was written where nothing is: that of the corners, if it fills a part of the image; else 0.
-
-    Skull strippers and other programs erase the background to 0, to the smallest value, or to that of air.
-
-    Args:
-        image: one channel, any number of axes.
-
-    Returns:
-        The value; 0 where most corners differ, too.
-
-    Examples:
-        >>> image = torch.full((8, 8, 8), -1.0)
-        >>> image[2:6, 2:6, 2:6] = torch.rand(4, 4, 4)
-        >>> erased_background(image), erased_background(torch.rand(8, 8, 8))
-        (-1.0, 0.0)
-    """
-    return _background(image)[0]
-
-
 def with_one_background(image: Tensor) -> tuple[Tensor, float]:
     """An image whose erased background is one value to the last digit, and this value.
 
+    Skull strippers and other programs erase the background to 0, to the smallest value, or to that of air.
     Programs that resample or scale an image after its background was erased leave rounding in it, a hundred-thousandth
     of the range or less; those that pad it write a second value around the first.
 
@@ -46,7 +27,8 @@ def with_one_background(image: Tensor) -> tuple[Tensor, float]:
         image: one channel, any number of axes.
 
     Returns:
-        The image, a copy if something changed, and the value of :func:`erased_background`.
+        The image, a copy if something changed, and the value: that of the corners, if it fills a part of the image; 0
+        where most corners differ.
 
     Examples:
         >>> image = torch.full((8, 8, 8), -1.0)
@@ -107,7 +89,7 @@ class NormalizeForeground(Transform):
         background: value of what is not foreground: 0 is the mean of the foreground; -10 lies far below it, as in the
             data of Ouyang et al. (IPMI 2021), whose PSNR depends on it.
         threshold: foreground is what is larger. Default: what is not the image's own background
-            (:func:`erased_background`, mostly 0), whatever its sign; images may be z-scores.
+            (:func:`with_one_background`, mostly 0), whatever its sign; images may be z-scores.
         eps: smallest standard deviation that is divided by.
 
     Raises:

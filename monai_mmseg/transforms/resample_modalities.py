@@ -46,7 +46,7 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
         background: value in the files of voxels where nothing was measured or kept (0 in images without skull). They
             are not mixed into their neighbours, so that edges stay sharp, and what lies outside of a field of view gets
             this value too. An image whose background was erased to another value
-            (:func:`~monai_mmseg.transforms.normalize_foreground.erased_background`) is shifted to have this one.
+            (:func:`~monai_mmseg.transforms.normalize_foreground.with_one_background`) is shifted to have this one.
             ``None``: plain interpolation, and the lowest value of each image outside.
 
     Returns:

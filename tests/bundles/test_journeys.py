@@ -267,10 +267,13 @@ def test_of_two_trainings_at_once_the_second_is_refused(data, tmp_path):
 def test_an_evaluation_on_other_classes_is_refused(trained, data, tmp_path):
     out, _ = trained(CSA, data)
     content = read(data / "datalist.json")
-    content["labels"] = {"0": "background", "1": "liver", "2": "spleen", "3": "stomach"}
-    with pytest.raises(RuntimeError) as error:
-        CSA.evaluate(tmp_path, write(tmp_path / "data", content, data), ckpt_dir=str(out / "models"))
-    assert "labels of the weights are 1 LV, 2 myocardium, 3 RV" in causes(error.value)
+    others = {"0": "background", "1": "liver", "2": "spleen", "3": "stomach"}
+    for labels, advice in ((others, "other weights are needed"), (ORDER, "map {1: 3, 3: 1} in the label files")):
+        content["labels"] = labels
+        with pytest.raises(RuntimeError) as error:
+            CSA.evaluate(tmp_path, write(tmp_path / advice[:5], content, data), ckpt_dir=str(out / "models"))
+        assert "labels of the weights are 1 LV, 2 myocardium, 3 RV" in causes(error.value)
+        assert advice in causes(error.value)
 
 
 def test_an_evaluation_keeps_the_modalities_of_the_weights(trained, data, tmp_path):

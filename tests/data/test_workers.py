@@ -32,10 +32,3 @@ def test_no_copies_of_the_volumes_where_processes_are_not_forked(monkeypatch):
     monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     monkeypatch.setattr(workers.multiprocessing, "get_start_method", lambda allow_none: "spawn")
     assert default_workers("cuda") == 0
-
-
-@pytest.mark.parametrize(("text", "expected"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1)])
-def test_the_quota_of_a_container_counts(monkeypatch, text, expected):
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(workers.Path, "read_text", lambda *_, **__: text)
-    assert workers.usable_cores() == expected

@@ -345,5 +345,6 @@ def test_the_volume_of_a_tilted_stack(tmp_path):
 def test_classes_in_another_order_than_the_datalist(tmp_path):
     content = {"labels": {"0": "background", "1": "RV", "2": "LV"}, "test": []}
     (tmp_path / "d.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"d.json: its labels .* LV, RV has another value.* which is right"):
+    said = r"d.json: its labels .* LV, RV has another value.* which is right.\nIf the list is, map {1: 2, 2: 1} in "
+    with pytest.raises(ValueError, match=said):
         evaluate_predictions(tmp_path / "d.json", tmp_path, modality="ct", labels={1: "LV", 2: "RV"})

@@ -190,9 +190,13 @@ def test_old_files_are_refused(kind, tmp_path):
 
 def test_broken_files_are_named(table, tmp_path):
     path = tmp_path / "a.json"
-    for text, message in (("{", "JSON, got"), ("[]", "a table of .* got 'list'"), ("{}", "a table of .* got None")):
+    for text, message in (
+        ("{", ": not a JSON file"),
+        ("[]", " must be a table of .* got 'list'"),
+        ("{}", " must be a table of .* got None"),
+    ):
         path.write_text(text)
-        with pytest.raises(ValueError, match=rf"a\.json must be {message}"):
+        with pytest.raises(ValueError, match=rf"a\.json{message}"):
             ScoreTable.from_json(path)
     content = json.loads(table.to_json())
     for change in ({"scores": [{"method": "a"}]}, {"methods": None}, {"scores": [{**content["scores"][0], "iou": 1}]}):

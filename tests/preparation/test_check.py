@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_mmseg.preparation import check_datalist, write_contact_sheet
-from tests.synthetic_volumes import body, centered_affine, rotation, write, write_study
+from tests.synthetic_volumes import body, centered_affine, edit, rotation, write, write_study
 
 GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0, 8.0))}
 
@@ -17,12 +17,6 @@ GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0,
 @pytest.fixture
 def study(tmp_path):
     return write_study(tmp_path, GRIDS, axes=rotation(40, 30, 20))
-
-
-def edit(path, change):
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_sound_data(study):

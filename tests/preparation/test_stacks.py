@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 from monai_mmseg.preparation import write_stacks
-from tests.synthetic_volumes import body, permuted, rotation, write, write_study
+from tests.synthetic_volumes import body, edit, permuted, rotation, write, write_study
 
 GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0, 8.0))}
 
@@ -17,12 +15,6 @@ GRIDS = {"cine": ((24, 22, 6), (3.0, 3.2, 9.0)), "lge": ((20, 24, 7), (3.6, 3.0,
 @pytest.fixture
 def study(tmp_path):
     return write_study(tmp_path, GRIDS, axes=rotation(40, 30, 20))
-
-
-def edit(path, change):
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.mark.parametrize("store", [((0, 1, 2), ()), ((2, 0, 1), (0, 1))])

@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 from monai_mmseg.cli.main import main
 from monai_mmseg.preparation import check_datalist, digest
-from tests.synthetic_volumes import CENTER, body, centered_affine, permuted, write, write_study
+from tests.synthetic_volumes import CENTER, body, centered_affine, edit, permuted, write, write_study
 
 GRIDS = {"t1": ((14, 13, 5), (4.6, 4.2, 12.0)), "t2": ((12, 14, 6), (5.4, 4.2, 10.0))}
 SUBJECTS = ("p1", "p2", "p3", "p4")
@@ -21,12 +19,6 @@ def study(tmp_path):
     path = write_study(tmp_path, GRIDS, SUBJECTS)
     edit(path, lambda content: [item.update(fold=item["fold"] % 2) for item in content["training"]])
     return path
-
-
-def edit(path, change):
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def item(content, subject, modality):

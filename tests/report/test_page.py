@@ -16,10 +16,11 @@ from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import MethodInfo, Score, ScoreTable
 from monai_mmseg.report import html, write_report
 from monai_mmseg.report.charts import strip_chart, swarm
-from monai_mmseg.report.content import flat_settings, read_run
+from monai_mmseg.report.content import read_run
 from monai_mmseg.report.curves import line_chart
 from monai_mmseg.report.numbers import headline, methods_table, worst_scores
 from monai_mmseg.runs import RunRecorder
+from monai_mmseg.runs.setting_texts import flat_settings
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 
 NASTY = "a <script>alert(\"1\")</script> & ö | $x$ 'q'"
@@ -173,7 +174,7 @@ def test_broken_parts_are_named(run):
     (run / "disentanglement.json").write_text('{"distance_correlation": 1}')
     _, page = read(write_report(run))
     for sentence in (
-        "copy.json must be JSON",
+        "copy.json: not a JSON file",
         "metrics/double.json is left out: score must be new",
         "terms.csv is left out: terms.csv must start with the column 'epoch'",
         "figures/aa.png is left out: it is no PNG file",
@@ -309,4 +310,4 @@ def test_a_term_that_is_switched_off_is_named_and_not_drawn(tmp_path):
 
 
 def test_settings_read_like_overrides():
-    assert flat_settings({"a": {"b": {"c": None}}, "d": [], "e": {}}) == [("a#b#c", "null"), ("d", "[]"), ("e", "{}")]
+    assert flat_settings({"a": {"b": {"c": None}}, "d": [], "e": {}}) == {"a#b#c": "null", "d": "[]", "e": "{}"}

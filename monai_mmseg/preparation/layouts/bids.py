@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from monai_mmseg.files import read_record
 from monai_mmseg.preparation.layouts.label_map import LabelMap
 from monai_mmseg.preparation.layouts.layout import NIFTI, Case, Layout, check_folder, require
 from monai_mmseg.preparation.layouts.rules import (
@@ -173,10 +173,6 @@ def _table(root: Path) -> LabelMap | None:
 
 def _description(root: Path) -> tuple[str, str, str]:
     """Name, licence, and what to cite, as the data set has it."""
-    try:
-        raw = json.loads((root / "dataset_description.json").read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        raw = {}
-    about = raw if isinstance(raw, dict) else {}
+    about = read_record(root / "dataset_description.json")
     texts = [str(about.get(key) or "") for key in ("Name", "License", "HowToAcknowledge", "DatasetDOI")]
     return plain_name(texts[0] or root.name), texts[1], "; ".join(filter(None, texts[2:]))

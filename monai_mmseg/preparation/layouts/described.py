@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.strict_json import read_json
+from monai_mmseg.files import read_json
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
 from monai_mmseg.preparation.layouts.layout import Case
 from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, check_image_file, image_ending

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -21,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.utils import optional_import
 
 import monai_mmseg
 from monai_mmseg.data.datalist import SECTIONS
 from monai_mmseg.data.originals import named_files
 from monai_mmseg.data.visits import examination_name
 from monai_mmseg.errors import short_message
-from monai_mmseg.files import write_json, write_text
+from monai_mmseg.files import read_json, write_json, write_text
 from monai_mmseg.names import name_problem, names_of_one_file
 from monai_mmseg.outputs import check_files, check_output_file, move_files, spare_originals
 from monai_mmseg.preparation.layouts.layout import Case, Layout
@@ -36,6 +33,7 @@ from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
 from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
 from monai_mmseg.unannotated import UNANNOTATED
+from monai_mmseg.workers import with_bar
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +137,7 @@ def left_out(path: Path) -> dict[str, str]:
     Returns:
         Subject to reason.
     """
-    record = json.loads(companion(path, _RECORD).read_text(encoding="utf-8"))
+    record = read_json(companion(path, _RECORD))
     found: dict[str, str] = record["broken"]
     return found
 
@@ -256,7 +254,7 @@ def _prepare(
     if facts:
         logger.warning("%d of %d subjects were finished before: going on with the others.", len(facts), len(subjects))
     todo = {subject: job for subject, job in jobs.items() if subject not in facts}
-    for subject, found in _shown(_results_of(todo, workers), len(todo)):
+    for subject, found in with_bar(_results_of(todo, workers), "subjects", len(todo)):
         os.utime(stage)  # tells other machines that somebody is at work
         if isinstance(found, str):
             broken[subject] = found
@@ -267,7 +265,7 @@ def _prepare(
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         return None
     return found
@@ -310,14 +308,6 @@ def _start_worker() -> None:
             os._exit(1)  # nobody would take the result
 
     threading.Thread(target=follow, daemon=True).start()
-
-
-def _shown(results: Iterable[Any], total: int) -> Iterable[Any]:
-    tqdm, installed = optional_import("tqdm.auto", name="tqdm")
-    if not installed or not sys.stderr.isatty():
-        return results
-    shown: Iterable[Any] = tqdm(results, desc="subjects", total=total, leave=False)
-    return shown
 
 
 def _write_files(
@@ -383,7 +373,7 @@ def _draw(path: Path, stage: Path, workers: int) -> None:
     from monai_mmseg.preparation.check import check_datalist
     from monai_mmseg.preparation.contact_sheet import write_contact_sheet
 
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     subjects = list(dict.fromkeys(item["subject"] for name in SECTIONS for item in content.get(name, [])))
     chosen = {subjects[int(k)] for k in np.linspace(0, len(subjects) - 1, min(_MOST_ROWS, len(subjects))).round()}
     for section in SECTIONS:

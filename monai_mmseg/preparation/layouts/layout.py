@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from monai.data import MetaTensor
+
+from monai_mmseg.files import read_json
 
 NIFTI = r"(?i:\.nii(?:\.gz)?)"
 """Pattern of the endings of a NIfTI file."""
@@ -171,7 +172,7 @@ def written_files(paths: Sequence[Path]) -> set[Path]:
     for path in paths:
         if path.name.endswith("preparation.json"):
             with suppress(OSError, ValueError, LookupError, TypeError):  # somebody else's file
-                outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+                outputs = read_json(path)["outputs"]
                 found |= {path.parent / one["file"] for one in outputs}
     return found
 

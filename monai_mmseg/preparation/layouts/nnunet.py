@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_mmseg.files import read_json
 from monai_mmseg.preparation.layouts.case_names import CaseName, case_namer
 from monai_mmseg.preparation.layouts.described import (
     channel_modalities,
@@ -277,7 +277,7 @@ def _folds(root: Path, splits: str | None, training: Mapping[str, str]) -> tuple
     if splits is None and not path.is_file():
         return {}, []
     try:
-        parts = [list(part["val"]) for part in json.loads(path.read_text(encoding="utf-8-sig"))]
+        parts = [list(part["val"]) for part in read_json(path)]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file.") from error
     except (ValueError, TypeError, KeyError) as error:
