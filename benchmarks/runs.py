@@ -35,6 +35,7 @@ class Result(NamedTuple):
     folder: Path
     scores: Path
     seconds: float  # of training and evaluation
+    training_cpu: float | None  # seconds of all threads of the training; None: it was cut off and taken up
 
     @property
     def table(self) -> ScoreTable:
@@ -97,12 +98,15 @@ def run_bundle(
         }
         start = time.monotonic()
         before = json.loads(clock.read_text(encoding="utf-8"))["seconds"] if clock.is_file() else 0.0
+        whole, cpu = not (folder / "models" / "resume.pt").is_file(), {}
         for run_id, configs, more in (
             ("training", ("train", *run.overlays), {"resume": True}),
             ("evaluating", ("train", *run.overlays, "evaluate"), dict(evaluating or {})),
         ):
-            _call(command(bundle, run_id, configs, {**common, **more}), folder / f"{run_id}.log", threads, echo=echo)
-        clock.write_text(json.dumps({"seconds": round(before + time.monotonic() - start, 1), "threads": threads}))
+            line = command(bundle, run_id, configs, {**common, **more})
+            cpu[run_id] = round(_call(line, folder / f"{run_id}.log", threads, echo=echo), 1)
+        seconds = round(before + time.monotonic() - start, 1)
+        clock.write_text(json.dumps({"seconds": seconds, "threads": threads, "cpu": cpu if whole else {}}))
     return float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
 
 
@@ -136,7 +140,8 @@ def train_and_evaluate(
     scores = f"metrics/{run.name}.json"
     given = {"bundle": bundle, "overrides": overrides, "threads": threads, "echo": echo}
     seconds = run_bundle(run, folder, dataset_dir, done=scores, **given)
-    return Result(folder, folder / scores, seconds)
+    cpu = json.loads((folder / "seconds.json").read_text(encoding="utf-8")).get("cpu", {})
+    return Result(folder, folder / scores, seconds, cpu.get("training"))
 
 
 def quoted(word: str) -> str:
@@ -144,8 +149,8 @@ def quoted(word: str) -> str:
     return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
-def _call(line: list[str], log: Path, threads: int, *, echo: Callable[[str], object] | None) -> None:
+def _call(line: list[str], log: Path, threads: int, *, echo: Callable[[str], object] | None) -> float:
     if echo is not None:
         shown = ["python", *line[1:]]
         echo(" ".join(["$", *(quoted(part.replace(str(ROOT) + os.sep, "")) for part in shown)]))
-    run_module(line[2], line[3:], log, folder=ROOT, environment={}, threads=threads)
+    return run_module(line[2], line[3:], log, folder=ROOT, environment={}, threads=threads).cpu
