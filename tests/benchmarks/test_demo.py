@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import demo
-from benchmarks.runs import Result
+from benchmarks import demo, runs
+from benchmarks.runs import Result, train_and_evaluate
 from monai_mmseg.evaluation import Score, ScoreTable
 from monai_mmseg.study import METHODS
+from monai_mmseg.study.process import Used
 
 RESULT = Result(Path("run"), Path("run/scores.json"), 140.0, 110.4)
 
@@ -36,6 +37,24 @@ def test_the_table_says_what_a_training_took():
     assert table.notes()[-1] == f"dafnet: {demo.MEANING['dafnet']}; trained in 110 s of CPU time"
     unknown = RESULT._replace(training_cpu=None)
     assert demo.about_row("dafnet", unknown) == demo.about_row("dafnet", None) == demo.MEANING["dafnet"]
+
+
+@pytest.mark.parametrize(("cut_off", "known"), [(False, 30.0), (True, None)])
+def test_the_time_is_that_of_a_whole_training(monkeypatch, tmp_path, cut_off, known):
+    [run] = [one for one in demo.RUNS if one.name == "unet_source"]
+    seconds = iter([30.04, 3.0])
+
+    def work(*_, **__):
+        (tmp_path / "metrics").mkdir(exist_ok=True)
+        (tmp_path / "metrics" / "unet_source.json").write_text("{}")
+        return Used(99.0, next(seconds))
+
+    monkeypatch.setattr(runs, "run_module", work)
+    if cut_off:
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "resume.pt").touch()
+    found = [train_and_evaluate(run, tmp_path, tmp_path) for _ in range(2)]  # the second call reads what the first left
+    assert [one.training_cpu for one in found] == [known, known]
 
 
 def test_the_share_counts_every_network(tmp_path):
