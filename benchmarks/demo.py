@@ -4,7 +4,7 @@
 
     python -m benchmarks.demo --out runs/demo
 
-Makes a heart phantom, trains a small DAFNet with labels on cine only and two U-Nets on the same data, and writes one
+Makes a heart phantom, trains a small DAFNet with labels on cine only and three U-Nets on the same data, and writes one
 page with a table and pictures. Everything is trained here; nothing is downloaded or preloaded.
 """
 
@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.progress import Counted, Progress, trained_share
-from benchmarks.runs import Run, train_and_evaluate
+from benchmarks.runs import Result, Run, train_and_evaluate
 from monai_mmseg.phantom import make_heart_phantom
 from monai_mmseg.study.process import run_function, warm_up
 
@@ -32,16 +31,24 @@ SUBJECTS, TEST_SUBJECTS, FOLDS = 32, 8, 8  # fold 0 is left out of training, as 
 MOST_THREADS = 4  # a step of this size does not use more
 SELDOM = {"train#handlers#0#every": 4}  # epochs, which take seconds, between two files to resume from
 DAFNET = Run("dafnet", ("settings/target_0", "demo"), {"epoch_length": 40, **SELDOM})  # 560 steps
-UNETS = (
+RUNS = (  # the longest first
+    DAFNET,
+    Run(
+        "unet_source_randomised",
+        ("settings/unet_source", "settings/randomised", "demo"),
+        {"epoch_length": 108, **SELDOM},  # 1512 steps take the CPU time of DAFNet's training
+    ),
     Run("unet_source", ("settings/unet_source", "demo"), SELDOM),
     Run("unet_copied_masks", ("settings/unet_copied_masks", "demo"), SELDOM),
 )
-STAGES = {"phantom": 15.0, "U-Nets": 20.0, "DAFNet": 80.0}  # seconds on two cores
+EXPECTED = {"dafnet": 125.0, "unet_source_randomised": 120.0, "unet_source": 22.0, "unet_copied_masks": 22.0}  # seconds
+STAGES = {"phantom": 15.0, "training": 155.0}  # seconds on two cores
 MEANING = {
-    "copy": "cine masks put on the LGE slices by position (needs the cine mask of the test subject)",
-    "unet_source": "U-Net trained on cine and its labels",
-    "unet_copied_masks": "U-Net trained on LGE images with copied cine masks",
-    "dafnet": "DAFNet trained with labels on cine only",
+    "copy": "cine masks put on the LGE slices by position; needs the cine mask of the test subject",
+    "unet_source": "U-Net on cine and its labels",
+    "unet_copied_masks": "U-Net on LGE images with copied cine masks",
+    "unet_source_randomised": "U-Net on cine and its labels, in random contrasts",
+    "dafnet": "DAFNet on cine, its labels and LGE; uses the cine image of the test subject",
 }
 
 
@@ -66,26 +73,36 @@ def main() -> None:
         datalist = make_heart_phantom(
             out / "data", subjects=SUBJECTS, test_subjects=TEST_SUBJECTS, folds=FOLDS, seed=arguments.seed
         )
-    # The U-Nets beside each other, for one does not fill the cores; then DAFNet on all: beside it, they would idle.
+    # Two trainings beside each other fill two cores better than both cores fill one.
     threads = min(usable_cpus(), MOST_THREADS)
-    dataset_dir = Path(datalist).parent
-    say(f"Training and evaluating: {', '.join(MEANING[run.name] for run in UNETS)} ...")
-    lanes = min(len(UNETS), threads)
-    train = partial(train_and_evaluate, dataset_dir=dataset_dir, threads=threads // lanes, echo=progress.say)
-    with (
-        progress.stage("U-Nets", lambda: mean(trained_share(out / run.name) for run in UNETS)),
-        ThreadPoolExecutor(lanes + 1) as pool,
-    ):
-        copied = pool.submit(run_function, save_copied_masks, Path(datalist), out / "copy")
-        tables = [found.scores for found in pool.map(lambda run: train(run, out / run.name), UNETS)]
-        copied.result()
-    tables.append(out / "copy" / "copy.json")
-    say(f"Training and evaluating: {MEANING[DAFNET.name]} ...")
-    # the run folder of DAFNet is the one that the page is made of
-    with progress.stage("DAFNet", lambda: trained_share(out)):
-        train_and_evaluate(DAFNET, out, dataset_dir, threads=threads, echo=progress.say)
-    say("Done. Dice on the LGE of the test subjects:\n")
-    run_function(show, out, tables)
+    lanes = min(2, threads)
+    say(f"Training and evaluating {', '.join(run.name for run in RUNS)}, {lanes} at a time ...")
+    given = {"dataset_dir": Path(datalist).parent, "threads": threads // lanes, "echo": progress.say}
+    trainings = [partial(train_and_evaluate, run, run_folder(run, out), **given) for run in RUNS]
+    copying = partial(run_function, save_copied_masks, Path(datalist), out / "copy")
+    with progress.stage("training", partial(networks_share, out)):
+        *results, _ = in_lanes([*trainings, copying], lanes)
+    say("Done. On the LGE of the test subjects:\n")
+    run_function(show, out, {run.name: result for run, result in zip(RUNS, results, strict=True)})
+
+
+def run_folder(run: Run, out: Path) -> Path:
+    """Where a run goes; the folder of DAFNet is the one that the page is made of."""
+    return out if run is DAFNET else out / run.name
+
+
+def networks_share(out: Path) -> float:
+    """How much of all trainings and evaluations is done, from 0 to 1."""
+    return sum(EXPECTED[run.name] * trained_share(run_folder(run, out)) for run in RUNS) / sum(EXPECTED.values())
+
+
+def in_lanes(jobs: Sequence[Callable[[], Any]], lanes: int) -> list[Any]:
+    """Call all, some at a time; what has not begun when one fails or the user stops is left out."""
+    pool = ThreadPoolExecutor(lanes)
+    try:
+        return [one.result() for one in [pool.submit(job) for job in jobs]]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def usable_cpus() -> int:
@@ -109,20 +126,32 @@ def save_copied_masks(datalist: Path, out: Path) -> None:
     copied_masks(datalist, out).save(out, "copy")
 
 
-def show(out: Path, others: Sequence[Path]) -> None:
+def show(out: Path, results: Mapping[str, Result]) -> None:
     """Write the page, and print the table of everything."""
     from monai_mmseg.evaluation import ScoreTable
     from monai_mmseg.report import write_report
 
-    for file in others:
-        ScoreTable.from_json(file).save(out / "metrics", file.stem)
+    found = {"copy": ScoreTable.from_json(out / "copy" / "copy.json")}
+    found |= {name: result.table for name, result in results.items()}
+    tables = [described(found[name], about_row(name, results.get(name))) for name in MEANING]
+    for name, table in zip(MEANING, tables, strict=True):
+        table.save(out / "metrics", name)
     page = write_report(out)
-    names = ("copy", *(run.name for run in UNETS), DAFNET.name)
-    tables = [ScoreTable.from_json(out / "metrics" / f"{name}.json") for name in names]
     print(ScoreTable().join(*tables).to_markdown())
-    for method, text in MEANING.items():
-        print(f"  {method}: {text}")
-    print(f"\nOpen {page} in a browser.", flush=True)
+    print(f"Open {page} in a browser.", flush=True)
+
+
+def about_row(name: str, result: Result | None) -> str:
+    """What a row of the table is, and what its training took."""
+    if result is None or result.training_cpu is None:
+        return MEANING[name]
+    return f"{MEANING[name]}; trained in {result.training_cpu:.0f} s of CPU time"
+
+
+def described(table: ScoreTable, text: str) -> ScoreTable:
+    """The table with a line about its methods."""
+    methods = {name: info._replace(description=text) for name, info in table.methods.items()}
+    return type(table)(table, methods, {name: table.subjects(name) for name in methods})
 
 
 if __name__ == "__main__":
