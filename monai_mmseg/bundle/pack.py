@@ -34,6 +34,7 @@ from monai_mmseg.bundle.packed_settings import (
 )
 from monai_mmseg.bundle.settings import plain_definition, trained_knobs
 from monai_mmseg.bundle.weights_fit import check_fit, read_weights
+from monai_mmseg.evaluation.quality import CALIBRATION
 from monai_mmseg.files import atomic_folder, read_json, write_json
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.runs.model_settings import SETTINGS, read_settings
@@ -166,6 +167,8 @@ def _write(
         (folder / "configs" / f"{name}.json").write_text(json_text(content), encoding="utf-8")
     if isinstance(weights, Path):
         shutil.copyfile(weights, folder / "models" / "model.pt")
+        if (weights.parent / CALIBRATION).is_file():  # of these very weights, so not of those of one modality
+            shutil.copyfile(weights.parent / CALIBRATION, folder / "models" / CALIBRATION)
     elif weights is not None:
         torch.save(weights, folder / "models" / "model.pt")
     if settings:

@@ -128,19 +128,39 @@ class SaveUncertaintyd(Transform):
         return line
 
     def _foretold(self, item: Mapping[Hashable, Any], found: Mapping[str, Tensor]) -> list[Quality]:
-        labels = found["pred"].argmax(0).flatten()
-        count = torch.bincount(labels, minlength=len(found["pred"])).double()
-        unsure = torch.bincount(labels, found["uncertainty"].flatten().double(), minlength=len(count))
-        entropy = torch.where(count > 0, unsure / count.clamp_min(1), torch.nan).tolist()
-        expected, pairwise = found["expected_dice"].tolist(), found["pairwise_dice"].tolist()
         subject = getattr(item["image"], "meta", {}).get("subject", item.get("subject", ""))
-        rows = []
-        for value, name in self.labels.items():
-            row = Quality(
-                *(str(subject), str(item.get("modality", "")), name, math.nan),
-                *(expected[value], pairwise[value], entropy[value], self.samples),
-            )
-            if self._line is not None:
-                row = row._replace(predicted_dice=float(self._line.line(getattr(row, self._line.signal))))
-            rows.append(row)
-        return rows
+        about = (str(subject), str(item.get("modality", "")))
+        rows = sampled_qualities(found, self.labels, about, self.samples)
+        return [self._line.foretell(row) for row in rows] if self._line is not None else rows
+
+
+def sampled_qualities(
+    found: Mapping[str, Tensor], labels: Mapping[int, str], about: tuple[str, str], samples: str
+) -> list[Quality]:
+    """What samples of one volume say of each class.
+
+    Args:
+        found: what a :class:`~monai_mmseg.inferers.SampledInferer` gives, without the batch axis.
+        labels: value to name of the classes.
+        about: subject and modality.
+        samples: which ones.
+
+    Returns:
+        A row for each class, without a foretold Dice.
+
+    Examples:
+        >>> from monai.inferers import SimpleInferer
+        >>> batch = SampledInferer(SimpleInferer(), ["mirror"])(torch.rand(1, 2, 8, 8, 3), torch.nn.Identity())
+        >>> found = {name: value[0] for name, value in batch.items()}
+        >>> [(row.name, row.pairwise_dice) for row in sampled_qualities(found, {1: "LV"}, ("s1", "mr"), "mirror")]
+        [('LV', 1.0)]
+    """
+    classes = found["pred"].argmax(0).flatten()
+    count = torch.bincount(classes, minlength=len(found["pred"])).double()
+    unsure = torch.bincount(classes, found["uncertainty"].flatten().double(), minlength=len(count))
+    entropy = torch.where(count > 0, unsure / count.clamp_min(1), torch.nan).tolist()
+    expected, pairwise = found["expected_dice"].tolist(), found["pairwise_dice"].tolist()
+    return [
+        Quality(*about, name, math.nan, expected[value], pairwise[value], entropy[value], samples)
+        for value, name in labels.items()
+    ]

@@ -121,6 +121,9 @@ def quality(
         print(
             f"fitted on {line.subjects} subjects: Dice = {line.line.slope:.3f} x {line.signal} "
             f"{line.line.intercept:+.3f}, error {line.error:.3f} (each subject by the others)",
+            f"interval of {qualities.COVERAGE:.0%}: +-{line.radius:.3f}"
+            if line.radius < 1
+            else f"no interval of {qualities.COVERAGE:.0%}: four subjects or more are needed",
             f"written: {qualities.write_calibration(fit, line)}",
             sep="\n",
         )

@@ -16,13 +16,22 @@ import numpy as np
 
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_json, write_text
-from monai_mmseg.metrics.quality import Calibration, RiskCoverage, fit_calibration, left_out_error, risk_coverage
+from monai_mmseg.metrics.quality import (
+    Calibration,
+    RiskCoverage,
+    fit_calibration,
+    interval_radius,
+    left_out_errors,
+    risk_coverage,
+)
 
 QUALITY, CALIBRATION = "quality.csv", "quality.json"
 FORMAT = "monai_mmseg.quality/1"
 SIGNALS = ("expected_dice", "pairwise_dice")
 FORETOLD = ("predicted_dice", *SIGNALS)
 NUMBERS = ("predicted_dice", *SIGNALS, "entropy")
+COVERAGE = 0.8
+"""Share of images and classes whose true Dice shall lie between ``predicted_low`` and ``predicted_high``."""
 
 
 class Quality(NamedTuple):
@@ -36,6 +45,8 @@ class Quality(NamedTuple):
     pairwise_dice: float  # mean over pairs of samples
     entropy: float  # mean over the voxels of the class
     samples: str  # which ones
+    predicted_low: float = math.nan  # between these the true Dice lies in COVERAGE of the cases
+    predicted_high: float = math.nan
 
 
 def write_quality(path: str | Path, rows: Iterable[Quality]) -> Path:
@@ -83,14 +94,15 @@ def read_quality(path: str | Path) -> list[Quality]:
     rows = []
     for line in lines:
         named = {"name" if key == "class" else key: value for key, value in line.items()}
-        if lacking := sorted(set(Quality._fields) - set(named)):
+        if lacking := sorted(set(Quality._fields) - set(Quality._field_defaults) - set(named)):
             raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
         try:
             numbers = [float(named[key] or "nan") for key in NUMBERS]
+            ends = [float(named.get(key) or "nan") for key in Quality._field_defaults]
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
         about = (named["subject"], named["modality"], named["name"])
-        rows.append(Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"]))
+        rows.append(Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], *ends))
     return rows
 
 
@@ -148,6 +160,7 @@ class Agreement(NamedTuple):
     bias: float  # mean of foretold minus true
     correlation: float  # Pearson's; NaN where one of them is constant
     curve: RiskCoverage
+    within: float  # share of true Dice between predicted_low and predicted_high; NaN where a pair has none
 
 
 def compare_quality(pairs: Iterable[Pair], signal: str | None = None) -> Agreement:
@@ -178,6 +191,8 @@ def compare_quality(pairs: Iterable[Pair], signal: str | None = None) -> Agreeme
         raise ValueError(f"signal must be one that all rows have, of {shared}, got {used!r}.")
     foretold = np.array([getattr(pair.quality, used) for pair in pairs])
     dice = np.array([pair.dice for pair in pairs])
+    ends = [(pair.quality.predicted_low, pair.quality.predicted_high) for pair in pairs]
+    told = used == "predicted_dice" and np.isfinite(ends).all()
     flat = len(pairs) < 2 or np.ptp(foretold) == 0 or np.ptp(dice) == 0
     return Agreement(
         used,
@@ -186,6 +201,7 @@ def compare_quality(pairs: Iterable[Pair], signal: str | None = None) -> Agreeme
         float((foretold - dice).mean()),
         math.nan if flat else float(np.corrcoef(foretold, dice)[0, 1]),
         risk_coverage(foretold, dice),
+        float(np.mean([low <= d <= high for (low, high), d in zip(ends, dice, strict=True)])) if told else math.nan,
     )
 
 
@@ -199,6 +215,20 @@ class StoredCalibration(NamedTuple):
     pairs: int
     samples: str
     weights: str  # SHA-256 of the file
+    radius: float = 1.0  # half the width of the interval with COVERAGE; 1 says nothing: fewer than four subjects
+
+    def foretell(self, row: Quality) -> Quality:
+        """A row with the Dice that its signal foretells, and the interval around it.
+
+        Examples:
+            >>> found = StoredCalibration("expected_dice", Calibration(2, -1), 0.02, 8, 8, "shift", "abc", 0.125)
+            >>> row = found.foretell(Quality("s1", "", "LV", math.nan, 0.96875, 0.9, 0.1, "shift"))
+            >>> row.predicted_dice, row.predicted_low, row.predicted_high
+            (0.9375, 0.8125, 1.0)
+        """
+        dice = float(self.line(getattr(row, self.signal)))
+        low, high = np.clip([dice - self.radius, dice + self.radius], 0, 1).tolist()
+        return row._replace(predicted_dice=dice, predicted_low=low, predicted_high=high)
 
 
 def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
@@ -222,13 +252,20 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         raise ValueError(f"pairs must be of one kind of samples, got {kinds}.")
     dice = [pair.dice for pair in pairs]
     found = {name: [getattr(pair.quality, name) for pair in pairs] for name in shared_signals(pairs) if name in SIGNALS}
-    errors = {name: (left_out_error(values, dice, people), values) for name, values in found.items()}
+    errors = {name: left_out_errors(values, dice, people) for name, values in found.items()}
     if not errors:
         raise ValueError(f"pairs must all have one of {list(SIGNALS)}, got gaps in each.")
-    best = min(errors, key=lambda name: errors[name][0])
-    error, values = errors[best]
-    line = fit_calibration(values, dice)
-    return StoredCalibration(best, line, error, len(set(people)), len(pairs), kinds[0], weights)
+    best = min(errors, key=lambda name: float(errors[name].mean()))
+    return StoredCalibration(
+        best,
+        fit_calibration(found[best], dice),
+        float(errors[best].mean()),
+        len(set(people)),
+        len(pairs),
+        kinds[0],
+        weights,
+        min(1.0, interval_radius(errors[best], people, COVERAGE)),
+    )
 
 
 def write_calibration(folder: str | Path, found: StoredCalibration) -> Path:

@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from monai_mmseg.evaluation.quality import QUALITY, Agreement, Pair, compare_quality, read_quality, true_pairs
+from monai_mmseg.evaluation.quality import (
+    COVERAGE,
+    QUALITY,
+    Agreement,
+    Pair,
+    compare_quality,
+    read_quality,
+    true_pairs,
+)
 from monai_mmseg.report.content import RunContent
 
 SIDE, LEFT, TOP, RIGHT, BOTTOM = 340, 52, 12, 12, 42
@@ -67,6 +75,7 @@ def quality_rows(found: Agreement) -> list[tuple[str, str]]:
         [('images and classes', '2'), ('mean absolute error', '0.000')]
     """
     curve = found.curve
+    within = [(f"true Dice within the interval ({COVERAGE:.0%} meant)", f"{found.within:.0%}")]
     return [
         ("images and classes", str(found.pairs)),
         ("mean absolute error", f"{found.error:.3f}"),
@@ -74,11 +83,12 @@ def quality_rows(found: Agreement) -> list[tuple[str, str]]:
         ("correlation", "–" if math.isnan(found.correlation) else f"{found.correlation:.2f}"),
         ("area under risk-coverage", f"{curve.area:.3f}"),
         ("… of the true order, of a random one", f"{curve.best:.3f}, {curve.random:.3f}"),
+        *([] if math.isnan(found.within) else within),
     ]
 
 
 def dice_scatter(pairs: Sequence[Pair], signal: str, colors: Mapping[str, str]) -> str:
-    """A dot an image and class over the line on which foretold and true Dice are equal.
+    """A dot an image and class over the line on which foretold and true Dice are equal, and the interval as a band.
 
     Args:
         pairs: at least one.
@@ -92,6 +102,11 @@ def dice_scatter(pairs: Sequence[Pair], signal: str, colors: Mapping[str, str]) 
     low = min(0.9, math.floor(10 * min(min(x, y) for x, y, _ in values)) / 10)
     box = _Box((low, 1.0), (low, 1.0))
     parts = [*box.frame("foretold Dice", "true Dice", "Foretold against true Dice")]
+    ends = sorted((x, row.predicted_low, row.predicted_high) for x, _, row in values)
+    if signal == "predicted_dice" and all(math.isfinite(value) for end in ends for value in end):
+        edge = [(x, down) for x, down, _ in ends] + [(x, up) for x, _, up in reversed(ends)]
+        points = " ".join(f"{box.x(x):.1f},{box.y(max(low, y)):.1f}" for x, y in edge)
+        parts.append(f'<polygon class="box" points="{points}"/>')
     parts.append(f'<line class="identity" {box.ends((low, low), (1.0, 1.0))}/>')
     for x, y, row in values:
         fill = f' style="fill: {colors[row.name]}"' if row.name in colors else ""

@@ -264,6 +264,13 @@ def test_settings_of_one_modality_name_it_alone(heart, tmp_path):
     assert (network["features"], network["in_channels"], network["out_channels"]) == ([4] * 8, 3, 5)
 
 
+def test_what_foretells_dice_goes_with_its_weights(heart, tmp_path):
+    model = with_settings(heart, tmp_path / "run")
+    (model.parent / "quality.json").write_text("{}")
+    assert (pack_bundle(heart, tmp_path / "both", model=model) / "models" / "quality.json").read_text() == "{}"
+    assert not (pack_bundle(heart, tmp_path / "mr", model=model, modality="mr") / "models" / "quality.json").exists()
+
+
 def test_where_things_lay_is_not_handed_on(heart, tmp_path):
     """Folders of the machine of the training are neither in the settings nor in the configs of what is packed."""
     place = "/data/someone/heart"

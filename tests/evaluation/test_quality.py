@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from monai_mmseg.evaluation import Score, ScoreTable
@@ -37,7 +39,7 @@ def pairs():
 
 
 def test_a_file_is_read_as_written(tmp_path):
-    odd = Quality("s 1, a", "mr", 'a "b"', 0.5, math.nan, 0.25, math.nan, "shift + style x 4, labels of mean")
+    odd = Quality("s 1, a", "mr", 'a "b"', 0.5, math.nan, 0.25, math.nan, "shift + style x 4, labels of mean", 0.4, 0.6)
     found = read_quality(write_quality(tmp_path / "q.csv", [odd]))[0]
     assert [str(value) for value in found] == [str(value) for value in odd]
 
@@ -72,6 +74,36 @@ def test_the_better_signal_is_fitted_and_stored_for_its_network(tmp_path):
     for weights, samples, what in (("new", "shift", "weights"), ("abc", "mirror", "samples")):
         with pytest.raises(ValueError, match=f"fitted for other {what} .* fit again"):
             read_calibration(tmp_path, weights, samples)
+
+
+def test_a_line_without_an_interval_is_read_as_one_that_says_nothing(tmp_path):
+    write_calibration(tmp_path, calibrate(pairs(), "abc"))
+    stored = json.loads((tmp_path / "quality.json").read_text())
+    (tmp_path / "quality.json").write_text(json.dumps({key: stored[key] for key in stored if key != "radius"}))
+    row = read_calibration(tmp_path, "abc", "shift").foretell(ROWS[0])  # written before there were intervals
+    assert (row.predicted_low, row.predicted_dice, row.predicted_high) == (0, pytest.approx(0.5), 1)
+
+
+def _subject(rng, name):
+    signal = rng.uniform(0.5, 1, 3)
+    dice = np.clip(1.6 * signal - 0.75 + rng.normal(0, 0.05) + rng.normal(0, 0.04, 3), 0, 1)
+    values = zip("abc", signal.tolist(), rng.uniform(size=3).tolist(), dice.tolist(), strict=True)
+    return [Pair(Quality(name, "", one, math.nan, s, noise, 0.1, "shift"), d) for one, s, noise, d in values]
+
+
+@pytest.mark.parametrize("subjects", [4, 9])
+def test_the_interval_holds_what_it_promises(subjects):
+    """Lines and intervals of few subjects, each tried on ten new ones of the same kind."""
+    rng, found = np.random.default_rng(subjects), []
+    for _ in range(60):
+        stored = calibrate([pair for one in range(subjects) for pair in _subject(rng, str(one))], "abc")
+        new = [pair for one in range(10) for pair in _subject(rng, str(one))]
+        told = [Pair(stored.foretell(pair.quality), pair.dice) for pair in new]
+        found.append(compare_quality(told).within)
+    assert 0.8 <= np.mean(found) < 0.95
+    few = [pair for one in range(3) for pair in _subject(rng, str(one))]
+    assert calibrate(few, "abc").radius == 1  # four subjects are needed
+    assert math.isnan(compare_quality(few).within)  # nothing was foretold
 
 
 def test_what_cannot_be_used(tmp_path):

@@ -15,8 +15,9 @@ from monai_mmseg.metrics.quality import (
     expected_calibration_error,
     expected_dice,
     fit_calibration,
+    interval_radius,
     label_dice,
-    left_out_error,
+    left_out_errors,
     normalised_entropy,
     risk_coverage,
 )
@@ -71,10 +72,31 @@ def test_a_signal_that_says_nothing_foretells_the_mean(signal):
     assert fit_calibration(signal, [0.2, 0.4, 0.9])(0.3) == pytest.approx(0.5)
 
 
-def test_left_out_error_of_a_line_and_of_a_constant():
-    assert left_out_error([0.1, 0.2, 0.3, 0.4], [0.3, 0.4, 0.5, 0.6], "abcd") == pytest.approx(0)
+def test_left_out_errors_of_a_line_and_of_a_constant():
+    np.testing.assert_allclose(left_out_errors([0.1, 0.2, 0.3, 0.4], [0.3, 0.4, 0.5, 0.6], "abcd"), 0, atol=1e-12)
     # each foretold by the mean of the other three: 0.4, 0.4, 0.4 and 0
-    assert left_out_error([0.5] * 4, [0, 0, 0, 1.2], "abcd") == pytest.approx((3 * 0.4 + 1.2) / 4)
+    np.testing.assert_allclose(left_out_errors([0.5] * 4, [0, 0, 0, 1.2], "abcd"), [0.4, 0.4, 0.4, 1.2])
+    # two values of one subject leave together, so that the line of the others passes both by
+    np.testing.assert_allclose(left_out_errors([0.1, 0.2, 0.3, 0.4, 0.4], [0.1, 0.2, 0.3, 0, 0.8], "abcdd")[3:], 0.4)
+
+
+def test_radius_is_the_quantile_with_one_more_group_at_infinity():
+    errors = [0.3, 0.1, 0.2, 0.4, 0.9]
+    groups = "aabbc"  # weights 1/8 each for a and b, 1/4 for c, 1/4 at infinity
+    assert [interval_radius(errors, groups, level) for level in (0.1, 0.125, 0.3, 0.5, 0.51, 0.75)] == [
+        *(0.1, 0.1, 0.3, 0.4, 0.9, 0.9)
+    ]
+    assert interval_radius(errors, groups, 0.76) == math.inf
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_new_groups_lie_within_as_often_as_asked(each):
+    """Errors of nine groups, those of one group alike; with a single error each the share is 8 of 10."""
+    rng = np.random.default_rng(0)
+    errors = np.abs(rng.normal(size=(1500, 10, 1)) + 0.5 * rng.normal(size=(1500, 10, each)))
+    names = np.repeat(list("abcdefghi"), each)
+    share = np.mean([np.mean(one[9] <= interval_radius(one[:9].ravel(), names)) for one in errors])
+    assert 0.78 < share < (0.82 if each == 1 else 0.9)
 
 
 def test_curve_with_ties_is_the_mean_over_orders():
@@ -98,6 +120,8 @@ def test_calibration_error_of_two_bins():
 ERRORS = [
     (lambda: normalised_entropy(torch.ones(2, 1, 3)), "probs must have the shape"),
     (lambda: fit_calibration([1, 2], [1, 2]), "must be 3 or more pairs"),
+    (lambda: interval_radius([0.1, 0.2], "a"), r"one length, got \(2,\) and \(1,\)"),
+    (lambda: interval_radius([0.1], "a", 1.0), "coverage must lie between 0 and 1, got 1.0"),
     (lambda: risk_coverage([1.0, 2.0], [1.0]), r"got shapes \(2,\) and \(1,\)"),
     (lambda: risk_coverage([math.nan], [1.0]), "must be finite"),
     (lambda: expected_calibration_error(torch.ones(1, 2, 3), torch.ones(1, 4)), r"shape \(1, 3\), got \(1, 4\)"),

@@ -28,13 +28,16 @@ def page(folder):
 
 def test_a_section_where_there_is_a_file(tmp_path):
     assert "Foretold quality" not in page(make(tmp_path))
-    rows = [Quality(s, "", "LV", d + 0.1, d, math.nan, 0.1, "shift") for s, d in DICE.items()]
+    ends = {"s1": (0.55, 0.65), "s2": (0.9, 1.0), "s3": (0.7, 0.9)}  # the true ones of s2 and s3 lie within
+    rows = [Quality(s, "", "LV", d + 0.1, d, math.nan, 0.1, "shift", *ends[s]) for s, d in DICE.items()]
     write_quality(tmp_path / "predictions" / "quality.csv", rows)
     text = page(tmp_path)
     section = text[text.index("Foretold quality") : text.index("Pictures")]
     assert section.count('class="dot edged"') == 3
     assert "LV, s2: 1.000 foretold, 0.900 true" in section
-    for name, value in (("mean absolute error", "0.100"), ("area under risk-coverage", "0.200")):
+    assert section.count('<polygon class="box"') == 1
+    within = ("true Dice within the interval (80% meant)", "67%")
+    for name, value in (("mean absolute error", "0.100"), ("area under risk-coverage", "0.200"), within):
         assert f'<td class="text">{name}</td><td>{value}</td>' in section  # (0.1 + 0.2 + 0.3) / 3
 
 
