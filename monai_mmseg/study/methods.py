@@ -93,8 +93,8 @@ def _alone(base: str, name: str, weight: str) -> Method:
 
 def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = False, scores: str = "") -> Method:
     stages = (Stage("disentangle", {"stage_one": "models/model.pt"}),) if encoders else ()
-    plan = "disentangle" if encoders and bundle == "disentangle_tumour" else ""
-    needs = ("two modalities", "pairs", *(("labels",) if bundle == "disentangle_tumour" else ()))
+    tumour = bundle == "disentangle_tumour"
+    plan, needs = "disentangle" if tumour else "", ("two modalities", "pairs", *(("labels",) if tumour else ()))
     return Method(name, about, "bundle", needs, bundle, _files(overlays), plan=plan, stages=stages, scores=scores)
 
 
