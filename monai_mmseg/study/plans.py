@@ -85,8 +85,8 @@ class Plans:
             return bundles_folder() / method.bundle
         if not method.plan:
             raise PlanError(
-                f"`mmseg plan` cannot set bundles/{method.bundle} up for these data: give the study's file 'overlays' of "
-                "the bundles, such as demo, and nothing is planned."
+                f"`mmseg plan` cannot set bundles/{method.bundle} up for any data: a study's file with 'overlays' "
+                "(such as demo) trains it as it is."
             )
         place = self.folder / method.plan
         if not (place / "plan.json").is_file():
