@@ -128,6 +128,8 @@ def test_what_cannot_be(tmp_path):
         assert message in str(error.value)
     with pytest.raises(StudyError, match="target must be one of"):
         find_facts(listed(tmp_path), "t2")
+    with pytest.raises(StudyError, match="lge is the target: name another one"):
+        find_facts(listed(tmp_path), source="lge")
 
 
 def test_who_trains_is_not_tested(tmp_path):
