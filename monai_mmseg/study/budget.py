@@ -47,7 +47,7 @@ def settings_of_time(
         overrides: values by id.
 
     Returns:
-        The values, and what was measured.
+        The values, and what was measured; ``over``: times the budget that it will take, where that is too short.
     """
     if WARM:  # as in the cells: the first method that is timed would pay for all
         for name in IMPORTED:
@@ -55,8 +55,9 @@ def settings_of_time(
     clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     measured = measure_bundle(bundle, device=device, overlays=overlays, overrides=overrides, clock=clock)
     start = measured["start"] - (IMPORTS if WARM else 0.0)  # cells begin with their imports done
-    epochs, length, checks, *_ = schedule(seconds, measured["step"], measured["validation"], start)
-    return _settings(epochs, length, checks), measured
+    epochs, length, checks, _, expected = schedule(seconds, measured["step"], measured["validation"], start)
+    over = {"over": expected / seconds} if expected > 1.1 * seconds else {}  # no training has fewer than some steps
+    return _settings(epochs, length, checks), {**measured, **over}
 
 
 def _settings(epochs: int, length: int, checks: int) -> dict[str, Any]:

@@ -205,7 +205,9 @@ class _Run:
         steps = [one.overrides.get("max_epochs", 0) * (one.overrides.get("epoch_length") or 0) for one in trainings]
         count = " + ".join(map(str, steps)) if all(steps) else "the bundle's own number of"
         timed = [f"{one.measured['step']:.3g} s each" for one in trainings if one.measured]
-        return f"{count} steps{f', {timed[0]}' if timed else ''}"
+        over = max((one.measured.get("over", 0.0) for one in trainings), default=0.0)
+        short = f"; the budget is too short: it takes {over:.1f} times as long" if over else ""
+        return f"{count} steps{f', {timed[0]}' if timed else ''}{short}"
 
     def _run_cell(self, cell: Cell) -> None:
         begun, method, (data, facts) = time.monotonic(), self._by_name(cell), self.data[cell.setting, cell.fold]
