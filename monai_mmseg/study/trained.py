@@ -147,7 +147,7 @@ def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: 
 
 
 def _word(value: Any) -> str:
-    """What ``fire`` reads as this value: false and null would be texts to it, and a text such as 1 a number."""
+    """What ``fire`` reads as this value: JSON's false and null are texts to it, and a text such as 1 is a number."""
     return value if isinstance(value, str) and DefaultParseValue(value) == value else repr(value)
 
 
