@@ -13,7 +13,7 @@ from typing import Any
 
 from monai_mmseg.data.datalist import Datalist
 from monai_mmseg.files import write_json
-from monai_mmseg.study.cells import FILE
+from monai_mmseg.study.cells import read_cell, read_cells
 from monai_mmseg.study.methods import StudyError
 
 CONTENTS = "contents.json"
@@ -85,23 +85,18 @@ def settle_changes(
     if changed:
         cells = sorted((out / "cells" / setting).glob(f"*/fold{fold}_seed*"))
         some = f"{', '.join(changed[:3])}{f' and {len(changed) - 3} more' if len(changed) > 3 else ''}"
-        if ended := [one for one in cells if _is_done(one)]:
+        if ended := [one for one in cells if (left := read_cell(one)) and left.state == "done"]:
             raise StudyError(
                 f"{out} holds cells of other data: {setting}, fold {fold}: {some} changed since {len(ended)} of them "
                 f"ended, such as {ended[0].relative_to(out)}. Give another --out, or remove what ended on the old data."
             )
         for one in cells:
             _forget(one, trained=all(name.startswith("test ") for name in changed))
-        if not any(_is_done(one) for one in (out / "cells").glob("*/*/fold*_seed*")):
+        if not any(one.state == "done" for one in read_cells(out)):
             shutil.rmtree(out / "plans", ignore_errors=True)
         if cells:
             say(f"{setting}, fold {fold}: {some} changed: its cells begin anew.")
     write_json(path, found)
-
-
-def _is_done(cell: Path) -> bool:
-    path = cell / FILE
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["state"] == "done")
 
 
 def _forget(cell: Path, *, trained: bool) -> None:

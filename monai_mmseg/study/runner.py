@@ -22,7 +22,7 @@ from monai_mmseg.planning.situation import PlanError
 from monai_mmseg.preparation.export_nnunet import UnfitCases
 from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.study.baselines import run_baseline_cell
-from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cells, write_cell
+from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
 from monai_mmseg.study.contents import contents, settle_changes
 from monai_mmseg.study.data import fold_sections, source_data, write_fold
 from monai_mmseg.study.definition import Setting, Study
@@ -154,14 +154,9 @@ class _Run:
     def _by_name(self, cell: Cell) -> Method:
         return next(one for one in self.study.methods if one.name == cell.method)
 
-    def _is_kept(self, cell: Cell) -> bool:
-        return (cell.folder(self.out) / FILE).is_file()
-
     def _is_missing(self, cell: Cell) -> bool:
-        path = cell.folder(self.out) / FILE
-        if not path.is_file():
-            return True
-        return self.retry and json.loads(path.read_text(encoding="utf-8"))["state"] != "done"
+        left = read_cell(cell.folder(self.out))
+        return left is None or (self.retry and left.state != "done")
 
     def _refuse(self, cell: Cell) -> bool:
         method, (_, facts) = self._by_name(cell), self.data[cell.setting, cell.fold]

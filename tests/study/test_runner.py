@@ -80,6 +80,10 @@ def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
     assert len(run_study(given, tmp_path / "out", say=str)) == 4
     assert len(ran) == 4
     ran.clear()
+    (read_cells(tmp_path / "out")[0].folder / "cell.json").write_text("")  # the machine fell
+    run_study(given, tmp_path / "out", say=str)
+    assert len(ran) == 1
+    ran.clear()
     run_study(study(tmp_path, "dafnet", "unet_source", seeds=[0, 1, 2]), tmp_path / "out", say=str)
     assert [cell.seed for cell in ran] == [2, 2]  # seeds may come
     noted = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
