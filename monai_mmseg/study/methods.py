@@ -119,8 +119,9 @@ def _files(overlays: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"settings/{one}" for one in overlays)
 
 
-_ENCODERS = {"separate": ["input_block", "downsamples"]}
-_ENDS = {"separate": ["input_block", "downsamples", "upsamples", "output_block"]}
+_STAGED = {"backbone#_target_": "monai_mmseg.networks.nets.StagedDynUNet", "kd_weight": 0.0}
+_ENCODERS = {**_STAGED, "separate": "$@backbone.encoder"}
+_ENDS = {**_STAGED, "separate": "$@backbone.encoder + @backbone.decoder"}
 _TUMOUR, _PET = "disentangle_tumour", "disentangle_pet"
 _LABELLED = ("two modalities", "target labels", "pairs")
 _LIST: tuple[Method, ...] = (
