@@ -120,8 +120,8 @@ def _files(overlays: Sequence[str]) -> tuple[str, ...]:
 
 
 _STAGED = {"backbone#_target_": "monai_mmseg.networks.nets.StagedDynUNet", "kd_weight": 0.0}
-_ENCODERS = {**_STAGED, "separate": "$@backbone.encoder"}
-_ENDS = {**_STAGED, "separate": "$@backbone.encoder + @backbone.decoder"}
+_ENCODERS = {**_STAGED, "separate": "encoder"}
+_ENDS = {**_STAGED, "separate": "ends"}
 _TUMOUR, _PET = "disentangle_tumour", "disentangle_pet"
 _LABELLED = ("two modalities", "target labels", "pairs")
 _LIST: tuple[Method, ...] = (

@@ -116,7 +116,7 @@ def test_without_a_plan_names_are_those_of_the_data(plans):
 def test_stages_of_a_network_of_the_plan_have_other_names(plans):
     found, _ = plans(steps=20)
     (one,) = found.trainings(METHODS["y_shaped"])
-    assert (one.overlays, one.overrides["separate"], one.overrides["kd_weight"]) == ((), "$@backbone.encoder", 0.0)
+    assert (one.overlays, one.overrides["separate"], one.overrides["kd_weight"]) == ((), "encoder", 0.0)
 
 
 def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):

@@ -27,7 +27,7 @@ class StagedDynUNet(nn.Module):
         ...     spatial_dims=2, in_channels=1, out_channels=3, kernel_size=[3, 3, 3], strides=[1, 2, 2],
         ...     upsample_kernel_size=[2, 2], filters=[4, 8, 16],
         ... )
-        >>> net.encoder, net.decoder, net.skips
+        >>> net.encoder, net.ends[2:], net.skips
         (['input_block', 'down_1'], ['up_1', 'up_2', 'output_block'], {'up_1': 'down_1', 'up_2': 'input_block'})
     """
 
@@ -51,9 +51,9 @@ class StagedDynUNet(nn.Module):
         return list(self.stages[: self.stages.index("bottleneck")])
 
     @property
-    def decoder(self) -> list[str]:
-        """Stages behind it."""
-        return list(self.stages[self.stages.index("bottleneck") + 1 :])
+    def ends(self) -> list[str]:
+        """Stages before and behind the bottleneck."""
+        return [stage for stage in self.stages if stage != "bottleneck"]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(B, K, *spatial)`` of images ``(B, C, *spatial)``."""

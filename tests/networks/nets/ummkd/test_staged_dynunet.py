@@ -29,14 +29,14 @@ def test_it_is_monais_network(dims):
 
 def test_its_ends_can_be_separate():
     staged = StagedDynUNet(**settings(2)).eval().double()
-    assert (staged.encoder, staged.decoder[0], staged.decoder[-1]) == (
+    assert (staged.encoder, staged.ends[3:]) == (
         ["input_block", "down_1", "down_2"],
-        "up_1",
-        "output_block",
+        ["up_1", "up_2", "up_3", "output_block"],
     )
     image = torch.rand(2, 1, 16, 16, dtype=torch.float64)
-    for separate in (staged.encoder, [*staged.encoder, *staged.decoder]):
+    for separate in ("encoder", "ends"):
         net = share_network(staged, ["ct", "mr"], separate).eval()
+        assert list(net.separate) == getattr(staged, separate)
         torch.testing.assert_close(net(image, ["ct", "mr"]), staged(image))  # every modality starts from its weights
     with pytest.raises(ValueError, match="deep_supervision must be off"):
         StagedDynUNet(**settings(2), deep_supervision=True)
