@@ -36,7 +36,10 @@ def run_baseline_cell(
     items, out = load_datalist(data / "datalist.json", "test"), folder / "predictions"
     found = function(items, facts.source, facts.target, out, overwrite=True, **options)
     clock, cpu = time.monotonic() - clock, time.thread_time() - cpu
-    about: dict[str, Any] = {"modality": facts.target, "section": "test", "method": method.name}
+    # a subject without a label of the source is none of its failures; the page says that others have it
+    helped = {item["subject"] for item in items if item["modality"] == facts.source and item.get("label")}
+    subjects = {item["subject"] for item in items if item["modality"] == facts.target} & helped
+    about: dict[str, Any] = {"modality": facts.target, "section": "test", "method": method.name, "subjects": subjects}
     table = evaluate_predictions(data / "datalist.json", found, paper_dice=paper_dice, **about)
     write_text(folder / SCORES, table.to_json())
     return CellResult(cell, folder, "done", "", {"predicting": round(clock, 2), "cpu": round(cpu, 2)})

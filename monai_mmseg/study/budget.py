@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from monai_mmseg.planning.timing import IMPORTS, measure_bundle
 from monai_mmseg.planning.training_rules import epochs_of, schedule
-from monai_mmseg.study.process import WARM
+from monai_mmseg.study.process import IMPORTED, WARM
 
 
 def settings_of_steps(steps: int, checks: int = 5) -> dict[str, Any]:
@@ -46,13 +47,17 @@ def settings_of_time(
         overrides: values by id.
 
     Returns:
-        The values, and what was measured.
+        The values, and what was measured; ``over``: times the budget that it will take, where that is too short.
     """
+    if WARM:  # as in the cells: the first method that is timed would pay for all
+        for name in IMPORTED:
+            import_module(name)
     clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     measured = measure_bundle(bundle, device=device, overlays=overlays, overrides=overrides, clock=clock)
     start = measured["start"] - (IMPORTS if WARM else 0.0)  # cells begin with their imports done
-    epochs, length, checks, *_ = schedule(seconds, measured["step"], measured["validation"], start)
-    return _settings(epochs, length, checks), measured
+    epochs, length, checks, _, expected = schedule(seconds, measured["step"], measured["validation"], start)
+    over = {"over": expected / seconds} if expected > 1.1 * seconds else {}  # no training has fewer than some steps
+    return _settings(epochs, length, checks), {**measured, **over}
 
 
 def _settings(epochs: int, length: int, checks: int) -> dict[str, Any]:

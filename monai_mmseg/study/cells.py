@@ -57,6 +57,23 @@ def write_cell(result: CellResult) -> None:
     write_text(result.folder / FILE, json.dumps(content, indent=1) + "\n")
 
 
+def read_cell(folder: Path) -> CellResult | None:
+    """Result of a cell.
+
+    Args:
+        folder: of the cell.
+
+    Returns:
+        What it left; ``None`` where it did not end, or its file is broken and it has to run again.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        cell = Cell(*(content.pop(name) for name in Cell._fields))
+        return CellResult(cell, folder, **content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def read_cells(study: Path) -> list[CellResult]:
     """All finished cells of a study, in the order of setting, method, fold and seed.
 
@@ -66,9 +83,5 @@ def read_cells(study: Path) -> list[CellResult]:
     Returns:
         What ran; cells that were cut off are not among them.
     """
-    found = []
-    for path in sorted((study / "cells").glob(f"*/*/fold*_seed*/{FILE}")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cell = Cell(*(content.pop(name) for name in Cell._fields))
-        found.append(CellResult(cell, path.parent, **content))
+    found = filter(None, map(read_cell, sorted((study / "cells").glob("*/*/fold*_seed*"))))
     return sorted(found, key=lambda one: (one.cell.setting, one.cell.method, one.cell.fold, one.cell.seed))

@@ -15,7 +15,7 @@ import numpy as np
 
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.evaluation.table import ScoreTable
-from monai_mmseg.study.cells import FILE, SCORES, Cell, CellResult, read_cells
+from monai_mmseg.study.cells import SCORES, Cell, CellResult, read_cells
 from monai_mmseg.study.sample import Sample, part_of, take_sample
 
 DEFINITION = "study.json"
@@ -198,9 +198,9 @@ def _tables(results: Iterable[CellResult], problems: list[str]) -> list[tuple[Ce
 
 def _unfinished(root: Path, about: Mapping[str, Any], results: Iterable[CellResult]) -> list[str]:
     """Cells of the definition, and folders, that have no result."""
-    there = {one.cell for one in results}
+    there, ended = {one.cell for one in results}, {one.folder for one in results}
     begun = {path for path in (root / "cells").glob("*/*/fold*_seed*") if path.is_dir()}
-    lacking = {path for path in begun if not (path / FILE).is_file()}
+    lacking = begun - ended
     planned = about.get("cells")
     if isinstance(planned, list):
         cells = [Cell(str(c["method"]), str(c["setting"]), int(c["fold"]), int(c["seed"])) for c in planned]

@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.bundle.datalist import find_datalist
+from monai_mmseg import phantom
 from monai_mmseg.bundle.naming import check_prediction_names
-from monai_mmseg.data.annotations import mask_labels, without_label
+from monai_mmseg.data.annotations import select_labelled_subjects, without_label
 from monai_mmseg.data.datalist import Datalist, read_datalist, stored_item
+from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import write_json
 from monai_mmseg.study.definition import Setting, Study
@@ -36,8 +37,7 @@ def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
     if study.datalist is None:
         if setting.datalist is not None:
             raise StudyError(f"{where}a datalist, but the study makes a phantom: give it 'phantom'.")
-        folder = out / "data" / (f"phantom_{setting.name}" if setting.phantom else "phantom")
-        listed = read_datalist(find_datalist(folder, folder, {**study.phantom, **setting.phantom}))
+        listed = read_datalist(_phantom(study, setting, out))
     else:
         if setting.phantom:
             raise StudyError(f"{where}the study has no phantom to change.")
@@ -48,6 +48,20 @@ def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
         return listed
     other = _fitting(listed.path.parent / setting.test, listed, where)
     return replace(listed, sections={**listed.sections, "test": other.items("test")})
+
+
+def _phantom(study: Study, setting: Setting, out: Path) -> Path:
+    """Datalist of the phantom. One that no cell has seen must be of these values: an earlier call may have failed."""
+    folder = out / "data" / (f"phantom_{setting.name}" if setting.phantom else "phantom")
+    seen = (out / "cells" / (setting.name if setting.phantom else "")).is_dir()
+    values = {name: one for name, one in {**study.phantom, **setting.phantom}.items() if not name.startswith("_")}
+    if seen and (folder / "datalist.json").is_file():
+        return folder / "datalist.json"
+    make = getattr(phantom, f"make_{values.pop('kind', 'heart')}_phantom")
+    try:
+        return Path(make(folder, **values))
+    except FileExistsError as error:
+        raise StudyError(f"{folder} is another phantom, of a call that trained nothing: remove it.") from error
 
 
 def _fitting(path: Path, listed: Datalist, where: str) -> Datalist:
@@ -79,7 +93,35 @@ def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> D
         What was written.
 
     Raises:
-        StudyError: the folds do not allow it, or a modality is not there.
+        StudyError: as :func:`fold_sections`.
+    """
+    content: dict[str, Any] = {
+        "name": f"{listed.name}_{setting.name}",
+        "modalities": listed.modalities,
+        "labels": {str(value): name for value, name in listed.labels.items()},
+        **({} if listed.ignore is None else {"ignore": listed.ignore}),
+        **{
+            name: [_stored(item, folder) for item in items]
+            for name, items in fold_sections(listed, setting, fold).items()
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    return read_datalist(write_json(folder / "datalist.json", content))
+
+
+def fold_sections(listed: Datalist, setting: Setting, fold: int) -> dict[str, list[dict[str, Any]]]:
+    """Sections of :func:`write_fold`, with absolute paths.
+
+    Args:
+        listed: the data.
+        setting: how many labels stay.
+        fold: number of the fold.
+
+    Returns:
+        ``training`` and ``test``.
+
+    Raises:
+        StudyError: the folds do not allow it, a subject is on both sides, or a modality or a label is not there.
     """
     training = listed.items("training")
     numbers = sorted({item.get("fold", -1) for item in training})
@@ -90,6 +132,7 @@ def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> D
     if fold not in numbers:
         raise StudyError(f"{listed.path}: there is no fold {fold}, only {numbers}: give fewer folds.")
     test, watching = listed.sections.get("test", []), fold
+    _check_leaks(listed.path, {"training": training, "test": test})
     if not test:
         if len(numbers) < 3:
             raise StudyError(
@@ -104,42 +147,43 @@ def write_fold(listed: Datalist, setting: Setting, fold: int, folder: Path) -> D
     for modality, amount in setting.labels.items():
         if modality not in listed.modalities:
             raise StudyError(f"settings: {setting.name}: labels of {modality!r}: there are {listed.modalities}.")
-        learned = _fewer_labels(learned, modality, amount, seed=fold)
-        watched = mask_labels(watched, modality, 0.0) if not amount else watched
+        learned = _fewer_labels(learned, modality, amount, seed=fold, where=f"settings: {setting.name}: ")
+        watched = [item if amount or item["modality"] != modality else without_label(item) for item in watched]
     try:
         check_prediction_names(test)
     except ValueError as error:
         raise StudyError(str(error)) from error
-    sections = {"training": watched + learned, "test": test}
-    content: dict[str, Any] = {
-        "name": f"{listed.name}_{setting.name}",
-        "modalities": listed.modalities,
-        "labels": {str(value): name for value, name in listed.labels.items()},
-        **({} if listed.ignore is None else {"ignore": listed.ignore}),
-        **{name: [_stored(item, folder) for item in items] for name, items in sections.items()},
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    return read_datalist(write_json(folder / "datalist.json", content))
+    return {"training": watched + learned, "test": test}
 
 
 def _stored(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return stored_item(item, folder.resolve())
 
 
-def _fewer_labels(items: list[dict[str, Any]], modality: str, amount: float, seed: int) -> list[dict[str, Any]]:
-    """Labels of a share of the persons, or of so many."""
-    of = [item for item in items if item["modality"] == modality]
-    if isinstance(amount, float):
-        return mask_labels(items, modality, amount, seed)
-    labelled = [item for item in of if item.get("label")]
-    persons = {person_of(item) for item in labelled}
-    if amount > len(persons):
-        raise StudyError(f"labels of {modality}: {amount} subjects are asked for, {len(persons)} train with labels.")
-    kept = {
-        person_of(item)
-        for item in mask_labels(labelled, modality, amount / max(1, len(persons)), seed)
-        if item.get("label")
-    }
-    return [
-        without_label(item) if item["modality"] == modality and person_of(item) not in kept else item for item in items
-    ]
+def _check_leaks(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Bundles refuse such data, each in all its cells; baselines and programs do not look."""
+    # a label file that two subjects share is for `mmseg data check`
+    images = {name: [{**item, "label": None} for item in items] for name, items in sections.items()}
+    if found := find_leaks(images):
+        raise StudyError(
+            f"{path}: {'; '.join(found[:3])}{' ...' if len(found) > 3 else ''}. `mmseg data check` lists all."
+        )
+
+
+def _fewer_labels(
+    items: list[dict[str, Any]], modality: str, amount: float, *, seed: int, where: str
+) -> list[dict[str, Any]]:
+    """Labels of a share of the persons who have some, or of so many persons."""
+    persons = sorted({person_of(one) for one in items if one["modality"] == modality and one.get("label")})
+    share = amount if isinstance(amount, float) else amount / max(1, len(persons))
+    if share > 1:
+        raise StudyError(
+            f"{where}labels of {modality}: {amount} subjects are asked for, {len(persons)} train with labels."
+        )
+    kept = select_labelled_subjects(persons, share, seed)
+    if amount and not kept:
+        raise StudyError(
+            f"{where}labels of {modality}: {amount:g} of the {len(persons)} subjects that train with labels is none: "
+            "give 0, or more."
+        )
+    return [without_label(one) if one["modality"] == modality and person_of(one) not in kept else one for one in items]

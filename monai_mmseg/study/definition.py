@@ -277,6 +277,8 @@ def _methods(given: Sequence[Any]) -> list[Method]:
         _check_options(about.get("options", {}), method, f"methods: {name}: ")
         if problem := name_problem(name):
             raise StudyError(f"methods: {name!r} names files, but it {problem}.")
+        if name[0] in "-$@%":
+            raise StudyError(f"methods: {name!r} begins with {name[0]}, which commands and configs take for their own.")
         if name in found:
             raise StudyError(f"methods: {name!r} is there twice.")
         found[name] = method._replace(

@@ -45,7 +45,7 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
         source: the one that helps; ``None``: the first other one.
 
     Raises:
-        StudyError: a modality is not there.
+        StudyError: a modality is not there, or both are one.
     """
     target = target or _own_target(listed.path)
     for name, what in ((target, "target"), (source, "source")):
@@ -59,6 +59,8 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     )
     bare = [name for name, count in labelled.items() if not count]
     chosen = target or (bare or listed.modalities)[-1]
+    if chosen == source:
+        raise StudyError(f"source and target must be two modalities, and {chosen} is the target: name another one.")
     others = [name for name in listed.modalities if name != chosen]
     groups = group_by_subject(training)
     several = sum(len(one["image"]) > 1 for one in groups)

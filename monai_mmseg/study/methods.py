@@ -93,8 +93,8 @@ def _alone(base: str, name: str, weight: str) -> Method:
 
 def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = False, scores: str = "") -> Method:
     stages = (Stage("disentangle", {"stage_one": "models/model.pt"}),) if encoders else ()
-    plan = "disentangle" if encoders and bundle == "disentangle_tumour" else ""
-    needs = ("two modalities", "pairs", *(("labels",) if bundle == "disentangle_tumour" else ()))
+    tumour = bundle == "disentangle_tumour"
+    plan, needs = "disentangle" if tumour else "", ("two modalities", "pairs", *(("labels",) if tumour else ()))
     return Method(name, about, "bundle", needs, bundle, _files(overlays), plan=plan, stages=stages, scores=scores)
 
 
@@ -119,8 +119,9 @@ def _files(overlays: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"settings/{one}" for one in overlays)
 
 
-_ENCODERS = {"separate": ["input_block", "downsamples"]}
-_ENDS = {"separate": ["input_block", "downsamples", "upsamples", "output_block"]}
+_STAGED = {"backbone#_target_": "monai_mmseg.networks.nets.StagedDynUNet", "kd_weight": 0.0}
+_ENCODERS = {**_STAGED, "separate": "encoder"}
+_ENDS = {**_STAGED, "separate": "ends"}
 _TUMOUR, _PET = "disentangle_tumour", "disentangle_pet"
 _LABELLED = ("two modalities", "target labels", "pairs")
 _LIST: tuple[Method, ...] = (

@@ -14,7 +14,7 @@ import torch
 
 from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.data.datalist import Datalist
-from monai_mmseg.files import write_json
+from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning import PlanError, make_plan
 from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_time
 from monai_mmseg.study.definition import Study
@@ -83,16 +83,22 @@ class Plans:
         """The method's bundle, planned where the study has no overlays of its own."""
         if not self.study.planned:
             return bundles_folder() / method.bundle
+        if not method.plan:
+            raise PlanError(
+                f"`mmseg plan` cannot set bundles/{method.bundle} up for any data: a study's file with 'overlays' "
+                "(such as demo) trains it as it is."
+            )
         place = self.folder / method.plan
         if not (place / "plan.json").is_file():
             budget = GENEROUS if self.study.budget is None else f"{self.study.budget:g}s"
             target = self.facts.target if method.plan == "dafnet" else None
-            made = make_plan(
+            make_plan(
                 self.listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
             )
-            base = bundles_folder() / _content(made.folder / "plan.json")["method"]["bundle"]
-            if (base / "configs" / "settings").is_dir():
-                shutil.copytree(base / "configs" / "settings", place / "configs" / "settings")
+        base = bundles_folder() / _content(place / "plan.json")["method"]["bundle"] / "configs" / "settings"
+        if base.is_dir() and not (place / "configs" / "settings").is_dir():  # also of a study that was cut off here
+            with atomic_folder(place / "configs" / "settings") as part:
+                shutil.copytree(base, part, dirs_exist_ok=True)
         return place
 
     def _grid(self) -> tuple[float, list[int]] | None:
@@ -112,7 +118,7 @@ class Plans:
     def _training(self, method: Method, bundle: Path, parts: int, modality: str, stage: Stage | None) -> Training:
         overlays, overrides = self._settings(method, bundle, modality, stage)
         name = stage.bundle if stage else modality
-        share = (stage.share if stage else 1 - sum(one.share for one in method.stages)) / parts
+        share = stage.share if stage else (1 - sum(one.share for one in method.stages)) / parts
         kept = self.folder / f"{method.name}{f'_{name}' if name else ''}.json"
         if kept.is_file():  # a study that goes on must not time anew
             content = _content(kept)

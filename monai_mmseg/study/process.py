@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import re
@@ -20,6 +19,8 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from fire.parser import DefaultParseValue
 
 import monai_mmseg
 
@@ -112,12 +113,19 @@ def command_words(run_id: str, bundle: Path, configs: Sequence[str], overrides: 
     Examples:
         >>> command_words("training", Path("b"), ["train", "demo"], {"seed": 1, "target": "lge"})[3:]
         ["['b/configs/train.json', 'b/configs/demo.json']", '--seed', '1', '--target', 'lge']
+        >>> command_words("training", Path("b"), ["train"], {"frozen": False, "target": "1"})[4:]
+        ['--frozen', 'False', '--target', "'1'"]
     """
     files = [(bundle / "configs" / f"{name}.json").as_posix() for name in configs]
     words = ["run", run_id, "--config_file", str(files)]
     for name, value in overrides.items():
-        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+        words += [f"--{name}", _word(value)]
     return words
+
+
+def _word(value: Any) -> str:
+    """What ``fire`` reads as this value: JSON's false and null are texts to it, and a text such as 1 is a number."""
+    return value if isinstance(value, str) and DefaultParseValue(value) == value else repr(value)
 
 
 def run_program(

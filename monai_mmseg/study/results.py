@@ -8,8 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.report.facts import duration
 from monai_mmseg.study.content import StudyContent, names
+from monai_mmseg.study.data import TRAINING
 from monai_mmseg.study.published import Published
 from monai_mmseg.study.rows import Block, refusals, sheet
 from monai_mmseg.study.tested import Tested
@@ -48,12 +50,28 @@ def facts(content: StudyContent) -> list[tuple[str, str]]:
         "subjects": f"{len(subjects)} scored",
         "methods": ", ".join(dict.fromkeys([*names(about.get("methods")), *(one.cell.method for one in cells)])),
         "settings": ", ".join(setting.name for setting in content.settings),
+        "labels that train, fold 0": _labels(content),
         "folds": "number " + ", ".join(str(fold) for fold in sorted({one.cell.fold for one in cells})),
         "seeds": "number " + ", ".join(str(seed) for seed in sorted({one.cell.seed for one in cells})),
         "budget of each training": _budget(about),
         "cells": ", ".join(counts),
     }
     return [(name, text) for name, text in told.items() if text]
+
+
+def _labels(content: StudyContent) -> str:
+    """Images with a label of each setting, by the datalist that its methods read: a share is rounded."""
+    found = []
+    for setting in content.settings:
+        path = content.folder / "data" / setting.name / "fold0" / "datalist.json"
+        if path.is_file():
+            items = read_datalist(path).select(fold=TRAINING)
+            counts: dict[str, list[bool]] = {}
+            for item in items:
+                counts.setdefault(item["modality"], []).append(bool(item.get("label")))
+            told = ", ".join(f"{name} {sum(one)} of {len(one)}" for name, one in counts.items())
+            found.append(f"{setting.name}: {told}" if len(content.settings) > 1 else told)
+    return "; ".join(found)
 
 
 def _budget(about: Mapping[str, Any]) -> str:

@@ -314,11 +314,13 @@ def scores_csv(content: StudyContent) -> str:
     every = [(cell, score) for one in content.settings for cell, table in one.tables for score in table]
     keys = list(dict.fromkeys(key for _, score in every for key in score.case))
     measures = [name for name in MEASURES if any(name in score.values for _, score in every)]
+    person = ["person"] if any(score.person for _, score in every) else []  # whose visits count as one
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["setting", "method", "fold", "seed", *keys, "subject", *measures, "flag"])
+    writer.writerow(["setting", "method", "fold", "seed", *keys, "subject", *person, *measures, "flag"])
     for cell, score in every:
         case = [score.case.get(key, "") for key in keys]
         values = [score.values.get(name, "") for name in measures]
-        writer.writerow([cell.setting, cell.method, cell.fold, cell.seed, *case, score.subject, *values, score.flag])
+        whose = [score.subject, score.whose] if person else [score.subject]
+        writer.writerow([cell.setting, cell.method, cell.fold, cell.seed, *case, *whose, *values, score.flag])
     return out.getvalue()

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json
@@ -20,8 +22,9 @@ from monai_mmseg.planning.situation import PlanError
 from monai_mmseg.preparation.export_nnunet import UnfitCases
 from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.study.baselines import run_baseline_cell
-from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cells, write_cell
-from monai_mmseg.study.data import source_data, write_fold
+from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
+from monai_mmseg.study.contents import contents, settle_changes
+from monai_mmseg.study.data import fold_sections, source_data, write_fold
 from monai_mmseg.study.definition import Setting, Study
 from monai_mmseg.study.facts import Facts, find_facts, refusal
 from monai_mmseg.study.methods import Method, StudyError
@@ -32,6 +35,7 @@ from monai_mmseg.study.trained import run_bundle_cell
 
 DEFINITION = "study.json"
 """File in the folder of a study: what its cells are of."""
+WRITTEN = ("cells", "plans", "index.html", "results.json", "scores.csv", "table.csv", "table.md")
 
 Say = Callable[[str], object]
 
@@ -91,7 +95,12 @@ class _Run:
         _note_cells(self.out, cells)
         todo = [cell for cell in cells if self._is_missing(cell)]
         todo = [cell for cell in todo if not self._refuse(cell)]
-        self._prepare(todo)
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)  # what is timed is as fast as the cells
+        try:
+            self._prepare(todo)
+        finally:
+            torch.set_num_threads(before)
         todo = [cell for cell in todo if self._by_name(cell).kind != "bundle" or cell.method in self.trainings]
         if any(self._by_name(cell).kind == "bundle" for cell in todo):
             warm_up()
@@ -115,6 +124,8 @@ class _Run:
             facts = find_facts(sources[kind], self.study.target, self.study.source)
             for fold in range(self.study.folds):
                 folder = self.out / "data" / setting.name / f"fold{fold}"
+                found = contents(sources[kind], fold_sections(sources[kind], setting, fold))
+                settle_changes(self.out, setting.name, fold, found, self.say)
                 listed = write_fold(sources[kind], setting, fold, folder)
                 self.data[setting.name, fold] = folder, find_facts(listed, facts.target, facts.source or None)
         self._tested = {s.name: bool(sources[_own(s)].sections.get("test")) for s in self.study.settings}
@@ -128,22 +139,24 @@ class _Run:
                     found += [
                         Cell(method.name, setting.name, fold, seed)
                         for method in self.study.methods
-                        if method.kind != "baseline" or self._is_first(setting, fold, seed)
+                        if method.kind != "baseline" or self._is_first(method, setting, fold, seed)
                     ]
         return found
 
-    def _is_first(self, setting: Setting, fold: int, seed: int) -> bool:
+    def _is_first(self, method: Method, setting: Setting, fold: int, seed: int) -> bool:
         """Whether a method that draws nothing and learns nothing has something to do."""
-        return seed == self.study.seeds[0] and (fold == 0 or not self._tested[setting.name])
+        if fold and self._tested[setting.name]:
+            return False
+        place = Cell(method.name, setting.name, fold, seed).folder(self.out)
+        begun = sorted(place.parent.glob(f"fold{fold}_seed*"))  # by an earlier call, maybe with other seeds
+        return place == begun[0] if begun else seed == self.study.seeds[0]
 
     def _by_name(self, cell: Cell) -> Method:
         return next(one for one in self.study.methods if one.name == cell.method)
 
     def _is_missing(self, cell: Cell) -> bool:
-        path = cell.folder(self.out) / FILE
-        if not path.is_file():
-            return True
-        return self.retry and json.loads(path.read_text(encoding="utf-8"))["state"] != "done"
+        left = read_cell(cell.folder(self.out))
+        return left is None or (self.retry and left.state != "done")
 
     def _refuse(self, cell: Cell) -> bool:
         method, (_, facts) = self._by_name(cell), self.data[cell.setting, cell.fold]
@@ -187,7 +200,9 @@ class _Run:
         steps = [one.overrides.get("max_epochs", 0) * (one.overrides.get("epoch_length") or 0) for one in trainings]
         count = " + ".join(map(str, steps)) if all(steps) else "the bundle's own number of"
         timed = [f"{one.measured['step']:.3g} s each" for one in trainings if one.measured]
-        return f"{count} steps{f', {timed[0]}' if timed else ''}"
+        over = max((one.measured.get("over", 0.0) for one in trainings), default=0.0)
+        short = f"; the budget is too short: it takes {over:.1f} times as long" if over else ""
+        return f"{count} steps{f', {timed[0]}' if timed else ''}{short}"
 
     def _run_cell(self, cell: Cell) -> None:
         begun, method, (data, facts) = time.monotonic(), self._by_name(cell), self.data[cell.setting, cell.fold]
@@ -243,8 +258,15 @@ def _check_definition(study: Study, out: Path) -> dict[str, Any]:
     path, content = out / DEFINITION, study.content()
     about = {name: getattr(study, name) for name in ("name", "about", "ours", "published")}
     numbers: dict[str, Any] = {"seeds": list(study.seeds), "folds": study.folds}
+    if not path.is_file() and (left := [name for name in WRITTEN if (out / name).exists()]):
+        raise StudyError(
+            f"{out} holds {', '.join(left)}, but no {DEFINITION} that says of which study: give another --out, or "
+            "remove them."
+        )
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(before.get("methods"), dict):
+            raise StudyError(f"{path} is not the record of a study that ran: give another --out.")
         numbers["cells"] = before.get("cells", [])
         about["ours"] = about["ours"] or before.get("ours", "")
         differing = [key for key in content if key not in ("methods", "settings") and content[key] != before.get(key)]
@@ -258,7 +280,7 @@ def _check_definition(study: Study, out: Path) -> dict[str, Any]:
             more = f" (was {was[:120]}, is {now[:120]})" if " " not in first else ""
             raise StudyError(
                 f"{out} holds cells of another study: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}"
-                f"{more}. Give another --out, or remove {path} and the cells."
+                f"{more}. Give another --out, or remove the folder."
             )
         numbers["seeds"] = sorted({*before.get("seeds", []), *numbers["seeds"]})
         numbers["folds"] = max(before.get("folds", 0), study.folds)

@@ -67,6 +67,7 @@ def run_bundle_cell(
         configs = ("train", *one.overlays, *(() if one.stage else bare))
         train = _once("training", one.bundle, configs, {**common, "resume": True}, place, threads)
         spent.add("training", train)
+        steps += _steps(place)
         if one.stage:
             if one.stage.then:
                 spent.add("evaluating", _run_command(one.stage.then, one.bundle, common, place, threads))
@@ -76,7 +77,6 @@ def run_bundle_cell(
         given = {**common, **extra, **evaluating}
         spent.add("evaluating", _once("evaluating", one.bundle, (*configs, "evaluate"), given, place, threads))
         tables.append(ScoreTable.from_json(place / (method.scores or f"metrics/{method.name}.json")))
-        steps += _steps(place)
         parameters += _parameters(place)
         (place / "models" / "resume.pt").unlink(missing_ok=True)  # it went on to the end
     write_text(folder / SCORES, tables[0].join(*tables[1:]).to_json())

@@ -61,11 +61,11 @@ def test_a_setting_may_have_a_datalist_of_its_own(tmp_path):
 
 
 def test_a_setting_may_test_other_images(tmp_path):
-    write_listed(tmp_path / "odd", subjects=1, test=3)
+    write_listed(tmp_path / "odd", test=3)
     raw = {"datalist": "datalist.json", "methods": ["copy"], "settings": {"odd": {"test": "odd/datalist.json"}}}
     study = study_of(raw, listed(tmp_path).path.parent)
     found = write_fold(source_data(study, study.settings[0], tmp_path), study.settings[0], 0, tmp_path / "fold")
-    assert subjects(found, "test") == {"s1", "s2", "s3"}
+    assert subjects(found, "test") == {"s6", "s7", "s8"}
     assert {Path(item["image"]).resolve().parent for item in found.items("test")} == {tmp_path / "odd"}
     assert {Path(item["image"]).resolve().parent for item in found.items("training")} == {tmp_path}
     with pytest.raises(StudyError, match="settings: odd: there is no .*gone.json"):
@@ -128,3 +128,33 @@ def test_what_cannot_be(tmp_path):
         assert message in str(error.value)
     with pytest.raises(StudyError, match="target must be one of"):
         find_facts(listed(tmp_path), "t2")
+    with pytest.raises(StudyError, match="lge is the target: name another one"):
+        find_facts(listed(tmp_path), source="lge")
+
+
+def test_who_trains_is_not_tested(tmp_path):
+    data = listed(tmp_path)
+    data.items("training")[1]["fold"] = 1
+    data.items("test")[0]["subject"] = "s2"
+    with pytest.raises(StudyError, match=r"'s0' is in several folds: \['0', '1'\]; .*'s2' is in several sections"):
+        write_fold(data, Setting("all"), 0, tmp_path / "fold")
+
+
+def test_shares_are_of_the_labels_that_are_there(tmp_path):
+    data = listed(tmp_path)
+    for at, item in enumerate(data.items("training")):
+        if item["modality"] == "lge" and at > 5:  # s3 to s5 have no label
+            del item["label"]
+    assert labelled(write_fold(data, Setting("half", {"lge": 0.5}), 0, tmp_path / "fold"), "lge", 1) == 1  # of s1, s2
+    with pytest.raises(StudyError, match="labels of lge: 0.2 of the 2 subjects that train with labels is none"):
+        write_fold(data, Setting("few", {"lge": 0.2}), 0, tmp_path / "fold")
+
+
+def test_a_phantom_that_no_cell_has_seen_is_the_one_that_is_asked_for(tmp_path):
+    small = {"kind": "heart", "subjects": 1, "test_subjects": 0, "size": 32, "modalities": ["cine"]}
+    first, second = (study_of({"phantom": {**small, "seed": seed}, "methods": ["copy"]}) for seed in (0, 1))
+    source_data(first, first.settings[0], tmp_path)
+    with pytest.raises(StudyError, match="is another phantom, of a call that trained nothing: remove it"):
+        source_data(second, second.settings[0], tmp_path)
+    (tmp_path / "cells").mkdir()
+    source_data(second, second.settings[0], tmp_path)  # its study has cells, and was compared with this one

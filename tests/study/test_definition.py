@@ -59,6 +59,7 @@ WRONG = [
     ({"methods": ["copy"], "ours": "copi"}, "ours must be one of the methods ['copy'], got 'copi'"),
     ({"methods": ["copy"], "published": "dafnet_erii"}, "Did you mean 'dafnet_eri'?"),
     ({"methods": ["copy"], "source": "lge", "target": "lge"}, "source and target must be two modalities"),
+    ({"methods": [{"name": "@a", "method": "copy"}]}, "methods: '@a' begins with @"),
     ({"methods": ["copy"], "seeds": [-1]}, "seeds must be whole numbers from 0"),
 ]
 

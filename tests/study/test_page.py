@@ -16,10 +16,13 @@ from monai_mmseg.files import write_nifti
 from monai_mmseg.study import Cell
 from monai_mmseg.study import page as page_module
 from monai_mmseg.study.content import read_study
+from monai_mmseg.study.data import write_fold
+from monai_mmseg.study.definition import Setting
 from monai_mmseg.study.page import write_page
 from monai_mmseg.study.rows import blocks, count_text
 from monai_mmseg.study.tested import run_tests
 from tests.report.test_page import NASTY, Page
+from tests.study.listed import listed
 from tests.study.synthetic_study import add_cell, add_refused, define, scores
 
 COPY, UNET, OURS = [0.6, 0.7, 0.5, 0.6], [0.7, 0.8, 0.5, 0.7], [0.8, 0.85, 0.7, 0.75]
@@ -88,6 +91,15 @@ def test_files(study):
     assert tests["dice", "copy", "dafnet"]["p"]["permutation"] == 0.125  # all four subjects agree
     assert tests["hausdorff95", "copy", "dafnet"]["p"]["wilcoxon"] == 1
     assert "| dafnet | 0.785 |" in (study / "table.md").read_text(encoding="utf-8")
+
+
+def test_labels_that_train_are_counted(tmp_path):
+    for name, share in (("target_50", 0.5), ("target_0", 0.0)):
+        add_cell(tmp_path, "unet", scores("unet", [0.5]), setting=name)
+        write_fold(listed(tmp_path / "x"), Setting(name, {"lge": share}), 0, tmp_path / "data" / name / "fold0")
+    write_page(tmp_path)
+    told = "- labels that train, fold 0: target_0: cine 4 of 4, lge 0 of 4; target_50: cine 4 of 4, lge 2 of 4"
+    assert told in (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
 
 
 def test_orders_are_those_of_the_definition(study):

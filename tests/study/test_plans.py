@@ -74,6 +74,27 @@ def test_trainings_of_a_method_share_its_time(plans):
     assert (first.overrides["max_epochs"], second.overrides["max_epochs"]) == (300, 300)
 
 
+def test_what_no_plan_sets_up_is_refused_and_says_what_to_do(plans):
+    found, made = plans(steps=20)
+    with pytest.raises(module.PlanError, match="cannot set bundles/disentangle_pet up .* 'overlays'"):
+        found.trainings(METHODS["pet_zero"])
+    found.trainings(METHODS["standard_zero"])
+    assert [one[0] for one in made] == ["disentangle"]
+
+
+def test_a_method_of_stages_and_modalities_has_the_whole_time(plans):
+    found, _ = plans(budget="10m")
+    assert [one.overrides["max_epochs"] for one in found.trainings(METHODS["payer"])] == [180, 210, 210]
+
+
+def test_a_plan_that_was_cut_off_gets_its_overlays(plans):
+    found, _ = plans(steps=20)
+    (one,) = found.trainings(METHODS["csa"])
+    shutil.rmtree(one.bundle / "configs" / "settings")
+    (again,) = found.trainings(find_method("csa+msbn"))
+    assert (again.bundle / "configs" / "settings" / "msbn.json").is_file()
+
+
 def test_a_stage_of_the_same_bundle_has_its_grid(plans):
     found, _ = plans(overlays=["demo"], steps=20)
     trainings = found.trainings(METHODS["payer"]._replace(overrides={"pixdim": [5.0, 5.0, 5.0]}))
@@ -95,7 +116,7 @@ def test_without_a_plan_names_are_those_of_the_data(plans):
 def test_stages_of_a_network_of_the_plan_have_other_names(plans):
     found, _ = plans(steps=20)
     (one,) = found.trainings(METHODS["y_shaped"])
-    assert (one.overlays, one.overrides["separate"]) == ((), ["input_block", "downsamples"])
+    assert (one.overlays, one.overrides["separate"], one.overrides["kd_weight"]) == ((), "encoder", 0.0)
 
 
 def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):

@@ -80,6 +80,10 @@ def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
     assert len(run_study(given, tmp_path / "out", say=str)) == 4
     assert len(ran) == 4
     ran.clear()
+    (read_cells(tmp_path / "out")[0].folder / "cell.json").write_text("")  # the machine fell
+    run_study(given, tmp_path / "out", say=str)
+    assert len(ran) == 1
+    ran.clear()
     run_study(study(tmp_path, "dafnet", "unet_source", seeds=[0, 1, 2]), tmp_path / "out", say=str)
     assert [cell.seed for cell in ran] == [2, 2]  # seeds may come
     noted = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
@@ -108,6 +112,16 @@ def test_cells_are_of_one_study(tmp_path, ran):
     changed = {"name": "dafnet", "method": "dafnet+spade"}
     with pytest.raises(StudyError, match="another study: methods dafnet differs"):
         run_study(study(tmp_path, changed), tmp_path / "out", say=str)
+    path = write_listed(tmp_path / "data", test=3)  # beneath the same path
+    given = study_of({"datalist": str(path), "methods": ["dafnet"], "steps": 6, "seeds": [3]})
+    with pytest.raises(StudyError, match="all, fold 0: test s8 cine, test s8 lge changed since 1 of them ended"):
+        run_study(given, tmp_path / "out", say=str)
+    (tmp_path / "out" / "study.json").write_text('{"methods": ["dafnet"]}')  # of the user
+    with pytest.raises(StudyError, match=r"study.json is not the record of a study that ran"):
+        run_study(given, tmp_path / "out", say=str)
+    (tmp_path / "out" / "study.json").unlink()
+    with pytest.raises(StudyError, match=r"out holds cells, but no study.json"):
+        run_study(given, tmp_path / "out", say=str)
 
 
 def test_what_learns_nothing_runs_once(tmp_path, ran, monkeypatch):
@@ -117,4 +131,6 @@ def test_what_learns_nothing_runs_once(tmp_path, ran, monkeypatch):
     run_study(study(tmp_path, "copy", "dafnet", seeds=[0, 1], folds=2), tmp_path / "out", say=str)
     cells = [one.cell for one in read_cells(tmp_path / "out")]
     assert [(cell.fold, cell.seed) for cell in cells if cell.method == "copy"] == [(0, 0)]
+    run_study(study(tmp_path, "copy", "dafnet", seeds=[1, 2]), tmp_path / "out", say=str)
+    assert [one.cell.seed for one in read_cells(tmp_path / "out") if one.cell.method == "copy"] == [0]
     assert len([cell for cell in cells if cell.method == "dafnet"]) == 4

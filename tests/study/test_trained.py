@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from monai_mmseg.study import read_cells, run_study
+from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.study import baselines, read_cells, run_study
 from monai_mmseg.study import trained as module
 from monai_mmseg.study.budget import decay_of, settings_of_steps
 from monai_mmseg.study.cells import Cell
@@ -82,7 +81,7 @@ def test_a_cell_that_was_cut_off_goes_on_where_it_was(tmp_path, commands):
     assert [one[0] for one in commands] == ["training", "evaluating"]
     _run_id, files, overrides, _ = commands[0]
     assert files.endswith("demo.json', '" + (tmp_path / "bundle/configs/settings/target_0.json").as_posix() + "']")
-    assert (overrides["--seed"], overrides["--method"], overrides["--resume"]) == ("7", "m", "true")
+    assert (overrides["--seed"], overrides["--method"], overrides["--resume"]) == ("7", "m", "True")
     assert "--x" in commands[1][2]
     assert "--resume" not in commands[1][2]
     commands.clear()
@@ -116,7 +115,32 @@ def test_stages_hand_over_and_modalities_are_joined(tmp_path, commands):
     commands.clear()
     alone = METHODS["individual"]._replace(name="m")
     run(tmp_path / "a", alone, [Training(m, tmp_path / "b", (), {"modalities": [m]}) for m in ("ct", "mr")])
-    assert [json.loads(one[2]["--modalities"]) for one in commands] == [["ct"], ["ct"], ["mr"], ["mr"]]
+    assert [one[2]["--modalities"] for one in commands] == ["['ct']", "['ct']", "['mr']", "['mr']"]
+
+
+def test_values_reach_a_config_as_they_are(tmp_path):
+    given = {"a": False, "b": None, "c": "None", "d": "1", "e": [True, 0.5, "x"], "f": "T2 präz", "g": {"h": False}}
+    words = module.command_words("training", tmp_path, ["train"], given)
+    assert parse_run_command(["x/monai/bundle/__main__.py", *words]).overrides == given
+
+
+def test_steps_of_stages_count(tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(module, "_steps", lambda _: 5)
+    method = METHODS["disentangle"]._replace(name="m")
+    trainings = [Training("disentangle", tmp_path, (), {}, method.stages[0]), Training("", tmp_path, (), {})]
+    assert run(tmp_path, method, trainings).steps == 10
+
+
+def test_a_subject_without_the_source_is_no_failure_of_what_copies_it(tmp_path, monkeypatch):
+    items = [{"subject": s, "modality": m, "label": "l"} for s, m in (("s1", "cine"), ("s1", "lge"), ("s2", "lge"))]
+    asked: dict = {}
+    monkeypatch.setattr(baselines, "load_datalist", lambda *_: items)
+    monkeypatch.setattr(baselines.baselines, "copy_baseline", lambda *_, **__: {"s1": tmp_path})
+    monkeypatch.setattr(
+        baselines, "evaluate_predictions", lambda *_, **given: asked.update(given) or module.ScoreTable()
+    )
+    baselines.run_baseline_cell(METHODS["copy"], Cell("copy", "s", 0, 0), tmp_path, tmp_path, FACTS, False)
+    assert asked["subjects"] == {"s1"}
 
 
 def test_steps_are_counted_in_epochs():

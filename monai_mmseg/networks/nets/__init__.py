@@ -33,6 +33,7 @@ from monai_mmseg.networks.nets.ummkd.anisotropic_unet import AnisotropicUNet
 from monai_mmseg.networks.nets.ummkd.dilated_residual_net import DilatedResidualNet
 from monai_mmseg.networks.nets.ummkd.modality_streams import ModalityStreams
 from monai_mmseg.networks.nets.ummkd.sharing import share_network
+from monai_mmseg.networks.nets.ummkd.staged_dynunet import StagedDynUNet
 
 __all__ = [
     "MUNIT",
@@ -70,5 +71,6 @@ __all__ = [
     "SelectStream",
     "SpatialConfigurationNet",
     "SpatialTransformer",
+    "StagedDynUNet",
     "share_network",
 ]

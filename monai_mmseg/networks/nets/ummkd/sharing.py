@@ -30,7 +30,8 @@ def share_network(
         modalities: names; their order gives the indices.
         separate: ``"norm"``: all normalisation layers, the kernels are shared (any network); or the names of the stages
             that are separate with all that is in them, none for a network that knows no modalities ("joint"),
-            some ("Y-shape", "X-shape"), or all (networks with ``stages``).
+            some ("Y-shape", "X-shape"), or all (networks with ``stages``); or the word that the network has for a list
+            of them, such as ``"encoder"``.
         default_modality: what ``modality=None`` means. ``None``: the first.
         dropout: probability of every dropout layer that the network has; ``None`` leaves them as they are. MONAI Label
             sets it when it asks a network how sure it is.
@@ -61,7 +62,10 @@ def _shared(
     if separate == "norm":
         return convert_modality_norm(network, modalities, default_modality)
     if isinstance(separate, str):
-        raise ValueError(f"separate must be 'norm' or a list of stages, got {separate!r}.")
+        named = getattr(network, separate, None)  # a plain word, for configs
+        if not isinstance(named, list):
+            raise ValueError(f"separate must be 'norm' or a list of stages, got {separate!r}.")
+        separate = named
     if not separate and not getattr(network, "stages", None):
         return _SharedWhole(_OneStage(network), modalities, default_modality=default_modality)
     return ModalityStreams(network, modalities, separate=separate, default_modality=default_modality)

@@ -1,0 +1,108 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a study goes on with the data that its cells have seen: paths stay, images and labels may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai_mmseg.data.datalist import Datalist
+from monai_mmseg.files import write_json
+from monai_mmseg.study.cells import read_cell, read_cells
+from monai_mmseg.study.methods import StudyError
+
+CONTENTS = "contents.json"
+BLOCK, BLOCKS = 1 << 16, 16  # bytes that are read of a large file
+_OF_FILES = ("image", "label", "person", "ignore", "unknown")
+
+
+def contents(listed: Datalist, sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """What each item says and marks of its files, wherever they lie.
+
+    Args:
+        listed: with the labels.
+        sections: flat items with absolute paths.
+
+    Returns:
+        Section, subject and modality to a text that differs where anything does.
+    """
+    found = {"labels": json.dumps([listed.modalities, list(listed.labels.items()), listed.ignore])}
+    for section, items in sections.items():
+        for item in items:
+            told = {key: value for key, value in item.items() if key not in _OF_FILES}
+            marks = [file_mark(Path(item[key])) if item.get(key) else "" for key in ("image", "label")]
+            name = f"{section} {item['subject']} {item['modality']}"
+            found[name] = json.dumps([told, *marks], sort_keys=True, ensure_ascii=False)
+    return found
+
+
+def file_mark(path: Path) -> str:
+    """A short text that another content would hardly have: of gzip the size and the checksum that it ends with.
+
+    Args:
+        path: of a file.
+
+    Returns:
+        The text; that of a folder or of nothing is empty.
+    """
+    if not path.is_file():
+        return ""
+    size, mark = path.stat().st_size, hashlib.sha256()
+    with path.open("rb") as file:
+        if path.suffix == ".gz" or size <= BLOCK * BLOCKS:
+            file.seek(-min(8, size) if path.suffix == ".gz" else -size, 2)
+            mark.update(file.read())
+        else:
+            for at in range(BLOCKS):
+                file.seek(at * (size - BLOCK) // (BLOCKS - 1))
+                mark.update(file.read(BLOCK))
+    return f"{size} {mark.hexdigest()[:16]}"
+
+
+def settle_changes(
+    out: Path, setting: str, fold: int, found: Mapping[str, str], say: Callable[[str], object] = print
+) -> None:
+    """Refuse data that ended cells have not seen; cells that were begun on others and did not end begin anew.
+
+    Args:
+        out: folder of the study.
+        setting: name.
+        fold: number.
+        found: of :func:`contents`, as the cells will have it.
+        say: called with what begins anew.
+
+    Raises:
+        StudyError: cells have ended on other data.
+    """
+    path = out / "data" / setting / f"fold{fold}" / CONTENTS
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else found
+    changed = [name for name in {**before, **found} if before.get(name) != found.get(name)]
+    if changed:
+        cells = sorted((out / "cells" / setting).glob(f"*/fold{fold}_seed*"))
+        some = f"{', '.join(changed[:3])}{f' and {len(changed) - 3} more' if len(changed) > 3 else ''}"
+        if ended := [one for one in cells if (left := read_cell(one)) and left.state == "done"]:
+            raise StudyError(
+                f"{out} holds cells of other data: {setting}, fold {fold}: {some} changed since {len(ended)} of them "
+                f"ended, such as {ended[0].relative_to(out)}. Give another --out, or remove what ended on the old data."
+            )
+        for one in cells:
+            _forget(one, trained=all(name.startswith("test ") for name in changed))
+        if not any(one.state == "done" for one in read_cells(out)):
+            shutil.rmtree(out / "plans", ignore_errors=True)
+        if cells:
+            say(f"{setting}, fold {fold}: {some} changed: its cells begin anew.")
+    write_json(path, found)
+
+
+def _forget(cell: Path, *, trained: bool) -> None:
+    """What a cell has of other data: all, or what followed its training."""
+    if not trained:
+        shutil.rmtree(cell)
+        return
+    for path in (cell / "evaluating.json", *cell.glob("*/evaluating.json")):
+        path.unlink(missing_ok=True)
