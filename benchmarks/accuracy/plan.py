@@ -204,7 +204,7 @@ def _page(work: Path, minutes: float) -> str:
         )
         parts.append(
             f"## {name}: {made['situation']['name']}\n\n{facts}\n\nMethod: **{made['method']['name']}**. "
-            f"{made['method']['reason'].capitalize()}.\n\n"
+            f"{made['method']['reason'][0].upper()}{made['method']['reason'][1:]}.\n\n"
             f"| rule | knob | value | reason |\n| --- | --- | --- | --- |\n{rows}\n"
         )
     return "\n".join(parts)
