@@ -15,6 +15,7 @@ def compare(
     data: str | None = None,
     *,
     methods: Sequence[str] | None = None,
+    settings: Sequence[str] | None = None,
     out: str | None = None,
     seeds: Sequence[int] | None = None,
     folds: int | None = None,
@@ -35,6 +36,7 @@ def compare(
     Args:
         data: datalist.json of the data, or the JSON file of a study.
         methods: names of the study's file, or of `--list`. Overlays of their bundles go behind: dafnet+spade.
+        settings: names of the study's file; the others wait.
         out: folder of the study; one that was cut off goes on.
         seeds: of the trainings.
         folds: how many of the datalist's folds are trained: each one watches; without a test section each is tested.
@@ -60,6 +62,7 @@ def compare(
     if not page_only:
         given = {
             "methods": methods,
+            "settings": settings,
             "seeds": seeds,
             "folds": folds,
             "budget": budget,
@@ -93,6 +96,8 @@ def _run(
             raise StudyError("--labels are settings of the data, which the file of a study has: 'settings'.")
         study = read_study(data, given)
     else:
+        if "settings" in given:
+            raise StudyError("--settings are names of a study's file; of a datalist --labels makes them.")
         if labels is not None:
             given["settings"] = _settings(data, given.get("target"), labels)
         study = study_of({"name": Path(data).resolve().parent.name, "datalist": str(data), **given})

@@ -182,6 +182,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
         if "methods" in given:
             kept.pop("ours", None)  # it may not be among those of this call; the folder of the study remembers it
             given["methods"] = [_own_methods(kept).get(name, name) for name in given["methods"]]
+        if "settings" in given:
+            given["settings"] = _chosen(kept.get("settings"), given["settings"])
         return study_of({"name": Path(path).stem, **kept, **given}, Path(path).parent)
     except ValueError as error:
         raise StudyError(f"{path}: {error}") from error
@@ -195,6 +197,19 @@ def _own_methods(raw: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(listed, list)
         else {}
     )
+
+
+def _chosen(listed: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Some settings of a study's file, in its order."""
+    known = listed if isinstance(listed, dict) else {}
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise StudyError(
+                f"--settings: the study has none of the name {name!r}, but {', '.join(known) or 'no'}.{hint}"
+            )
+    return {name: one for name, one in known.items() if name in names}
 
 
 def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:

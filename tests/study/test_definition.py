@@ -137,3 +137,12 @@ def test_a_name_of_the_command_line_means_what_the_study_file_means_by_it(tmp_pa
     found = read_study(path, {"methods": ["individual", "narrow", "ummkd"]}).methods
     assert [(one.name, one.bundle) for one in found] == [("individual", "csa"), ("narrow", "csa"), ("ummkd", "ummkd")]
     assert "settings/msbn" in found[1].overlays
+
+
+def test_some_settings_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    settings = {"all": {}, "four": {"labels": {"mr": 4}}, "none": {"labels": {"mr": 0.0}}}
+    path.write_text(json.dumps({**DATA, "methods": ["csa"], "settings": settings}))
+    assert [one.name for one in read_study(path, {"settings": ["none", "all"]}).settings] == ["all", "none"]
+    with pytest.raises(ValueError, match="none of the name 'fuor', but all, four, none. Did you mean 'four'"):
+        read_study(path, {"settings": ["fuor"]})
