@@ -72,7 +72,7 @@ def read_nnunet(
         ValueError: if ``dataset.json`` is not of this form, images are pictures, or a case has no modality or two.
 
     Examples:
-        >>> import tempfile
+        >>> import json, tempfile
         >>> with tempfile.TemporaryDirectory() as name:
         ...     head = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "liver": 1}}
         ...     _ = Path(name, "dataset.json").write_text(json.dumps(head))
