@@ -132,7 +132,7 @@ def show(out: Path, results: Mapping[str, Result]) -> None:
     from monai_mmseg.report import write_report
 
     found = {"copy": ScoreTable.from_json(out / "copy" / "copy.json")}
-    found |= {name: result.table for name, result in results.items()}
+    found |= {name: ScoreTable.from_json(result.scores) for name, result in results.items()}
     tables = [described(found[name], about_row(name, results.get(name))) for name in MEANING]
     for name, table in zip(MEANING, tables, strict=True):
         table.save(out / "metrics", name)

@@ -39,6 +39,20 @@ def test_the_table_says_what_a_training_took():
     assert demo.about_row("dafnet", unknown) == demo.about_row("dafnet", None) == demo.MEANING["dafnet"]
 
 
+def test_the_page_holds_every_row(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("monai_mmseg.report.write_report", lambda out: out / "report.html")
+    results = {}
+    for name in demo.MEANING:
+        place = tmp_path / "copy" if name == "copy" else tmp_path / name
+        ScoreTable([Score(name, "s1", {"modality": "lge"}, {"dice": 0.8})]).save(place, name)
+        results[name] = Result(place, place / f"{name}.json", 140.0, 110.4)
+    del results["copy"]
+    demo.show(tmp_path, results)
+    shown = capsys.readouterr().out
+    assert all(f"| {name} |" in shown for name in demo.MEANING)
+    assert shown.count("trained in 110 s of CPU time") == len(results)
+
+
 @pytest.mark.parametrize(("cut_off", "known"), [(False, 30.0), (True, None)])
 def test_the_time_is_that_of_a_whole_training(monkeypatch, tmp_path, cut_off, known):
     [run] = [one for one in demo.RUNS if one.name == "unet_source"]
