@@ -52,7 +52,8 @@ def measure_bundle(
     """
     given = dict(overrides or {})
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        share = float(_parser(bundle, overlays, given, device, folder).get("pretraining", 0.0))
+        parser = _parser(bundle, overlays, given, device, folder)
+        share = float(parser.get_parsed_content("pretraining")) if "pretraining" in parser else 0.0
         found = _measure(bundle, overlays, given | ({"pretraining": 0.0} if share else {}), device, folder, clock)
         if share:
             first = _measure(bundle, overlays, {**given, "pretraining": 1.0}, device, folder, clock)

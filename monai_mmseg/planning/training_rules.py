@@ -278,7 +278,7 @@ def learning_rate(context: Context) -> Decision:
         return (0.002, "a small network") if small else (0.0005, "a wide network")
     if context.base in STACKS:
         return 0.002, "Adam with a small U-Net, falling to 0 by the last epoch"
-    if context.dims == 2:
+    if context.dims == 2 and context.knobs["features"][0] <= 16:  # wider ones were not tried
         return 0.003, "Adam with a small U-Net, batches of slices and batch normalisation, falling to a twentieth"
     return 0.001, "Adam with a small U-Net and batch normalisation"
 
