@@ -114,7 +114,7 @@ def backbone(context: Context) -> Decision:
 def task(context: Context) -> Decision:
     """The network behind the stacked modalities."""
     size = context.knobs["spatial_size"]
-    channels = "$len(@modalities)" if context.base == "unet" else "$len(@pools) * @anatomy_channels"
+    channels = "$len(@modalities)" if context.base == "unet" else "@task_channels"
     definition = unet_definition(size, _mm(context), in_channels=channels)
     definition["filters"] = features(context)[0]
     definition["norm_name"] = ["instance", {"affine": True}]  # a batch of one or two windows has no statistics

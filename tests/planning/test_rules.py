@@ -168,7 +168,7 @@ def test_a_stack_has_all_modalities_as_channels():
     assert value(volumes, "task_def")["spatial_dims"] == 3
     assert value(context_of(paired(), "unet"), "task_def")["spatial_dims"] == 2
     assert value(context_of(paired(), "unet", budget=36000.0), "task_def")["filters"][0] == 16
-    assert value(context_of(paired(), "disentangle"), "task_def")["in_channels"] == "$len(@pools) * @anatomy_channels"
+    assert value(context_of(paired(), "disentangle"), "task_def")["in_channels"] == "@task_channels"
 
 
 def test_augmentation_moves_images_with_labels_and_mirrors_nothing():
