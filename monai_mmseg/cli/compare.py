@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_mmseg.cli.console import short_path
+
+if TYPE_CHECKING:
+    from monai_mmseg.study.definition import Study
 
 
 def compare(
@@ -49,30 +52,35 @@ def compare(
         nnunet: environment with nnU-Net; default is the PATH.
         lanes: cells that run at a time.
         threads: of the CPU, for each cell.
-        list: print the methods, what they need, and whether the data offer it.
+        list: print the methods, what they need, and whether the data offer it; of a study's file, what it would train.
         page_only: write the page of what was run, and run nothing.
     """
+    from monai_mmseg.study.definition import is_study, read_study
     from monai_mmseg.study.methods import StudyError
 
+    wanted = {
+        "methods": methods,
+        "settings": settings,
+        "seeds": seeds,
+        "folds": folds,
+        "budget": budget,
+        "steps": steps,
+        "target": target,
+        "source": source,
+        "paper_dice": paper_dice or None,
+        "nnunet": nnunet,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
     if list:
-        _print_methods(data, target, source)
+        if data is not None and is_study(data):
+            _print_study(read_study(data, given))
+        else:
+            _print_methods(data, target, source)
         return 0
     if out is None:
         raise StudyError("--out is needed: the folder of the study.")
     if not page_only:
-        given = {
-            "methods": methods,
-            "settings": settings,
-            "seeds": seeds,
-            "folds": folds,
-            "budget": budget,
-            "steps": steps,
-            "target": target,
-            "source": source,
-            "paper_dice": paper_dice or None,
-            "nnunet": nnunet,
-        }
-        failed = _run(data, {k: v for k, v in given.items() if v is not None}, labels, Path(out), lanes, threads)
+        failed = _run(data, given, labels, Path(out), lanes, threads)
     else:
         failed = 0
     from monai_mmseg.study.page import write_page
@@ -122,14 +130,28 @@ def _settings(data: str, target: str | None, labels: Sequence[float]) -> dict[st
     return {f"target_{100 * share:g}": {"labels": {modality: share}} for share in labels}
 
 
+def _print_study(study: Study) -> None:
+    """What a study would train, and for how long: all that is known before its data are there."""
+    from monai_mmseg.planning.context import time_text
+
+    each = f"{study.steps} steps" if study.steps else time_text(study.budget) if study.budget else "its bundle's epochs"
+    print(f"{study.name}: {study.about}" if study.about else study.name)
+    print(f"settings: {', '.join(one.name for one in study.settings)}")
+    total = 0
+    for method in study.methods:
+        count = len(study.settings) * study.folds * len(study.seeds) if method.kind != "baseline" else 0
+        total += count
+        runs = f"{count:4} of {each}" if count else "   - without training"
+        print(f"{method.name:<24} {runs:<24} {method.about}")
+    time = f": {time_text(total * study.budget)} of training by one lane" if study.budget else ""
+    print(f"{total} trainings{time}; evaluations come on top, and what the data refuse falls away.")
+
+
 def _print_methods(data: str | None, target: str | None, source: str | None) -> None:
     from monai_mmseg.data.datalist import read_datalist
-    from monai_mmseg.study.definition import is_study
     from monai_mmseg.study.facts import find_facts, refusal
-    from monai_mmseg.study.methods import METHODS, StudyError
+    from monai_mmseg.study.methods import METHODS
 
-    if data is not None and is_study(data):
-        raise StudyError(f"--list takes a datalist, and {data} is a study: name its data.")
     facts = None if data is None else find_facts(read_datalist(data), target, source)
     for name, method in METHODS.items():
         package = [f"package {method.package.partition(' ')[0]}"] if method.package else []

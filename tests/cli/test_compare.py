@@ -91,3 +91,13 @@ def test_the_list_says_what_the_data_offer(ran, capsys, tmp_path):
     assert after["dafnet"] == "- needs two modalities, source labels, pairs"
     assert after["ummkd"] == "- refused: no training image of lge has a label"
     assert lines[-1].startswith("On these data: target lge, source cine")
+
+
+def test_the_list_of_a_study_says_what_it_would_train(capsys, tmp_path):
+    content = {"phantom": {"kind": "heart"}, "methods": ["copy", "dafnet"], "budget": "20m", "target": "lge"}
+    content["settings"] = {"target_0": {"labels": {"lge": 0.0}}, "target_100": {}}
+    (tmp_path / "hearts.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["compare", str(tmp_path / "hearts.json"), "--list", "--seeds", "0", "1", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "6 of 20 min" in text
+    assert "6 trainings: 2.0 h" in text
