@@ -20,6 +20,7 @@ from monai_mmseg.study.definition import Setting, Study
 from monai_mmseg.study.methods import StudyError
 
 VALIDATION, TRAINING = 0, 1  # folds of the datalists that are written: bundles watch fold 0
+ALL = "all"  # modalities of a subject, whose labels stay or go together
 
 
 def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
@@ -144,11 +145,11 @@ def fold_sections(listed: Datalist, setting: Setting, fold: int) -> dict[str, li
         watching = numbers[(numbers.index(fold) + 1) % len(numbers)]
     watched = [{**item, "fold": VALIDATION} for item in training if item["fold"] == watching]
     learned = [{**item, "fold": TRAINING} for item in training if item["fold"] != watching]
-    for modality, amount in setting.labels.items():
-        if modality not in listed.modalities:
-            raise StudyError(f"settings: {setting.name}: labels of {modality!r}: there are {listed.modalities}.")
-        learned = _fewer_labels(learned, modality, amount, seed=fold, where=f"settings: {setting.name}: ")
-        watched = [item if amount or item["modality"] != modality else without_label(item) for item in watched]
+    for given, amount in setting.labels.items():
+        where = f"settings: {setting.name}: "
+        modalities = _of_labels(listed, given, where)
+        learned = _fewer_labels(learned, modalities, amount, seed=fold, where=where)
+        watched = [item if amount or item["modality"] not in modalities else without_label(item) for item in watched]
     try:
         check_prediction_names(test)
     except ValueError as error:
@@ -170,11 +171,42 @@ def _check_leaks(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]]
         )
 
 
+def kept_label(listed: Datalist, setting: Setting) -> str:
+    """Why a setting takes no label from methods that stack a subject's modalities; an empty text if it does.
+
+    They read one label for each subject, and sequences that were drawn on together have the same file.
+
+    Args:
+        listed: the data.
+        setting: takes labels away.
+    """
+    items = listed.items("training")
+    for modality in set(setting.labels) & set(listed.modalities):
+        files = {str(one["label"]) for one in items if one["modality"] == modality and one.get("label")}
+        others = {one["modality"] for one in items if str(one.get("label")) in files} - set(setting.labels)
+        if others:
+            return (
+                f"the labels of {modality} that are taken away are those of {min(others)} too: give the setting "
+                f"{{'labels': {{{ALL!r}: ...}}}} in a study's file"
+            )
+    return ""
+
+
+def _of_labels(listed: Datalist, given: str, where: str) -> Sequence[str]:
+    """Modalities whose labels a setting means."""
+    if given in listed.modalities:
+        return [given]
+    if given == ALL:
+        return listed.modalities
+    raise StudyError(f"{where}labels of {given!r}: there are {listed.modalities}, and {ALL!r} of a subject together.")
+
+
 def _fewer_labels(
-    items: list[dict[str, Any]], modality: str, amount: float, *, seed: int, where: str
+    items: list[dict[str, Any]], modalities: Sequence[str], amount: float, *, seed: int, where: str
 ) -> list[dict[str, Any]]:
     """Labels of a share of the persons who have some, or of so many persons."""
-    persons = sorted({person_of(one) for one in items if one["modality"] == modality and one.get("label")})
+    modality = ", ".join(modalities)
+    persons = sorted({person_of(one) for one in items if one["modality"] in modalities and one.get("label")})
     share = amount if isinstance(amount, float) else amount / max(1, len(persons))
     if share > 1:
         raise StudyError(
@@ -186,4 +218,6 @@ def _fewer_labels(
             f"{where}labels of {modality}: {amount:g} of the {len(persons)} subjects that train with labels is none: "
             "give 0, or more."
         )
-    return [without_label(one) if one["modality"] == modality and person_of(one) not in kept else one for one in items]
+    return [
+        without_label(one) if one["modality"] in modalities and person_of(one) not in kept else one for one in items
+    ]

@@ -146,7 +146,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
     ``datalist``, ``phantom``  the data: a path beside the file, or ``{"kind": "heart", ...}``, made by the study
     ``methods``               names, or ``{"name", "method", "overlays", "overrides"}``: a variant of a method
     ``settings``              name to ``{"labels": {"lge": 0.25}}``: a share of the training subjects keeps its labels,
-                              or ``4`` of them; ``{"phantom": {...}}``: other values of the phantom;
+                              or ``4`` of them (``"all"``: of all modalities of a subject together);
+                              ``{"phantom": {...}}``: other values of the phantom;
                               ``{"datalist": "moved/datalist.json"}``: other images of the same modalities and labels;
                               ``{"test": "outliers.json"}``: scored on the test section of another datalist beside it
     ``target``, ``source``    modalities, for methods that have these

@@ -68,6 +68,11 @@ class Method(NamedTuple):
     package: str = ""  # that it needs, and its extra
     options: Mapping[str, Any] = {}  # of a baseline or a program
 
+    @property
+    def stacks(self) -> bool:
+        """Whether it reads a subject's modalities together, and one label for all of them."""
+        return self.bundle in ("unet", "disentangle_tumour") or self.options.get("form") == "channels"
+
 
 TARGET = ("two modalities", "source labels")
 PAIRED = (*TARGET, "pairs")

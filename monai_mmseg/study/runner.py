@@ -24,7 +24,7 @@ from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.study.baselines import run_baseline_cell
 from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
 from monai_mmseg.study.contents import contents, settle_changes
-from monai_mmseg.study.data import fold_sections, source_data, write_fold
+from monai_mmseg.study.data import fold_sections, kept_label, source_data, write_fold
 from monai_mmseg.study.definition import Setting, Study
 from monai_mmseg.study.facts import Facts, find_facts, refusal
 from monai_mmseg.study.methods import Method, StudyError
@@ -88,6 +88,7 @@ class _Run:
         self.retry, self.say = retry, say
         self.data: dict[tuple[str, int], tuple[Path, Facts]] = {}
         self.trainings: dict[str, list[Training]] = {}
+        self._kept: dict[str, str] = {}  # why a setting takes no label from methods that stack modalities
         self._guard, self._count, self._begun = threading.Lock(), 0, time.monotonic()
 
     def run(self) -> None:
@@ -122,6 +123,7 @@ class _Run:
             if kind not in sources:
                 sources[kind] = source_data(self.study, setting, self.out)
             facts = find_facts(sources[kind], self.study.target, self.study.source)
+            self._kept[setting.name] = kept_label(sources[kind], setting)
             for fold in range(self.study.folds):
                 folder = self.out / "data" / setting.name / f"fold{fold}"
                 found = contents(sources[kind], fold_sections(sources[kind], setting, fold))
@@ -160,7 +162,7 @@ class _Run:
 
     def _refuse(self, cell: Cell) -> bool:
         method, (_, facts) = self._by_name(cell), self.data[cell.setting, cell.fold]
-        reason = refusal(method, facts)
+        reason = refusal(method, facts) or (self._kept[cell.setting] if method.stacks else "")
         if not reason and method.kind == "program":
             try:
                 find_nnunet(self.study.nnunet)

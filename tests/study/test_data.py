@@ -9,7 +9,7 @@ import pytest
 
 from monai_mmseg.data.datalist import Datalist
 from monai_mmseg.study import StudyError
-from monai_mmseg.study.data import source_data, write_fold
+from monai_mmseg.study.data import kept_label, source_data, write_fold
 from monai_mmseg.study.definition import Setting, study_of
 from monai_mmseg.study.facts import find_facts
 from tests.study.listed import listed, write_listed
@@ -158,3 +158,20 @@ def test_a_phantom_that_no_cell_has_seen_is_the_one_that_is_asked_for(tmp_path):
         source_data(second, second.settings[0], tmp_path)
     (tmp_path / "cells").mkdir()
     source_data(second, second.settings[0], tmp_path)  # its study has cells, and was compared with this one
+
+
+def test_labels_of_a_subject_go_together(tmp_path):
+    found = write_fold(listed(tmp_path), Setting("two", {"all": 2}), 0, tmp_path / "fold0")
+    assert len({item["subject"] for item in found.items("training") if item["fold"] and "label" in item}) == 2
+    assert labelled(found, "cine", 1) == labelled(found, "lge", 1) == 2
+    with pytest.raises(StudyError, match="labels of 'flair': there are .*, and 'all'"):
+        write_fold(listed(tmp_path), Setting("two", {"flair": 2}), 0, tmp_path / "fold0")
+
+
+def test_a_label_that_sequences_share_is_not_taken_away_from_one(tmp_path):
+    own, one = listed(tmp_path), Setting("half", {"lge": 0.5})
+    assert not kept_label(own, one)
+    for item in own.sections["training"]:
+        item["label"] = str(item["label"]).replace("lge", "cine")
+    assert "those of cine too" in kept_label(own, one)
+    assert not kept_label(own, Setting("half", {"all": 0.5}))
