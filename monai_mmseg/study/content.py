@@ -65,16 +65,17 @@ class Setting:
         """Whether there are too many parts to show each in full, as subsets of modalities."""
         return len(self.parts) > FEW_PARTS
 
-    def sample(self, measure: str) -> Sample:
+    def sample(self, measure: str, part: str | None = None) -> Sample:
         """Scores over all common parts; over all parts where there is none in common.
 
         Args:
             measure: which.
+            part: this one alone.
 
         Returns:
             Arrays.
         """
-        parts = self.common or self.parts
+        parts = self.common or self.parts if part is None else [part]
         return take_sample(self.tables, measure, where=lambda score: part_of(score) in parts)
 
 

@@ -11,6 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.metrics.significance import Interval
 from monai_mmseg.runs.run_folder import TERMS
@@ -202,7 +204,7 @@ def _validation(folder: Path) -> tuple[str, int, list[tuple[int, float]]] | None
 class LabelCurve(NamedTuple):
     """Scores over settings whose names differ in a number alone."""
 
-    stem: str  # of the settings
+    title: str
     chart: str
     saved: list[str]  # sentences
 
@@ -216,7 +218,7 @@ def label_curves(settings: Sequence[Setting], styles: Mapping[str, Style], lead:
         lead: method of interest.
 
     Returns:
-        A chart for each stem with at least two settings.
+        A chart for each stem with at least two settings, and each of its parts (modalities) if these are few.
 
     Examples:
         >>> label_curves([], {}, None)
@@ -226,16 +228,30 @@ def label_curves(settings: Sequence[Setting], styles: Mapping[str, Style], lead:
     for setting in settings:
         if (match := NUMBER.match(setting.name)) and setting.main:
             stems.setdefault(match["stem"], []).append((float(match["number"]), setting))
-    return [_label_curve(stem, sorted(found), styles, lead) for stem, found in stems.items() if len(found) > 1]
+    curves = []
+    for stem, found in ((stem, sorted(found)) for stem, found in stems.items() if len(found) > 1):
+        common = [part for part in found[0][1].parts if all(part in setting.parts for _, setting in found)]
+        parts = common if len(common) > 1 and not found[0][1].many else [None]
+        for part in parts:
+            curve = _label_curve(stem, part, found, styles, lead)
+            # labels of MR say nothing of what CT, which has all of its own, would save
+            curves.append(curve._replace(saved=[]) if stem in parts and part != stem else curve)
+    return curves
 
 
 def _label_curve(
-    stem: str, found: Sequence[tuple[float, Setting]], styles: Mapping[str, Style], lead: str | None
+    stem: str,
+    part: str | None,
+    found: Sequence[tuple[float, Setting]],
+    styles: Mapping[str, Style],
+    lead: str | None,
 ) -> LabelCurve:
     measure = found[0][1].main or ""
     means: dict[str, dict[int, tuple[float, Interval | None]]] = {}
     for at, (_, setting) in enumerate(found):
-        for method, values in setting.sample(measure).values.items():
+        for method, values in setting.sample(measure, part).values.items():
+            if not np.isfinite(values).any():
+                continue
             one = summarise(values)
             means.setdefault(method, {})[at] = one.mean, one.interval
     lines = []
@@ -247,7 +263,8 @@ def _label_curve(
     ticks = {float(at): f"{number:g}" for at, (number, _) in enumerate(found)}
     about = MEASURES[measure]
     chart = line_plot(lines, across=f"number in “{stem}”", down=about.title, ticks=ticks, most=about.most)
-    return LabelCurve(stem, chart, _saved(found, means, lead) if lead in means else [])
+    title = f"{about.title} on {part}, by the number in “{stem}”" if part else stem
+    return LabelCurve(title, chart, _saved(found, means, lead) if lead in means else [])
 
 
 def _saved(

@@ -82,7 +82,7 @@ def _values(
         "what": str(content.about.get("about") or ""),
         "facts": facts(content),
         "settings": settings,
-        "labels": [(c.stem, _Markup(c.chart), c.saved) for c in label_curves(content.settings, styles, lead)],
+        "labels": [(c.title, _Markup(c.chart), c.saved) for c in label_curves(content.settings, styles, lead)],
         "legend": [(name, *style) for name, style in styles.items()],
         "spent": spent(content.cells),
         "unfinished": content.unfinished,

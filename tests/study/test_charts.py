@@ -74,7 +74,7 @@ def test_labels_saved(tmp_path):
         add_cell(tmp_path, "other", scores("other", [other, other]), setting=setting)
     settings = read_study(tmp_path).settings
     (found,) = label_curves(settings, method_styles(settings, "ours"), "ours")
-    assert found.stem == "mr"
+    assert found.title == "mr"
     assert found.saved == ["ours reaches with 4 what other has with 16 (0.700 against 0.650)."]
     assert list(map(float, re.findall(r'text-anchor="middle">(\d+)</text>', found.chart))) == [4, 16]
 
@@ -97,3 +97,16 @@ def test_worst_cases():
     assert found == [("a", "lowest Dice of ours"), ("c", "most behind rival")]
     assert len(worst_cases(sample, "ours", 3)) == 4
     assert worst_cases(Sample("dice", ["a"], {"ours": own[:, :1]}, {}), "ours")[0].subject == "a"
+
+
+def test_labels_saved_are_of_each_modality(tmp_path):
+    for setting, low in (("mr_1", 0.3), ("mr_16", 0.8)):
+        for name in ("ours", "other"):
+            found = [*scores(name, [0.9, 0.9], modality="ct"), *scores(name, [low, low], modality="mr")]
+            add_cell(tmp_path, name, found, setting=setting)
+    settings = read_study(tmp_path).settings
+    ct, mr = label_curves(settings, method_styles(settings, "ours"), "ours")
+    assert (ct.title, mr.title) == ("Dice on ct, by the number in “mr”", "Dice on mr, by the number in “mr”")
+    heights = [re.search(r'points="([\d., -]+)"', one.chart)[1].split() for one in (ct, mr)]
+    assert [len({point.split(",")[1] for point in one}) for one in heights] == [1, 2]  # CT is level
+    assert not ct.saved
