@@ -14,6 +14,7 @@ from monai_mmseg.data import load_datalist, read_datalist
 from monai_mmseg.data.borrowed import borrowed_text
 from monai_mmseg.evaluation import evaluate_predictions
 from monai_mmseg.preparation import borrow_labels, check_datalist, write_stacks, write_test_folds
+from monai_mmseg.runs.identity import datalist_identity
 from tests.synthetic_volumes import edit, write_study
 
 GRID = ((8, 8, 4), (8, 8, 12))
@@ -51,6 +52,7 @@ def test_images_without_a_label_borrow_one_and_the_list_says_so(data, capsys):
     report = check_datalist(out)
     assert report.errors == []
     assert "training: 4 subjects; cine 4 (4 labelled), lge 4 (3 labelled, borrowed: 2 (register))" in report.summary()
+    assert datalist_identity(out)["borrowed"] == "2 (register)"
     assert main(words) == 1
     assert f"{out} is there already" in capsys.readouterr().err
 
