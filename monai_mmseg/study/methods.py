@@ -76,6 +76,8 @@ EACH = ("labels of each modality",)
 BARE = ("settings/target_0",)
 DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[register]"
 SUBSETS = "subsets.json"
+# a plan that was made for a target without labels says otherwise
+_BORROWED = {"target_fraction": 1.0, "validation_target": "@target", "validation_modalities": "@modalities"}
 
 
 def _dafnet(name: str, about: str, *overlays: str, needs: Sequence[str] = PAIRED, bare: Sequence[str] = BARE) -> Method:
@@ -114,7 +116,8 @@ def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **setting
 
 def _registered(name: str, about: str, *overlays: str) -> Method:
     made = _dafnet(name, f"{about}, with registered masks where it has no label", *overlays, bare=())
-    return made._replace(needs=(*PAIRED, "labels to lend"), borrows="register_baseline", package=DIPY)
+    needs = (*PAIRED, "labels to lend")
+    return made._replace(needs=needs, borrows="register_baseline", package=DIPY, overrides=_BORROWED)
 
 
 def _nnunet(name: str, about: str, form: str) -> Method:
