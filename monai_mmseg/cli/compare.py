@@ -134,10 +134,10 @@ def _print_methods(data: str | None, target: str | None, source: str | None) -> 
     for name, method in METHODS.items():
         package = [f"package {method.package.partition(' ')[0]}"] if method.package else []
         reason = "" if facts is None else refusal(method, facts)
-        print(f"{name:<23} {method.about}")
+        print(f"{name:<22} {method.about}")
         unplanned = ["a study's file with 'overlays'"] if method.kind == "bundle" and not method.plan else []
         needs = f"needs {', '.join([*method.needs, *package, *unplanned])}"
-        print(f"{'':<23} - {f'refused: {reason}' if reason else needs}")
+        print(f"{'':<22} - {f'refused: {reason}' if reason else needs}")
     if facts is not None:
         helping = f", source {facts.source}" if facts.source else ""
         print(f"\nOn these data: target {facts.target}{helping} (--target, --source).")
