@@ -21,6 +21,7 @@ from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import config_content
 from monai_mmseg.bundle.trained import TrainedSettings
 from monai_mmseg.data.annotations import undrawn_classes
+from monai_mmseg.data.borrowed import borrowed_text
 from monai_mmseg.data.datalist import Datalist, label_problem, read_datalist
 from monai_mmseg.data.label_sets import order_advice
 from monai_mmseg.data.leaks import find_leaks
@@ -102,8 +103,15 @@ def check_data(
     modalities = parser.get_parsed_content("modalities")
     if labelled is not None and training:
         _check_labelled(listed, modalities, labelled, parser.get_parsed_content("fold"))
+        _tell_borrowed(listed, modalities, parser.get_parsed_content("fold"))
     if "section" in parser and (section := parser.get_parsed_content("section")) in listed.sections:
-        check_prediction_names([item for item in listed.items(section) if item["modality"] in modalities])
+        items = [item for item in listed.items(section) if item["modality"] in modalities]
+        check_prediction_names(items)
+        if borrowed := borrowed_text(items):
+            raise DataConflict(
+                f"{path}: labels of {section!r} are borrowed, {borrowed}: agreement with them is no score. Evaluate "
+                "the test section, or the datalist that they were borrowed for."
+            )
 
 
 def _settle_modalities(
@@ -190,6 +198,20 @@ def _check_labelled(listed: Datalist, modalities: list[str], labelled: str, fold
             )
         if where and labelled == "each":
             logger.warning("no training label of %s shows %s: it will hardly be learned there.", ", ".join(where), name)
+
+
+def _tell_borrowed(listed: Datalist, modalities: list[str], fold: Any) -> None:
+    """Say where a training watches agreement with what made the labels: it chooses weights, but is no score."""
+    try:
+        watched = listed.select(fold=fold, modalities=modalities)
+    except ValueError:  # no such fold: nothing is held out
+        return
+    if borrowed := borrowed_text(watched):
+        logger.warning(
+            "labels of fold %s, which is held out, are borrowed, %s: Dice of the validation is agreement with them.",
+            fold,
+            borrowed,
+        )
 
 
 def _overlay_values(root: Path, name: str) -> list[Any]:

@@ -51,6 +51,34 @@ def check(
     return 1 if report.errors or (strict and report.warnings) else 0
 
 
+def label(
+    datalist: str, predictions: str, *, modality: str, out: str, method: str | None = None, overwrite: bool = False
+) -> None:
+    """Give training images without a label predictions as labels: borrowed ones, which nothing is scored against.
+
+    Args:
+        datalist: JSON file.
+        predictions: folder of label volumes named <image stem>_seg.nii.gz, maybe in folders named after subjects.
+        modality: whose images borrow; labels that are there stay.
+        out: JSON file to write.
+        method: what made the predictions, which the list says of each label; default is the folder's name.
+        overwrite: replace a file that is there already.
+    """
+    from monai_mmseg.preparation import borrow_labels
+
+    name = method or Path(predictions).resolve().name
+    made = borrow_labels(datalist, predictions, out, modality=modality, method=name, overwrite=overwrite)
+    counts = f"{len(made.subjects)} training images of {modality} borrow a label from {name}"
+    print(f"{counts}, {len(made.labelled)} keep theirs")
+    if made.without:
+        print(f"without label and prediction: {', '.join(made.without)}")
+    for message in made.warnings:
+        print(f"warning: {message}")
+    print(f"written: {made.path}")
+    if made.path.name == "datalist.json":
+        print(f"next: a bundle with --dataset_dir {made.path.parent}")
+
+
 def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:
     """Join datalists with the same labels into one, for example CT of one data set and MR of another.
 

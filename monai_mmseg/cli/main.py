@@ -37,6 +37,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "data check": data.check,
     "data export nnunet": export.nnunet,
     **{f"data import {kind}": command for kind, command in imports.COMMANDS.items()},
+    "data label": data.label,
     "data layout": imports.layout,
     "data merge": data.merge,
     **{f"data phantom {kind}": command for kind, command in phantom.COMMANDS.items()},

@@ -52,7 +52,7 @@ def without_label(item: Mapping[str, Any]) -> dict[str, Any]:
         >>> without_label({"image": "a.nii", "label": "b.nii", "annotated": ["liver"]})
         {'image': 'a.nii'}
     """
-    return {key: value for key, value in item.items() if key not in ("label", "annotated", "unknown")}
+    return {key: value for key, value in item.items() if key not in ("label", "label_source", "annotated", "unknown")}
 
 
 def undrawn_classes(items: Iterable[Mapping[str, Any]], labels: Mapping[int, str]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.annotations import mask_labels
+from monai_mmseg.data.borrowed import source_problems
 from monai_mmseg.data.label_sets import annotated_problems, unknown_classes
 from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.data.visits import examination_name, person_of, visit_problems
@@ -21,7 +22,7 @@ from monai_mmseg.names import name_problem
 from monai_mmseg.unannotated import UNANNOTATED
 
 REQUIRED_KEYS = ("image", "modality", "subject")
-OPTIONAL_KEYS = ("label", "annotated", "visit", "fold", "pairs", "meta")
+OPTIONAL_KEYS = ("label", "label_source", "annotated", "visit", "fold", "pairs", "meta")
 SECTIONS = ("training", "validation", "test")
 TOP_KEYS = (
     *("name", "modalities", "labels", "ignore", "target", "description", "meta", "licence", "license", "reference"),
@@ -158,7 +159,7 @@ def _check_item(item: Any, where: str, modalities: Sequence[str], labels: Any) -
             problems.append(f"{where}: key {key!r} must be a non-empty string, got {value!r}")
     if "label" in item and (not isinstance(item["label"], str) or not item["label"]):
         problems.append(f"{where}: 'label' must be a path or left out, got {item['label']!r}")
-    problems += [f"{where}: {problem}" for problem in annotated_problems(item, labels)]
+    problems += [f"{where}: {said}" for said in annotated_problems(item, labels) + source_problems(item, where)]
     if "fold" in item and (not isinstance(item["fold"], int) or isinstance(item["fold"], bool) or item["fold"] < 0):
         problems.append(f"{where}: 'fold' must be a number from 0, got {item['fold']!r}")
     if "visit" in item and (not isinstance(item["visit"], str) or not item["visit"]):
@@ -258,8 +259,7 @@ def read_raw(path: str | Path) -> tuple[dict[str, Any], list[str]]:
     items = [item for section in SECTIONS for item in _listed(raw.get(section))]
     names = known or [item["modality"] for item in items if isinstance(item.get("modality"), str)]
     problems += [problem for item in items for problem in pair_problems(item, list(dict.fromkeys(names)))]
-    problems += visit_problems(items)
-    return raw, list(dict.fromkeys(problems))
+    return raw, list(dict.fromkeys(problems + visit_problems(items)))
 
 
 def _listed(items: Any) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_mmseg.data.borrowed import borrowed_text, has_true_label
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.data.label_sets import check_class_order
 from monai_mmseg.evaluation.files import check_same_grid, find_prediction, read_label_volume
@@ -127,7 +128,8 @@ def evaluate_predictions(
 
     Use it for every number that is reported: networks, baselines and other people's files are scored by the same code.
     Distances use the spacing of the label's file. An item without a label is left out (there is nothing to compare
-    with); a labelled item without a prediction is an error, because leaving out failures flatters a method.
+    with), and so is one whose label is borrowed (``label_source``): agreement of two predictions is no score. A
+    labelled item without a prediction is an error, because leaving out failures flatters a method.
 
     Args:
         datalist: path of a datalist, or its items with absolute paths.
@@ -170,14 +172,7 @@ def evaluate_predictions(
         if unknown := sorted(set(subjects) - {str(item["subject"]) for item in chosen}):
             raise ValueError(f"subjects must have a {modality!r} image in the datalist, got {unknown} too.")
         chosen = [item for item in chosen if str(item["subject"]) in subjects]
-    labelled = [item for item in chosen if item.get("label") and item.get("labelled", True)]
-    if len(labelled) < len(chosen):
-        logger.warning(
-            "%d of %d %s images have no label and are left out.", len(chosen) - len(labelled), len(chosen), modality
-        )
-    if not labelled:
-        raise ValueError(f"datalist must hold at least one labelled {modality!r} image to compare with, got none.")
-
+    labelled = _labelled(chosen, modality)
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:
@@ -219,6 +214,24 @@ def _read(
     if labels is None:
         raise ValueError("labels must be given with a list of items, got None (only a file declares them).")
     return list(datalist), {int(value): str(name) for value, name in labels.items()}
+
+
+def _labelled(chosen: Sequence[Mapping[str, Any]], modality: str) -> list[Mapping[str, Any]]:
+    """Items with a true label; what is left out is said."""
+    labelled = [item for item in chosen if item.get("label") and item.get("labelled", True)]
+    if len(labelled) < len(chosen):
+        logger.warning(
+            "%d of %d %s images have no label and are left out.", len(chosen) - len(labelled), len(chosen), modality
+        )
+    if borrowed := borrowed_text(labelled):
+        logger.warning("Borrowed labels of %s are no truth and are left out: %s.", modality, borrowed)
+        labelled = [item for item in labelled if has_true_label(item)]
+    if not labelled:
+        more = f", but borrowed ones: {borrowed}" if borrowed else ""
+        raise ValueError(
+            f"datalist must hold at least one labelled {modality!r} image to compare with, got none{more}."
+        )
+    return labelled
 
 
 def _files(items: Sequence[Mapping[str, Any]], predictions: Mapping[str, str | Path] | str | Path) -> dict[str, Path]:

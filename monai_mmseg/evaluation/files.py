@@ -126,6 +126,30 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
         ...     find_prediction(folder, {"image": "data/s01/lge.nii.gz", "subject": "s01"}).name
         's01_lge_seg.nii.gz'
     """
+    found = prediction_files(folder, item)
+    if len(found) == 1:
+        return found[0]
+    root, stem, subject = Path(folder), image_stem(item["image"]), str(item["subject"])
+    wanted = f"{stem}[_seg].nii.gz in {root}, {root / subject} or {root / stem}"
+    if not found:
+        raise ValueError(f"predictions must hold one file for subject {subject!r}, got none; looked for {wanted}.")
+    raise ValueError(f"predictions must hold one file for subject {subject!r}, got {[str(path) for path in found]}.")
+
+
+def prediction_files(folder: str | Path, item: Mapping[str, Any]) -> list[Path]:
+    """All files that :func:`find_prediction` could mean; none where the item was not predicted.
+
+    Args:
+        folder: where the predictions are.
+        item: datalist item with ``image`` and ``subject``.
+
+    Returns:
+        Paths.
+
+    Examples:
+        >>> prediction_files("no/such/folder", {"image": "data/s01/lge.nii.gz", "subject": "s01"})
+        []
+    """
     root, stem = Path(folder), image_stem(item["image"])
     subject, parent = str(item["subject"]), Path(item["image"]).parent.name
     nested = [Path(), Path(stem), Path(subject), Path(subject, stem), Path(parent), Path(parent, stem)]
@@ -142,12 +166,7 @@ def find_prediction(folder: str | Path, item: Mapping[str, Any]) -> Path:
     found = files(names)
     if not found and item.get("modality"):
         found = files(f"{name}_{item['modality']}" for name in names)
-    if len(found) == 1:
-        return found[0]
-    wanted = f"{stem}[_seg].nii.gz in {root}, {root / subject} or {root / stem}"
-    if not found:
-        raise ValueError(f"predictions must hold one file for subject {subject!r}, got none; looked for {wanted}.")
-    raise ValueError(f"predictions must hold one file for subject {subject!r}, got {[str(path) for path in found]}.")
+    return found
 
 
 def read_label_volume(path: str | Path, labels: Mapping[int, str], *, ignore: int | None = None) -> LabelVolume:

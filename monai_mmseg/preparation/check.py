@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_mmseg.data.borrowed import SOURCE, borrowed_text
 from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.names import name_problem, names_of_one_file, windows_problem
@@ -54,7 +55,8 @@ class DatalistReport:
             for modality in self.modalities:
                 mine = [volume for volume in volumes if volume.modality == modality]
                 labelled = sum(volume.label_ml is not None for volume in mine)
-                parts.append(f"{modality} {len(mine)} ({labelled} labelled)")
+                borrowed = borrowed_text({SOURCE: volume.label_source} for volume in mine)
+                parts.append(f"{modality} {len(mine)} ({labelled} labelled{borrowed and f', borrowed: {borrowed}'})")
             subjects, persons = (len({getattr(one, key) for one in volumes}) for key in ("subject", "person"))
             visits = f" in {subjects} visits" if persons < subjects else ""
             lines.append(f"{section}: {persons} subjects{visits}; {', '.join(parts)}")

@@ -42,6 +42,7 @@ def write_contact_sheet(report: DatalistReport, path: str | Path, *, max_subject
     rows = [(subject, name) for subject in chosen for name in modalities]
     if unpaired:  # side by side, one modality after the other: a row a subject would be empty but for one picture
         rows = [(subject, name) for name in modalities for subject in chosen if (subject, name) in shown]
+    borrowed = {(volume.subject, volume.modality) for volume in report.volumes if volume.label_source}
     thumbnails = []
     for subject, modality in rows:
         thumb = shown.get((subject, modality))
@@ -49,7 +50,7 @@ def write_contact_sheet(report: DatalistReport, path: str | Path, *, max_subject
             text = f"{subject}: no {modality}" if thumb is None else f"{subject} {modality}: {thumb.text}"
             thumbnails.append(Thumbnail(text, np.zeros((8, 8), dtype=np.float32)))
         else:
-            text = f"{subject} {modality} {thumb.text}"
+            text = f"{subject} {modality} {thumb.text}" + (" borrowed" if (subject, modality) in borrowed else "")
             thumbnails.append(Thumbnail(text, thumb.image, thumb.label, thumb.spacing, thumb.mark))
     count = len({volume.subject for volume in report.volumes})
     title = report.name if len(chosen) == count else f"{report.name}: {len(chosen)} of {count} subjects"

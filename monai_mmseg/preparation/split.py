@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from monai_mmseg.data.borrowed import has_true_label, without_borrowed
 from monai_mmseg.data.datalist import SECTIONS, absolute_item, read_raw, stored_item
 from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.data.visits import person_of
@@ -108,9 +109,9 @@ def write_test_folds(
     """Write a datalist for each turn of a cross-validation, in which every labelled person is tested once.
 
     When to use: to report a set without a test section of its own, as papers do by 3 or 5 folds. The persons with a
-    label, of all sections, are dealt into test folds; in the k-th list one of them is the section ``test``, and the
-    others are ``training`` with folds of their own for validation. So training and evaluation use each list as any
-    other. Persons of the training section without a label train in all of them.
+    label that is not borrowed, of all sections, are dealt into test folds; in the k-th list one of them is the section
+    ``test``, and the others are ``training`` with folds of their own for validation. So training and evaluation use
+    each list as any other. Persons of the training section without such a label train in all of them.
 
     Args:
         path: the datalist; it stays as it is.
@@ -136,9 +137,10 @@ def write_test_folds(
             if (first := sections.setdefault(item["subject"], section)) != section:
                 raise ValueError(f"{path}: subject {item['subject']!r} is in {first} and in {section}.")
     everything = [item for items in listed.values() for item in items]
-    scored = {item["subject"] for item in everything if "label" in item}
-    _check_enough(path, [item for item in everything if "label" in item], tests)
-    dealt = assign_folds([item for item in everything if "label" in item], tests, seed)
+    true = [item for item in everything if has_true_label(item)]
+    scored = {item["subject"] for item in true}
+    _check_enough(path, true, tests)
+    dealt = assign_folds(true, tests, seed)
     turn = {item["subject"]: item["fold"] for item in dealt}
     others = [item for item in listed["training"] if item["subject"] not in scored]
     largest = max(sum(fold == place for fold in turn.values()) for place in range(tests))
@@ -163,7 +165,7 @@ def write_test_folds(
                 **{key: value for key, value in raw.items() if key not in SECTIONS},
                 "name": f"{raw.get('name', Path(path).stem)}_test{place}",
                 "training": assign_folds([*rest, *others], folds, seed),
-                "test": [{key: value for key, value in item.items() if key != "fold"} for item in mine],
+                "test": [{k: v for k, v in without_borrowed(item).items() if k != "fold"} for item in mine],
             }
             folder = target.resolve() / name.parent
             for section in ("training", "test"):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from monai_mmseg.data.borrowed import without_borrowed
 from monai_mmseg.data.datalist import group_by_subject, read_datalist
 from monai_mmseg.files import write_nifti
 from monai_mmseg.names import safe_name
@@ -28,7 +29,8 @@ def write_stacks(
 
     Use it to open a study in MONAI Label, where one request names one file. Other modalities are sampled in-plane at
     their nearest slice, as in training; slices beyond their coverage repeat the nearest one, for NaN means that a
-    modality is absent altogether. What :func:`~monai_mmseg.preparation.check_datalist` calls broken stops it.
+    modality is absent altogether. A borrowed label is no final one, and left out. What
+    :func:`~monai_mmseg.preparation.check_datalist` calls broken stops it.
 
     Args:
         datalist: JSON file.
@@ -56,7 +58,7 @@ def write_stacks(
     written, skipped, broken = [], [], []
     folder, place = check_output_folder(out, overwrite=overwrite), content.modalities.index(target)
     with new_files(folder, overwrite=overwrite) as stage:
-        for group in group_by_subject(content.items(section), content.modalities):
+        for group in group_by_subject(map(without_borrowed, content.items(section)), content.modalities):
             name = group["subject"]
             if target not in group["image"]:
                 skipped.append(name)

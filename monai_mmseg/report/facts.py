@@ -63,6 +63,9 @@ def _data_set(about: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     found = _mapping(about.get("datalist"))
     parts = [str(found.get("name") or ""), str(found.get("path") or settings.get("dataset_dir") or "")]
     parts += [f"fingerprint {short_hash(str(found['fingerprint']))}"] if found.get("fingerprint") else []
+    parts += (
+        [f"borrowed labels: {found['borrowed']}, and validation on them is agreement"] if found.get("borrowed") else []
+    )
     return ", ".join(part for part in parts if part)
 
 

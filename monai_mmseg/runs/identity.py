@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.data.borrowed import borrowed_text
 from monai_mmseg.files import read_json
 
 
@@ -48,7 +49,7 @@ def datalist_identity(path: str | os.PathLike[str]) -> dict[str, Any]:
         path: JSON file.
 
     Returns:
-        ``{"name", "path", "fingerprint"}``.
+        ``{"name", "path", "fingerprint"}``, and ``"borrowed"``, how many labels are borrowed and from what, if any are.
 
     Examples:
         >>> import tempfile
@@ -66,4 +67,5 @@ def datalist_identity(path: str | os.PathLike[str]) -> dict[str, Any]:
         "name": str(content.get("name", Path(path).stem)),
         "path": str(Path(path).resolve()),
         "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+        **({"borrowed": told} if (told := borrowed_text(content.get("training", []))) else {}),
     }

@@ -90,6 +90,8 @@ def settle_changes(
                 f"{out} holds cells of other data: {setting}, fold {fold}: {some} changed since {len(ended)} of them "
                 f"ended, such as {ended[0].relative_to(out)}. Give another --out, or remove what ended on the old data."
             )
+        for place in (one for one in path.parent.iterdir() if one.is_dir()):
+            shutil.rmtree(place)  # lists with borrowed labels, made of this one
         for one in cells:
             _forget(one, trained=all(name.startswith("test ") for name in changed))
         if not any(one.state == "done" for one in read_cells(out)):

@@ -12,6 +12,7 @@ from typing import Any
 from monai_mmseg import phantom
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.data.annotations import select_labelled_subjects, without_label
+from monai_mmseg.data.borrowed import without_borrowed
 from monai_mmseg.data.datalist import Datalist, read_datalist, stored_item
 from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.data.visits import person_of
@@ -140,7 +141,7 @@ def fold_sections(listed: Datalist, setting: Setting, fold: int) -> dict[str, li
                 f"{listed.path}: without a test section, three folds are needed (one tests, one watches the training); "
                 f"there are {len(numbers)}: `mmseg data split --folds 3` or `--test 3`."
             )
-        test = [item for item in training if item["fold"] == fold]
+        test = [without_borrowed(item) for item in training if item["fold"] == fold]
         training = [item for item in training if item["fold"] != fold]
         watching = numbers[(numbers.index(fold) + 1) % len(numbers)]
     watched = [{**item, "fold": VALIDATION} for item in training if item["fold"] == watching]

@@ -98,7 +98,19 @@ def _content(setting: Setting) -> dict[str, Any]:
     return {"labels": dict(setting.labels), "phantom": dict(setting.phantom), **other}
 
 
-_DECIDING = ("kind", "bundle", "overlays", "overrides", "bare", "plan", "planned", "each", "options", "scores")
+_DECIDING = (
+    "kind",
+    "bundle",
+    "overlays",
+    "overrides",
+    "bare",
+    "plan",
+    "planned",
+    "each",
+    "borrows",
+    "options",
+    "scores",
+)
 _KEYS = {
     "about": str,
     "budget": str,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from monai_mmseg.data.borrowed import has_true_label
 from monai_mmseg.data.datalist import Datalist, group_by_subject
 from monai_mmseg.study.methods import Method, StudyError
 
@@ -34,6 +35,7 @@ class Facts(NamedTuple):
     several: int  # subjects with several modalities
     tested: Mapping[str, int]  # labels of the test section; of the folds where there is none
     partly: bool = False  # whether labels show some classes only
+    lent: int = 0  # subjects whose target image lacks a label that their source image has
 
 
 def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
@@ -54,8 +56,8 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     training = listed.items("training")
     test = listed.sections.get("test") or training
     labelled, tested = (
-        {m: sum(bool(item.get("label")) for item in items if item["modality"] == m) for m in listed.modalities}
-        for items in (training, test)
+        {m: sum(counts(item) for item in items if item["modality"] == m) for m in listed.modalities}
+        for items, counts in ((training, lambda item: bool(item.get("label"))), (test, has_true_label))
     )
     bare = [name for name, count in labelled.items() if not count]
     chosen = target or (bare or listed.modalities)[-1]
@@ -66,7 +68,8 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     several = sum(len(one["image"]) > 1 for one in groups)
     helping = source or (others[0] if others else "")
     partly = any(any(item.get("unknown", ())) for item in training)
-    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly)
+    lent = sum(chosen in one["image"] and chosen not in one["label"] and helping in one["label"] for one in groups)
+    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly, lent)
 
 
 NEEDS: Mapping[str, Callable[[Facts], str]] = {
@@ -75,6 +78,9 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     "labels of each modality": lambda f: _lacking(f, f.modalities),
     "source labels": lambda f: _lacking(f, [f.source]) if f.source else "there is no source",
     "target labels": lambda f: _lacking(f, [f.target]),
+    "labels to lend": lambda f: (
+        "" if f.lent else f"no training image of {f.target} lacks a label that its {f.source} has"
+    ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
     "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
 }

@@ -64,6 +64,7 @@ class Method(NamedTuple):
     planned: Mapping[str, Any] | None = None  # overrides in the place of the overlays with the network of a plan
     each: bool = False  # a training for each modality, scored together
     stages: tuple[Stage, ...] = ()
+    borrows: str = ""  # function of `monai_mmseg.baselines`: its masks are labels of target images that lack one
     scores: str = ""  # file of the run's scores; default: those of label volumes
     package: str = ""  # that it needs, and its extra
     options: Mapping[str, Any] = {}  # of a baseline or a program
@@ -80,6 +81,8 @@ EACH = ("labels of each modality",)
 BARE = ("settings/target_0",)
 DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[register]"
 SUBSETS = "subsets.json"
+# a plan that was made for a target without labels says otherwise
+_BORROWED = {"target_fraction": 1.0, "validation_target": "@target", "validation_modalities": "@modalities"}
 
 
 def _dafnet(name: str, about: str, *overlays: str, needs: Sequence[str] = PAIRED, bare: Sequence[str] = BARE) -> Method:
@@ -116,6 +119,12 @@ def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **setting
     return Method(name, about, "bundle", TARGET, "dafnet", own, bare=tuple(bare), plan="dafnet", stages=(stage,))
 
 
+def _registered(name: str, about: str, *overlays: str) -> Method:
+    made = _dafnet(name, f"{about}, with registered masks where it has no label", *overlays, bare=())
+    needs = (*PAIRED, "labels to lend")
+    return made._replace(needs=needs, borrows="register_baseline", package=DIPY, overrides=_BORROWED)
+
+
 def _nnunet(name: str, about: str, form: str) -> Method:
     return Method(name, about, "program", ("labels",), options={"form": form})
 
@@ -135,6 +144,8 @@ _LIST: tuple[Method, ...] = (
     _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
     _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),
     _dafnet("unet_copied_masks", "U-Net on the target with masks of the source", "unet_copied_masks", bare=()),
+    _registered("unet_registered_masks", "U-Net on the target", "unet_target"),
+    _registered("dafnet_registered_masks", "as dafnet"),
     _dafnet("unet_source_randomised", "as unet_source, grey values at random", "unet_source", "randomised", bare=()),
     _dafnet("sdnet_single", "SDNet on the target", "sdnet_single", needs=_LABELLED, bare=()),
     _dafnet("sdnet_multi", "SDNet on the images of both modalities, mixed", "sdnet_multi"),

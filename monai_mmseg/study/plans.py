@@ -61,22 +61,25 @@ class Plans:
         self.folder = (out / "plans").resolve()  # cells run in folders of their own
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def trainings(self, method: Method) -> list[Training]:
+    def trainings(self, method: Method, data: Path | None = None) -> list[Training]:
         """Trainings of a method, in turn.
 
         Args:
             method: of the kind "bundle".
+            data: folder of the datalist whose steps are timed; ``None``: that of the one that is planned for.
 
         Raises:
             PlanError: the data do not allow it.
         """
         bundle = self._bundle(method)
+        data = data or self.listed.path.parent
         modalities = self.facts.modalities if method.each else [""]
         found = []
         for stage in method.stages:
-            found += [self._training(method, self._stage_bundle(bundle, method, stage), len(modalities), "", stage)]
+            place = self._stage_bundle(bundle, method, stage)
+            found += [self._training(method, place, data, len(modalities), "", stage)]
         for modality in modalities:
-            found += [self._training(method, bundle, len(modalities), modality, None)]
+            found += [self._training(method, bundle, data, len(modalities), modality, None)]
         return found
 
     def _bundle(self, method: Method) -> Path:
@@ -115,7 +118,9 @@ class Plans:
         planned = bundle / "stage_one"
         return planned if planned.is_dir() else bundles_folder() / stage.bundle
 
-    def _training(self, method: Method, bundle: Path, parts: int, modality: str, stage: Stage | None) -> Training:
+    def _training(
+        self, method: Method, bundle: Path, data: Path, parts: int, modality: str, stage: Stage | None
+    ) -> Training:
         overlays, overrides = self._settings(method, bundle, modality, stage)
         name = stage.bundle if stage else modality
         share = stage.share if stage else (1 - sum(one.share for one in method.stages)) / parts
@@ -125,7 +130,7 @@ class Plans:
             timed, measured = content["settings"], content["measured"]
         else:
             bare = () if stage or self.facts.labelled[self.facts.target] else method.bare
-            timed, measured = self._timed(bundle, (*overlays, *bare), overrides, share)
+            timed, measured = self._timed(bundle, data, (*overlays, *bare), overrides, share)
             write_json(kept, {"settings": timed, "measured": measured})
         return Training(name, bundle, overlays, {**overrides, **timed, **self.study.common}, stage, modality, measured)
 
@@ -175,7 +180,7 @@ class Plans:
         return {name: value for name, value in found.items() if name in config and config[name] != value}
 
     def _timed(
-        self, bundle: Path, overlays: tuple[str, ...], overrides: Mapping[str, Any], share: float
+        self, bundle: Path, data: Path, overlays: tuple[str, ...], overrides: Mapping[str, Any], share: float
     ) -> tuple[dict[str, Any], dict[str, float]]:
         study = self.study
         if study.steps is None and study.budget is None:
@@ -185,8 +190,7 @@ class Plans:
             assert study.steps is not None
             timed = settings_of_steps(study.steps)
         else:
-            data = {"dataset_dir": str(self.listed.path.parent.resolve()), "resume": False}
-            given = {**data, **overrides, **study.common}
+            given = {"dataset_dir": str(data.resolve()), "resume": False, **overrides, **study.common}
             where = device()
             timed, measured = settings_of_time(
                 share * study.budget, bundle, device=where, overlays=overlays, overrides=given

@@ -22,6 +22,7 @@ from monai_mmseg.planning.situation import PlanError
 from monai_mmseg.preparation.export_nnunet import UnfitCases
 from monai_mmseg.runs.lock import FolderLock
 from monai_mmseg.study.baselines import run_baseline_cell
+from monai_mmseg.study.borrowed import borrowed_data
 from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
 from monai_mmseg.study.contents import contents, settle_changes
 from monai_mmseg.study.data import fold_sections, kept_label, source_data, write_fold
@@ -130,6 +131,7 @@ class _Run:
                 settle_changes(self.out, setting.name, fold, found, self.say)
                 listed = write_fold(sources[kind], setting, fold, folder)
                 self.data[setting.name, fold] = folder, find_facts(listed, facts.target, facts.source or None)
+        self._borrowing = {folder: threading.Lock() for folder, _ in self.data.values()}
         self._tested = {s.name: bool(sources[_own(s)].sections.get("test")) for s in self.study.settings}
 
     def _cells(self) -> list[Cell]:
@@ -187,7 +189,10 @@ class _Run:
             begun = time.monotonic()
             state, reason = "refused", ""
             try:
-                self.trainings[method.name] = plans.trainings(method)
+                # a step without a label costs less than those that come
+                borrows = method.borrows and not facts.labelled[facts.target]
+                data = borrowed_data(method, folder, facts)[0] if borrows else None
+                self.trainings[method.name] = plans.trainings(method, data)
             except PlanError as error:
                 reason = str(error)
             except Exception as error:  # of one method: the others go on
@@ -215,6 +220,9 @@ class _Run:
             if method.kind == "bundle":
                 given: dict[str, Any] = {"evaluating": study.evaluating, "paper_dice": study.paper_dice}
                 trainings, given["threads"] = self.trainings[method.name], self.threads
+                if method.borrows:
+                    with self._borrowing[data]:  # cells of one list that run at a time
+                        data, facts, given["before"] = borrowed_data(method, data, facts)
                 result = run_bundle_cell(method, trainings, cell, folder, data, facts, **given)
             elif method.kind == "baseline":
                 result = run_baseline_cell(method, cell, folder, data, facts, study.paper_rule)

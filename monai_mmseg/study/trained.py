@@ -32,6 +32,7 @@ def run_bundle_cell(
     evaluating: Mapping[str, Any],
     paper_dice: bool,
     threads: int,
+    before: Used | None = None,
 ) -> CellResult:
     """Train and score one cell; what was finished of it is not run again.
 
@@ -45,11 +46,14 @@ def run_bundle_cell(
         evaluating: overrides of the evaluation.
         paper_dice: also Dice as the method's paper counts it, where the bundle knows one.
         threads: of the CPU.
+        before: what its datalist took, a part of the training.
 
     Raises:
         CommandError: a command failed.
     """
     spent = _Spent()
+    if before:
+        spent.add("training", before)
     taken: dict[str, Any] = {}
     tables, steps, parameters = [], 0, 0
     bare = () if facts.labelled[facts.target] else method.bare

@@ -74,6 +74,21 @@ def test_trainings_of_a_method_share_its_time(plans):
     assert (first.overrides["max_epochs"], second.overrides["max_epochs"]) == (300, 300)
 
 
+def test_borrowed_labels_are_timed_and_used_whatever_the_plan_says_of_the_target(plans, tmp_path, monkeypatch):
+    found, _ = plans(budget="10m")
+    given = []
+    monkeypatch.setattr(
+        module,
+        "settings_of_time",
+        lambda *_, overrides, **__: given.append(overrides) or ({"max_epochs": 1, "epoch_length": 1}, {}),
+    )
+    for name in ("unet_registered_masks", "dafnet_registered_masks"):
+        (training,) = found.trainings(METHODS[name], tmp_path / "register")
+        assert training.overrides["target_fraction"] == 1.0  # plans of bare targets have 0
+        assert training.overrides["validation_target"] == "@target"
+    assert [one["dataset_dir"] for one in given] == [str(tmp_path / "register")] * 2
+
+
 def test_what_no_plan_sets_up_is_refused_and_says_what_to_do(plans):
     found, made = plans(steps=20)
     with pytest.raises(module.PlanError, match="cannot set bundles/disentangle_pet up .* 'overlays'"):

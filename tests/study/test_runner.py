@@ -23,7 +23,7 @@ def ran(monkeypatch):
         def __init__(self, *_) -> None:
             pass
 
-        def trainings(self, method):
+        def trainings(self, method, data=None):
             if method.name == "csa":
                 raise module.PlanError("csa cannot be trained on these data: why.")
             return [Training("", None, (), {"max_epochs": 2, "epoch_length": 3})]

@@ -1,0 +1,53 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of borrowed labels before a run; other checks are tested with the bundles."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_mmseg.bundle import check_data
+from monai_mmseg.bundle.data_checks import DataConflict
+from tests.study.listed import write_listed
+
+
+class Config(ConfigParser):
+    """A config that checks its data."""
+
+    def check(self, *args: str, **settings: str) -> None:
+        check_data(*args, **settings)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = write_listed(tmp_path / "data")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["training"][1]["label_source"] = "register"  # of fold 0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "train.json").write_text("{}", encoding="utf-8")
+    data = {"dataset": {"data": "$monai_mmseg.bundle.read_items(@dataset_dir)"}}
+    places = {"bundle_root": str(tmp_path), "dataset_dir": str(path.parent), "phantom_dir": "", "phantom": {}}
+    return Config({**places, "modalities": ["cine", "lge"], "fold": 0, "train": data, "validate": data})
+
+
+def test_a_training_says_that_it_watches_agreement(config, caplog):
+    config.check(labelled="some")
+    assert "labels of fold 0, which is held out, are borrowed, 1 (register): Dice of the validation is" in caplog.text
+    caplog.clear()
+    config["fold"] = 1
+    config.check(labelled="some")
+    assert caplog.text == ""
+
+
+def test_an_evaluation_of_borrowed_labels_is_refused(config):
+    config["section"] = "test"
+    config.check("validate#dataset#data")
+    config["section"] = "training"
+    with pytest.raises(
+        DataConflict, match=r"labels of 'training' are borrowed, 1 \(register\): agreement with them is"
+    ):
+        config.check("validate#dataset#data")
