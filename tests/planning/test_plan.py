@@ -31,12 +31,17 @@ PLANS = [
     ("ummkd", unpaired(), {}),
     ("ummkd_3d", unpaired(), {}),
     ("csa", unpaired(), {}),
+    ("unet_randomised", unpaired(bare=("mr",)), {}),
+    ("unet_randomised", unpaired(bare=("mr",)), {"volumes": True}),
     ("dafnet", paired(offset=6.0, bare=("t2",)), {}),
     ("disentangle", paired(), {}),
 ]
 
 
-@pytest.fixture(params=PLANS, ids=["unet", "unet_3d", "unet_stack", "unet_stack_3d", *(one[0] for one in PLANS[4:])])
+IDS = ["unet", "unet_3d", "unet_stack", "unet_stack_3d", *(name + "_3d" * ("volumes" in own) for name, _, own in PLANS[4:])]
+
+
+@pytest.fixture(params=PLANS, ids=IDS)
 def planned(request, tmp_path):
     """A bundle written by the rules alone, and its context."""
     method, data, settings = request.param
