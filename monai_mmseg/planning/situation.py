@@ -227,12 +227,7 @@ def choose_method(
         kind = "volumes" if volumes[0] else "slices"
         return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
     if situation.name == UNPAIRED and situation.unlabelled:
-        bare, known = " and ".join(situation.unlabelled), [one for one in situation.modalities if situation.labelled[one]]
-        return RANDOMISED, (
-            f"{bare} without labels, of other patients: a plain network learns {' and '.join(known)} in random contrasts. "
-            f"Chosen and validated without labels of {bare}; it bridges intensities, not another anatomy or field of view. "
-            f"Better: a few labels of {bare} (then ummkd), or images of both of some patients (then dafnet)"
-        )
+        return RANDOMISED, _without_labels(situation)
     bare = situation.unlabelled or [
         name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
     ]
@@ -254,4 +249,15 @@ def choose_method(
     return "unet", (
         "registered with gaps: a plain network with the modalities as channels that learns to do without some; it did "
         "better than two stages of disentangling in the same time, unless the most telling sequence is missing"
+    )
+
+
+def _without_labels(situation: Situation) -> str:
+    """What can be done for a modality without labels of other patients, what cannot, and what would be better."""
+    bare = " and ".join(situation.unlabelled)
+    known = " and ".join(name for name in situation.modalities if situation.labelled[name])
+    return (
+        f"{bare} without labels, of other patients: a plain network learns {known} in random contrasts. Chosen and "
+        f"validated without labels of {bare}; it bridges intensities, not another anatomy or field of view. "
+        f"Better: a few labels of {bare} (then ummkd), or images of both of some patients (then dafnet)"
     )

@@ -38,7 +38,8 @@ PLANS = [
 ]
 
 
-IDS = ["unet", "unet_3d", "unet_stack", "unet_stack_3d", *(name + "_3d" * ("volumes" in own) for name, _, own in PLANS[4:])]
+IDS = ["unet", "unet_3d", "unet_stack", "unet_stack_3d"]
+IDS += [name + "_3d" * ("volumes" in settings) for name, _, settings in PLANS[4:]]
 
 
 @pytest.fixture(params=PLANS, ids=IDS)
