@@ -52,7 +52,9 @@ def merged(
             continue
         parser[key] = value
     content: dict[str, Any] = parser.get()
-    knobs = (settings or {}).get("knobs", {})
+    knobs = dict((settings or {}).get("knobs", {}))
+    if known_only:
+        knobs.pop("fold", None)  # of a training what it leaves out, of an inference what it takes: a new list has none
     for name, value in content.items():
         if name in knobs and name not in OF_THE_MACHINE and not _has_expression(value):
             content[name] = copy.deepcopy(knobs[name])

@@ -185,6 +185,17 @@ def test_a_list_without_folds_is_named_before_it_is_measured(tmp_path):
         make_plan(path, tmp_path / "plan")
 
 
+def test_a_fold_0_without_a_label(tmp_path):
+    path = write_listed(tmp_path / "data")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for item in content["training"]:
+        if not item["fold"]:
+            del item["label"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(PlanError, match="no image of fold 0, which validates, has a label: `mmseg data split"):
+        make_plan(path, tmp_path / "plan")
+
+
 def test_a_class_that_only_fold_0_shows(tmp_path):
     path = write_listed(tmp_path / "data")
     content = json.loads(path.read_text(encoding="utf-8"))
