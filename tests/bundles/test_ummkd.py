@@ -216,6 +216,15 @@ def test_an_item_without_a_label(bundle, unpaired, tmp_path):
     with pytest.raises(RuntimeError) as error:
         bundle.train(tmp_path / "none_of_mr", write(tmp_path / "less", content, unpaired(bundle)))
     assert "no training image of mr has a label, and this method learns each class" in causes(error.value)
+    # everything shared: nothing is of MR alone, and CT teaches it all
+    workflow = bundle.train(tmp_path / "shared", tmp_path / "less", "joint", "randomised")
+    assert {int(item["modality"]) for item in workflow.parser.get_parsed_content("train#dataset")} == {0}
+
+
+def test_random_contrasts_come_behind_the_augmentation():
+    config = HEART.parser("train", "demo", "small_unet", "randomised")
+    steps = config.get_parsed_content("train#dataset#slice_transform").flatten().transforms
+    assert [type(steps[place]).__name__ for place in (0, -1)] == ["RandAffined", "RandAppearanced"]
 
 
 def test_a_class_that_no_training_label_shows(unpaired, tmp_path):
