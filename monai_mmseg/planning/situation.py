@@ -259,5 +259,5 @@ def _without_labels(situation: Situation) -> str:
     return (
         f"{bare} without labels, of other patients: a plain network learns {known} in random contrasts. Chosen and "
         f"validated without labels of {bare}; it bridges intensities, not another anatomy or field of view. "
-        f"Better: a few labels of {bare} (then ummkd), or images of both of some patients (then dafnet)"
+        f"Better: four or more labels of {bare} (then ummkd), or both images of most patients (then dafnet)"
     )

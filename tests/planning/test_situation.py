@@ -37,7 +37,7 @@ def test_situation_and_method(found, given, name, method):
 def test_without_labels_of_others_it_says_what_it_cannot():
     _, reason = choose_method(find_situation(THREE), volumes=(False, "thick"), ct=True)
     assert "learns ct and pet in random contrasts. Chosen and validated without labels of mr" in reason
-    assert "a few labels of mr (then ummkd)" in reason
+    assert "four or more labels of mr (then ummkd)" in reason
 
 
 def test_volumes_where_they_pay():
