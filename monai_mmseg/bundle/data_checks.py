@@ -188,6 +188,8 @@ def _check_labelled(listed: Datalist, modalities: list[str], labelled: str, fold
             f"{listed.path}: no training image of {' or '.join(lacking)} has a label, and this method learns each "
             f"class from labels of {which}. Add 'label' to the items, or train without that modality."
         )
+    if lacking:
+        logger.info("no training image of %s has a label of its own", ", ".join(lacking))
     undrawn = undrawn_classes(items, listed.labels)
     for name in listed.labels.values():
         where = [modality for modality, names in undrawn.items() if name in names]

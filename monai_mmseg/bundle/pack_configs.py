@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.checks import ALWAYS_KNOWN
 from monai_mmseg.bundle.references import config_references
-from monai_mmseg.bundle.trained import OF_THE_MACHINE
+from monai_mmseg.bundle.trained import NOT_OF_INFERENCE, OF_THE_MACHINE
 
 _TRAINED = "trained"
 """Id under which inference and evaluation have the settings of the training."""
@@ -40,7 +40,7 @@ def merged(
         path: the file.
         changes: values by id.
         settings: of the training, whose values take the place of plain ones: modalities and labels come with the data.
-        known_only: leave out ids that the file does not have.
+        known_only: leave out ids that the file, an inference's, does not have.
 
     Returns:
         The content.
@@ -52,9 +52,9 @@ def merged(
             continue
         parser[key] = value
     content: dict[str, Any] = parser.get()
-    knobs = (settings or {}).get("knobs", {})
+    knobs, apart = (settings or {}).get("knobs", {}), NOT_OF_INFERENCE if known_only else OF_THE_MACHINE
     for name, value in content.items():
-        if name in knobs and name not in OF_THE_MACHINE and not _has_expression(value):
+        if name in knobs and name not in apart and not _has_expression(value):
             content[name] = copy.deepcopy(knobs[name])
     return content
 

@@ -42,6 +42,8 @@ OF_THE_MACHINE = PATHS | {
     *("phantom", "paper_dice"),
 }
 """Settings of a training that an evaluation does not take over."""
+NOT_OF_INFERENCE = OF_THE_MACHINE | {"fold"}
+"""What an inference does not take over: the fold that training leaves out is not what it segments."""
 
 
 class SettingsConflict(ValueError):
@@ -182,7 +184,7 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
     base, names = _base(root, "inference.json"), set(trained_knobs(root))
     packed = trained.content.get("state") == "packed"
     if packed or not names:  # its config holds the values themselves
-        names = base.keys() & trained.knobs.keys() - OF_THE_MACHINE
+        names = base.keys() & trained.knobs.keys() - NOT_OF_INFERENCE
     wrong = _conflicts(parser, trained, names)
     if wrong and not packed and not trained_knobs(root):
         raise SettingsConflict(

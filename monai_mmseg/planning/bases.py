@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from monai_mmseg.planning.context import Context
+from monai_mmseg.planning.situation import RANDOMISED
 
 NO_PHANTOM = {"phantom_dir": None, "phantom": None}
 
@@ -67,7 +68,8 @@ def fixed_settings(context: Context) -> dict[str, Any]:
         return {**common, **task, **_narrow(context, "encoder_def"), "stage_one_root": root}
     if context.base == "unet":
         return {**common, "final_model": "model.pt"}
-    return {**common, **({"dropout": 0.0} if context.dims == 2 else {})}
+    one = {"separate": [], "kd_weight": 0.0} if context.method == RANDOMISED else {}
+    return {**common, **one, **({"dropout": 0.0} if context.dims == 2 else {})}
 
 
 def _narrow(context: Context, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_mmseg.planning.situation import Situation
+from monai_mmseg.planning.situation import RANDOMISED, Situation
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TRAINING_SHARE = 0.85  # of the budget; the rest is reading, validation, and a machine that is busier another time
@@ -90,6 +90,8 @@ class Context:
     @property
     def base(self) -> str:
         """Bundle that the plan changes."""
+        if self.method == RANDOMISED:
+            return "ummkd_3d" if self.volumes else "ummkd"
         return "disentangle_tumour" if self.method == "disentangle" else self.method
 
     @property
@@ -98,6 +100,12 @@ class Context:
         if self.base == "unet":
             return 3 if self.volumes else 2
         return 3 if self.base in ("ummkd_3d", "disentangle_tumour") else 2
+
+    @property
+    def drawn(self) -> int:
+        """Modalities that a batch draws samples of, each as many; 1 where all of a subject are one sample."""
+        parts = sum(self.situation.labelled[name] > 0 for name in self.situation.modalities)
+        return parts if self.base in ("ummkd", "ummkd_3d", "csa") else 1
 
     @property
     def part(self) -> float:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from monai_mmseg.planning.context import FACTORS, Context, rounded_up, time_text
+from monai_mmseg.planning.situation import RANDOMISED
 
 ENOUGH_STEPS = 600  # of training, for which voxels are made coarser where the budget is short
 ENOUGH_VOLUME_STEPS = 600
@@ -158,7 +159,9 @@ def is_ct(context: Context, modality: str) -> bool:
 def _own_intensity(context: Context, name: str) -> Decision:
     """CT by one window for all patients, everything else by each image's own grey values."""
     inside = context.fingerprint["intensity"][name]["foreground"]
-    if is_ct(context, name):
+    ct = is_ct(context, name)
+    # the window would make fat, lung and air one grey value, which no other modality does: 0.40 of Dice on MR, not 0.56
+    if ct and context.method != RANDOMISED:
         low, high, mean, sd = inside["p0.5"], inside["p99.5"], inside["mean"], max(inside["sd"], 1e-3)
         window = {
             "_target_": "ScaleIntensityRanged",
@@ -174,7 +177,8 @@ def _own_intensity(context: Context, name: str) -> Decision:
     ends = {"lower": 0, "upper": 99.5} if empty else {"lower": 0.5, "upper": 99.5}
     scale = {"_target_": "ScaleIntensityRangePercentilesd", "keys": "image", **ends, "b_min": 0.0, "b_max": 1.0}
     mean_0 = {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": empty, "channel_wise": True}
-    words = f"{name} has no unit: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
+    unit = "in HU, taken as if it had no unit" if ct else "has no unit"
+    words = f"{name} {unit}: each image's own percentiles, then mean 0 {'of the body' if empty else ''}".strip()
     return {"_target_": "Compose", "transforms": [{**scale, "clip": True}, mean_0]}, words
 
 

@@ -278,6 +278,12 @@ def _check_folds(listed: Datalist) -> None:
     """A plan validates on fold 0; said before data are measured."""
     folds = {item.get("fold") for item in listed.items("training")}
     if 0 in folds and len(folds) > 1:
+        labelled = {item["fold"] for item in listed.items("training") if item.get("label")}
+        if labelled and 0 not in labelled:
+            raise PlanError(
+                f"{listed.path}: no image of fold 0, which validates, has a label: "
+                "`mmseg data split --overwrite --seed N` makes other folds."
+            )
         return
     beside = sorted(listed.path.parent.glob("test*/datalist.json"))
     hint = f"`mmseg data split {listed.path}` makes them."

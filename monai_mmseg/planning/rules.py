@@ -64,6 +64,7 @@ RULES: tuple[Rule, ...] = (
     Rule("foreground", ("foreground",), "foreground_share", (PLAIN,), training.foreground_share),
     Rule("class weights", ("labels",), "class_weights", (TASK,), training.class_weights),
     Rule("augmentation", ("size",), "augmentation", (*UNPAIRED, "dafnet"), training.augmentation),
+    Rule("contrasts", ("labels of each modality",), "appearance", UNPAIRED, training.appearance),
     Rule("augmentation", ("size", "label names", "gaps"), "train#augmentation", (TASK,), training.task_augmentation),
     Rule("augmentation", ("size", "label names", "gaps"), "augmentation", (PLAIN,), training.plain_augmentation),
     Rule("learning rate", ("network",), "learning_rate", ALL, training.learning_rate),

@@ -18,6 +18,8 @@ ENOUGH = 0.5  # share of a modality's images with labels from which it learns by
 MOSTLY = 0.5  # share of subjects that must have several modalities for a data set of pairs
 GAP = 0.02  # share of images that may be missing in a complete one
 
+RANDOMISED = "unet_randomised"
+
 METHODS: Mapping[str, str] = {
     "unet": "a plain network: registered modalities are its channels",
     "ummkd": "one network for unpaired modalities, slices",
@@ -25,6 +27,7 @@ METHODS: Mapping[str, str] = {
     "csa": "one network for unpaired modalities, their class affinities made alike, slices",
     "dafnet": "modalities of a subject that are not aligned, labels in some of them",
     "disentangle": "registered sequences of which some are missing, in two stages",
+    RANDOMISED: "one plain network for all modalities, learned from those with labels in random contrasts",
 }
 """Method to what it is for."""
 
@@ -185,6 +188,7 @@ def possible_methods(situation: Situation) -> dict[str, str]:
         "csa": unpaired,
         "dafnet": apart or half,
         "disentangle": off or half,
+        RANDOMISED: "",
     }
 
 
@@ -223,10 +227,7 @@ def choose_method(
         kind = "volumes" if volumes[0] else "slices"
         return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
     if situation.name == UNPAIRED and situation.unlabelled:
-        raise PlanError(
-            f"no method here learns {' or '.join(situation.unlabelled)} without labels from other patients: label "
-            "some of its images, or take it out of the datalist."
-        )
+        return RANDOMISED, _without_labels(situation)
     bare = situation.unlabelled or [
         name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
     ]
@@ -248,4 +249,15 @@ def choose_method(
     return "unet", (
         "registered with gaps: a plain network with the modalities as channels that learns to do without some; it did "
         "better than two stages of disentangling in the same time, unless the most telling sequence is missing"
+    )
+
+
+def _without_labels(situation: Situation) -> str:
+    """What can be done for a modality without labels of other patients, what cannot, and what would be better."""
+    bare = " and ".join(situation.unlabelled)
+    known = " and ".join(name for name in situation.modalities if situation.labelled[name])
+    return (
+        f"{bare} without labels, of other patients: a plain network learns {known} in random contrasts. Chosen and "
+        f"validated without labels of {bare}; it bridges intensities, not another anatomy or field of view. "
+        f"Better: four or more labels of {bare} (then ummkd), or both images of most patients (then dafnet)"
     )

@@ -17,6 +17,7 @@ from monai_mmseg.planning.data_rules import (
     WINDOW_SAMPLES,
 )
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
+from monai_mmseg.planning.situation import RANDOMISED
 
 VALIDATIONS, VALIDATION_SHARE = 10, 0.08
 MOST_STEPS = 250_000  # of nnU-Net, which took them for all
@@ -67,7 +68,7 @@ def _mm(context: Context) -> list[float]:
 def batch_size(context: Context) -> Decision:
     """Samples of each modality; halved until a step fits."""
     samples = _samples(context)
-    parts = len(context.situation.modalities) if context.base in ("ummkd", "ummkd_3d", "csa") else 1
+    parts = context.drawn
     each = max(1, samples // parts)
     for _ in range(context.shrink):
         each = max(1, each // 2)
@@ -195,6 +196,16 @@ def augmentation(context: Context) -> Decision:
     return {"_target_": "Compose", "transforms": [move, *grey]}, f"few subjects: {words}; no mirror"
 
 
+def appearance(context: Context) -> Decision | None:
+    """Random contrasts, where a modality without labels is to be known by those of the others."""
+    if context.method != RANDOMISED:
+        return None
+    change = {"_target_": "monai_mmseg.transforms.RandAppearanced", "keys": "image"}
+    bare = " and ".join(context.situation.unlabelled) or "any modality"
+    words = f"random contrasts of every sample: {bare} is to look like one of them"
+    return [{**change, "spatial_dims": "$len(@spatial_size)"}], words
+
+
 def task_augmentation(context: Context) -> Decision:
     """As for other networks, with a mirror where it changes no class."""
     move = _moved_windows(context)
@@ -288,10 +299,7 @@ def _schedule(context: Context) -> tuple[int, int, int, float, float]:
     if context.seconds is not None:
         step, check, begin = (context.seconds[name] for name in ("step", "validation", "start"))
     else:
-        batch = context.knobs["batch_size"] * (
-            len(context.situation.modalities) if context.base in ("ummkd", "ummkd_3d", "csa") else 1
-        )
-        voxels = math.prod(context.knobs["spatial_size"]) * batch
+        voxels = math.prod(context.knobs["spatial_size"]) * context.knobs["batch_size"] * context.drawn
         step = voxels * COSTS.get(context.base, 1.0) / context.speed[context.dims]
         check, begin = 0.02 * context.budget, 0.02 * context.budget
     return schedule(context.budget, step, check, begin, context.part)

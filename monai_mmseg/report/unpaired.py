@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from monai_mmseg.runs.knowledge import read_knowledge
 from monai_mmseg.runs.run_folder import RunRecorder
 from monai_mmseg.visualize import distillation_curve_figure, knowledge_figure
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate_modalities(
     datalist: str | Path, predictions: str | Path, *, modalities: Sequence[str], **settings: Any
@@ -29,7 +32,7 @@ def evaluate_modalities(
     Args:
         datalist: path of the datalist.
         predictions: folder with the predicted label volumes.
-        modalities: which ones; those of which the section has no image are left out.
+        modalities: which ones; those of which no image of the section has a label are left out.
         **settings: of :func:`~monai_mmseg.evaluation.evaluate_predictions`.
 
     Returns:
@@ -38,8 +41,13 @@ def evaluate_modalities(
     Raises:
         ValueError: see :func:`~monai_mmseg.evaluation.evaluate_predictions`.
     """
-    there = {item["modality"] for item in read_datalist(datalist).items(settings.get("section", "test"))}
-    names = [name for name in modalities if name in there] or modalities  # without any the message says what there is
+    items = read_datalist(datalist).items(settings.get("section", "test"))
+    labelled = {one["modality"] for one in items if one.get("label")}
+    names = [
+        name for name in modalities if name in labelled
+    ] or modalities  # without any the message says what there is
+    if bare := sorted({one["modality"] for one in items}.intersection(modalities).difference(names)):
+        logger.warning("not scored, for no image has a label: %s", ", ".join(bare))
     tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in names]
     return tables[0].join(*tables[1:])
 

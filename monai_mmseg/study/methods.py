@@ -94,6 +94,11 @@ def _unpaired(base: str, name: str, about: str, *overlays: str, planned: Mapping
     return Method(name, about, "bundle", needs, base, _files(overlays), plan=base, planned=planned)
 
 
+def _for_all(name: str, about: str, *overlays: str, planned: Mapping[str, Any] | None = None) -> Method:
+    needs = ("two modalities", "labels")
+    return Method(name, about, "bundle", needs, "ummkd", _files(overlays), plan="unet_randomised", planned=planned)
+
+
 def _alone(base: str, name: str, weight: str) -> Method:
     own = {"separate": [], weight: 0.0}
     return Method(name, f"as {base}, a network for each modality", "bundle", EACH, base, (), own, plan=base, each=True)
@@ -176,6 +181,8 @@ _LIST: tuple[Method, ...] = (
     _unpaired("ummkd", "y_shaped", "an encoder for each modality, one decoder", "y_shaped", planned=_ENCODERS),
     _unpaired("ummkd", "x_shaped", "encoder and decoder for each modality, one middle", "x_shaped", planned=_ENDS),
     _alone("ummkd", "individual", "kd_weight"),
+    _for_all("unet_randomised", "U-Net on labelled modalities in random contrasts, for all", "joint", "randomised"),
+    _for_all("unet_labelled", "as unet_randomised, in their own contrasts", "joint", planned={"appearance": []}),
     _unpaired("ummkd_3d", "ummkd_3d", "as ummkd, on volumes"),
     _alone("ummkd_3d", "individual_3d", "kd_weight"),
     Method(

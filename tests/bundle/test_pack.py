@@ -197,7 +197,7 @@ def test_the_settings_of_the_training_are_taken(heart, tmp_path):
     (overlaid / "configs" / "settings" / "tiny.json").write_text(json.dumps({"features": [4] * 8, "kd_weight": 0.5}))
     intensity = {"_target_": "ScaleIntensityd", "keys": "image"}
     labels = {"0": "background", "1": "a", "2": "b", "3": "c", "4": "d"}  # of the data: neither overlay nor override
-    knobs = {**settings()["knobs"], "features": [4] * 8, "labels": labels, "amp": False, "max_epochs": 3}
+    knobs = {**settings()["knobs"], "features": [4] * 8, "labels": labels, "amp": False, "max_epochs": 3, "fold": 1}
     model = with_settings(
         heart,
         tmp_path / "run",
@@ -217,6 +217,7 @@ def test_the_settings_of_the_training_are_taken(heart, tmp_path):
         "abcd"
     )
     assert (train["amp"], train["max_epochs"]) == (read(overlaid, "train")["amp"], 3)
+    assert (train["fold"], inference["fold"]) == (1, None)  # left out there, taken here: of new data all are
     asking = [name for name, value in inference.items() if "@trained" in json.dumps(value)]
     assert (inference["trained"], asking) == (content["trained"], ["initialize"])
     assert shapes(network_of(out, "inference")) == shapes(network_of(heart, "inference"))

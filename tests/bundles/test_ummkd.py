@@ -14,6 +14,7 @@ import torch
 from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.networks.layers import specialize
 from monai_mmseg.objectives import UnpairedSegmentationObjective
+from monai_mmseg.report import evaluate_modalities
 from tests.bundles.runs import (
     ABDOMEN,
     HEART,
@@ -159,6 +160,11 @@ def test_evaluation_scores_both_modalities(bundle, run_of, unpaired, tmp_path):
     assert Counter(row.split(",")[1] for row in rows[1:]) == {"ct": 5, "mr": 5}  # classes, and the paper's Dice
     assert {"overlay_ct.png", "overlay_mr.png"} <= {path.name for path in (result / "figures").iterdir()}
     assert "data:image/" in (result / "report.html").read_text(encoding="utf-8")
+    content = read(unpaired(bundle) / "datalist.json")
+    content["test"] = [item for item in content["test"] if item["modality"] == "ct" or item.pop("label")]
+    less = write(tmp_path / "less", content, unpaired(bundle)) / "datalist.json"
+    scores = evaluate_modalities(less, result / "predictions", modalities=MODALITIES, method="m")
+    assert list(scores.cases("modality")) == ["ct"]  # there is nothing to score MR with
 
 
 def test_payer_takes_over_what_localises(unpaired, tmp_path):
@@ -216,6 +222,15 @@ def test_an_item_without_a_label(bundle, unpaired, tmp_path):
     with pytest.raises(RuntimeError) as error:
         bundle.train(tmp_path / "none_of_mr", write(tmp_path / "less", content, unpaired(bundle)))
     assert "no training image of mr has a label, and this method learns each class" in causes(error.value)
+    # everything shared: nothing is of MR alone, and CT teaches it all
+    workflow = bundle.train(tmp_path / "shared", tmp_path / "less", "joint", "randomised")
+    assert {int(item["modality"]) for item in workflow.parser.get_parsed_content("train#dataset")} == {0}
+
+
+def test_random_contrasts_come_behind_the_augmentation():
+    config = HEART.parser("train", "demo", "small_unet", "randomised")
+    steps = config.get_parsed_content("train#dataset#slice_transform").flatten().transforms
+    assert [type(steps[place]).__name__ for place in (0, -1)] == ["RandAffined", "RandAppearanced"]
 
 
 def test_a_class_that_no_training_label_shows(unpaired, tmp_path):

@@ -78,9 +78,9 @@ def fingerprint_of(
     }
 
 
-def unpaired() -> dict[str, Any]:
+def unpaired(**settings: Any) -> dict[str, Any]:
     """Four patients, two with CT and two with MR."""
-    return fingerprint_of({"a": ("ct",), "b": ("ct",), "c": ("mr",), "d": ("mr",)})
+    return fingerprint_of({"a": ("ct",), "b": ("ct",), "c": ("mr",), "d": ("mr",)}, **settings)
 
 
 def paired(**settings: Any) -> dict[str, Any]:

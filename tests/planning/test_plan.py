@@ -31,12 +31,18 @@ PLANS = [
     ("ummkd", unpaired(), {}),
     ("ummkd_3d", unpaired(), {}),
     ("csa", unpaired(), {}),
+    ("unet_randomised", unpaired(bare=("mr",)), {}),
+    ("unet_randomised", unpaired(bare=("mr",)), {"volumes": True}),
     ("dafnet", paired(offset=6.0, bare=("t2",)), {}),
     ("disentangle", paired(), {}),
 ]
 
 
-@pytest.fixture(params=PLANS, ids=["unet", "unet_3d", "unet_stack", "unet_stack_3d", *(one[0] for one in PLANS[4:])])
+IDS = ["unet", "unet_3d", "unet_stack", "unet_stack_3d"]
+IDS += [name + "_3d" * ("volumes" in settings) for name, _, settings in PLANS[4:]]
+
+
+@pytest.fixture(params=PLANS, ids=IDS)
 def planned(request, tmp_path):
     """A bundle written by the rules alone, and its context."""
     method, data, settings = request.param
@@ -176,6 +182,17 @@ def test_a_list_without_folds_is_named_before_it_is_measured(tmp_path):
         make_plan(path, tmp_path / "plan")
     write_listed(tmp_path / "data" / "test0")
     with pytest.raises(PlanError, match=r"test0/datalist\.json and its like, .* have them: plan one of these"):
+        make_plan(path, tmp_path / "plan")
+
+
+def test_a_fold_0_without_a_label(tmp_path):
+    path = write_listed(tmp_path / "data")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for item in content["training"]:
+        if not item["fold"]:
+            del item["label"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(PlanError, match="no image of fold 0, which validates, has a label: `mmseg data split"):
         make_plan(path, tmp_path / "plan")
 
 

@@ -102,7 +102,7 @@ EXPECTED = {
     "validation_modalities": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), ["t1"])],
 }
 ELSEWHERE = {  # looked at more closely below
-    *("intensity", "backbone", "task_def", "augmentation", "train#augmentation"),
+    *("intensity", "backbone", "task_def", "augmentation", "train#augmentation", "appearance"),
     *("max_epochs", "epoch_length", "lr_decay", "lr_decay_steps", "val_interval"),
 }
 
@@ -119,7 +119,7 @@ def test_every_rule_has_a_test_and_says_what_it_reads():
     assert all(rule.reads and rule.bases for rule in RULES)
 
 
-@pytest.mark.parametrize("method", ["ummkd", "ummkd_3d", "csa"])
+@pytest.mark.parametrize("method", ["ummkd", "ummkd_3d", "csa", "unet_randomised"])
 def test_every_reason_is_a_sentence(method):
     assert all(len(text) > 8 and not text.endswith(".") for _, text in decided(context_of(unpaired(), method)).values())
 
@@ -132,6 +132,15 @@ def test_ct_has_one_window_and_mr_its_own_percentiles():
     assert [one["_target_"] for one in mr["transforms"]] == ["ScaleIntensityRangePercentilesd", "NormalizeIntensityd"]
     assert mr["transforms"][1]["nonzero"] is False
     assert "ct is in HU: -50 to 250" in text
+
+
+def test_a_modality_without_labels_is_learned_from_random_contrasts_of_the_others():
+    found = decided(context_of(unpaired(bare=("mr",)), "unet_randomised"))
+    assert found["batch_size"][0] == 16  # all of CT
+    assert found["appearance"][0][0]["_target_"].endswith("RandAppearanced")
+    ct, mr = (found["intensity"][0]["transforms"][name] for name in ("ct", "mr"))
+    assert ct == mr  # no window of HU, which MR has not
+    assert "appearance" not in decided(ummkd())
 
 
 def test_an_empty_background_takes_no_part():

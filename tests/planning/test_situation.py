@@ -9,11 +9,15 @@ import pytest
 from monai_mmseg.planning import METHODS, PlanError, choose_method, find_situation, possible_methods
 from tests.planning.facts import fingerprint_of, paired, unpaired
 
+RANDOM = "unet_randomised"
+THREE = fingerprint_of({"a": ("ct",), "b": ("mr",), "c": ("pet",)}, bare=("mr",))
 GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
 CASES = [
     ("one modality", fingerprint_of({"a": ("ct",), "b": ("ct",)}), {}, "one modality", "unet"),
     ("ct and mr", unpaired(), {}, "unpaired", "ummkd"),
     ("scanners", fingerprint_of({"a": ("x",), "b": ("y",), "c": ("z",)}), {}, "unpaired", "csa"),
+    ("mr of others without labels", unpaired(bare=("mr",)), {}, "unpaired", RANDOM),
+    ("one of three without", THREE, {}, "unpaired", RANDOM),
     ("moved, labels in both", paired(offset=6.0), {}, "paired, misaligned", "csa"),
     ("moved, labels in one", paired(offset=6.0, bare=("t2",)), {}, "paired, misaligned", "dafnet"),
     ("never meet", paired(offset=None, bare=("t1",)), {}, "paired, misaligned", "dafnet"),
@@ -28,6 +32,12 @@ def test_situation_and_method(found, given, name, method):
     situation = find_situation(found, **given)
     ct = "ct" in situation.modalities
     assert (situation.name, choose_method(situation, volumes=(False, "thick"), ct=ct)[0]) == (name, method)
+
+
+def test_without_labels_of_others_it_says_what_it_cannot():
+    _, reason = choose_method(find_situation(THREE), volumes=(False, "thick"), ct=True)
+    assert "learns ct and pet in random contrasts. Chosen and validated without labels of mr" in reason
+    assert "four or more labels of mr (then ummkd)" in reason
 
 
 def test_volumes_where_they_pay():
@@ -68,7 +78,8 @@ def test_labels_that_show_other_classes():
 @pytest.mark.parametrize(
     ("found", "method", "message"),
     [
-        (fingerprint_of({"a": ("ct",), "b": ("mr",)}, bare=("mr",)), None, "no method here learns mr without labels"),
+        (unpaired(bare=("mr",)), "ummkd", "ummkd cannot be trained .* mr has none; possible: unet_randomised"),
+        (fingerprint_of({"a": ("ct",)}), "unet_randomised", "there is one modality, ct; possible: unet"),
         (paired(offset=6.0, bare=("t2",)), "ummkd", r"ummkd cannot be trained .* t2 has none; possible: dafnet"),
         (paired(offset=6.0), "unet", "unet cannot be trained .* not aligned"),
         (unpaired(), "disentangle", "hardly any subject has several modalities"),

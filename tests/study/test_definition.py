@@ -118,6 +118,8 @@ def test_needs_are_known_and_say_what_is_missing():
     partly = apart._replace(several=4, partly=True, tested={"cine": 2, "lge": 2})
     said = "labels show some classes only ('annotated'), and it would learn that the others are not there"
     assert [refusal(METHODS[name], partly) for name in ("csa", "dafnet", "copy")] == ["", said, said]
+    alone = bare._replace(several=0)
+    assert [refusal(METHODS[name], alone) for name in ("unet_randomised", "unet_labelled")] == ["", ""]
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
     assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
 

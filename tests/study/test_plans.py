@@ -23,7 +23,7 @@ def plans(tmp_path, monkeypatch):
 
     def make_plan(path, place, *, method, budget, target, grid, workers):
         made.append((method, budget, target, grid))
-        base = "disentangle_tumour" if method == "disentangle" else method
+        base = {"disentangle": "disentangle_tumour", "unet_randomised": "ummkd"}.get(method, method)
         shutil.copytree(bundles_folder() / base / "configs", place / "configs", ignore=lambda *_: ["settings"])
         if method == "disentangle":
             shutil.copytree(bundles_folder() / "disentangle" / "configs", place / "stage_one" / "configs")
@@ -132,6 +132,13 @@ def test_stages_of_a_network_of_the_plan_have_other_names(plans):
     found, _ = plans(steps=20)
     (one,) = found.trainings(METHODS["y_shaped"])
     assert (one.overlays, one.overrides["separate"], one.overrides["kd_weight"]) == ((), "encoder", 0.0)
+
+
+def test_the_control_of_random_contrasts_has_their_plan(plans):
+    found, made = plans(steps=20)
+    (ours,), (control,) = (found.trainings(METHODS[name]) for name in ("unet_randomised", "unet_labelled"))
+    assert (ours.bundle, [one[0] for one in made]) == (control.bundle, ["unet_randomised"])
+    assert (control.overlays, control.overrides["appearance"]) == ((), [])
 
 
 def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
