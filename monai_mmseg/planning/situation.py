@@ -234,8 +234,8 @@ def choose_method(
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has few labels or none: those of the "
-            "others are borrowed; a U-Net on the source in random contrasts may do as well: "
-            "mmseg compare DATALIST --methods dafnet unet_source_randomised"
+            "others are borrowed; a U-Net on registered masks, or on the source in random contrasts, may do better: "
+            "mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
