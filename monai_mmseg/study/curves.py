@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -209,13 +209,20 @@ class LabelCurve(NamedTuple):
     saved: list[str]  # sentences
 
 
-def label_curves(settings: Sequence[Setting], styles: Mapping[str, Style], lead: str | None) -> list[LabelCurve]:
+def label_curves(
+    settings: Sequence[Setting],
+    styles: Mapping[str, Style],
+    lead: str | None,
+    labels: Mapping[str, Any] | None = None,
+) -> list[LabelCurve]:
     """Scores over the number in the names of settings, such as ``target_12.5`` or ``mr_4``.
 
     Args:
         settings: all of a study.
         styles: of :func:`method_styles`.
         lead: method of interest.
+        labels: of each setting's definition, by its name: where they are the same, the number counts something else,
+            such as millimetres, and no label is saved.
 
     Returns:
         A chart for each stem with at least two settings, and each of its parts (modalities) if these are few.
@@ -232,10 +239,13 @@ def label_curves(settings: Sequence[Setting], styles: Mapping[str, Style], lead:
     for stem, found in ((stem, sorted(found)) for stem, found in stems.items() if len(found) > 1):
         common = [part for part in found[0][1].parts if all(part in setting.parts for _, setting in found)]
         parts = common if len(common) > 1 and not found[0][1].many else [None]
+        known = [labels.get(setting.name) for _, setting in found] if labels else []
+        equal = bool(known) and all(one == known[0] for one in known)
         for part in parts:
             curve = _label_curve(stem, part, found, styles, lead)
             # labels of MR say nothing of what CT, which has all of its own, would save
-            curves.append(curve._replace(saved=[]) if stem in parts and part != stem else curve)
+            other = stem in parts and part != stem
+            curves.append(curve._replace(saved=[]) if other or equal else curve)
     return curves
 
 

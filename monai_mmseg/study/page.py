@@ -76,13 +76,16 @@ def _values(
 ) -> dict[str, Any]:
     lead = content.lead()
     styles = method_styles(content.settings, lead)
+    defined = content.about.get("settings")
+    known = defined.items() if isinstance(defined, dict) else ()
+    labels = {name: about.get("labels") for name, about in known if isinstance(about, dict)}
     settings = [_setting(content, one, found[one.name], tests[one.name], styles) for one in content.settings]
     return {
         "title": content.title,
         "what": str(content.about.get("about") or ""),
         "facts": facts(content),
         "settings": settings,
-        "labels": [(c.title, _Markup(c.chart), c.saved) for c in label_curves(content.settings, styles, lead)],
+        "labels": [(c.title, _Markup(c.chart), c.saved) for c in label_curves(content.settings, styles, lead, labels)],
         "legend": [(name, *style) for name, style in styles.items()],
         "spent": spent(content.cells),
         "unfinished": content.unfinished,

@@ -76,6 +76,8 @@ def test_labels_saved(tmp_path):
     (found,) = label_curves(settings, method_styles(settings, "ours"), "ours")
     assert found.title == "mr"
     assert found.saved == ["ours reaches with 4 what other has with 16 (0.700 against 0.650)."]
+    moved = {"mr_4": {"lge": 0.0}, "mr_16": {"lge": 0.0}}  # the number is one of something else
+    assert label_curves(settings, method_styles(settings, "ours"), "ours", moved)[0].saved == []
     assert list(map(float, re.findall(r'text-anchor="middle">(\d+)</text>', found.chart))) == [4, 16]
 
 
