@@ -237,7 +237,7 @@ def choose_method(
     if situation.name == UNPAIRED and situation.unlabelled:
         return RANDOMISED, _without_labels(situation)
     if situation.name == UNPAIRED and reasons["ummkd"]:
-        raise PlanError(f"no method is chosen: {reasons['ummkd']}.")
+        raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
     bare = situation.unlabelled or [
         name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
     ]
