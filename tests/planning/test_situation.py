@@ -97,9 +97,7 @@ def test_labels_that_are_all_held_out_are_refused_before_a_training_is():
     for one in found["subjects"]:
         one["fold"] = int("mr" not in one["images"])
     situation = find_situation(found)
-    with pytest.raises(
-        PlanError, match="ummkd, as csa, cannot .* all labels of mr are in fold 0, which is held out"
-    ):
+    with pytest.raises(PlanError, match="ummkd, as csa, cannot .* all labels of mr are in fold 0, which is held out"):
         choose_method(situation, volumes=(False, "thick"), ct=True)
     with pytest.raises(PlanError, match="ummkd cannot be trained .* fold 0"):
         choose_method(situation, "ummkd", volumes=(False, "thick"), ct=True)
