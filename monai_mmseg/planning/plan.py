@@ -153,7 +153,7 @@ def _warn_of_few_steps(context: Context) -> None:
         logger.warning(
             "%d steps are few for a network to learn from; --budget %dm has room for about %d",
             steps,
-            math.ceil(context.budget / 60 * ENOUGH_STEPS / steps),
+            math.ceil(max(context.budget, _expected(context)) / 60 * ENOUGH_STEPS / steps),
             ENOUGH_STEPS,
         )
 

@@ -54,6 +54,7 @@ class Situation:
     target: str
     facts: dict[str, str]  # the five, in words
     partly: tuple[str, ...] = ()  # classes that some labels do not show
+    held_out: tuple[str, ...] = ()  # modalities whose labels are all in fold 0, so that training has none
 
     @property
     def unlabelled(self) -> list[str]:
@@ -119,8 +120,10 @@ def find_situation(
         "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
         f"{', '.join(may_lack or ()) or 'none'}",
     }
+    trains = {one for subject in subjects if subject["fold"] != 0 for one in subject["labelled"]}
+    held_out = tuple(one for one in modalities if labelled[one] and trains and one not in trains)
     partly = tuple(_partly(fingerprint))
-    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts, partly)
+    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts, partly, held_out)
 
 
 def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:
@@ -178,6 +181,11 @@ def possible_methods(situation: Situation) -> dict[str, str]:
         lone = f"there is one modality, {situation.modalities[0]}"
         return {name: "" if name == "unet" else lone for name in METHODS}
     unpaired = f"it learns each modality from its own labels, and {' and '.join(bare)} has none" if bare else ""
+    if situation.held_out and not bare:
+        unpaired = (
+            f"it learns each modality from its own labels, and all labels of {' and '.join(situation.held_out)} are in "
+            "fold 0, which is held out: give some of these subjects another fold, or leave their labels out"
+        )
     apart = "" if paired else "hardly any subject has several modalities"
     half = f"labels differ in the classes that they show ({', '.join(situation.partly)})" if situation.partly else ""
     off = "" if registered else apart or "the modalities of a subject are not aligned"
@@ -228,6 +236,8 @@ def choose_method(
         return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
     if situation.name == UNPAIRED and situation.unlabelled:
         return RANDOMISED, _without_labels(situation)
+    if situation.name == UNPAIRED and reasons["ummkd"]:
+        raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
     bare = situation.unlabelled or [
         name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
     ]
@@ -240,10 +250,10 @@ def choose_method(
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
         if volumes[0]:
-            return "ummkd_3d", f"{kind}, all modalities labelled; volumes, for {volumes[1]}"
+            return "ummkd_3d", f"{kind}, labels in all modalities; volumes, for {volumes[1]}"
         if ct:
-            return "ummkd", f"{kind} with CT, all modalities labelled; slices, for {volumes[1]}"
-        return "csa", f"{kind}, all labelled: class affinities guide each other; slices, for {volumes[1]}"
+            return "ummkd", f"{kind} with CT, labels in all modalities; slices, for {volumes[1]}"
+        return "csa", f"{kind}, labels in all: class affinities guide each other; slices, for {volumes[1]}"
     if situation.name == COMPLETE:
         return "unet", "registered and complete, with labels: take a plain network with the modalities as channels"
     return "unet", (

@@ -202,7 +202,7 @@ def appearance(context: Context) -> Decision | None:
         return None
     change = {"_target_": "monai_mmseg.transforms.RandAppearanced", "keys": "image"}
     bare = " and ".join(context.situation.unlabelled) or "any modality"
-    words = f"random contrasts of every sample: {bare} is to look like one of them"
+    words = f"random contrasts of every sample: what {bare} looks like is to be among them"
     return [{**change, "spatial_dims": "$len(@spatial_size)"}], words
 
 

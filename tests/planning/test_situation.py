@@ -12,10 +12,11 @@ from tests.planning.facts import fingerprint_of, paired, unpaired
 RANDOM = "unet_randomised"
 THREE = fingerprint_of({"a": ("ct",), "b": ("mr",), "c": ("pet",)}, bare=("mr",))
 GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
+SCANNERS = fingerprint_of({f"{name}{i}": (name,) for name in "xyz" for i in range(2)})
 CASES = [
     ("one modality", fingerprint_of({"a": ("ct",), "b": ("ct",)}), {}, "one modality", "unet"),
     ("ct and mr", unpaired(), {}, "unpaired", "ummkd"),
-    ("scanners", fingerprint_of({"a": ("x",), "b": ("y",), "c": ("z",)}), {}, "unpaired", "csa"),
+    ("scanners", SCANNERS, {}, "unpaired", "csa"),
     ("mr of others without labels", unpaired(bare=("mr",)), {}, "unpaired", RANDOM),
     ("one of three without", THREE, {}, "unpaired", RANDOM),
     ("moved, labels in both", paired(offset=6.0), {}, "paired, misaligned", "csa"),
@@ -89,6 +90,18 @@ def test_labels_that_show_other_classes():
 def test_what_is_refused(found, method, message):
     with pytest.raises(PlanError, match=message):
         choose_method(find_situation(found), method, volumes=(False, "thick"), ct=True)
+
+
+def test_labels_that_are_all_held_out_are_refused_before_a_training_is():
+    found = unpaired()
+    for one in found["subjects"]:
+        one["fold"] = int("mr" not in one["images"])
+    situation = find_situation(found)
+    with pytest.raises(PlanError, match="ummkd, as csa, cannot .* all labels of mr are in fold 0, which is held out"):
+        choose_method(situation, volumes=(False, "thick"), ct=True)
+    with pytest.raises(PlanError, match="ummkd cannot be trained .* fold 0"):
+        choose_method(situation, "ummkd", volumes=(False, "thick"), ct=True)
+    assert choose_method(situation, "unet_randomised", volumes=(False, "thick"), ct=True)[0] == "unet_randomised"
 
 
 def test_data_without_labels_and_unknown_modalities_are_refused():
