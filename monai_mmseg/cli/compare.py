@@ -144,8 +144,8 @@ def _print_study(study: Study) -> None:
         runs = f"{count:4} of {each}" if count else "   - without training"
         print(f"{method.name:<24} {runs:<24} {method.about}")
     time = f": {time_text(total * study.budget)} of training by one lane" if study.budget else ""
-    count = f"{total} training{'s' if total != 1 else ''}"
-    print(f"{count}{time}; evaluations come on top, and what the data refuse falls away.")
+    told = f"{total} training{'s' if total != 1 else ''}"
+    print(f"{told}{time}; evaluations come on top, and what the data refuse falls away.")
 
 
 def _print_methods(data: str | None, target: str | None, source: str | None) -> None:
