@@ -98,19 +98,8 @@ def _content(setting: Setting) -> dict[str, Any]:
     return {"labels": dict(setting.labels), "phantom": dict(setting.phantom), **other}
 
 
-_DECIDING = (
-    "kind",
-    "bundle",
-    "overlays",
-    "overrides",
-    "bare",
-    "plan",
-    "planned",
-    "each",
-    "borrows",
-    "options",
-    "scores",
-)
+_CONFIG = ("kind", "bundle", "overlays", "overrides", "bare", "plan", "planned")
+_DECIDING = (*_CONFIG, "each", "borrows", "options", "scores")
 _KEYS = {
     "about": str,
     "budget": str,
