@@ -160,7 +160,7 @@ def _own_intensity(context: Context, name: str) -> Decision:
     """CT by one window for all patients, everything else by each image's own grey values."""
     inside = context.fingerprint["intensity"][name]["foreground"]
     ct = is_ct(context, name)
-    # the window would make fat, lung and air one grey value, which no other modality does: 0.40 of Dice on MR, not 0.56
+    # the window would make fat, lung and air one grey value, which no other modality does
     if ct and context.method != RANDOMISED:
         low, high, mean, sd = inside["p0.5"], inside["p99.5"], inside["mean"], max(inside["sd"], 1e-3)
         window = {

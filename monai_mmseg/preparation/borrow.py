@@ -63,10 +63,20 @@ def borrow_labels(
         OSError: if `out` is there already, or cannot be written.
 
     Examples:
-        In Python, after a registration of the training section::
-
-            made = register_baseline(load_datalist(path), "cine", "lge", "out/register")
-            borrow_labels(path, made, "DATA_REGISTERED/datalist.json", modality="lge", method="register")
+        >>> import json, os, tempfile
+        >>> import nibabel
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     for file in ("lge", "lge_seg"):
+        ...         volume = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) % 2
+        ...         nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), os.path.join(name, f"{file}.nii.gz"))
+        ...     content = {"name": "hearts", "modalities": ["lge"], "labels": {"0": "background", "1": "LV"}}
+        ...     content["training"] = [{"image": "lge.nii.gz", "modality": "lge", "subject": "s1"}]
+        ...     _ = Path(name, "datalist.json").write_text(json.dumps(content))
+        ...     given = f"{name}/datalist.json", name, f"{name}/new.json"
+        ...     made = borrow_labels(*given, modality="lge", method="register")
+        ...     made.subjects, read_datalist(made.path).items("training")[0]["label_source"]
+        (['s1'], 'register')
     """
     if not method.strip():
         raise ValueError("method must name what made the predictions, got nothing.")

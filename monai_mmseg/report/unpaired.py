@@ -43,9 +43,8 @@ def evaluate_modalities(
     """
     items = read_datalist(datalist).items(settings.get("section", "test"))
     labelled = {one["modality"] for one in items if one.get("label")}
-    names = [
-        name for name in modalities if name in labelled
-    ] or modalities  # without any the message says what there is
+    # without any the message says what there is
+    names = [name for name in modalities if name in labelled] or modalities
     if bare := sorted({one["modality"] for one in items}.intersection(modalities).difference(names)):
         logger.warning("not scored, for no image has a label: %s", ", ".join(bare))
     tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in names]

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from monai_mmseg import baselines
 from monai_mmseg.data.datalist import read_datalist
-from monai_mmseg.files import write_json
+from monai_mmseg.files import read_json, write_json
 from monai_mmseg.preparation import borrow_labels
 from monai_mmseg.study.facts import Facts, find_facts
 from monai_mmseg.study.methods import Method
@@ -45,5 +44,5 @@ def borrowed_data(method: Method, data: Path, facts: Facts) -> tuple[Path, Facts
         about = {"modality": facts.target, "method": f"{source} of {facts.source}"}
         borrow_labels(listed, made, folder / "datalist.json", **about, overwrite=True)
         write_json(folder / USED, Used(time.monotonic() - clock, time.thread_time() - cpu)._asdict())
-    used = Used(**json.loads((folder / USED).read_text(encoding="utf-8")))
+    used = Used(**read_json(folder / USED))
     return folder, find_facts(read_datalist(folder / "datalist.json"), facts.target, facts.source), used
