@@ -30,6 +30,14 @@ def _seed() -> Iterator[None]:
     set_determinism(seed=None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_timing() -> None:
+    """Time as few steps as possible: what a test plans need not last as long as it says."""
+    from monai_mmseg.planning import timing
+
+    timing.SHORT = 0.0
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the repository."""

@@ -21,8 +21,9 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-STEPS, SECONDS = 8, 30.0  # of a measurement, whichever ends first
 WARM_UP = 2  # steps that fetch memory and compile kernels
+FEW, STEPS = 8, 60  # steps of a measurement, at least and at most
+SHORT, LONG = 3.0, 30.0  # seconds that it takes: at least, while there are steps; at most, where few last longer
 PER_MODALITY = 2  # images that are read for it
 IMPORTS = 6.0  # seconds before a training command does anything
 
@@ -131,24 +132,31 @@ def _steps(trainer: Any, device: torch.device, clock: Callable[[], float]) -> tu
     """Median seconds of a step, and the bytes that one took at most."""
     ends: list[float] = []
     kept: dict[int, int] = {}
+    watching = contextlib.ExitStack()  # during one step alone: it takes time itself
+
+    def keep(tensor: Tensor) -> Tensor:  # storages are told apart by their place
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    def begin() -> None:
+        if len(ends) == WARM_UP - 1:
+            watching.enter_context(saved_tensors_hooks(keep, lambda tensor: tensor))
 
     def end() -> None:
+        watching.close()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         ends.append(clock())
-        if ends[-1] - begun > SECONDS and len(ends) > WARM_UP:
+        spent, count = ends[-1] - begun, len(ends)
+        if (spent > SHORT and count >= FEW) or (spent > LONG and count > WARM_UP):
             trainer.terminate()
 
-    def keep(tensor: Tensor) -> Tensor:
-        if len(ends) == WARM_UP - 1:  # one step alone; storages are told apart by their place
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
+    trainer.add_event_handler(Events.ITERATION_STARTED, begin)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, end)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     begun = clock()
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with watching:
         trainer.run()
     times = np.diff(ends)[WARM_UP - 1 :]
     own = sum(one.numel() * one.element_size() for one in trainer.objective.parameters())
