@@ -20,8 +20,6 @@ Every part may be missing.
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -31,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from monai_mmseg.files import read_json, read_record, write_json, write_text
 from monai_mmseg.runs.terms import add_terms, drop_terms_from
-from monai_mmseg.runs.versions import git_commit, software_versions
+from monai_mmseg.runs.versions import git_commit, machine_name, software_versions
 from monai_mmseg.visualize.figure import save_figure
 
 if TYPE_CHECKING:
@@ -113,7 +111,7 @@ class RunRecorder:
             started=before.get("started", now),
             versions=software_versions(),
             git=git_commit(),
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+            machine=machine_name(),
         )
         self._write_about()
 

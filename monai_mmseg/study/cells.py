@@ -40,6 +40,7 @@ class CellResult(NamedTuple):
     seconds: Mapping[str, float] = {}  # "training", "evaluating": of the clock; "cpu": of processes
     steps: int = 0  # updates of the weights
     parameters: int = 0  # trained; 0 for baselines
+    made: str = ""  # software and machine
 
     @property
     def table(self) -> ScoreTable:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.report.facts import duration
+from monai_mmseg.study.cells import CellResult
 from monai_mmseg.study.content import StudyContent, names
 from monai_mmseg.study.data import TRAINING
 from monai_mmseg.study.published import Published
@@ -55,6 +57,7 @@ def facts(content: StudyContent) -> list[tuple[str, str]]:
         "seeds": "number " + ", ".join(str(seed) for seed in sorted({one.cell.seed for one in cells})),
         "budget of each training": _budget(about),
         "cells": ", ".join(counts),
+        "made with": _made(cells),
     }
     return [(name, text) for name, text in told.items() if text]
 
@@ -72,6 +75,16 @@ def _labels(content: StudyContent) -> str:
             told = ", ".join(f"{name} {sum(one)} of {len(one)}" for name, one in counts.items())
             found.append(f"{setting.name}: {told}" if len(content.settings) > 1 else told)
     return "; ".join(found)
+
+
+def _made(cells: Sequence[CellResult]) -> str:
+    """Software and machines: cells of several are equal in neither speed nor, maybe, method."""
+    found = Counter(one.made or "not recorded" for one in cells if one.state == "done")
+    if set(found) == {"not recorded"}:
+        return ""
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{text}: {count} cell{'s' if count > 1 else ''}" for text, count in found.most_common())
 
 
 def _budget(about: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from monai_mmseg.handlers.clock import clock_time
 from monai_mmseg.planning.situation import PlanError
 from monai_mmseg.preparation.export_nnunet import UnfitCases
 from monai_mmseg.runs.lock import FolderLock
+from monai_mmseg.runs.versions import made_with
 from monai_mmseg.study.baselines import run_baseline_cell
 from monai_mmseg.study.borrowed import borrowed_data
 from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
@@ -236,7 +237,7 @@ class _Run:
         except Exception as error:  # of one cell: the others go on
             self._keep(cell, "failed", short_message(error))
         else:
-            write_cell(result)
+            write_cell(result._replace(made=made_with()))
         self._tell(cell, time.monotonic() - begun)
 
     def _tell(self, cell: Cell, seconds: float) -> None:

@@ -19,6 +19,7 @@ from monai_mmseg.study.content import read_study
 from monai_mmseg.study.data import write_fold
 from monai_mmseg.study.definition import Setting
 from monai_mmseg.study.page import write_page
+from monai_mmseg.study.results import facts
 from monai_mmseg.study.rows import blocks, count_text
 from monai_mmseg.study.tested import run_tests
 from tests.report.test_page import NASTY, Page
@@ -100,6 +101,21 @@ def test_labels_that_train_are_counted(tmp_path):
     write_page(tmp_path)
     told = "- labels that train, fold 0: target_0: cine 4 of 4, lge 0 of 4; target_50: cine 4 of 4, lge 2 of 4"
     assert told in (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (["a 1", "a 1"], "a 1"),
+        (["a 1", "a 2", "a 1"], "a 1: 2 cells; a 2: 1 cell"),
+        (["", "a 1"], "not recorded: 1 cell; a 1: 1 cell"),
+        ([""], None),
+    ],
+)
+def test_cells_of_several_versions_or_machines_are_told(tmp_path, made, told):
+    for seed, one in enumerate(made):
+        add_cell(tmp_path, "dafnet", scores("dafnet", [0.8]), seed=seed, made=one)
+    assert dict(facts(read_study(tmp_path))).get("made with") == told
 
 
 def test_orders_are_those_of_the_definition(study):

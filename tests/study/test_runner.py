@@ -69,6 +69,9 @@ def test_one_that_falls_or_is_refused_costs_no_other(tmp_path, ran):
     assert "its log is x.log" in reasons["unet_both"]
     assert "nnUNetv2_train is not in" in reasons["nnunet"]
     assert any("unet_target all fold 0 seed 0: dice 0.500" in line and "left)" in line for line in said)
+    made = {one.state: one.made for one in read_cells(tmp_path / "out")}
+    assert "torch" in made["done"]
+    assert not made["refused"]
 
 
 def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
