@@ -131,21 +131,33 @@ def _settings(data: str, target: str | None, labels: Sequence[float]) -> dict[st
 
 
 def _print_study(study: Study) -> None:
-    """What a study would train, and for how long: all that is known before its data are there."""
+    """What a study would train, for how long, and what its datalist refuses: all that is known before it runs."""
     from monai_mmseg.planning.context import time_text
+    from monai_mmseg.study.outlook import refused_cells
 
     each = f"{study.steps} steps" if study.steps else time_text(study.budget) if study.budget else "its bundle's epochs"
+    there = study.datalist is not None and study.datalist.is_file()
+    refused = refused_cells(study) if there else {}
     print(f"{study.name}: {study.about}" if study.about else study.name)
     print(f"settings: {', '.join(one.name for one in study.settings)}")
     total = 0
     for method in study.methods:
-        count = len(study.settings) * study.folds * len(study.seeds) if method.kind != "baseline" else 0
+        reasons = {name: refused[method.name, name] for name, *_ in study.settings if (method.name, name) in refused}
+        settings = len(study.settings) - len(reasons)
+        count = settings * study.folds * len(study.seeds) if method.kind != "baseline" else 0
         total += count
-        runs = f"{count:4} of {each}" if count else "   - without training"
+        runs = f"{count:4} of {each}" if count else "   - without training" if settings else "   - refused"
         print(f"{method.name:<24} {runs:<24} {method.about}")
+        for reason in dict.fromkeys(reasons.values()):
+            names = [name for name, one in reasons.items() if one == reason]
+            where = "" if len(names) == len(study.settings) else f" in {', '.join(names)}"
+            print(f"{'':<24} - refused{where}: {reason}")
     time = f": {time_text(total * study.budget)} of training by one lane" if study.budget else ""
     told = f"{total} training{'s' if total != 1 else ''}"
-    print(f"{told}{time}; evaluations come on top, and what the data refuse falls away.")
+    later = "" if there else ", and what the data refuse falls away"
+    print(f"{told}{time}; evaluations come on top{later}.")
+    if study.datalist and not there:
+        print(f"its datalist is not there yet: {short_path(study.datalist.resolve())}")
 
 
 def _print_methods(data: str | None, target: str | None, source: str | None) -> None:

@@ -69,7 +69,8 @@ def label(
     name = method or Path(predictions).resolve().name
     made = borrow_labels(datalist, predictions, out, modality=modality, method=name, overwrite=overwrite)
     counts = f"{len(made.subjects)} training images of {modality} borrow a label from {name}"
-    print(f"{counts}, {len(made.labelled)} keep theirs")
+    earlier = f" ({made.earlier} borrowed earlier)" if made.earlier else ""
+    print(f"{counts}, {len(made.labelled)} keep theirs{earlier}")
     if made.without:
         print(f"without label and prediction: {', '.join(made.without)}")
     for message in made.warnings:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monai_mmseg.data.borrowed import SOURCE
+from monai_mmseg.data.borrowed import SOURCE, borrowed_text
 from monai_mmseg.data.datalist import read_datalist, read_raw, stored_item
 from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.evaluation.files import ENDINGS, find_prediction, image_stem, prediction_files
@@ -25,6 +25,7 @@ class Borrowed(NamedTuple):
     path: Path
     subjects: list[str]  # whose image borrows a label
     labelled: list[str]  # whose image keeps its own
+    earlier: str  # how many of these are borrowed too, and from what; "" if none is
     without: list[str]  # whose image has neither label nor prediction
     warnings: list[str]  # such as labels without foreground
 
@@ -86,9 +87,11 @@ def borrow_labels(
     training = listed.sections.get(SECTION, [])
     mine = [item for item in training if item["modality"] == modality]
     bare = [item for item in mine if not item.get("label")]
+    earlier = borrowed_text(mine)
     if not bare:
+        again = f"; {earlier} of them borrowed: give the list from before, to borrow anew" if earlier else ""
         what = f"every training image of {modality!r} has a label" if mine else f"no training image is of {modality!r}"
-        raise ValueError(f"{datalist}: {what}, there are {listed.modalities}: nothing borrows.")
+        raise ValueError(f"{datalist}: {what}, there are {listed.modalities}: nothing borrows{again}.")
     files = _files(predictions, bare)
     new = [one["modality"] == modality and not one.get("label") and one["subject"] in files for one in training]
     sections = {
@@ -103,7 +106,8 @@ def borrow_labels(
     warnings = _check(content, sections, Path(out), {f"{SECTION}[{at}]" for at, borrows in enumerate(new) if borrows})
     path = write_new_json(out, content, overwrite=overwrite)
     without = [item["subject"] for item in bare if item["subject"] not in files]
-    return Borrowed(path, list(files), [item["subject"] for item in mine if item.get("label")], without, warnings)
+    labelled = [item["subject"] for item in mine if item.get("label")]
+    return Borrowed(path, list(files), labelled, earlier, without, warnings)
 
 
 def _files(predictions: Mapping[str, str | Path] | str | Path, items: Sequence[Mapping[str, Any]]) -> dict[str, Path]:

@@ -101,3 +101,27 @@ def test_the_list_of_a_study_says_what_it_would_train(capsys, tmp_path):
     text = capsys.readouterr().out
     assert "6 of 20 min" in text
     assert "6 trainings: 2.0 h" in text
+
+
+def test_the_list_of_a_study_says_what_its_datalist_refuses(capsys, tmp_path):
+    write_listed(tmp_path / "data")
+    content = {"datalist": "data/datalist.json", "methods": ["copy", "dafnet", "unet_target", "csa"], "budget": "20m"}
+    content["settings"] = {"target_0": {"labels": {"lge": 0.0}}, "target_100": {}}
+    path = tmp_path / "hearts.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert main(["compare", str(path), "--list"]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split() for line in text.splitlines()]
+    counts = {line[0]: line[1] for line in lines if line[0] in content["methods"]}
+    assert counts == {"copy": "-", "dafnet": "2", "unet_target": "1", "csa": "1"}
+    assert text.count("- refused in target_0: no training image of lge has a label") == 2
+    assert "4 trainings: 80 min of training by one lane; evaluations come on top." in text
+    path.write_text(json.dumps({**content, "settings": {"none": {"labels": {"lgee": 0.0}}}}), encoding="utf-8")
+    assert main(["compare", str(path), "--list"]) == 1
+    assert "settings: none: labels of 'lgee'" in capsys.readouterr().err
+    path.write_text(json.dumps({**content, "datalist": "later.json"}), encoding="utf-8")
+    assert main(["compare", str(path), "--list"]) == 0
+    text = capsys.readouterr().out
+    assert "8 trainings" not in text
+    assert "6 trainings" in text
+    assert "its datalist is not there yet" in text

@@ -57,6 +57,23 @@ def test_images_without_a_label_borrow_one_and_the_list_says_so(data, capsys):
     assert f"{out} is there already" in capsys.readouterr().err
 
 
+def test_a_list_that_borrows_already_says_so(data, tmp_path, capsys):
+    path, predictions, out = data
+    borrow_labels(path, predictions, out, modality="lge", method="register")
+    (tmp_path / "net").mkdir()
+    shutil.copy(predictions / "s1" / "s1_lge_seg.nii.gz", tmp_path / "net" / "s4_lge_seg.nii.gz")
+    words = ["data", "label", str(out), str(tmp_path / "net"), "--modality", "lge", "--out", str(tmp_path / "all.json")]
+    assert main(words) == 0
+    assert "1 training images of lge borrow a label from net, 3 keep theirs (2 (register) borrowed earlier)" in (
+        capsys.readouterr().out
+    )
+    message = (
+        r"every training image of 'lge' has a label.* 3 \(register, net\) of them borrowed: give the list from before"
+    )
+    with pytest.raises(ValueError, match=message):
+        borrow_labels(tmp_path / "all.json", predictions, tmp_path / "new.json", modality="lge", method="better")
+
+
 def test_nothing_is_scored_against_a_borrowed_label(data, caplog):
     path, predictions, out = data
     borrow_labels(path, predictions, out, modality="lge", method="register")
