@@ -107,7 +107,9 @@ def find_situation(
     else:
         name = GAPS if lacking or may_lack else COMPLETE
     bare = [one for one in modalities if not labelled[one]]
-    wanted = target or (bare[-1] if bare else modalities[-1])
+    trains = {one for subject in subjects if subject["fold"] != 0 for one in subject["labelled"]}
+    held_out = tuple(one for one in modalities if labelled[one] and trains and one not in trains)
+    wanted = target or (bare or held_out or modalities)[-1]
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
         "alignment": f"images of a subject fit best {offset:.1f} mm from where they are"
@@ -120,8 +122,6 @@ def find_situation(
         "gaps": f"missing in training: {_counts(lacking, images, len(subjects))}; may be missing later: "
         f"{', '.join(may_lack or ()) or 'none'}",
     }
-    trains = {one for subject in subjects if subject["fold"] != 0 for one in subject["labelled"]}
-    held_out = tuple(one for one in modalities if labelled[one] and trains and one not in trains)
     partly = tuple(_partly(fingerprint))
     return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts, partly, held_out)
 
@@ -238,9 +238,11 @@ def choose_method(
         return RANDOMISED, _without_labels(situation)
     if situation.name == UNPAIRED and reasons["ummkd"]:
         raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
-    bare = situation.unlabelled or [
-        name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]
-    ]
+    bare = (
+        situation.unlabelled
+        or list(situation.held_out)
+        or [name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]]
+    )
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has few labels or none: those of the "

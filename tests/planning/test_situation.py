@@ -104,6 +104,18 @@ def test_labels_that_are_all_held_out_are_refused_before_a_training_is():
     assert choose_method(situation, "unet_randomised", volumes=(False, "thick"), ct=True)[0] == "unet_randomised"
 
 
+def test_a_misaligned_target_whose_labels_are_all_held_out_borrows():
+    found = paired(offset=6.0)
+    for number, one in enumerate(found["subjects"]):
+        one["fold"] = number
+        one["labelled"] = ["t1", "t2"] if number == 0 else ["t2"]
+    situation = find_situation(found)
+    assert situation.target == "t1"
+    method, reason = choose_method(situation, volumes=(False, "thick"), ct=False)
+    assert method == "dafnet"
+    assert "t1 has few labels or none" in reason
+
+
 def test_data_without_labels_and_unknown_modalities_are_refused():
     with pytest.raises(PlanError, match="no training image has a label"):
         find_situation(fingerprint_of({"a": ("ct",)}, bare=("ct",)))
