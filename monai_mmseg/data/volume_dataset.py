@@ -13,6 +13,7 @@ import torch
 from monai.data import Dataset
 from monai.transforms import Compose, Randomizable, Transform
 
+from monai_mmseg.data.reseed import Reseeder
 from monai_mmseg.data.volume_store import VolumeStore
 from monai_mmseg.workers import with_bar
 
@@ -49,6 +50,7 @@ class VolumeDataset(Dataset, Generic[V]):
             raise ValueError(f"transform must be a callable that reads an item, got {transform!r}.")
         super().__init__([dict(item) for item in data], transform)
         self.augment, self.cache = augment, check_cache(cache, cache_dir)
+        self._reseed: Reseeder | None = None
         self.store: VolumeStore | None = None
         if self.cache in ("disk", "disk_raw"):
             assert cache_dir is not None
@@ -85,7 +87,9 @@ class VolumeDataset(Dataset, Generic[V]):
         if self.augment is None:
             return item
         if self._epoch[1] >= 0 and isinstance(self.augment, Randomizable):
-            self.augment.set_random_state(_item_seed(*self._epoch.tolist(), *numbers))
+            if self._reseed is None or self._reseed.transform is not self.augment:
+                self._reseed = Reseeder(self.augment)
+            self._reseed(_item_seed(*self._epoch.tolist(), *numbers))
         return self.augment(item)
 
     def _read_all(self, progress: bool) -> Iterator[V]:
