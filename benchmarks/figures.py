@@ -1,0 +1,191 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Curves of the documentation, out of the scores that `benchmarks/results` keeps: ``python -m benchmarks.figures``.
+
+A study's page draws its own cells; here are scores of several calls together, such as seeds that were run apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import ROOT
+from monai_mmseg.evaluation import Score, ScoreTable
+from monai_mmseg.files import write_text
+from monai_mmseg.study import Cell, CellResult
+from monai_mmseg.study.content import Setting
+from monai_mmseg.study.curves import Style, label_curves, method_styles
+
+RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
+WIDTH, HEIGHT, LEGEND = 460, 270, 475
+STYLE = (
+    'text{font:12px system-ui,"DejaVu Sans",sans-serif;fill:#555}.grid{stroke:#ddd}'
+    ".line{fill:none;stroke-width:1.8;stroke-linejoin:round}.under{stroke:#222;stroke-width:2.8;opacity:.4}"
+    ".edged{stroke:#222;stroke-width:.7;fill-opacity:.9}.interval{stroke-width:1.6;opacity:.8}"
+)
+
+
+class Figure(NamedTuple):
+    """One curve over settings."""
+
+    name: str  # of the picture
+    files: Sequence[str]  # tables of scores below `benchmarks/results`
+    modality: str
+    across: str
+    about: str  # what a reader who cannot see it should know
+    lead: str
+    methods: Sequence[str]
+
+
+UNPAIRED = ("individual", "joint", "chilopod", "ummkd", "csa")
+FIGURES = (
+    Figure(
+        "unpaired_labels",
+        ("unpaired_labels/scores*.csv",),
+        "mr",
+        "labelled MR patients",
+        "Dice of MR over the number of labelled MR patients: sharing a network with CT is worth most with one",
+        "ummkd",
+        UNPAIRED,
+    ),
+    Figure(
+        "dafnet_misalignment",
+        ("dafnet_misalignment/scores*.csv",),
+        "lge",
+        "misalignment: in place, as calibrated, twice",
+        "Dice of LGE over misalignment: copied masks and DAFNet fall, random contrasts hardly, a U-Net on registered "
+        "masks is ahead where hearts have moved",
+        "unet_registered_masks",
+        (
+            "unet_registered_masks",
+            "unet_source_randomised",
+            "dafnet",
+            "copy",
+            "register",
+            "unet_copied_masks",
+            "dafnet_registered_masks",
+        ),
+    ),
+    Figure(
+        "dafnet_labels",
+        ("dafnet_table_1/scores*.csv", "dafnet_table_2/scores.csv"),
+        "lge",
+        "labelled LGE subjects, % of 21",
+        "Dice of LGE over the share of labelled subjects: without a label DAFNet is ahead of copied masks, with three "
+        "or more labels a plain U-Net on both modalities is ahead of DAFNet",
+        "dafnet",
+        ("dafnet", "unet_both", "unet_target", "unet_source_randomised", "copy"),
+    ),
+)
+
+
+def read_settings(figure: Figure) -> list[Setting]:
+    """Scores of a figure's files as a study has them in memory; of two files with one cell the last one counts.
+
+    Args:
+        figure: which.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+    """
+    found: dict[Cell, list[Score]] = {}
+    for pattern in figure.files:
+        paths = sorted(RESULTS.glob(pattern))
+        if not paths:
+            raise FileNotFoundError(f"{RESULTS / pattern}: no such table of scores.")
+        for path in paths:
+            here: dict[Cell, list[Score]] = {}
+            for cell, score in _rows(path, figure):
+                here.setdefault(cell, []).append(score)
+            found |= here
+    order = {name: at for at, name in enumerate(figure.methods)}
+    settings: dict[str, Setting] = {}
+    for cell in sorted(found, key=lambda one: (_number(one.setting), order[one.method], one.seed)):
+        setting = settings.setdefault(cell.setting, Setting(cell.setting, [], []))
+        setting.cells.append(CellResult(cell, Path(), "done"))
+        setting.tables.append((cell, ScoreTable(found[cell])))
+    return list(settings.values())
+
+
+def _number(setting: str) -> float:
+    return float(setting.rsplit("_", 1)[1])
+
+
+def _rows(path: Path, figure: Figure) -> Iterator[tuple[Cell, Score]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            modality = row.get("modality") or figure.modality
+            if row["method"] not in figure.methods or modality != figure.modality or not row["class"]:
+                continue
+            cell = Cell(row["method"], row["setting"], int(row.get("fold") or 0), int(row["seed"]))
+            values = {name: float(row[name]) for name in ("dice", "surface_distance") if row.get(name)}
+            yield cell, Score(row["method"], row["subject"], {"modality": modality, "class": row["class"]}, values)
+
+
+def draw(figure: Figure, settings: Sequence[Setting]) -> str:
+    """The curve as a picture of its own, with its legend.
+
+    Args:
+        figure: which.
+        settings: of :func:`read_settings`.
+    """
+    styles = method_styles(settings, figure.lead)
+    chart = label_curves(settings, styles, figure.lead)[0].chart
+    inner = chart[chart.index(">") + 1 : -len("</svg>")]
+    start = inner.index("number in “")
+    inner = inner[:start] + escape(figure.across) + inner[inner.index("<", start) :]
+    inner = inner.replace(">Dice<", f">Dice of {figure.modality.upper()}<")
+    width = LEGEND + 30 + 7 * max(map(len, styles))
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" role="img"'
+    legend = "".join(_entry(at, name, style) for at, (name, style) in enumerate(styles.items()))
+    back = f'<rect width="{width}" height="{HEIGHT}" fill="#fff"/>'
+    return f'{head} aria-label="{escape(figure.about)}"><style>{STYLE}</style>{back}{inner}{legend}</svg>\n'
+
+
+def _entry(at: int, name: str, style: Style) -> str:
+    """A square in the method's colour and its name."""
+    top = 20 + 22 * at
+    place, look = f'x="{LEGEND}" y="{top}" width="12" height="12" rx="2"', f'fill="{style.color}" stroke="#333"'
+    return f'<rect {place} {look} stroke-width=".6"/><text x="{LEGEND + 18}" y="{top + 10}">{escape(name)}</text>'
+
+
+def table(settings: Sequence[Setting]) -> list[str]:
+    """Lines of Markdown: Dice with the deviation over trainings, and the surface distance in mm."""
+    names = list(dict.fromkeys(cell.method for one in settings for cell, _ in one.tables))
+    lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+    for setting in settings:
+        told = []
+        for name in names:
+            dice, mm = (setting.sample(one).values.get(name) for one in ("dice", "surface_distance"))
+            if dice is None or mm is None:
+                told.append("")
+                continue
+            means = np.nanmean(dice, axis=1)
+            spread = f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else ""
+            told.append(f"{np.nanmean(dice):.3f}{spread} ({np.nanmean(mm):.1f})")
+        lines.append(f"| {setting.name} | {' | '.join(told)} |")
+    return lines
+
+
+def main(names: Sequence[str]) -> None:
+    """Write pictures and print their numbers.
+
+    Args:
+        names: of figures; none: all.
+    """
+    for figure in FIGURES:
+        if not names or figure.name in names:
+            settings = read_settings(figure)
+            path = write_text(IMAGES / f"{figure.name}.svg", draw(figure, settings))
+            print(f"{path.relative_to(ROOT)}", *table(settings), sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
