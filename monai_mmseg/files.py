@@ -313,6 +313,9 @@ def atomic_save(content: Any, path: str | os.PathLike[str]) -> Path:
     Returns:
         The path.
 
+    Raises:
+        OSError: it could not be written; how much room there is.
+
     Examples:
         >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -323,5 +326,9 @@ def atomic_save(content: Any, path: str | os.PathLike[str]) -> Path:
     import torch
 
     with atomic_path(path) as part:
-        torch.save(content, part)
+        try:
+            torch.save(content, part)
+        except (OSError, RuntimeError) as error:  # of a full disk torch says "basic_ios::clear: iostream error"
+            room = shutil.disk_usage(part.parent).free / 1e6
+            raise OSError(f"{path} cannot be written, and {room:.0f} MB are free there: {error}") from None
     return Path(path)

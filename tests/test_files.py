@@ -19,6 +19,21 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["x.pt"]
 
 
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = atomic_save({"a": 1}, tmp_path / "x.pt")
+
+    def full(content, part):
+        part.write_bytes(b"half of it")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"x\.pt cannot be written, and \d+ MB are free there: basic_ios") as caught:
+        atomic_save({"a": 2}, path)
+    assert caught.value.__suppress_context__  # a log's first error is what a study repeats
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    assert os.listdir(tmp_path) == ["x.pt"]
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 @pytest.mark.parametrize("write", [lambda path: atomic_save(1, path), lambda path: write_text(path, "1")])
 def test_permissions_are_those_of_the_umask_which_is_left_alone(tmp_path, monkeypatch, write, umask, mode):

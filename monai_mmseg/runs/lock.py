@@ -36,6 +36,7 @@ class FolderLock:
 
     Args:
         folder: made if it is not there.
+        other: settings that would name another folder, for the message.
 
     Raises:
         FolderInUse: by :meth:`acquire`, if the owner still runs, or runs on another machine and is not silent.
@@ -51,8 +52,8 @@ class FolderLock:
         (True, False)
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.path = Path(folder) / LOCK
+    def __init__(self, folder: str | os.PathLike[str], other: str = "other folders (ckpt_dir, output_dir)") -> None:
+        self.path, self.other = Path(folder) / LOCK, other
         self._beat: threading.Event | None = None
 
     def check(self) -> None:
@@ -127,7 +128,7 @@ class FolderLock:
     def _refusal(self, owner: dict[str, Any]) -> str:
         return (
             f"{self.path.parent} is in use: process {owner.get('pid')} on {owner.get('host')} has trained into it "
-            f"since {owner.get('since')}. Wait for it, stop it, or name other folders (ckpt_dir, output_dir)."
+            f"since {owner.get('since')}. Wait for it, stop it, or name {self.other}."
         )
 
     def _lives(self, owner: dict[str, Any]) -> bool:

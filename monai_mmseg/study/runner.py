@@ -68,7 +68,7 @@ def run_study(
     if lanes < 1 or threads < 1:
         raise StudyError(f"lanes and threads must be 1 at least, got lanes={lanes}, threads={threads}.")
     out.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(out)
+    lock = FolderLock(out, "another one (--out)")
     lock.acquire()
     try:
         definition = _check_definition(study, out)
