@@ -106,8 +106,8 @@ def _check_entry(key: str, given: Mapping[int, tuple[int, Tensor]]) -> None:
     shapes = {site: tuple(tensor.shape) for site, (_, tensor) in given.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(
-            f"states must agree in shape, got {key!r} with {' and '.join(map(str, dict.fromkeys(shapes.values())))}, by "
-            f"site {shapes}: labels or modalities are not the same at all sites."
+            f"states must agree in shape, got {key!r} as {shapes} (site, counted from 0, and shape): labels or "
+            "modalities are not the same at all sites."
         )
     broken = [site for site, (_, tensor) in given.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:

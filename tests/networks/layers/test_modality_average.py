@@ -69,7 +69,7 @@ def test_a_modality_spelt_otherwise_is_not_averaged_over_all_sites():
 
 def test_sites_with_other_classes_or_broken_weights_are_named():
     first, second, third = states()
-    with pytest.raises(ValueError, match=r"got 'network.0.weight' with \(2, 1, 1, 1\) and \(3, 1, 1, 1\), by site"):
+    with pytest.raises(ValueError, match=r"got 'network.0.weight' as {0: \(2, 1, 1, 1\), 1: \(3, 1, 1, 1\),"):
         average_sites([first, {**second, "network.0.weight": torch.ones(3, 1, 1, 1)}, third], SITES)
     with pytest.raises(ValueError, match="got NaN or infinity in 'network.0.bias' of site 2"):
         average_sites([first, second, {**third, "network.0.bias": torch.tensor([1.0, torch.nan])}], SITES)
