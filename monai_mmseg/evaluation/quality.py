@@ -100,12 +100,12 @@ def read_quality(path: str | Path) -> list[Quality]:
             raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
         try:
             numbers = [float(named[key] or "nan") for key in NUMBERS]
-            ends = [float(named.get(key) or "nan") for key in ENDS]
+            low, high = (float(named.get(key) or "nan") for key in ENDS)
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
         about = (named["subject"], named["modality"], named["name"])
-        row = Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], *ends)
-        rows.append(row._replace(weights=named.get("weights") or ""))
+        told = Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], low, high)
+        rows.append(told._replace(weights=named.get("weights") or ""))
     return rows
 
 
