@@ -79,9 +79,11 @@ def check_data(
     folder, phantom_dir, phantom = (parser.get_parsed_content(one) for one in ("dataset_dir", "phantom_dir", "phantom"))
     if folder != phantom_dir and not Path(folder, "datalist.json").is_file() and parse_run_command(sys.argv) is None:
         return  # a server may bring its data later
+    base = config_content(root / "configs" / "train.json")
+    if folder == phantom_dir and not Path(folder, "datalist.json").is_file():
+        _check_phantom(parser.get_parsed_content("modalities"), base, phantom)
     path = find_datalist(folder, phantom_dir, phantom)
     listed = read_datalist(path)
-    base = config_content(root / "configs" / "train.json")
     defaults = {} if fixed else base
     inputs = [name for name in listed.modalities if output is None or name != parser.get_parsed_content(output)]
     training = data_id.startswith("train")  # else they are those of the weights
@@ -112,6 +114,20 @@ def check_data(
                 f"{path}: labels of {section!r} are borrowed, {borrowed}: agreement with them is no score. Evaluate "
                 "the test section, or the datalist that they were borrowed for."
             )
+
+
+def _check_phantom(modalities: Any, base: Mapping[str, Any], phantom: Mapping[str, Any] | None) -> None:
+    """Before minutes are spent on a phantom: whether it will have what is asked for."""
+    phantom = phantom or {}
+    subjects = phantom.get("subjects")
+    made = phantom.get("modalities", list(subjects) if isinstance(subjects, Mapping) else None)
+    if not isinstance(made, list) or not isinstance(modalities, list) or modalities == base.get("modalities"):
+        return
+    if lacking := [name for name in modalities if name not in made]:
+        raise DataConflict(
+            f"modalities are {modalities}, but without a dataset_dir the data are the phantom, which has {made}: give "
+            f"--dataset_dir, the folder of a datalist.json with {', '.join(map(str, lacking))}."
+        )
 
 
 def _settle_modalities(

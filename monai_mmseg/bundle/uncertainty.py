@@ -19,24 +19,40 @@ from torch import Tensor
 from monai_mmseg.bundle.checks import ConfigError
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
-from monai_mmseg.evaluation.quality import QUALITY, Quality, StoredCalibration, read_calibration, write_quality
+from monai_mmseg.evaluation.quality import (
+    QUALITY,
+    Quality,
+    StoredCalibration,
+    read_calibration,
+    read_quality,
+    write_quality,
+)
 from monai_mmseg.inferers.sampled_inferer import SampledInferer
 from monai_mmseg.runs.identity import file_sha256
 
 logger = logging.getLogger(__name__)
 
 
-def check_uncertainty(uncertainty: bool, argv: Sequence[str] | None = None) -> None:
-    """Refuse settings of samples that nothing would read.
+def check_uncertainty(
+    uncertainty: bool,
+    argv: Sequence[str] | None = None,
+    *,
+    output_dir: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+) -> None:
+    """Refuse settings of samples that nothing would read, and labels that an older ``quality.csv`` would be taken for.
 
     When to use: in ``initialize`` of an inference that can sample.
 
     Args:
         uncertainty: whether it does.
         argv: command line; ``sys.argv`` by default.
+        output_dir: folder of the predictions.
+        weights: file of the network.
 
     Raises:
-        ConfigError: the command sets ``samples`` or ``sampled#...`` without ``uncertainty``.
+        ConfigError: the command sets ``samples`` or ``sampled#...`` without ``uncertainty``; or the folder has a
+            ``quality.csv`` of other weights, which this run would not write anew.
 
     Examples:
         >>> command = ["x/monai/bundle/__main__.py", "run", "--config_file", "inference.json", "--sampled#draws", "9"]
@@ -49,6 +65,20 @@ def check_uncertainty(uncertainty: bool, argv: Sequence[str] | None = None) -> N
     if given and not uncertainty:
         verb = "is" if len(given) == 1 else "are"
         raise ConfigError(f"{', '.join(given)} {verb} set, but nothing is sampled: give --uncertainty true as well.")
+    if not uncertainty and output_dir is not None and weights is not None and Path(weights).is_file():
+        _check_older(Path(output_dir) / QUALITY, Path(weights))
+
+
+def _check_older(path: Path, weights: Path) -> None:
+    try:
+        told = {row.weights for row in read_quality(path)}
+    except (OSError, ValueError):  # none, or one that cannot be read
+        return
+    if told - {"", file_sha256(weights)}:
+        raise ConfigError(
+            f"{path} foretells the Dice of predictions by other weights, which this run would replace and not it.\n"
+            "Give --uncertainty true, another --output_dir, or remove it."
+        )
 
 
 class SaveUncertaintyd(Transform):
@@ -56,7 +86,7 @@ class SaveUncertaintyd(Transform):
 
     When to use: as the first transform of ``postprocessing``; what follows sees the prediction alone, as without
     samples. Writes ``<name>_uncertainty.nii.gz`` on the image's grid, and into ``quality.csv`` a line for each class:
-    foretold Dice, its signals, and the mean entropy of its voxels.
+    foretold Dice, its signals, and the mean entropy of its voxels. Lines of other images that are there already stay.
 
     Args:
         key: of what the inferer gave.
@@ -93,6 +123,7 @@ class SaveUncertaintyd(Transform):
         self.save = SaveImagePredictiond(
             "uncertainty", output_dir, output_postfix="uncertainty", output_dtype="float32"
         )
+        self.digest = file_sha256(self.weights) if self.weights.is_file() else ""
         self.rows: list[Quality] = []
         self._line = self._calibration()
 
@@ -112,13 +143,22 @@ class SaveUncertaintyd(Transform):
         item[self.key] = found["pred"]
         self.rows += self._foretold(item, found)
         self.save(self.invert({**item, "uncertainty": found["uncertainty"]}))
-        write_quality(self.output_dir / QUALITY, self.rows)
+        write_quality(self.output_dir / QUALITY, [*self._others(), *self.rows])
         return item
+
+    def _others(self) -> list[Quality]:
+        """Rows of predictions that lie in the folder from earlier runs and stay there."""
+        try:
+            before = read_quality(self.output_dir / QUALITY)
+        except (OSError, ValueError):  # none, or one that cannot be read
+            return []
+        now = {(row.subject, row.modality) for row in self.rows}
+        return [row for row in before if (row.subject, row.modality) not in now]
 
     def _calibration(self) -> StoredCalibration | None:
         line = None
         if self.weights.is_file():
-            line = read_calibration(self.weights.parent, file_sha256(self.weights), self.samples)
+            line = read_calibration(self.weights.parent, self.digest, self.samples)
         if line is None:
             logger.warning(
                 "no quality.json beside %s: predicted_dice stays empty. `mmseg quality --fit` makes it of validation "
@@ -130,7 +170,7 @@ class SaveUncertaintyd(Transform):
     def _foretold(self, item: Mapping[Hashable, Any], found: Mapping[str, Tensor]) -> list[Quality]:
         subject = getattr(item["image"], "meta", {}).get("subject", item.get("subject", ""))
         about = (str(subject), str(item.get("modality", "")))
-        rows = sampled_qualities(found, self.labels, about, self.samples)
+        rows = [row._replace(weights=self.digest) for row in sampled_qualities(found, self.labels, about, self.samples)]
         return [self._line.foretell(row) for row in rows] if self._line is not None else rows
 
 

@@ -103,6 +103,10 @@ def quality(
     from monai_mmseg.report.quality import quality_rows
     from monai_mmseg.runs.identity import file_sha256
 
+    if fit is not None and not Path(fit, "model.pt").is_file():
+        raise FileNotFoundError(
+            f"--fit must be the folder of the weights, with model.pt in it, such as models; got {fit}."
+        )
     listed, rows = read_datalist(datalist), qualities.read_quality(Path(predictions) / qualities.QUALITY)
     names = [modality] if modality else sorted({row.modality for row in rows if row.modality})
     if not names:
@@ -117,6 +121,13 @@ def quality(
         lines = quality_rows(qualities.compare_quality(pairs, signal))
         print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
     if fit is not None:
+        known = _trained_on(datalist, fit, {pair.quality.subject for pair in pairs}) if section == "training" else []
+        if known:
+            print(
+                f"mmseg quality: {fit}/model.pt was trained on {len(known)} of these subjects (first: {known[0]}); of "
+                "them it is sure, and right, so the line foretells too much. Give --fold with the one it left out.",
+                file=sys.stderr,
+            )
         line = qualities.calibrate(pairs, file_sha256(Path(fit) / "model.pt"))
         print(
             f"fitted on {line.subjects} subjects: Dice = {line.line.slope:.3f} x {line.signal} "
@@ -127,3 +138,20 @@ def quality(
             f"written: {qualities.write_calibration(fit, line)}",
             sep="\n",
         )
+
+
+def _trained_on(datalist: str, weights: str, subjects: set[str]) -> list[str]:
+    """Which subjects lie in folds that a training did not leave out, if it was a training on this datalist."""
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.runs.identity import datalist_identity
+    from monai_mmseg.runs.model_settings import read_settings
+
+    settings = read_settings(weights)
+    before, now = settings.get("datalist") or {}, datalist_identity(datalist)
+    if before.get("fingerprint") != now["fingerprint"]:
+        return []
+    left_out = settings.get("knobs", {}).get("fold")
+    items = read_datalist(datalist).select("training")
+    return sorted(
+        {str(item["subject"]) for item in items if left_out is None or item.get("fold") != left_out} & subjects
+    )

@@ -30,6 +30,7 @@ FORMAT = "monai_mmseg.quality/1"
 SIGNALS = ("expected_dice", "pairwise_dice")
 FORETOLD = ("predicted_dice", *SIGNALS)
 NUMBERS = ("predicted_dice", *SIGNALS, "entropy")
+ENDS = ("predicted_low", "predicted_high")
 COVERAGE = 0.8
 """Share of images and classes whose true Dice shall lie between ``predicted_low`` and ``predicted_high``."""
 
@@ -47,6 +48,7 @@ class Quality(NamedTuple):
     samples: str  # which ones
     predicted_low: float = math.nan  # between these the true Dice lies in COVERAGE of the cases
     predicted_high: float = math.nan
+    weights: str = ""  # SHA-256 of the network's file; empty: not known
 
 
 def write_quality(path: str | Path, rows: Iterable[Quality]) -> Path:
@@ -98,11 +100,12 @@ def read_quality(path: str | Path) -> list[Quality]:
             raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
         try:
             numbers = [float(named[key] or "nan") for key in NUMBERS]
-            ends = [float(named.get(key) or "nan") for key in Quality._field_defaults]
+            low, high = (float(named.get(key) or "nan") for key in ENDS)
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
         about = (named["subject"], named["modality"], named["name"])
-        rows.append(Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], *ends))
+        told = Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], low, high)
+        rows.append(told._replace(weights=named.get("weights") or ""))
     return rows
 
 
@@ -242,9 +245,14 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         What :func:`write_calibration` stores.
 
     Raises:
-        ValueError: fewer than three subjects, or predictions by different samples.
+        ValueError: fewer than three subjects, predictions by different samples, or by other weights.
     """
     pairs = list(pairs)
+    if other := sorted({pair.quality.weights for pair in pairs} - {"", weights}):
+        raise ValueError(
+            f"pairs must be predictions of the weights that the line is for, got some of others ({other[0][:12]}; the "
+            f"line is for {weights[:12]}): predict again with --uncertainty true, or give the folder of those weights."
+        )
     people = [pair.quality.subject for pair in pairs]
     if len(set(people)) < 3:
         raise ValueError(f"pairs must be of three subjects or more with labels, got {len(set(people))}.")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import partial
@@ -86,7 +87,8 @@ class SampledInferer(Inferer):
     def description(self) -> str:
         """Which samples are taken, in one line: what a foretold quality depends on."""
         names = [f"{kind} x {self.draws}" if kind in RANDOM else kind for kind in self.samples]
-        return " + ".join([*names, *(Path(path).name for path in self.checkpoints)]) + f", labels of {self.labels_of}"
+        others = (f"{Path(path).name} {_digits(path)}" for path in self.checkpoints)  # those of all folds share a name
+        return " + ".join([*names, *others]) + f", labels of {self.labels_of}"
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Prediction, entropy and agreement.
@@ -145,6 +147,11 @@ class SampledInferer(Inferer):
             with other_weights(case.network, self._states[path]):
                 drawn = case.run(case.inputs, case.network)
             yield drawn
+
+
+def _digits(path: str) -> str:
+    """What tells a file from others of its name."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
 
 class _Seen:

@@ -51,3 +51,15 @@ def test_an_evaluation_of_borrowed_labels_is_refused(config):
         DataConflict, match=r"labels of 'training' are borrowed, 1 \(register\): agreement with them is"
     ):
         config.check("validate#dataset#data")
+
+
+def test_a_phantom_that_cannot_have_the_modality_is_not_made(config, tmp_path):
+    """A forgotten dataset_dir: what a new scanner gives is in no phantom, and making it takes minutes."""
+    config["dataset_dir"] = config["phantom_dir"] = str(tmp_path / "phantom")
+    config["phantom"] = {"kind": "cmr", "subjects": {"lge": 36, "bssfp": 36}}
+    config["modalities"] = ["Scanner B"]
+    with pytest.raises(
+        DataConflict, match=r"the phantom, which has \['lge', 'bssfp'\]: give --dataset_dir, .*Scanner B"
+    ):
+        config.check(labelled="each")
+    assert not (tmp_path / "phantom").exists()

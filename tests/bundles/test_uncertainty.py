@@ -52,8 +52,12 @@ def test_from_samples_to_foretold_dice(trained, heart, tmp_path, capsys):
     assert [(row.subject, row.name) for row in rows[:3]] == [(rows[0].subject, c) for c in ("LV", "myocardium", "RV")]
     assert {row.predicted_dice for row in rows if row.predicted_dice == row.predicted_dice} == set()
     words = [str(heart / "datalist.json"), str(out), "--modality", "lge", "--section", "training"]
+    assert main(["quality", *words, "--fit", str(tmp_path)]) == 1
+    assert "--fit must be the folder of the weights, with model.pt in it" in capsys.readouterr().err
     assert main(["quality", *words, "--fit", str(models)]) == 0
-    assert "fitted on 4 subjects" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "fitted on 4 subjects" in said.out
+    assert "was trained on 2 of these subjects" in said.err  # all folds were predicted, and one was left out
     fold = DAFNET.infer(tmp_path / "fold", heart, **sampled, fold=0)
     assert len(fold) == 4  # two subjects
     rows = read_quality(tmp_path / "fold" / "eval" / "quality.csv")

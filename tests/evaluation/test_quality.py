@@ -106,6 +106,15 @@ def test_the_interval_holds_what_it_promises(subjects):
     assert math.isnan(compare_quality(few).within)  # nothing was foretold
 
 
+def test_a_line_is_of_the_weights_that_predicted(tmp_path):
+    rows = [row._replace(weights="abc") for row in ROWS]
+    assert read_quality(write_quality(tmp_path / "q.csv", rows))[0].weights == "abc"
+    of_old = true_pairs(rows, table(), "net")
+    assert calibrate(of_old, "abc") == calibrate(pairs(), "abc")  # a file without them is taken as it is
+    with pytest.raises(ValueError, match="predictions of the weights that the line is for, got some of others .abc"):
+        calibrate(of_old, "new")
+
+
 def test_what_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="three subjects or more with labels, got 2"):
         calibrate(pairs()[:2], "abc")

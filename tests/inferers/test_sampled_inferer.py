@@ -42,6 +42,16 @@ def test_a_network_of_single_voxels_agrees_with_itself(kind, inferer):
     torch.testing.assert_close(found["uncertainty"], -(p * p.log2()).sum(1, keepdim=True))  # K = 2: bits
 
 
+def test_checkpoints_of_one_name_are_told_apart(tmp_path):
+    files = [tmp_path / fold / "model.pt" for fold in ("fold1", "fold2")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        torch.save({"weight": torch.full((1,), number)}, file)
+    told = [SampledInferer(slices(), [], checkpoints=[str(file)]).description for file in files]
+    assert told[0] != told[1]  # a line that was fitted with one of them does not hold for the other
+    assert all(text.startswith("model.pt ") and text.endswith(", labels of network") for text in told)
+
+
 def test_mean_pairs_and_labels_of_three_checkpoints(tmp_path):
     """Three constant networks: classes 0, 1, 1 everywhere."""
     net = nn.Conv2d(1, 2, 1)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from monai_mmseg.networks.layers import average_sites, convert_modality_norm, modality_of_key
+from monai_mmseg.networks.nets import DilatedResidualNet, ModalityStreams
 
 SITES = [{"ct": 1}, {"mr": 3}, {"mr": 1, "ct": 0}]
 
@@ -45,7 +46,49 @@ def test_one_site_and_a_modality_that_nobody_has():
     assert all(torch.equal(value, state[key]) for key, value in average_sites([state], [{"ct": 7, "mr": 0}]).items())
 
 
-@pytest.mark.parametrize("samples", [[{"ct": 1}], [{"ct": 1}, {"mr": 0}, {"mr": -1}], [{}, {}, {"mr": 0}]])
+def test_stages_of_a_modality_are_its_own():
+    net = ModalityStreams(DilatedResidualNet(2, 1, 3, features=[2] * 8), ["ct", "mr"], separate=["group_1", "output"])
+    given = [{key: torch.full_like(value, number) for key, value in net.state_dict().items()} for number in (1, 3)]
+    found = {(modality_of_key(key, ["ct", "mr"]), float(value.flatten()[0])) for key, value in _rates(given).items()}
+    assert found == {("ct", 1.0), ("mr", 3.0), (None, 2.0)}
+
+
+def _rates(given):
+    mean = average_sites(given, [{"ct": 5}, {"mr": 5}])
+    return {key: value for key, value in mean.items() if value.is_floating_point()}
+
+
+def test_a_modality_spelt_otherwise_is_not_averaged_over_all_sites():
+    with pytest.raises(ValueError, match=r"samples must name modalities as the network does, \['ct', 'mr'\], got 'CT'"):
+        average_sites(states(), [{"CT": 1}, {"mr": 3}, {"mr": 1}])
+    shared = [{key: one for key, one in state.items() if ".norms." not in key} for state in states()]
+    assert average_sites(shared, [{"CT": 1}, {"mr": 3}, {"mr": 1}]).keys() == shared[0].keys()
+    lists = {"norms.0.weight": torch.ones(1), "streams.0.first.weight": torch.ones(1)}
+    assert average_sites([lists, {}], [{"ct": 1}, {"mr": 1}]) == lists
+
+
+def test_sites_with_other_classes_or_broken_weights_are_named():
+    first, second, third = states()
+    with pytest.raises(ValueError, match=r"got 'network.0.weight' as {0: \(2, 1, 1, 1\), 1: \(3, 1, 1, 1\),"):
+        average_sites([first, {**second, "network.0.weight": torch.ones(3, 1, 1, 1)}, third], SITES)
+    with pytest.raises(ValueError, match="got NaN or infinity in 'network.0.bias' of site 2"):
+        average_sites([first, second, {**third, "network.0.bias": torch.tensor([1.0, torch.nan])}], SITES)
+    unasked = {**second, "network.1.norms.ct.bias": torch.full((2,), torch.nan)}  # it has no CT
+    assert average_sites([first, unasked, third], SITES)["network.1.norms.ct.bias"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [{"ct": 1}],
+        [{"ct": 1}, {"mr": 0}, {"mr": -1}],
+        [{}, {}, {"mr": 0}],
+        [{"ct": 1}, {"mr": float("nan")}, {"mr": 1}],
+        [{"ct": 1}, {"mr": "3"}, {"mr": 1}],
+        [4, 2, 1],
+        {"north": {"ct": 1}, "south": {"mr": 1}, "west": {"mr": 1}},
+    ],
+)
 def test_samples_that_fit_no_sites(samples):
     with pytest.raises(ValueError, match="samples must give numbers from 0 by modality for each of 3 sites, got"):
         average_sites(states(), samples)
