@@ -76,7 +76,7 @@ def _check_older(path: Path, weights: Path) -> None:
         return
     if told - {"", file_sha256(weights)}:
         raise ConfigError(
-            f"{path} foretells the Dice of predictions by other weights, which this run would replace and not it.\n"
+            f"{path} foretells the Dice of other weights' predictions: this run would replace them and leave it.\n"
             "Give --uncertainty true, another --output_dir, or remove it."
         )
 

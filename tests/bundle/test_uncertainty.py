@@ -54,5 +54,5 @@ def test_labels_of_other_weights_are_not_put_beside_what_was_foretold(weights, t
     check_uncertainty(False, **places)  # the same weights give the same labels
     write_quality(tmp_path / "quality.csv", [row._replace(weights="old")])
     check_uncertainty(True, **places)
-    with pytest.raises(ConfigError, match=r"quality.csv foretells the Dice of predictions by other weights"):
+    with pytest.raises(ConfigError, match=r"quality.csv foretells the Dice of other weights' predictions"):
         check_uncertainty(False, **places)
