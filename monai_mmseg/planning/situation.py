@@ -14,7 +14,8 @@ ONE, UNPAIRED, MISALIGNED = "one modality", "unpaired", "paired, misaligned"
 COMPLETE, GAPS = "registered, complete", "registered, with gaps"
 
 SHIFTED = 0.75  # of a step of in-plane spacing that the mean offset of a pair may reach where it counts as registered
-ENOUGH = 0.5  # share of a modality's images with labels from which it learns by itself
+ENOUGH = 0.5  # share of a modality's images with labels below which they are few
+SOME = 3  # labelled images that train, from which it learns by itself all the same
 MOSTLY = 0.5  # share of subjects that must have several modalities for a data set of pairs
 GAP = 0.02  # share of images that may be missing in a complete one
 
@@ -55,6 +56,8 @@ class Situation:
     facts: dict[str, str]  # the five, in words
     partly: tuple[str, ...] = ()  # classes that some labels do not show
     held_out: tuple[str, ...] = ()  # modalities whose labels are all in fold 0, so that training has none
+    few: tuple[str, ...] = ()  # modalities with labels in less than half of their images
+    scarce: tuple[str, ...] = ()  # those of them with fewer than three that train
 
     @property
     def unlabelled(self) -> list[str]:
@@ -107,8 +110,11 @@ def find_situation(
     else:
         name = GAPS if lacking or may_lack else COMPLETE
     bare = [one for one in modalities if not labelled[one]]
-    trains = {one for subject in subjects if subject["fold"] != 0 for one in subject["labelled"]}
-    held_out = tuple(one for one in modalities if labelled[one] and trains and one not in trains)
+    training = [one for one in subjects if one["fold"] != 0] or subjects
+    trains = {name: sum(name in one["labelled"] for one in training) for name in modalities}
+    held_out = tuple(one for one in modalities if labelled[one] and any(trains.values()) and not trains[one])
+    few = tuple(one for one in modalities if labelled[one] < ENOUGH * images[one])
+    scarce = tuple(one for one in few if trains[one] < SOME)
     wanted = target or (bare or held_out or modalities)[-1]
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
@@ -123,7 +129,8 @@ def find_situation(
         f"{', '.join(may_lack or ()) or 'none'}",
     }
     partly = tuple(_partly(fingerprint))
-    return Situation(name, modalities, images, labelled, lacking, list(may_lack or ()), wanted, facts, partly, held_out)
+    lack, some = list(may_lack or ()), (partly, held_out, few, scarce)
+    return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, *some)
 
 
 def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:
@@ -238,11 +245,7 @@ def choose_method(
         return RANDOMISED, _without_labels(situation)
     if situation.name == UNPAIRED and reasons["ummkd"]:
         raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
-    bare = (
-        situation.unlabelled
-        or list(situation.held_out)
-        or [name for name in situation.modalities if situation.labelled[name] < ENOUGH * situation.images[name]]
-    )
+    bare = situation.unlabelled or list(situation.held_out) or list(situation.scarce)
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has few labels or none: those of the "
@@ -251,6 +254,9 @@ def choose_method(
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
+        if situation.name == MISALIGNED and situation.few:
+            counts = (f"{one} in {situation.labelled[one]} of {situation.images[one]}" for one in situation.few)
+            kind += f", few labels ({', '.join(counts)}) but enough to learn from"
         if volumes[0]:
             return "ummkd_3d", f"{kind}, labels in all modalities; volumes, for {volumes[1]}"
         if ct:

@@ -116,6 +116,26 @@ def test_a_misaligned_target_whose_labels_are_all_held_out_borrows():
     assert "t1 has few labels or none" in reason
 
 
+@pytest.mark.parametrize(("labelled", "method"), [(0, "dafnet"), (2, "dafnet"), (3, "csa"), (8, "csa")])
+def test_a_misaligned_target_with_three_labels_that_train_learns_by_itself(labelled, method):
+    """Three labels that train are enough; one that only watches, of subject 0, does not count."""
+    found = fingerprint_of({f"s{number}": ("cine", "lge") for number in range(12)}, offset=6.0)
+    for number, one in enumerate(found["subjects"]):
+        one["fold"], one["labelled"] = int(number > 0), ["cine", "lge"] if number <= labelled else ["cine"]
+    chosen, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=False)
+    assert chosen == method
+    assert ("lge has few labels or none" in reason) is (method == "dafnet")
+
+
+def test_few_labels_that_are_enough_are_told():
+    found = fingerprint_of({f"s{number}": ("cine", "lge") for number in range(12)}, offset=6.0)
+    for number, one in enumerate(found["subjects"]):
+        one["fold"], one["labelled"] = 1, ["cine", "lge"] if number < 3 else ["cine"]
+    method, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=False)
+    assert method == "csa"
+    assert reason.startswith("not aligned, few labels (lge in 3 of 12) but enough to learn from, labels in all")
+
+
 def test_data_without_labels_and_unknown_modalities_are_refused():
     with pytest.raises(PlanError, match="no training image has a label"):
         find_situation(fingerprint_of({"a": ("ct",)}, bare=("ct",)))
