@@ -96,6 +96,7 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
     """Spacing, size and why."""
     inside, across = context.spacing
     cost = COSTS.get(context.base, 1.0)
+    least, multiple, spare = (48, 16, SPARE) if context.base == "dafnet" else (32, 8, 0.0)
     pick, steps = FACTORS[0], 0
     given = context.grid if context.dims == 2 else None
     for pick in [given[0] / inside] if given else context.factors():
@@ -105,7 +106,6 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
             voxels: float = math.prod(size) * (WINDOW_SAMPLES if context.base == "ummkd_3d" else 2)
             wanted = ENOUGH_VOLUME_STEPS
         else:
-            least, multiple, spare = (48, 16, SPARE) if context.base == "dafnet" else (32, 8, 0.0)
             size = [rounded_up((one - spare) / mm, multiple, least) for one in context.extent[:2]]
             samples = PAIRED_SAMPLES if context.base == "dafnet" else SAMPLES
             voxels, wanted = math.prod(size) * samples, ENOUGH_STEPS
@@ -113,8 +113,8 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
         if steps >= wanted:
             break
     mm = round(inside * pick, 3)
-    if given:
-        mm, size = given
+    if given:  # by a network that may need smaller multiples
+        mm, size = given[0], [rounded_up(one, multiple, least) for one in given[1]]
     spacing = [mm, mm]
     # neighbours and windows need slices that are alike; thick slices stay where they are
     if context.dims == 3 or (context.anisotropy <= CUBES and context.base != "dafnet") or context.base == "unet":

@@ -266,3 +266,10 @@ def test_sizes_are_multiples(size, expected):
 
 def test_slices_of_the_first_stage_of_disentangling_can_be_halved_five_times():
     assert [edge % 32 for edge in value(context_of(paired(), "disentangle"), "spatial_size")[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize(("method", "size"), [("csa", [48, 56]), ("dafnet", [48, 64]), ("ummkd", [48, 56])])
+def test_a_grid_that_is_given_is_made_whole_multiples_of_the_network(method, size):
+    """The first method of a study says what all others take; its multiples may be too small for theirs."""
+    context = context_of(paired(offset=6.0), method, grid=(2.8, [48, 56]))
+    assert (value(context, "pixdim")[:2], value(context, "spatial_size")) == ([2.8, 2.8], size)
