@@ -42,6 +42,7 @@ class Figure(NamedTuple):
     about: str  # what a reader who cannot see it should know
     lead: str
     methods: Sequence[str]
+    against: str = ""  # method on whose curve the others' scores are looked up: how many labels it would need
 
 
 UNPAIRED = ("individual", "joint", "chilopod", "ummkd", "csa")
@@ -54,6 +55,7 @@ FIGURES = (
         "Dice of MR over the number of labelled MR patients: sharing a network with CT is worth most with one",
         "ummkd",
         UNPAIRED,
+        "individual",
     ),
     Figure(
         "dafnet_misalignment",
@@ -174,6 +176,31 @@ def table(settings: Sequence[Setting]) -> list[str]:
     return lines
 
 
+def equivalents(settings: Sequence[Setting], against: str) -> list[str]:
+    """Lines of text: how many labels a method would need for what the others have, linear between doublings.
+
+    Args:
+        settings: by rising numbers of labels.
+        against: the method.
+
+    Examples:
+        >>> equivalents([], "individual")
+        []
+    """
+    counts = [_number(one.name) for one in settings]
+    values = [{name: float(np.nanmean(x)) for name, x in one.sample("dice").values.items()} for one in settings]
+    own = np.maximum.accumulate([one[against] for one in values]) if values else []
+    lines = []
+    for setting, known in zip(settings, values, strict=True):
+        told = (
+            f"{name} {2 ** np.interp(dice, own, np.log2(counts)):.1f}" + ("+" if dice > own[-1] else "")
+            for name, dice in known.items()
+            if name != against
+        )
+        lines.append(f"{setting.name} is worth of {against}: {', '.join(told)}")
+    return lines
+
+
 def main(names: Sequence[str]) -> None:
     """Write pictures and print their numbers.
 
@@ -184,7 +211,8 @@ def main(names: Sequence[str]) -> None:
         if not names or figure.name in names:
             settings = read_settings(figure)
             path = write_text(IMAGES / f"{figure.name}.svg", draw(figure, settings))
-            print(f"{path.relative_to(ROOT)}", *table(settings), sep="\n")
+            more = equivalents(settings, figure.against) if figure.against else []
+            print(f"{path.relative_to(ROOT)}", *table(settings), *more, sep="\n")
 
 
 if __name__ == "__main__":

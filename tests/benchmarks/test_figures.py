@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.figures import FIGURES, IMAGES, draw, read_settings, table
+from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, read_settings, table
+from monai_mmseg.evaluation import ScoreTable
+from monai_mmseg.study import Cell, CellResult
+from monai_mmseg.study.content import Setting
+from tests.study.synthetic_study import scores
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda one: one.name)
@@ -19,3 +25,14 @@ def test_pictures_are_of_the_scores(figure):
 def test_a_table_that_is_not_there_is_said():
     with pytest.raises(FileNotFoundError, match="no such table of scores"):
         read_settings(FIGURES[0]._replace(files=("nowhere/*.csv",)))
+
+
+def test_labels_are_looked_up_on_the_curve_of_the_rival():
+    settings = []
+    for labels, own, other in ((1, 0.4, 0.5), (4, 0.6, 0.7)):
+        cells = [Cell(name, f"mr_{labels}", 0, 0) for name in ("own", "other")]
+        tables = [ScoreTable(scores(cell.method, [dice])) for cell, dice in zip(cells, (own, other), strict=True)]
+        ended = [CellResult(cell, Path(), "done") for cell in cells]
+        settings.append(Setting(f"mr_{labels}", ended, list(zip(cells, tables, strict=True))))
+    # half way from 1 to 4 in doublings is 2; above the curve's end nothing is known but "more"
+    assert equivalents(settings, "own") == ["mr_1 is worth of own: other 2.0", "mr_4 is worth of own: other 4.0+"]
