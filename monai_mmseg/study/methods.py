@@ -124,10 +124,9 @@ def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **setting
     return Method(name, about, "bundle", TARGET, "dafnet", own, bare=tuple(bare), plan="dafnet", stages=(stage,))
 
 
-def _registered(name: str, about: str, *overlays: str) -> Method:
-    made = _dafnet(name, f"{about}, with registered masks where it has no label", *overlays, bare=())
-    needs = (*PAIRED, "labels to lend")
-    return made._replace(needs=needs, borrows="register_baseline", package=DIPY, overrides=_BORROWED)
+def _registered(made: Method, **overrides: Any) -> Method:
+    about, needs = f"{made.about}, with registered masks where it has no label", (*PAIRED, "labels to lend")
+    return made._replace(about=about, needs=needs, borrows="register_baseline", package=DIPY, overrides=overrides)
 
 
 def _nnunet(name: str, about: str, form: str) -> Method:
@@ -149,8 +148,9 @@ _LIST: tuple[Method, ...] = (
     _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
     _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),
     _dafnet("unet_copied_masks", "U-Net on the target with masks of the source", "unet_copied_masks", bare=()),
-    _registered("unet_registered_masks", "U-Net on the target", "unet_target"),
-    _registered("dafnet_registered_masks", "as dafnet"),
+    _registered(_dafnet("unet_registered_masks", "U-Net on the target", "unet_target", bare=()), **_BORROWED),
+    _registered(_dafnet("dafnet_registered_masks", "as dafnet", bare=()), **_BORROWED),
+    _registered(_unpaired("csa", "csa_registered_masks", "as csa")),
     _dafnet("unet_source_randomised", "as unet_source, grey values at random", "unet_source", "randomised", bare=()),
     _dafnet("sdnet_single", "SDNet on the target", "sdnet_single", needs=_LABELLED, bare=()),
     _dafnet("sdnet_multi", "SDNet on the images of both modalities, mixed", "sdnet_multi"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from monai_mmseg.bundle.collection import bundles_folder
-from monai_mmseg.data.datalist import Datalist
+from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning import PlanError, make_plan
 from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_time
@@ -71,7 +71,7 @@ class Plans:
         Raises:
             PlanError: the data do not allow it.
         """
-        bundle = self._bundle(method)
+        bundle = self._bundle(method, data)
         data = data or self.listed.path.parent
         modalities = self.facts.modalities if method.each else [""]
         found = []
@@ -82,8 +82,11 @@ class Plans:
             found += [self._training(method, bundle, data, len(modalities), modality, None)]
         return found
 
-    def _bundle(self, method: Method) -> Path:
-        """The method's bundle, planned where the study has no overlays of its own."""
+    def _bundle(self, method: Method, data: Path | None = None) -> Path:
+        """The method's bundle, planned where the study has no overlays of its own; for `data`, where these are given.
+
+        DAFNet and its rivals can be planned without a label of the target.
+        """
         if not self.study.planned:
             return bundles_folder() / method.bundle
         if not method.plan:
@@ -91,12 +94,14 @@ class Plans:
                 f"`mmseg plan` cannot set bundles/{method.bundle} up for any data: a study's file with 'overlays' "
                 "(such as demo) trains it as it is."
             )
-        place = self.folder / method.plan
+        listed, place = self.listed, self.folder / method.plan
+        if data is not None and method.bundle != "dafnet":
+            listed, place = read_datalist(data / "datalist.json"), self.folder / f"{method.plan}_{data.name}"
         if not (place / "plan.json").is_file():
             budget = GENEROUS if self.study.budget is None else f"{self.study.budget:g}s"
             target = self.facts.target if method.plan == "dafnet" else None
             make_plan(
-                self.listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
+                listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
             )
         base = bundles_folder() / _content(place / "plan.json")["method"]["bundle"] / "configs" / "settings"
         if base.is_dir() and not (place / "configs" / "settings").is_dir():  # also of a study that was cut off here

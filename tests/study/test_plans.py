@@ -13,7 +13,7 @@ from monai_mmseg.study import METHODS, find_method
 from monai_mmseg.study import plans as module
 from monai_mmseg.study.definition import study_of
 from monai_mmseg.study.facts import find_facts
-from tests.study.listed import listed
+from tests.study.listed import listed, write_listed
 
 
 @pytest.fixture
@@ -87,6 +87,15 @@ def test_borrowed_labels_are_timed_and_used_whatever_the_plan_says_of_the_target
         assert training.overrides["target_fraction"] == 1.0  # plans of bare targets have 0
         assert training.overrides["validation_target"] == "@target"
     assert [one["dataset_dir"] for one in given] == [str(tmp_path / "register")] * 2
+
+
+def test_a_network_of_all_modalities_is_planned_for_the_labels_that_it_borrows(plans, tmp_path):
+    """Without these labels no plan could be made."""
+    found, _ = plans(budget="10m")
+    write_listed(tmp_path / "register")
+    (borrowed,) = found.trainings(METHODS["csa_registered_masks"], tmp_path / "register")
+    (own,) = found.trainings(METHODS["csa"])
+    assert [one.bundle.name for one in (borrowed, own)] == ["csa_register", "csa"]
 
 
 def test_what_no_plan_sets_up_is_refused_and_says_what_to_do(plans):
