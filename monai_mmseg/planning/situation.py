@@ -15,7 +15,6 @@ COMPLETE, GAPS = "registered, complete", "registered, with gaps"
 
 SHIFTED = 0.75  # of a step of in-plane spacing that the mean offset of a pair may reach where it counts as registered
 ENOUGH = 0.5  # share of a modality's images with labels below which they are few
-SOME = 3  # labelled images that train, from which it learns by itself all the same
 MOSTLY = 0.5  # share of subjects that must have several modalities for a data set of pairs
 GAP = 0.02  # share of images that may be missing in a complete one
 
@@ -57,7 +56,6 @@ class Situation:
     partly: tuple[str, ...] = ()  # classes that some labels do not show
     held_out: tuple[str, ...] = ()  # modalities whose labels are all in fold 0, so that training has none
     few: tuple[str, ...] = ()  # modalities with labels in less than half of their images
-    scarce: tuple[str, ...] = ()  # those of them with fewer than three that train
 
     @property
     def unlabelled(self) -> list[str]:
@@ -114,7 +112,6 @@ def find_situation(
     trains = {name: sum(name in one["labelled"] for one in training) for name in modalities}
     held_out = tuple(one for one in modalities if labelled[one] and any(trains.values()) and not trains[one])
     few = tuple(one for one in modalities if labelled[one] < ENOUGH * images[one])
-    scarce = tuple(one for one in few if trains[one] < SOME)
     wanted = target or (bare or held_out or modalities)[-1]
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
@@ -129,8 +126,8 @@ def find_situation(
         f"{', '.join(may_lack or ()) or 'none'}",
     }
     partly = tuple(_partly(fingerprint))
-    lack, some = list(may_lack or ()), (partly, held_out, few, scarce)
-    return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, *some)
+    lack = list(may_lack or ())
+    return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, partly, held_out, few)
 
 
 def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:
@@ -245,18 +242,19 @@ def choose_method(
         return RANDOMISED, _without_labels(situation)
     if situation.name == UNPAIRED and reasons["ummkd"]:
         raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
-    bare = situation.unlabelled or list(situation.held_out) or list(situation.scarce)
+    bare = situation.unlabelled or list(situation.held_out)
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
-            f"modalities of a subject are not aligned, and {', '.join(bare)} has few labels or none: those of the "
-            "others are borrowed; a U-Net on registered masks, or on the source in random contrasts, may do better: "
+            f"modalities of a subject are not aligned, and {', '.join(bare)} has no label that trains: those of the "
+            "others are borrowed. One label of it may be worth more; without, a U-Net on registered masks, or on "
+            "the source in random contrasts, may do better: "
             "mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
         if situation.name == MISALIGNED and situation.few:
             counts = (f"{one} in {situation.labelled[one]} of {situation.images[one]}" for one in situation.few)
-            kind += f", few labels ({', '.join(counts)}) but enough to learn from"
+            kind += f", few labels ({', '.join(counts)}), and one is worth more than borrowed ones"
         if volumes[0]:
             return "ummkd_3d", f"{kind}, labels in all modalities; volumes, for {volumes[1]}"
         if ct:
