@@ -254,7 +254,7 @@ def choose_method(
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
         if situation.name == MISALIGNED and situation.few:
             counts = (f"{one} in {situation.labelled[one]} of {situation.images[one]}" for one in situation.few)
-            kind += f", few labels ({', '.join(counts)}), and one is worth more than borrowed ones"
+            kind += f", few labels ({', '.join(counts)}), of which one did more than borrowed ones on phantoms"
         if volumes[0]:
             return "ummkd_3d", f"{kind}, labels in all modalities; volumes, for {volumes[1]}"
         if ct:

@@ -134,7 +134,7 @@ def test_few_labels_that_are_enough_are_told():
     method, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=False)
     assert method == "csa"
     assert reason.startswith(
-        "not aligned, few labels (lge in 3 of 12), and one is worth more than borrowed ones, labels in all"
+        "not aligned, few labels (lge in 3 of 12), of which one did more than borrowed ones on phantoms, labels in all"
     )
 
 
