@@ -114,6 +114,12 @@ class Pair(NamedTuple):
 
     quality: Quality
     dice: float
+    person: str = ""  # whose visit the subject is; empty: the subject is a person
+
+    @property
+    def whose(self) -> str:
+        """The person, whose visits are never parted."""
+        return self.person or self.quality.subject
 
 
 def true_pairs(rows: Iterable[Quality], table: ScoreTable, method: str) -> list[Pair]:
@@ -132,13 +138,13 @@ def true_pairs(rows: Iterable[Quality], table: ScoreTable, method: str) -> list[
     """
     found = table.select(lambda score: "dice" in score.values and "class" in score.case, method=method)
     modalities = found.cases("modality") if len(found) else []
-    truth = {(s.subject, s.case.get("modality", ""), s.case["class"]): s.values["dice"] for s in found}
+    truth = {(s.subject, s.case.get("modality", ""), s.case["class"]): (s.values["dice"], s.person) for s in found}
     rows = list(rows)
     if len(modalities) > 1 and any(not row.modality for row in rows):
         raise ValueError(f"rows must name their modality where the table scores several, got none beside {modalities}.")
     only = modalities[0] if modalities else ""
     keys = [(row, (row.subject, row.modality or only, row.name)) for row in rows]
-    return [Pair(row, truth[key]) for row, key in keys if key in truth]
+    return [Pair(row, *truth[key]) for row, key in keys if key in truth]
 
 
 def shared_signals(pairs: Iterable[Pair]) -> list[str]:
@@ -213,8 +219,8 @@ class StoredCalibration(NamedTuple):
 
     signal: str
     line: Calibration
-    error: float  # mean absolute, each subject by the line of the others
-    subjects: int
+    error: float  # mean absolute, each person by the line of the others
+    subjects: int  # persons: visits of one count once
     pairs: int
     samples: str
     weights: str  # SHA-256 of the file
@@ -235,7 +241,7 @@ class StoredCalibration(NamedTuple):
 
 
 def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
-    """The signal and line that foretell Dice best, each subject by the line of all others.
+    """The signal and line that foretell Dice best, each person by the line of all others.
 
     Args:
         pairs: of validation subjects.
@@ -245,7 +251,7 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         What :func:`write_calibration` stores.
 
     Raises:
-        ValueError: fewer than three subjects, predictions by different samples, or by other weights.
+        ValueError: fewer than three persons, predictions by different samples, or by other weights.
     """
     pairs = list(pairs)
     if other := sorted({pair.quality.weights for pair in pairs} - {"", weights}):
@@ -253,9 +259,9 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
             f"pairs must be predictions of the weights that the line is for, got some of others ({other[0][:12]}; the "
             f"line is for {weights[:12]}): predict again with --uncertainty true, or give the folder of those weights."
         )
-    people = [pair.quality.subject for pair in pairs]
+    people = [pair.whose for pair in pairs]
     if len(set(people)) < 3:
-        raise ValueError(f"pairs must be of three subjects or more with labels, got {len(set(people))}.")
+        raise ValueError(f"pairs must be of three persons or more with labels, got {len(set(people))}.")
     if len(kinds := sorted({pair.quality.samples for pair in pairs})) > 1:
         raise ValueError(f"pairs must be of one kind of samples, got {kinds}.")
     dice = [pair.dice for pair in pairs]

@@ -106,6 +106,20 @@ def test_the_interval_holds_what_it_promises(subjects):
     assert math.isnan(compare_quality(few).within)  # nothing was foretold
 
 
+def test_visits_of_one_person_are_one_to_the_fit():
+    """Twice the same visit adds nothing: neither a person to foretell from, nor one more to be wrong about."""
+    once = pairs()
+    seen = [s._replace(subject=f"{s.subject}_{n}", person=s.subject) for s in table() for n in "12"]
+    rows = [row._replace(subject=f"{row.subject}_{n}") for row in ROWS for n in "12"]
+    twice = true_pairs(rows, ScoreTable(seen), "net")
+    assert [pair.whose for pair in twice] == [name for name in DICE for _ in "12"]
+    first, second = calibrate(once, "abc"), calibrate(twice, "abc")
+    assert (second.subjects, second.pairs) == (first.subjects, 2 * first.pairs) == (4, 8)
+    assert (*second.line, second.error, second.radius) == pytest.approx((*first.line, first.error, first.radius))
+    with pytest.raises(ValueError, match="three persons or more with labels, got 2"):
+        calibrate(twice[:4], "abc")
+
+
 def test_a_line_is_of_the_weights_that_predicted(tmp_path):
     rows = [row._replace(weights="abc") for row in ROWS]
     assert read_quality(write_quality(tmp_path / "q.csv", rows))[0].weights == "abc"
@@ -116,7 +130,7 @@ def test_a_line_is_of_the_weights_that_predicted(tmp_path):
 
 
 def test_what_cannot_be_used(tmp_path):
-    with pytest.raises(ValueError, match="three subjects or more with labels, got 2"):
+    with pytest.raises(ValueError, match="three persons or more with labels, got 2"):
         calibrate(pairs()[:2], "abc")
     with pytest.raises(ValueError, match="one kind of samples"):
         calibrate([*pairs(), Pair(ROWS[0]._replace(samples="mirror"), 0.1)], "abc")
