@@ -113,7 +113,8 @@ def refusal(method: Method, facts: Facts) -> str:
     bundles = {method.bundle, *(stage.bundle for stage in method.stages)}
     if facts.partly and (method.kind == "baseline" or bundles & _WHOLE_LABELS):
         return "labels show some classes only ('annotated'), and it would learn that the others are not there"
-    scored = [facts.target] if method.kind == "baseline" or method.bundle == "dafnet" else facts.modalities
+    one = method.kind == "baseline" or method.bundle == "dafnet" or method.redraws
+    scored = [facts.target] if one else facts.modalities
     if not method.scores and not any(facts.tested.get(name) for name in scored):
         return f"no tested image of {' or '.join(scored)} has a label: nothing can be scored"
     return ""

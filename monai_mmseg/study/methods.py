@@ -70,6 +70,11 @@ class Method(NamedTuple):
     options: Mapping[str, Any] = {}  # of a baseline or a program
 
     @property
+    def redraws(self) -> bool:
+        """Whether it trains on images of the target that a stage drew out of the source."""
+        return any(stage.bundle == "translation" and "dataset_dir" in stage.gives for stage in self.stages)
+
+    @property
     def stacks(self) -> bool:
         """Whether it reads a subject's modalities together, and one label for all of them."""
         return self.bundle in ("unet", "disentangle_tumour") or self.options.get("form") == "channels"
@@ -117,11 +122,9 @@ def _copied(name: str, about: str, function: str, package: str = "") -> Method:
     return Method(name, about, "baseline", needs, package=package, options=options)
 
 
-def _redrawn(name: str, about: str, overlay: str, bare: Sequence[str], **settings: Any) -> Method:
+def _redrawn(made: Method, **settings: Any) -> Method:
     run = Command("translating", ("inference", "translate"), settings)
-    stage = Stage("translation", {"dataset_dir": "output"}, run, small=("demo",))
-    own = _files([overlay])
-    return Method(name, about, "bundle", TARGET, "dafnet", own, bare=tuple(bare), plan="dafnet", stages=(stage,))
+    return made._replace(needs=TARGET, stages=(Stage("translation", {"dataset_dir": "output"}, run, small=("demo",)),))
 
 
 def _registered(made: Method, **overrides: Any) -> Method:
@@ -155,8 +158,12 @@ _LIST: tuple[Method, ...] = (
     _dafnet("sdnet_single", "SDNet on the target", "sdnet_single", needs=_LABELLED, bare=()),
     _dafnet("sdnet_multi", "SDNet on the images of both modalities, mixed", "sdnet_multi"),
     _dafnet("dualstream", "a stream for each modality that meet in the middle", "dualstream"),
-    _redrawn("translation", "U-Net on source images that were redrawn as the target (MUNIT)", "unet_target", ()),
-    _redrawn("dadr", "U-Net on the contents of both (MUNIT)", "unet_both", BARE, representation="content"),
+    _redrawn(
+        _dafnet("translation", "U-Net on source images redrawn as the target (MUNIT)", "unet_target", bare=())._replace(
+            overrides=_BORROWED
+        )
+    ),
+    _redrawn(_dafnet("dadr", "U-Net on the contents of both (MUNIT)", "unet_both"), representation="content"),
     _dafnet("dadr_features", "as dadr, on the encoders' feature maps", "dadr_features", needs=TARGET)._replace(
         stages=(Stage("translation", {"stage_one": "models/model.pt"}, small=("demo",)),)
     ),
@@ -183,6 +190,11 @@ _LIST: tuple[Method, ...] = (
     _alone("ummkd", "individual", "kd_weight"),
     _for_all("unet_randomised", "U-Net on labelled modalities in random contrasts, for all", "joint", "randomised"),
     _for_all("unet_labelled", "as unet_randomised, in their own contrasts", "joint", planned={"appearance": []}),
+    _redrawn(
+        _for_all("unet_redrawn", "as unet_labelled, on source images redrawn as the target (MUNIT)", "joint")._replace(
+            planned={"appearance": []}
+        )
+    ),
     _unpaired("ummkd_3d", "ummkd_3d", "as ummkd, on volumes"),
     _alone("ummkd_3d", "individual_3d", "kd_weight"),
     Method(

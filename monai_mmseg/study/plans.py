@@ -134,8 +134,11 @@ class Plans:
             content = _content(kept)
             timed, measured = content["settings"], content["measured"]
         else:
-            bare = () if stage or self.facts.labelled[self.facts.target] else method.bare
-            timed, measured = self._timed(bundle, data, (*overlays, *bare), overrides, share)
+            labelled = stage or self.facts.labelled[self.facts.target]
+            bare, given = () if labelled else method.bare, dict(overrides)
+            if method.redraws and not labelled:  # redrawn images are not there yet: the source's own take as long
+                given |= {"target": self.facts.source} if "target" in given else {"modalities": [self.facts.source]}
+            timed, measured = self._timed(bundle, data, (*overlays, *bare), given, share)
             write_json(kept, {"settings": timed, "measured": measured})
         return Training(name, bundle, overlays, {**overrides, **timed, **self.study.common}, stage, modality, measured)
 
@@ -164,8 +167,8 @@ class Plans:
             overrides["target"] = self.facts.target
         if stage is not None and stage.shares_grid:
             overrides = {**self._shared(method, config), **overrides}
-        if modality:
-            overrides["modalities"] = [modality]
+        if modality or (method.redraws and stage is None and "target" not in config):
+            overrides["modalities"] = [modality or self.facts.target]
         return overlays, overrides
 
     def _shared(self, method: Method, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +177,7 @@ class Plans:
         if self.study.planned:
             plan = _content(self._bundle(method) / "configs" / "train.json")
             found |= {name: plan[name] for name in GRID if name in plan}
+            found |= {name: plan[name][:2] for name in ("spatial_size", "pixdim")}  # volumes are redrawn in slices, too
         return {name: value for name, value in found.items() if name in config}
 
     def _data(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,9 @@ def test_needs_are_known_and_say_what_is_missing():
     said = "labels show some classes only ('annotated'), and it would learn that the others are not there"
     assert [refusal(METHODS[name], partly) for name in ("csa", "dafnet", "copy")] == ["", said, said]
     alone = bare._replace(several=0)
-    assert [refusal(METHODS[name], alone) for name in ("unet_randomised", "unet_labelled")] == ["", ""]
+    assert [refusal(METHODS[name], alone) for name in ("unet_randomised", "unet_labelled", "unet_redrawn")] == [""] * 3
+    unseen = alone._replace(tested={"cine": 2, "lge": 0})
+    assert refusal(METHODS["unet_redrawn"], unseen) == "no tested image of lge has a label: nothing can be scored"
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
     assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
 

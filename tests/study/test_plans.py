@@ -150,6 +150,38 @@ def test_the_control_of_random_contrasts_has_their_plan(plans):
     assert (control.overlays, control.overrides["appearance"]) == ((), [])
 
 
+def test_redrawn_images_are_labelled_whatever_the_plan_says_of_the_target(plans, tmp_path, monkeypatch):
+    found, _ = plans(budget="10m")
+    bare = module.Plans(
+        found.study, tmp_path / "bare", found.listed, found.facts._replace(labelled={"cine": 4, "lge": 0})
+    )
+    given = []
+    monkeypatch.setattr(
+        module,
+        "settings_of_time",
+        lambda *_, overrides, **__: given.append(overrides) or ({"max_epochs": 1, "epoch_length": 1}, {}),
+    )
+    paired = bare.trainings(METHODS["translation"])[1].overrides
+    assert (paired["target"], paired["target_fraction"], paired["validation_target"]) == ("lge", 1.0, "@target")
+    drawing, apart = bare.trainings(METHODS["unet_redrawn"])
+    assert (apart.overrides["modalities"], apart.overrides["appearance"]) == (["lge"], [])
+    assert (drawing.overrides["modalities"], drawing.overrides["target"]) == (["cine", "lge"], "lge")
+    # nothing is redrawn yet when steps are timed: the source's own images are
+    assert (given[1]["target"], given[3]["modalities"]) == ("cine", ["cine"])
+    found.trainings(METHODS["unet_redrawn"])
+    assert given[-1]["modalities"] == ["lge"]
+
+
+def test_a_stage_of_slices_has_the_first_two_sizes_of_volumes(plans):
+    found, _ = plans(steps=20)
+    config = found.trainings(METHODS["unet_redrawn"])[1].bundle / "configs" / "train.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content |= {"spatial_size": [40, 48, 32], "pixdim": [4.0, 4.5, 5.0]}
+    config.write_text(json.dumps(content), encoding="utf-8")
+    drawing, _ = found.trainings(METHODS["unet_redrawn"])
+    assert (drawing.overrides["spatial_size"], drawing.overrides["pixdim"]) == ([40, 48], [4.0, 4.5])
+
+
 def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
     found, _ = plans(steps=20)
     with pytest.raises(module.PlanError, match="overlay settings/nothing of bundles/csa does not fit what was planned"):
