@@ -54,7 +54,7 @@ def in_workers(
     if lanes < 2:
         yield from (function(*job) for job in jobs)
         return
-    crew = _Crew(function, rest, lanes)
+    crew = _Crew(pickle.dumps(function), rest, lanes)  # what cannot be sent says so here, not when a call takes long
     timer = threading.Timer(WORTH / len(rest), crew.start)  # a first call that takes longer says so while it runs
     timer.daemon = True
     try:
@@ -113,7 +113,7 @@ def with_bar(results: Iterable[Result], what: str, total: int, wanted: bool | No
 class _Crew:
     """Processes that share the jobs; none before :meth:`start`."""
 
-    def __init__(self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], lanes: int) -> None:
+    def __init__(self, function: bytes, jobs: Sequence[tuple[Any, ...]], lanes: int) -> None:
         self.function, self.jobs = function, jobs
         self.pool = ThreadPoolExecutor(lanes)
         self.lanes, self.workers = lanes, list[_Worker]()
@@ -147,7 +147,7 @@ class _Crew:
 class _Worker:
     """A process that answers calls of one function, one at a time."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: bytes) -> None:
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _serve; _serve()"
         alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
@@ -155,16 +155,16 @@ class _Worker:
         )
         self._send(function)
 
-    def _send(self, content: Any) -> None:
+    def _send(self, pickled: bytes) -> None:
         assert self.process.stdin
-        pickle.dump(content, self.process.stdin)
+        self.process.stdin.write(pickled)
         self.process.stdin.flush()
 
     def call(self, job: tuple[Any, ...]) -> Any:
         """What the function returns; its error is raised."""
         assert self.process.stdout
         try:
-            self._send(job)
+            self._send(pickle.dumps(job))
             result, error = pickle.load(self.process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
             status = self.process.wait()

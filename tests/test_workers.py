@@ -3,6 +3,7 @@
 """Calls in processes: order, errors, and nothing left behind."""
 
 import os
+import pickle
 import subprocess
 
 import pytest
@@ -48,6 +49,12 @@ def test_error_of_a_call_is_raised(started):
 def test_killed_process_is_told(started):
     with pytest.raises(RuntimeError, match="a worker process ended with status 3"):
         list(in_workers(_leave, [(0,), (3,), (3,)]))
+
+
+def test_what_cannot_be_sent_is_told_before_the_first_call(started):
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        list(in_workers(lambda job: pytest.fail("called"), [(1,), (2,), (3,)]))
+    assert not started
 
 
 def test_left_before_the_end(started):
