@@ -102,7 +102,9 @@ def test_weights_of_the_ablations(setting):
         before = DAFNET.parser(*names).get_parsed_content("loss_weights")["generator"]
         assert [before.pop(name) for name in NOT_OF_THE_PAPER] == [0.0] * 3  # then the objective has none
         assert names != ("train",) or before == PAPER_WEIGHTS
-        after = DAFNET.parser(*names, setting, small=True).get_parsed_content("objective_def").weights["generator"]
+        unread = {"objective_def#pretraining": 0}  # the number of steps, for which all images would be read
+        config = DAFNET.parser(*names, setting, small=True, **unread)
+        after = config.get_parsed_content("objective_def").weights["generator"]
         assert after == {**before, **WEIGHTS[setting]}
 
 
