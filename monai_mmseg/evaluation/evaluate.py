@@ -123,6 +123,7 @@ def evaluate_predictions(
     penalty: float | None = None,
     description: str = "",
     paper_dice: str | bool = False,
+    stand_ins: Sequence[str] = (),
 ) -> ScoreTable:
     """Table of predicted label volumes against the labels of a datalist.
 
@@ -142,6 +143,8 @@ def evaluate_predictions(
         penalty: distance in mm for a missed or spurious organ; ``None`` means each image's diagonal.
         description: one line about the method for the table's notes.
         paper_dice: also Dice by the rule of a paper, one of :data:`~monai_mmseg.metrics.PAPER_DICE`.
+        stand_ins: where a subject is segmented once, from all its images: modalities of which the first that it has
+            stands in for one that it lacks, since its prediction lies on that grid. Which ones is logged.
 
     Returns:
         One score per subject and foreground class, and one a subject by the paper's rule.
@@ -165,6 +168,7 @@ def evaluate_predictions(
     """
     items, labels = _read(datalist, section, labels)
     chosen = [item for item in items if item.get("modality") == modality]
+    chosen += _standing_in(items, {str(item["subject"]) for item in chosen}, modality, stand_ins)
     if not chosen:
         known = sorted({str(item.get("modality")) for item in items})
         raise ValueError(f"modality must be one of {known}, got {modality!r}.")
@@ -214,6 +218,22 @@ def _read(
     if labels is None:
         raise ValueError("labels must be given with a list of items, got None (only a file declares them).")
     return list(datalist), {int(value): str(name) for value, name in labels.items()}
+
+
+def _standing_in(
+    items: Sequence[Mapping[str, Any]], seen: set[str], modality: str, stand_ins: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    """The first image of each subject that has none of the modality."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in stand_ins:
+        for item in items:
+            if item.get("modality") == name and str(item["subject"]) not in seen:
+                found.setdefault(str(item["subject"]), item)
+    if found:
+        listed = ", ".join(f"{subject} on {item['modality']}" for subject, item in list(found.items())[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        logger.warning("Without an image of %s, scored on the grid of another: %s%s.", modality, listed, more)
+    return list(found.values())
 
 
 def _labelled(chosen: Sequence[Mapping[str, Any]], modality: str) -> list[Mapping[str, Any]]:

@@ -50,6 +50,31 @@ def test_trained_scored_and_used(window, heart, tmp_path, monkeypatch):
         np.testing.assert_array_equal(volume.dataobj, nib.load(folder / "predictions" / name).dataobj)
 
 
+def test_a_modality_that_training_never_lacked(heart, tmp_path, capsys):
+    """What is segmented without it is told, and scored with all others; trained without it, nothing is said."""
+    content = read(heart / "datalist.json")
+    for item in (one for section in ("training", "test") for one in content[section]):
+        item.update({key: str(heart / item[key]) for key in ("image", "label")})
+    content["test"] = [one for one in content["test"] if (one["subject"], one["modality"]) != ("s06", "lge")]
+    write(tmp_path / "data", content)
+    UNET.train(tmp_path, heart)
+    assert read(tmp_path / "models" / "settings.json")["never_missing"] == ["cine", "lge"]
+    told = "lge is missing for s06: no training sample lacked it, so these segmentations are guesses."
+    capsys.readouterr()
+    UNET.infer(tmp_path, tmp_path / "data")
+    assert told in "".join(capsys.readouterr())
+    folder = UNET.evaluate(tmp_path, tmp_path / "data")
+    said = "".join(capsys.readouterr())
+    assert told in said
+    assert "scored on the grid of another: s06 on cine." in said
+    assert {one["subject"] for one in read(folder / "metrics" / "unet.json")["scores"]} == {"s05", "s06"}
+    UNET.train(tmp_path / "drop", heart, "modality_dropout")
+    assert read(tmp_path / "drop" / "models" / "settings.json")["never_missing"] == []
+    capsys.readouterr()
+    UNET.infer(tmp_path / "drop", tmp_path / "data")
+    assert "is missing" not in "".join(capsys.readouterr())
+
+
 def test_subjects_without_label_take_no_part(heart, tmp_path):
     content = read(heart / "datalist.json")
     for item in content["training"]:

@@ -220,6 +220,21 @@ def test_visits_of_one_person_count_once(data):
     assert "2 visits of 1 persons: a person counts once" in table.to_markdown()
 
 
+def test_a_subject_without_the_modality_is_scored_where_it_was_predicted(data, caplog):
+    """One label for all images of a subject: that of its first other image, however poor the prediction there."""
+    items, root = data
+    lost = [
+        {**items[0], "subject": "s3", "modality": name, "image": str(root / f"{name}.nii.gz")} for name in ("t2", "t1")
+    ]
+    write(root / "out" / "s3_t1_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
+    about = {"modality": "lge", "labels": LABELS}
+    table = evaluate_predictions([*items, *lost], root / "out", stand_ins=["cine", "lge", "t1", "t2"], **about)
+    assert {score.subject: score.case["modality"] for score in table} == dict.fromkeys(("s1", "s2", "s3"), "lge")
+    assert table.per_subject("dice")["s3"] == 0.5  # one class of two was drawn, and missed
+    assert "Without an image of lge, scored on the grid of another: s3 on t1." in caplog.text
+    assert evaluate_predictions([*items, *lost], root / "out", **about).subjects() == ["s1", "s2"]
+
+
 def test_unlabelled_items_are_left_out_and_said(data, caplog):
     items, root = data
     del items[1]["label"]
