@@ -99,6 +99,8 @@ def _run(
 
     if data is None:
         raise StudyError("a datalist or the file of a study is needed: mmseg compare DATA/datalist.json --methods ...")
+    if not Path(data).exists():
+        raise StudyError(f"{data}: no such file; a datalist or the file of a study is needed.")
     if is_study(data):
         if labels is not None:
             raise StudyError("--labels are settings of the data, which the file of a study has: 'settings'.")

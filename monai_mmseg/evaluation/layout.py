@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from monai_mmseg.evaluation.score import MEASURES, OTHERS, Comparison, Line, MethodInfo, Score
 
 SHOWN, HIDDEN, PLUS = "●", "○", " + "
+EMPTY_COLUMN = ", in the column “empty”"
 
 Column = Callable[[Line], str]
 
@@ -233,7 +234,7 @@ def notes(table: _Printable) -> list[str]:
         found += [
             "Distances are means over the classes.",
             f"A missed or spurious organ has Dice 0 and a distance penalty of {stated}.",
-            "An organ in neither label nor prediction counts as Dice 1 and distance 0, in the column “empty”.",
+            f"An organ in neither label nor prediction counts as Dice 1 and distance 0{EMPTY_COLUMN}.",
         ]
     if "paper_dice" in measures:
         found.append("“Dice as in the paper”: by the rule of the method's paper, to compare with its numbers only.")

@@ -48,6 +48,9 @@ def target(context: Context) -> Decision:
 def reference(context: Context) -> Decision:
     """The modality whose grid the others are put on: most complete, then most labels."""
     images, labelled = context.situation.images, context.situation.labelled
+    if context.situation.asked:
+        name = context.situation.target
+        return name, f"asked for: its grid is taken for all ({images[name]} subjects have it)"
     name = max(context.situation.modalities, key=lambda one: (images[one], labelled[one]))
     return name, f"most subjects have it ({images[name]}), so its grid is taken for all"
 

@@ -56,6 +56,8 @@ class Situation:
     partly: tuple[str, ...] = ()  # classes that some labels do not show
     held_out: tuple[str, ...] = ()  # modalities whose labels are all in fold 0, so that training has none
     few: tuple[str, ...] = ()  # modalities with labels in less than half of their images
+    unwatched: tuple[str, ...] = ()  # modalities with labels, none of them in fold 0, which watches
+    asked: bool = False  # somebody named the target
 
     @property
     def unlabelled(self) -> list[str]:
@@ -112,6 +114,8 @@ def find_situation(
     trains = {name: sum(name in one["labelled"] for one in training) for name in modalities}
     held_out = tuple(one for one in modalities if labelled[one] and any(trains.values()) and not trains[one])
     few = tuple(one for one in modalities if labelled[one] < ENOUGH * images[one])
+    watching = [one for one in subjects if one["fold"] == 0]
+    unwatched = tuple(one for one in modalities if labelled[one] and not any(one in s["labelled"] for s in watching))
     wanted = target or (bare or held_out or modalities)[-1]
     facts = {
         "modalities": f"{several} of {len(subjects)} subjects have several of {', '.join(modalities)}",
@@ -127,7 +131,8 @@ def find_situation(
     }
     partly = tuple(_partly(fingerprint))
     lack = list(may_lack or ())
-    return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, partly, held_out, few)
+    seen = partly, held_out, few, unwatched if watching else (), bool(target)
+    return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, *seen)
 
 
 def _offset(fingerprint: Mapping[str, Any]) -> tuple[float | None, bool]:

@@ -374,11 +374,13 @@ def patience(context: Context) -> Decision:
 
 def validation_target(context: Context) -> Decision | None:
     """Which modality's Dice is watched."""
-    name = context.situation.target
-    if context.situation.labelled[name]:
+    situation = context.situation
+    name, labelled = situation.target, [one for one in situation.modalities if situation.labelled[one]]
+    watched = [one for one in labelled if one not in situation.unwatched] or labelled
+    if name in watched:
         return None
-    labelled = [one for one in context.situation.modalities if context.situation.labelled[one]]
-    return labelled[0], f"{name} has no labels to be scored with: {labelled[0]} has"
+    where = " in fold 0, which watches" if name in labelled else ""
+    return watched[0], f"{name} has no labels to be scored with{where}: {watched[0]} has"
 
 
 def validation_modalities(context: Context) -> Decision | None:

@@ -284,15 +284,19 @@ def _saved(
 ) -> list[str]:
     """With how many labels the method of interest reaches what others have with the most."""
     own, last = means[lead or ""], len(found) - 1
+    needs = {
+        method for method, known in means.items() if len(known) == 1 or len({mean for mean, _ in known.values()}) > 1
+    }
     out = []
     for method, known in means.items():
-        if method == lead or last not in known:
-            continue
+        if method == lead or last not in known or lead not in needs:
+            continue  # what uses none of the labels saves none
         wanted = known[last][0]
         least = next((at for at, (mean, _) in own.items() if mean >= wanted), None)
         if least is not None and least < last:
+            number = f"{found[last][0]:g}" if method in needs else "any number"
             out.append(
-                f"{lead} reaches with {found[least][0]:g} what {method} has with {found[last][0]:g} "
+                f"{lead} reaches with {found[least][0]:g} what {method} has with {number} "
                 f"({own[least][0]:.3f} against {wanted:.3f})."
             )
     return out

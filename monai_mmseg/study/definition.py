@@ -319,6 +319,8 @@ def _settings(given: Mapping[str, Any], place: Path) -> list[Setting]:
             )
         _check_keys(about, _SETTING_KEYS, f"settings: {name}: ")
         _check_types(about, _SETTING_KEYS, f"settings: {name}: ")
+        if "all" in about.get("labels", {}) and len(about["labels"]) > 1:
+            raise StudyError(f"settings: {name}: labels of 'all' take those of each modality along: name 'all' alone.")
         for modality, amount in about.get("labels", {}).items():
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < inf:
                 raise StudyError(f"settings: {name}: labels of {modality} must be a share or a number, got {amount!r}.")

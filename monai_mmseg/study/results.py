@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.evaluation.layout import EMPTY_COLUMN
 from monai_mmseg.report.facts import duration
 from monai_mmseg.study.cells import CellResult
 from monai_mmseg.study.content import StudyContent, names
@@ -45,11 +46,12 @@ def facts(content: StudyContent) -> list[tuple[str, str]]:
     states = [one.state for one in cells]
     counts = [f"{states.count(state)} {state}" for state in ("done", "refused", "failed") if state in states]
     counts += [f"{len(content.unfinished)} not finished"] if content.unfinished else []
-    subjects = {subject for setting in content.settings for _, table in setting.tables for subject in table.subjects()}
+    scores = [score for setting in content.settings for _, table in setting.tables for score in table]
+    visits, people = len({score.subject for score in scores}), len({score.whose for score in scores})
     phantom = [f"{name} {value}" for name, value in (about.get("phantom") or {}).items()]
     told = {
         "data": str(about.get("datalist") or "") or ", ".join(["phantom", *phantom] if phantom else []),
-        "subjects": f"{len(subjects)} scored",
+        "subjects": f"{people} scored" + (f", in {visits} visits" if people < visits else ""),
         "methods": ", ".join(dict.fromkeys([*names(about.get("methods")), *(one.cell.method for one in cells)])),
         "settings": ", ".join(setting.name for setting in content.settings),
         "labels that train, fold 0": _labels(content),
@@ -103,7 +105,7 @@ def notes(content: StudyContent) -> list[str]:
         Texts.
     """
     told = [note for setting in content.settings for _, table in setting.tables for note in table.notes()[1:]]
-    return [*NOTES, *dict.fromkeys(told)]
+    return [*NOTES, *dict.fromkeys(note.replace(EMPTY_COLUMN, "") for note in told)]  # no such column here
 
 
 def markdown(content: StudyContent, found: Mapping[str, Sequence[Block]], published: Published | None) -> str:

@@ -191,8 +191,7 @@ class _Run:
             state, reason = "refused", ""
             try:
                 # a step without a label costs less than those that come
-                borrows = method.borrows and not facts.labelled[facts.target]
-                data = borrowed_data(method, folder, facts)[0] if borrows else None
+                data = borrowed_data(method, folder, facts)[0] if method.borrows and facts.lent else None
                 self.trainings[method.name] = plans.trainings(method, data)
             except PlanError as error:
                 reason = str(error)

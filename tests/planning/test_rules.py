@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from monai_mmseg.planning import RULES, Context, apply_rules, seconds_of
 from monai_mmseg.planning.context import rounded_up
 from monai_mmseg.planning.data_rules import is_ct, volumes_pay
+from monai_mmseg.planning.situation import find_situation
 from tests.planning.facts import context_of, fingerprint_of, paired, unpaired
 
 ONE = fingerprint_of({"a": ("ct",), "b": ("ct",)})
@@ -38,6 +40,18 @@ def ummkd(**settings) -> Context:
     return context_of(unpaired(), "ummkd", **settings)
 
 
+def asked(target):
+    return replace(context_of(paired(), "disentangle"), situation=find_situation(paired(), target=target))
+
+
+def unwatched():
+    """One label of t1, not in the fold that watches."""
+    found = paired(offset=6.0)
+    for number, one in enumerate(found["subjects"]):
+        one["fold"], one["labelled"] = number, ["t1", "t2"] if number == 1 else ["t2"]
+    return replace(context_of(found, "dafnet"), situation=find_situation(found, target="t1"))
+
+
 # one entry for each rule of the table: knob -> contexts and what they must give
 EXPECTED = {
     "modalities": [(ummkd(), ["ct", "mr"])],
@@ -46,7 +60,11 @@ EXPECTED = {
         (context_of(paired(offset=6.0, bare=("t1",)), "dafnet"), "t1"),
         (context_of(GAPS, "unet"), "t2"),
     ],
-    "reference": [(context_of(GAPS, "disentangle"), "t2")],
+    "reference": [
+        (context_of(GAPS, "disentangle"), "t2"),
+        (asked("t1"), "t1"),
+        (asked("t2"), "t2"),
+    ],
     "slice_axis": [
         (ummkd(), "auto"),
         (context_of(fingerprint_of({"a": ("ct",)}, spacing=[1.0, 1.0, 1.0], plane="coronal"), "unet"), "coronal"),
@@ -98,7 +116,7 @@ EXPECTED = {
     "class_weights": [(context_of(paired(), "disentangle"), [1.0, 5.0, 5.0])],
     "learning_rate": [(ummkd(), 0.003), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
     "patience": [(context_of(paired(offset=6.0), "dafnet"), 40)],
-    "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1")],
+    "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1"), (unwatched(), "t2")],
     "validation_modalities": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), ["t1"])],
 }
 ELSEWHERE = {  # looked at more closely below

@@ -92,6 +92,15 @@ def test_what_is_refused(found, method, message):
         choose_method(find_situation(found), method, volumes=(False, "thick"), ct=True)
 
 
+def test_labels_of_which_none_watches():
+    found = paired(offset=6.0)
+    for number, one in enumerate(found["subjects"]):
+        one["fold"], one["labelled"] = number, ["t1", "t2"] if number else ["t2"]
+    situation = find_situation(found, target="t1")
+    assert (situation.unwatched, situation.asked) == (("t1",), True)
+    assert (find_situation(paired()).unwatched, find_situation(paired()).asked) == ((), False)
+
+
 def test_labels_that_are_all_held_out_are_refused_before_a_training_is():
     found = unpaired()
     for one in found["subjects"]:

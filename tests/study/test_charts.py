@@ -81,6 +81,20 @@ def test_labels_saved(tmp_path):
     assert list(map(float, re.findall(r'text-anchor="middle">(\d+)</text>', found.chart))) == [4, 16]
 
 
+def test_labels_are_saved_by_what_needs_them(tmp_path):
+    """Copied contours are the same with every number: they save no label, and have no number to be reached."""
+    for setting, ours in (("lge_1", 0.7), ("lge_4", 0.8)):
+        for name, value in (("ours", ours), ("copy", 0.6), ("register", 0.65)):
+            add_cell(tmp_path, name, scores(name, [value, value]), setting=setting)
+    settings = read_study(tmp_path).settings
+    (ours,), (fixed,) = (label_curves(settings, method_styles(settings, lead), lead) for lead in ("ours", "register"))
+    assert ours.saved == [
+        "ours reaches with 1 what copy has with any number (0.700 against 0.600).",
+        "ours reaches with 1 what register has with any number (0.700 against 0.650).",
+    ]
+    assert fixed.saved == []
+
+
 def test_more_than_eight_methods_are_told_apart(tmp_path):
     for at in range(10):
         add_cell(tmp_path, f"m{at}", scores(f"m{at}", [0.5]))

@@ -47,6 +47,7 @@ WRONG = [
         "settings: a: key 'label' is unknown: did you mean 'labels'",
     ),
     ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": 1.5}}}}, "a share of labels is 1 at most"),
+    ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": 1, "all": 1}}}}, "name 'all' alone"),
     ({"methods": ["copy"], "settings": {"a": 0.5}}, "settings: a: must be an object"),
     ({"methods": ["copy"], "settings": {"a": {"labels": 0.5}}}, "settings: a: labels must be of type dict, got 0.5"),
     ({"methods": ["copy"], "settings": {"a": {"labels": {"lge": float("nan")}}}}, "must be a share or a number"),
