@@ -64,3 +64,12 @@ def plan(
     print(f"\nwritten: {folder}, with plan.json; training will take about {time_text(made.seconds)}:")
     for config in made.stages:
         print(f"  python -m monai.bundle run training --config_file {folder}/{config}")
+    if made.lender:
+        about = f"--source {made.lender} --target {made.target}"
+        print(
+            "better on phantoms, half a minute of one core for each subject: masks that are registered once",
+            f"  mmseg baseline register {datalist} {about} --section training --out {folder}_masks",
+            f"  mmseg data label {datalist} {folder}_masks --modality {made.target} --out {folder}_data/datalist.json",
+            f"  mmseg plan {folder}_data/datalist.json --out {folder}_registered",
+            sep="\n",
+        )

@@ -54,6 +54,8 @@ class Plan:
     seconds: float  # that the training will take
     moved: Path | None  # where a bundle that had the folder before is now
     stages: list[str]  # configs to train, in turn
+    lender: str = ""  # modality whose masks could be registered to the target, which has no label that trains
+    target: str = ""
 
 
 def make_plan(
@@ -144,6 +146,8 @@ def make_plan(
         seconds=_expected(context),
         moved=moved,
         stages=[*stages, "configs/train.json"],
+        lender=situation.lender,
+        target=situation.target,
     )
 
 

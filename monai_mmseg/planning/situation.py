@@ -60,6 +60,13 @@ class Situation:
     asked: bool = False  # somebody named the target
 
     @property
+    def lender(self) -> str:
+        """Modality whose masks could be registered to a misaligned target without a label that trains; else empty."""
+        if self.name != MISALIGNED or self.target not in (*self.unlabelled, *self.held_out):
+            return ""
+        return max((one for one in self.modalities if one != self.target), key=lambda one: self.labelled[one])
+
+    @property
     def unlabelled(self) -> list[str]:
         """Modalities without any label."""
         return [name for name in self.modalities if not self.labelled[name]]
@@ -251,8 +258,7 @@ def choose_method(
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has no label that trains: those of the "
-            "others are borrowed. One label of it may be worth more; without, a U-Net on registered masks, or on "
-            "the source in random contrasts, may do better: "
+            "others are borrowed. On phantoms masks that were registered once did better, and one true label still: "
             "mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):

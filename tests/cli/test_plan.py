@@ -25,7 +25,8 @@ def made(monkeypatch, tmp_path):
         fired = [Fired("size", "spatial_size", [64, 64], "holds the organ", ("foreground",))]
         stages = ["stage_one/configs/train.json", "configs/train.json"]
         facts = {"labels": "ct: 3 of 3"}
-        return Plan(Path(out), "unpaired", facts, "ummkd", "since", fired, 540.0, tmp_path / "before", stages)
+        lends = ("cine", "lge") if settings["method"] == "dafnet" else ()
+        return Plan(Path(out), "unpaired", facts, "ummkd", "since", fired, 540.0, tmp_path / "before", stages, *lends)
 
     monkeypatch.setattr(monai_mmseg.planning, "make_plan", make_plan)
     return given
@@ -47,6 +48,19 @@ def test_what_is_printed(made, capsys, tmp_path, monkeypatch):
     ):
         assert line in text
     assert (made["budget"], made["may_lack"], made["overwrite"]) == ("10m", ["flair", "t1"], False)
+
+
+def test_a_target_without_labels_is_shown_the_way_to_registered_masks(made, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "DATA/datalist.json", "--out", "mine", "--method", "dafnet"]) == 0
+    text = capsys.readouterr().out
+    assert text.endswith(
+        "  mmseg baseline register DATA/datalist.json --source cine --target lge --section training --out mine_masks\n"
+        "  mmseg data label DATA/datalist.json mine_masks --modality lge --out mine_data/datalist.json\n"
+        "  mmseg plan mine_data/datalist.json --out mine_registered\n"
+    )
+    assert main(["plan", "DATA/datalist.json", "--out", "mine"]) == 0
+    assert "registered" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_is_one_line(made, capsys):

@@ -45,6 +45,14 @@ def test_volumes_where_they_pay():
     assert choose_method(find_situation(unpaired()), volumes=(True, "cubes"), ct=True)[0] == "ummkd_3d"
 
 
+def test_who_lends_its_masks():
+    """Only to a target that is not aligned and trains on no label of its own."""
+    assert find_situation(paired(offset=6.0, bare=("t1",))).lender == "t2"
+    assert find_situation(paired(offset=6.0)).lender == ""
+    assert find_situation(paired(bare=("t1",))).lender == ""
+    assert find_situation(unpaired(bare=("mr",))).lender == ""
+
+
 def test_target_is_what_has_no_labels():
     assert find_situation(paired(offset=6.0, bare=("t1",))).target == "t1"
     assert find_situation(paired(offset=6.0)).target == "t2"
