@@ -55,7 +55,7 @@ def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
     else:
         shifts = [
             _try_shift(stacks.target[:, :, at], stacks.source, copied[at], spacing[:2], counts)
-            if placing.slab(stacks.label, at).any()
+            if stacks.classes(placing.slab(stacks.label, at)).any()
             else None
             for at in range(depth)
         ]
@@ -90,6 +90,7 @@ def register_baseline(
     out_dir: str | Path,
     *,
     dims: Dims = 2,
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -104,6 +105,7 @@ def register_baseline(
         target: modality that gets them.
         out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``; they appear together, when all are made.
         dims: 2 registers every slice with its partner, as in the paper; 3 the volumes.
+        lend: as of :func:`~monai_mmseg.baselines.copy_baseline`.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -126,6 +128,7 @@ def register_baseline(
         out_dir,
         method="register",
         settings={"dims": dims},
+        lend=lend,
         overwrite=overwrite,
         workers=workers,
     )

@@ -26,6 +26,11 @@ class Stacks(NamedTuple):
     affine: NDArray[np.floating[Any]]
     source: NDArray[np.float32] | None = None  # (X, Y, Z) on the label's grid; None for what looks at no image
     target: NDArray[np.float32] | None = None  # of `shape`
+    ignore: int | None = None  # value of the label's voxels that nobody annotated, where it is to stay in the result
+
+    def classes(self, label: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        """A label with background where nobody annotated."""
+        return label if self.ignore is None else np.where(label == self.ignore, 0, label)
 
 
 class Placing:

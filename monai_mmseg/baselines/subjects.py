@@ -55,6 +55,7 @@ class Files(NamedTuple):
     target: str
     out: Path  # relative to the folder of predictions
     ignore: int | None = None  # value of the label's voxels that nobody annotated
+    lend: bool = False  # whether they keep it
 
 
 def predict_subjects(
@@ -67,6 +68,7 @@ def predict_subjects(
     method: str,
     settings: Mapping[str, Any] | None = None,
     images: Sequence[str] = ("source", "target"),
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -85,6 +87,7 @@ def predict_subjects(
         method: its name.
         settings: kept in ``baseline.json``.
         images: which ones the method looks at, of ``source`` and ``target``; others need not be readable.
+        lend: whether the masks will be labels to train with, which leave out what nobody annotated.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -98,7 +101,7 @@ def predict_subjects(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}.")
-    subjects = _subjects(items, source, target)
+    subjects = _subjects(items, source, target, lend)
     folder = check_output_folder(out_dir, overwrite=overwrite)
     if images:
         for files in subjects.values():
@@ -118,7 +121,7 @@ def predict_subjects(
     return {subject: folder / files.out for subject, files in subjects.items()}
 
 
-def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> dict[str, Files]:
+def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str, lend: bool = False) -> dict[str, Files]:
     if source == target:
         raise ValueError(f"source and target must be two modalities, got {source!r} twice.")
     sources = {str(item["subject"]): item for item in items if item["modality"] == source and item.get("label")}
@@ -143,6 +146,7 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> d
             images[subject],
             Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz",
             sources[subject].get("ignore"),
+            lend,
         )
         for subject in both
     }
@@ -155,11 +159,14 @@ def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
     affine, label_affine = (np.asarray(one.affine, dtype=np.float64) for one in (target, label))
     order, label_order = slices_last(affine, target.shape[1:]), slices_last(label_affine, label.shape[1:])
     values = label.as_tensor()[0].numpy().astype(np.int16).transpose(label_order)
+    if files.ignore is not None and not files.lend:
+        values[values == files.ignore] = 0
     stacks = Stacks(
-        values if files.ignore is None else np.where(values == files.ignore, 0, values).astype(np.int16),
+        values,
         label_affine[:, [*label_order, 3]],
         tuple(target.shape[1 + axis] for axis in order),
         affine[:, [*order, 3]],
+        ignore=files.ignore if files.lend else None,
     )
     if "target" in images:
         check_image_values(target)

@@ -102,4 +102,5 @@ def active_contour(
 def _run(function: Callable[..., Any], datalist: str, section: str, *words: str, **more: Any) -> int:
     from monai_mmseg.data.datalist import load_datalist
 
-    return len(function(load_datalist(datalist, section), *words, **more))
+    # masks of training images become labels; what is scored has a class everywhere
+    return len(function(load_datalist(datalist, section), *words, lend=section == "training", **more))

@@ -125,6 +125,23 @@ def test_what_nobody_annotated_is_no_class(data):
     assert found.any()
 
 
+def test_a_mask_that_is_lent_leaves_out_what_nobody_annotated(data, label):
+    """Else a network would learn that no organ is there; a score takes it for background."""
+    items, root = data
+    grid, values = nib.load(items[0]["label"]).affine, label.astype(np.uint8)
+    values[:3] = 255
+    nib.save(nib.Nifti1Image(values, grid), items[0]["label"])
+    items = [{**one, "ignore": 255} for one in items[:2]]
+    written = copy_baseline(items, "cine", "lge", root / "out", lend=True)
+    found = np.asarray(nib.load(written["s1"]).dataobj)
+    assert (found[:, :3] == 255).all()
+    np.testing.assert_array_equal(found[:, 3:], label[3:].transpose(2, 0, 1))
+    table = evaluate_predictions(items, root / "out", modality="lge", labels={1: "a", 2: "b", 3: "c"})
+    score = next(one for one in table if one.case["class"] == "a")
+    hit, true = (label[3:] == 1).sum(), (label == 1).sum()  # the first three rows are missed
+    assert score.values["dice"] == pytest.approx(2 * hit / (hit + true))
+
+
 def test_wrong_use(data):
     items, root = data
     with pytest.raises(ValueError, match="two modalities, got 'lge' twice"):

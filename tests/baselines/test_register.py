@@ -108,6 +108,18 @@ def test_another_grid_and_a_missing_label():
     assert not found[:, :, 1].any()
 
 
+def test_what_nobody_annotated_moves_along():
+    """Left of a line nothing is known: the line moves as the image does, by four rows."""
+    pair, _ = stacks(lambda grid: grid + np.array([4.0, 0.0])[:, None, None], slices=2)
+    label = pair.label.copy()
+    label[: SIZE // 2, :, 0], label[:, :, 1] = 255, 255
+    found, counts = register_label(pair._replace(label=label, ignore=255))
+    assert counts == {"registered": 1}  # the second slice has nothing to be moved
+    edge = (found[:, 20:36, 0] == 255).sum(axis=0)
+    assert np.abs(edge - (SIZE // 2 - 4)).max() <= 1
+    assert (found[:, :, 1] == 255).all()
+
+
 def raising(*_, **__):
     raise np.linalg.LinAlgError("singular")
 
