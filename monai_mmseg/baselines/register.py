@@ -25,7 +25,8 @@ def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
     """Source label on the target's grid, moved by a registration of the images: affine, then SyN.
 
     A label voxel is looked up once, in the source's own grid, so no value is invented. Where a registration fails, or
-    the label has nothing in the slice, the label is the copied one.
+    the label has nothing in the slice, the label is the copied one. A slice without a partner that is near is none of
+    those that are counted.
     Source: "register" in DAFNet, doi:10.1109/TMI.2020.3036584; see
     :func:`~monai_mmseg.baselines.deformation.find_shift`.
 
@@ -54,10 +55,10 @@ def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
         shifts = [None] * depth if shifts[0] is None else list(np.moveaxis(shifts[0], -1, 0))
     else:
         shifts = [
-            _try_shift(stacks.target[:, :, at], stacks.source, copied[at], spacing[:2], counts)
-            if stacks.classes(placing.slab(stacks.label, at)).any()
+            _try_shift(stacks.target[:, :, at], stacks.source, copied[at], spacing[:2], Counter() if far else counts)
+            if stacks.classes(placing.slab(stacks.label, at)).any() and not (far and stacks.ignore is not None)
             else None
-            for at in range(depth)
+            for at, far in enumerate(placing.far)
         ]
     for at, shift in enumerate(shifts):
         if shift is not None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.baselines.stacks import Stacks, slices_last
+from monai_mmseg.baselines.stacks import Placing, Stacks, slices_last
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.names import safe_name
@@ -34,7 +34,10 @@ RECORD = "baseline.json"
 """Beside the predictions: settings, and for each subject what was done how often."""
 
 DONE = ("registered", "contours")
-"""Counts of what went as it should; all other counts are reasons why a copied label was kept."""
+"""Counts of what went as it should; other counts but the next are reasons why a copied label was kept."""
+
+FAR = "no partner"
+"""Count of slices that lie more than a slice spacing away from the source."""
 
 
 class Found(NamedTuple):
@@ -117,7 +120,8 @@ def predict_subjects(
             write_json(stage / RECORD, {**about, "subjects": record})
         made = [folder / path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
         spare_originals(made, [Path(item[key]) for item in items for key in ("image", "label") if item.get(key)])
-    _tell(method, [done["counts"] for done in record.values()])
+    _tell(method, {subject: done["counts"] for subject, done in record.items()})
+    _tell_far(source, record, subjects)
     return {subject: folder / files.out for subject, files in subjects.items()}
 
 
@@ -183,6 +187,10 @@ def _predict(function: Method, files: Files, stage: Path, images: Sequence[str])
     begun = time.process_time()
     stacks, order = _read(files, images)
     label, counts = function(stacks)
+    if (far := Placing(stacks).far).any():
+        counts = {**counts, FAR: int(far.sum())}
+        if stacks.ignore is not None:
+            label[:, :, far] = stacks.ignore
     back = np.argsort(order)
     write_nifti(
         stage / files.out, np.ascontiguousarray(label.transpose(back)), stacks.affine[:, [*back, 3]].astype(np.float64)
@@ -190,10 +198,27 @@ def _predict(function: Method, files: Files, stage: Path, images: Sequence[str])
     return {"counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
 
 
-def _tell(method: str, counts: Iterable[Mapping[str, int]]) -> None:
+def _tell(method: str, counts: Mapping[str, Mapping[str, int]]) -> None:
     total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
+    for one in counts.values():
+        total.update({reason: number for reason, number in one.items() if reason != FAR})
     if kept := {reason: number for reason, number in total.items() if reason not in DONE}:
         reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(kept.items()))
         logger.warning("%s kept %d of %d copied labels (%s).", method, sum(kept.values()), total.total(), reasons)
+
+
+def _tell_far(source: str, record: Mapping[str, Mapping[str, Any]], subjects: Mapping[str, Files]) -> None:
+    far = {subject: done["counts"][FAR] for subject, done in record.items() if FAR in done["counts"]}
+    if not far:
+        return
+    if not any(subjects[subject].lend for subject in far):
+        become = "have the mask of the nearest one"
+    elif any(subjects[subject].ignore is None for subject in far):
+        become = 'have the mask of the nearest one; with "ignore": 255 in the datalist they are left unannotated'
+    else:
+        become = "are left unannotated"
+    some = f"{', '.join(list(far)[:3])}{', ...' if len(far) > 3 else ''}"
+    logger.warning(
+        "%d slices of %d subjects (%s) lie more than a slice spacing from every slice of %s: they %s.",
+        *(sum(far.values()), len(far), some, source, become),
+    )

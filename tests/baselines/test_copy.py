@@ -142,6 +142,38 @@ def test_a_mask_that_is_lent_leaves_out_what_nobody_annotated(data, label):
     assert score.values["dice"] == pytest.approx(2 * hit / (hit + true))
 
 
+@pytest.mark.parametrize(
+    ("section", "ignore", "told"),
+    [
+        ("training", 255, "they are left unannotated."),
+        (
+            "training",
+            None,
+            'they have the mask of the nearest one; with "ignore": 255 in the datalist they are left unannotated.',
+        ),
+        ("test", 255, "they have the mask of the nearest one."),
+    ],
+)
+def test_slices_beyond_the_source_are_told_and_not_lent(tmp_path, caplog, section, ignore, told):
+    """Source at 0 and 8 mm, target at -16, -8, ..., 24: the outer ones, -16 and 24, are more than 8 mm away."""
+    items = []
+    for modality, depth, origin in (("cine", 2, 0), ("lge", 6, -16)):
+        values = np.arange(1, depth + 1, dtype=np.uint8) * np.ones((4, 5, 1), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(values, affine((1, 1, 8), (0, 0, origin))), tmp_path / f"{modality}.nii.gz")
+        items.append({"image": f"{modality}.nii.gz", "modality": modality, "subject": "s1"})
+    items[0]["label"] = "cine.nii.gz"
+    listing = {"labels": {"0": "b", "1": "a", "2": "c"}, section: items} | ({"ignore": ignore} if ignore else {})
+    (tmp_path / "list.json").write_text(json.dumps(listing))
+    words = ["baseline", "copy", str(tmp_path / "list.json"), "--source", "cine", "--target", "lge"]
+    assert main([*words, "--section", section, "--out", str(tmp_path / "out")]) == 0
+    found = np.asarray(nib.load(tmp_path / "out" / "s1" / "lge_seg.nii.gz").dataobj)
+    first, last = (255, 255) if told == "they are left unannotated." else (1, 2)
+    np.testing.assert_array_equal(found, np.array([first, 1, 1, 2, 2, last]) * np.ones((4, 5, 1)))
+    assert f"2 slices of 1 subjects (s1) lie more than a slice spacing from every slice of cine: {told}" in caplog.text
+    record = json.loads((tmp_path / "out" / "baseline.json").read_text())
+    assert record["subjects"]["s1"]["counts"] == {"no partner": 2}
+
+
 def test_wrong_use(data):
     items, root = data
     with pytest.raises(ValueError, match="two modalities, got 'lge' twice"):

@@ -120,6 +120,16 @@ def test_what_nobody_annotated_moves_along():
     assert (found[:, :, 1] == 255).all()
 
 
+def test_slices_beyond_the_source_are_not_counted_as_registered():
+    """Target slices at 0, 8, 16 and 24 mm, the source at 0 alone: two lie more than 8 mm away."""
+    pair, _ = stacks(turned, slices=4)
+    pair = pair._replace(label=pair.label[:, :, :1], source=pair.source[:, :, :1])
+    found, counts = register_label(pair)
+    assert counts == {"registered": 2}
+    np.testing.assert_array_equal(found[:, :, 3], found[:, :, 0])  # what is scored is what it was
+    assert register_label(pair._replace(ignore=255)).counts == {"registered": 2}
+
+
 def raising(*_, **__):
     raise np.linalg.LinAlgError("singular")
 
