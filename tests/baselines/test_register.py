@@ -12,6 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from monai_mmseg.baselines import Stacks, copy_label, deformation, register_baseline, register_label
+from monai_mmseg.baselines import register as module
 from monai_mmseg.cli.main import main
 
 SIZE = 56
@@ -153,6 +154,31 @@ def test_failures_are_copies(monkeypatch, reason, patch):
     found, counts = register_label(pair)
     assert counts == {reason: 1}
     np.testing.assert_array_equal(found, pair.label)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    ("place", "reason", "rows"),
+    [  # of a row that looks up another one; the organ is in rows 0 to 9
+        (lambda row: row + 5, "registered", 5),
+        (lambda row: row + 6, "lost", 10),  # four would be left
+        (lambda row: row / 2, "registered", 19),  # row 19 looks up 9.5, which is 10
+        (lambda row: row / 2.2, "grown", 10),  # rows 0 to 20 would be 21
+    ],
+)
+def test_a_registration_must_keep_the_organ(monkeypatch, dims, place, reason, rows):
+    label = np.zeros((40, 4, 1), np.int16)
+    label[:10] = 1
+    image = np.zeros(label.shape, np.float32)
+
+    def shift(fixed, *_):
+        grid = np.indices(fixed.shape, dtype=float)
+        return np.concatenate([place(grid[:1]) - grid[:1], 0 * grid[1:]])
+
+    monkeypatch.setattr(module, "find_shift", shift)
+    found, counts = register_label(Stacks(label, np.eye(4), label.shape, np.eye(4), image, image), dims=dims)
+    assert counts == {reason: 1}
+    np.testing.assert_array_equal(found[:, :, 0], np.arange(40)[:, None] < rows + np.zeros(4))
 
 
 def test_nothing_to_register():
