@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_mmseg.baselines.record import RECORD, kept_masks, remove_masks, stale_masks
 from monai_mmseg.baselines.stacks import Placing, Stacks, slices_last
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
@@ -29,9 +30,6 @@ from monai_mmseg.transforms.read_volume import (
 from monai_mmseg.workers import MOST_WORKERS, in_workers, with_bar
 
 logger = logging.getLogger(__name__)
-
-RECORD = "baseline.json"
-"""Beside the predictions: settings, and for each subject what was done how often."""
 
 DONE = ("registered", "contours")
 """Counts of what went as it should; other counts but the next are reasons why a copied label was kept."""
@@ -85,13 +83,13 @@ def predict_subjects(
         items: flat items of a datalist with absolute paths.
         source: modality whose labels are used.
         target: modality that is segmented.
-        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``, and ``baseline.json`` where the method
-            counts something.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``, and ``baseline.json``.
         method: its name.
         settings: kept in ``baseline.json``.
         images: which ones the method looks at, of ``source`` and ``target``; others need not be readable.
         lend: whether the masks will be labels to train with, which leave out what nobody annotated.
-        overwrite: whether files that are there already may be replaced.
+        overwrite: whether files that are there already may be replaced; what an earlier run made of an image of `items`
+            that is not made any more (its source has lost its label) is removed.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
     Returns:
@@ -109,17 +107,24 @@ def predict_subjects(
     if images:
         for files in subjects.values():
             _read(files, images)
+    about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
+    listed = {
+        str(one["subject"]): _out(str(one["subject"]), one["image"]) for one in items if one["modality"] == target
+    }
+    stale = stale_masks(folder, listed, {subject: files.out for subject, files in subjects.items()})
     record: dict[str, Any] = {}
     with new_files(folder, overwrite=overwrite) as stage:
         jobs = [(function, files, stage, images) for files in subjects.values()]
         results = in_workers(_predict, jobs, workers or MOST_WORKERS)
         for subject, done in zip(subjects, with_bar(results, method, len(jobs)), strict=True):
             record[subject] = done
-        if any(done["counts"] for done in record.values()):
-            about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
-            write_json(stage / RECORD, {**about, "subjects": record})
+        write_json(stage / RECORD, {**about, "subjects": {**kept_masks(folder, about, listed), **record}})
         made = [folder / path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        made += [folder / file for file in stale.values()]
         spare_originals(made, [Path(item[key]) for item in items for key in ("image", "label") if item.get(key)])
+    if stale:
+        remove_masks(folder, stale.values())
+        logger.warning("Masks of an earlier run that this one does not make are removed: %s.", ", ".join(stale))
     _tell(method, {subject: done["counts"] for subject, done in record.items()})
     _tell_far(source, record, subjects)
     return {subject: folder / files.out for subject, files in subjects.items()}
@@ -148,12 +153,16 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str, lend
             sources[subject]["label"],
             sources[subject]["image"],
             images[subject],
-            Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz",
+            _out(subject, images[subject]),
             sources[subject].get("ignore"),
             lend,
         )
         for subject in both
     }
+
+
+def _out(subject: str, image: str) -> Path:
+    return Path(safe_name(subject, "subject")) / f"{image_stem(image)}_seg.nii.gz"
 
 
 def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
@@ -195,7 +204,7 @@ def _predict(function: Method, files: Files, stage: Path, images: Sequence[str])
     write_nifti(
         stage / files.out, np.ascontiguousarray(label.transpose(back)), stacks.affine[:, [*back, 3]].astype(np.float64)
     )
-    return {"counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
+    return {"file": files.out.as_posix(), "counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
 
 
 def _tell(method: str, counts: Mapping[str, Mapping[str, int]]) -> None:

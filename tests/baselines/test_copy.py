@@ -232,6 +232,42 @@ def test_command(data, capsys):
     assert "1 label volumes copied from cine to lge" in capsys.readouterr().out
 
 
+def test_masks_of_labels_that_were_withdrawn_are_removed(data, caplog):
+    items, root = data
+    items = [{**one, "subject": subject} for subject in ("s1", "s2", "s3") for one in items[:2]]
+    out = root / "out"
+    copy_baseline(items, "cine", "lge", out)
+    for name in ("own_lge_seg.nii.gz", "notes.txt"):
+        (out / name).touch()
+    (out / "s3" / "notes.txt").touch()
+    bare = [{k: v for k, v in one.items() if k != "label" or one["subject"] == "s1"} for one in items]
+    assert list(copy_baseline(bare[:4], "cine", "lge", out, overwrite=True)) == ["s1"]
+    assert "Masks of an earlier run that this one does not make are removed: s2." in caplog.text
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    own = ["baseline.json", "notes.txt", "own_lge_seg.nii.gz", "s1/s1_lge_seg.nii.gz"]
+    assert files == [*own, "s3/notes.txt", "s3/s1_lge_seg.nii.gz"]  # s3 is of another list
+    assert not (out / "s2").exists()
+    record = json.loads((out / "baseline.json").read_text())
+    assert {name: done["file"] for name, done in record["subjects"].items()} == {
+        name: f"{name}/s1_lge_seg.nii.gz" for name in ("s1", "s3")
+    }
+    record["subjects"]["s3"]["file"] = "../s1_cine.nii.gz"
+    (out / "baseline.json").write_text(json.dumps(record))
+    copy_baseline(bare, "cine", "lge", out, overwrite=True)
+    assert (root / "s1_cine.nii.gz").exists()
+
+
+def test_a_mask_that_is_a_label_by_now_is_not_removed(data):
+    items, root = data
+    items = [{**one, "subject": subject} for subject in ("s1", "s2") for one in items[:2]]
+    made = copy_baseline(items, "cine", "lge", root / "out")
+    del items[2]["label"]
+    items[3]["label"] = str(made["s2"])
+    with pytest.raises(ValueError, match=r"s1_lge_seg.nii.gz is read, or holds what is read, and would be replaced"):
+        copy_baseline(items, "cine", "lge", root / "out", overwrite=True)
+    assert made["s2"].is_file()
+
+
 def test_dots_in_the_names_of_subjects(tmp_path):
     """As DICOM writes them: the whole name tells subjects apart, in the folder and in the table."""
     subjects, items = ["1.2.840.113", "1.2.840.114"], []

@@ -235,7 +235,7 @@ def test_files_and_command(tmp_path, capsys, caplog):
     assert record["subjects"]["s1"].pop("cpu_seconds") > 0
     assert record == {
         **{"method": "register", "source": "cine", "target": "lge", "settings": {"dims": 2}},
-        "subjects": {"s1": {"counts": {"registered": 1, "flat image": 1}}},
+        "subjects": {"s1": {"file": "s1/lge_seg.nii.gz", "counts": {"registered": 1, "flat image": 1}}},
     }
 
 
