@@ -141,8 +141,8 @@ def _check_record(folder: Path, files: Mapping[str, Path]) -> None:
     if known is not None and (odd := [subject for subject in files if subject not in known]):
         some = f"{', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}"
         raise ValueError(
-            f"{folder}: {RECORD} does not name the masks of {some}, such as {files[odd[0]]}: they are of an earlier run "
-            "or of another method. Remove them, or keep them in a folder of their own."
+            f"{folder}: {RECORD} does not name the masks of {some}, such as {files[odd[0]]}: they are of an earlier "
+            "run or of another method. Remove them, or keep them in a folder of their own."
         )
 
 
