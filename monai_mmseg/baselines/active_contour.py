@@ -158,12 +158,15 @@ def contour_label(stacks: Stacks, *, alpha: float = ALPHA, beta: float = BETA, g
     if stacks.target is None:
         raise ValueError("stacks must hold the target's image, it is None.")
     copied, total = copy_label(*stacks[:4]), Counter[str]()
-    for at in range(copied.shape[2]):
-        copied[:, :, at], counts = draw_contours(
-            copied[:, :, at], stacks.target[:, :, at], alpha=alpha, beta=beta, gamma=gamma
+    label = stacks.classes(copied).astype(np.int16)
+    for at in range(label.shape[2]):
+        label[:, :, at], counts = draw_contours(
+            label[:, :, at], stacks.target[:, :, at], alpha=alpha, beta=beta, gamma=gamma
         )
         total.update(counts)
-    return Found(copied, total)
+    if stacks.ignore is not None:
+        label[copied == stacks.ignore] = stacks.ignore  # no snake goes around what nobody has drawn
+    return Found(label, total)
 
 
 def active_contour_baseline(
@@ -175,6 +178,7 @@ def active_contour_baseline(
     alpha: float = ALPHA,
     beta: float = BETA,
     gamma: float = GAMMA,
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -191,6 +195,7 @@ def active_contour_baseline(
         alpha: weight of a contour's length; 0.01 for cine to CP-BOLD in the paper.
         beta: weight of its smoothness.
         gamma: damping of each step.
+        lend: as of :func:`~monai_mmseg.baselines.copy_baseline`.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -216,6 +221,7 @@ def active_contour_baseline(
         method="active_contour",
         settings=weights,
         images=("target",),
+        lend=lend,
         overwrite=overwrite,
         workers=workers,
     )

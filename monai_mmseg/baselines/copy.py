@@ -55,6 +55,7 @@ def copy_baseline(
     target: str,
     out_dir: str | Path,
     *,
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -68,6 +69,8 @@ def copy_baseline(
         source: modality whose labels are copied.
         target: modality that gets them.
         out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``; they appear together, when all are made.
+        lend: whether the masks will be labels to train with: voxels that nobody annotated keep the value that the
+            datalist has for them (``ignore``). Else they are background, as a prediction has a class everywhere.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -80,7 +83,7 @@ def copy_baseline(
         OSError: the folder holds something already, or cannot be written.
     """
     return predict_subjects(
-        _copy, items, source, target, out_dir, method="copy", overwrite=overwrite, workers=workers, images=()
+        _copy, items, source, target, out_dir, method="copy", lend=lend, overwrite=overwrite, workers=workers, images=()
     )
 
 

@@ -20,12 +20,16 @@ from monai_mmseg.baselines.subjects import Found, predict_subjects
 
 Dims = Literal[2, 3]
 
+LEAST_KEPT, MOST_KEPT = 0.5, 2.0
+"""Share of the copied foreground that a registration may leave: beyond, it has followed something else."""
+
 
 def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
     """Source label on the target's grid, moved by a registration of the images: affine, then SyN.
 
     A label voxel is looked up once, in the source's own grid, so no value is invented. Where a registration fails, or
-    the label has nothing in the slice, the label is the copied one.
+    leaves less than half of the foreground (``lost``) or more than twice of it (``grown``), or the label has nothing in
+    the slice, the label is the copied one. A slice without a partner that is near is none of those that are counted.
     Source: "register" in DAFNet, doi:10.1109/TMI.2020.3036584; see
     :func:`~monai_mmseg.baselines.deformation.find_shift`.
 
@@ -43,44 +47,44 @@ def register_label(stacks: Stacks, *, dims: Dims = 2) -> Found:
         raise ValueError(f"dims must be 2 or 3, got {dims}.")
     if stacks.source is None or stacks.target is None:
         raise ValueError("stacks must hold both images, one is None.")
-    placing, depth = Placing(stacks), stacks.shape[2]
-    spacing = np.linalg.norm(np.asarray(stacks.affine)[:3, :3], axis=0)
-    copied = [placing.points(at) for at in range(depth)]
-    out = np.stack([nearest(stacks.label, points) for points in copied], axis=2)
-    counts: Counter[str] = Counter()
+    placing, known = Placing(stacks), stacks.ignore is None
     if dims == 3:
-        points = np.stack(copied, axis=-1)
-        shifts = [_try_shift(stacks.target, stacks.source, points, spacing, counts)]
-        shifts = [None] * depth if shifts[0] is None else list(np.moveaxis(shifts[0], -1, 0))
-    else:
-        shifts = [
-            _try_shift(stacks.target[:, :, at], stacks.source, copied[at], spacing[:2], counts)
-            if placing.slab(stacks.label, at).any()
-            else None
-            for at in range(depth)
-        ]
-    for at, shift in enumerate(shifts):
-        if shift is not None:
-            out[:, :, at] = nearest(stacks.label, placing.points(at, shift))
+        label, done = _moved(stacks, stacks.source, stacks.target, placing, None)
+        return Found(label, {done: 1})
+    out, counts = np.zeros(stacks.shape, dtype=np.int16), Counter[str]()
+    for at, far in enumerate(placing.far):
+        if stacks.classes(placing.slab(stacks.label, at)).any() and (known or not far):
+            out[:, :, at], done = _moved(stacks, stacks.source, stacks.target[:, :, at], placing, at)
+            counts.update([] if far else [done])
+        else:
+            out[:, :, at] = nearest(stacks.label, placing.points(at))
     return Found(out, counts)
 
 
-def _try_shift(
-    fixed: NDArray[np.float32],
-    source: NDArray[np.float32],
-    points: NDArray[np.float64],
-    spacing: NDArray[np.floating[Any]],
-    counts: Counter[str],
-) -> NDArray[np.float64] | None:
+def _moved(
+    stacks: Stacks, source: NDArray[np.float32], fixed: NDArray[np.float32], placing: Placing, at: int | None
+) -> tuple[NDArray[np.int16], str]:
+    """Label of one slice, or of all for ``None``, and what was done: ``registered``, or why it is the copied one."""
     ndimage, _ = optional_import("scipy.ndimage")
-    moving = ndimage.map_coordinates(source, points, order=1, mode="nearest")
+
+    def points(shift: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        if at is not None:
+            return placing.points(at, shift)
+        shifts = [None if shift is None else shift[..., k] for k in range(placing.shape[2])]
+        return np.stack([placing.points(k, one) for k, one in enumerate(shifts)], axis=-1)
+
+    copied = nearest(stacks.label, there := points())
+    moving = ndimage.map_coordinates(source, there, order=1, mode="nearest")
+    spacing = np.linalg.norm(np.asarray(stacks.affine)[:3, : fixed.ndim], axis=0)
     try:
-        shift = find_shift(fixed, moving, is_inside(source.shape, points), spacing)
+        shift = find_shift(fixed, moving, is_inside(source.shape, there), spacing)
     except NoRegistration as error:
-        counts[str(error)] += 1
-        return None
-    counts["registered"] += 1
-    return shift
+        return copied, str(error)
+    moved = nearest(stacks.label, points(shift))
+    before, after = (int((stacks.classes(one) > 0).sum()) for one in (copied, moved))
+    if LEAST_KEPT * before <= after <= MOST_KEPT * before:
+        return moved, "registered"
+    return copied, "lost" if after < before else "grown"
 
 
 def register_baseline(
@@ -90,6 +94,7 @@ def register_baseline(
     out_dir: str | Path,
     *,
     dims: Dims = 2,
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -104,6 +109,7 @@ def register_baseline(
         target: modality that gets them.
         out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``; they appear together, when all are made.
         dims: 2 registers every slice with its partner, as in the paper; 3 the volumes.
+        lend: as of :func:`~monai_mmseg.baselines.copy_baseline`.
         overwrite: whether files that are there already may be replaced.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
@@ -126,6 +132,7 @@ def register_baseline(
         out_dir,
         method="register",
         settings={"dims": dims},
+        lend=lend,
         overwrite=overwrite,
         workers=workers,
     )

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.transforms.geometry import find_slice_axis, tilt_between
+from monai_mmseg.transforms.geometry import find_slice_axis, slice_pitch, tilt_between
 from monai_mmseg.transforms.pair_slices import pair_slices
 
 MOST_TILT = 30.0
 """Degrees between two stacks above which a slice has no partner."""
+
+FAR = 1.001
+"""Slice spacings of the source beyond which its nearest slice says nothing of a slice of the target."""
 
 
 class Stacks(NamedTuple):
@@ -26,13 +29,19 @@ class Stacks(NamedTuple):
     affine: NDArray[np.floating[Any]]
     source: NDArray[np.float32] | None = None  # (X, Y, Z) on the label's grid; None for what looks at no image
     target: NDArray[np.float32] | None = None  # of `shape`
+    ignore: int | None = None  # value of the label's voxels that nobody annotated, where it is to stay in the result
+
+    def classes(self, label: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        """A label with background where nobody annotated."""
+        return label if self.ignore is None else np.where(label == self.ignore, 0, label)
 
 
 class Placing:
     """Where voxels of the target lie in the source.
 
     Through-plane, every slice of the target has a partner in the source however far away, as for a reader who has
-    nothing better. Stacks that are tilted by more than 30 degrees have no partners: then voxels lie where they lie.
+    nothing better; ``far`` says which ones lie more than a slice spacing of the source away from it. Stacks that are
+    tilted by more than 30 degrees have no partners: then voxels lie where they lie.
 
     Args:
         stacks: both grids.
@@ -43,9 +52,11 @@ class Placing:
         self.shape, self.depth = stacks.shape, stacks.label.shape[2]
         self.to_source = np.linalg.inv(label_affine) @ affine
         self.partner: NDArray[np.int64] | None = None
+        self.far = np.zeros(stacks.shape[2], dtype=bool)
         if tilt_between(label_affine, affine) < MOST_TILT:
             center = ((stacks.shape[0] - 1) / 2, (stacks.shape[1] - 1) / 2)
-            self.partner = pair_slices(affine, stacks.shape[2], label_affine, self.depth, center=center).partner
+            pairs = pair_slices(affine, stacks.shape[2], label_affine, self.depth, center=center)
+            self.partner, self.far = pairs.partner, pairs.distance > FAR * slice_pitch(label_affine)
 
     def points(self, at: int, shift: NDArray[np.floating[Any]] | None = None) -> NDArray[np.float64]:
         """Indexes in the source of one slice of the target.

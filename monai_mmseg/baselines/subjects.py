@@ -7,14 +7,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.baselines.stacks import Stacks, slices_last
+from monai_mmseg.baselines.record import RECORD, kept_masks, remove_masks, stale_masks
+from monai_mmseg.baselines.stacks import Placing, Stacks, slices_last
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.names import safe_name
@@ -30,11 +31,11 @@ from monai_mmseg.workers import MOST_WORKERS, in_workers, with_bar
 
 logger = logging.getLogger(__name__)
 
-RECORD = "baseline.json"
-"""Beside the predictions: settings, and for each subject what was done how often."""
-
 DONE = ("registered", "contours")
-"""Counts of what went as it should; all other counts are reasons why a copied label was kept."""
+"""Counts of what went as it should; other counts but the next are reasons why a copied label was kept."""
+
+FAR = "no partner"
+"""Count of slices that lie more than a slice spacing away from the source."""
 
 
 class Found(NamedTuple):
@@ -55,6 +56,7 @@ class Files(NamedTuple):
     target: str
     out: Path  # relative to the folder of predictions
     ignore: int | None = None  # value of the label's voxels that nobody annotated
+    lend: bool = False  # whether they keep it
 
 
 def predict_subjects(
@@ -67,6 +69,7 @@ def predict_subjects(
     method: str,
     settings: Mapping[str, Any] | None = None,
     images: Sequence[str] = ("source", "target"),
+    lend: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> dict[str, Path]:
@@ -80,12 +83,13 @@ def predict_subjects(
         items: flat items of a datalist with absolute paths.
         source: modality whose labels are used.
         target: modality that is segmented.
-        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``, and ``baseline.json`` where the method
-            counts something.
+        out_dir: files are ``<out_dir>/<subject>/<image stem>_seg.nii.gz``, and ``baseline.json``.
         method: its name.
         settings: kept in ``baseline.json``.
         images: which ones the method looks at, of ``source`` and ``target``; others need not be readable.
-        overwrite: whether files that are there already may be replaced.
+        lend: whether the masks will be labels to train with, which leave out what nobody annotated.
+        overwrite: whether files that are there already may be replaced; what an earlier run made of an image of `items`
+            that is not made any more (its source has lost its label) is removed.
         workers: processes at a time; ``None``: as many as there are cores, at most eight, where that pays.
 
     Returns:
@@ -98,27 +102,35 @@ def predict_subjects(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}.")
-    subjects = _subjects(items, source, target)
+    subjects = _subjects(items, source, target, lend)
     folder = check_output_folder(out_dir, overwrite=overwrite)
     if images:
         for files in subjects.values():
             _read(files, images)
+    about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
+    listed = {
+        str(one["subject"]): _out(str(one["subject"]), one["image"]) for one in items if one["modality"] == target
+    }
+    stale = stale_masks(folder, listed, {subject: files.out for subject, files in subjects.items()})
     record: dict[str, Any] = {}
     with new_files(folder, overwrite=overwrite) as stage:
         jobs = [(function, files, stage, images) for files in subjects.values()]
         results = in_workers(_predict, jobs, workers or MOST_WORKERS)
         for subject, done in zip(subjects, with_bar(results, method, len(jobs)), strict=True):
             record[subject] = done
-        if any(done["counts"] for done in record.values()):
-            about = {"method": method, "source": source, "target": target, "settings": dict(settings or {})}
-            write_json(stage / RECORD, {**about, "subjects": record})
+        write_json(stage / RECORD, {**about, "subjects": {**kept_masks(folder, about, listed), **record}})
         made = [folder / path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        made += [folder / file for file in stale.values()]
         spare_originals(made, [Path(item[key]) for item in items for key in ("image", "label") if item.get(key)])
-    _tell(method, [done["counts"] for done in record.values()])
+    if stale:
+        remove_masks(folder, stale.values())
+        logger.warning("Masks of an earlier run that this one does not make are removed: %s.", ", ".join(stale))
+    _tell(method, {subject: done["counts"] for subject, done in record.items()})
+    _tell_far(source, record, subjects)
     return {subject: folder / files.out for subject, files in subjects.items()}
 
 
-def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> dict[str, Files]:
+def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str, lend: bool = False) -> dict[str, Files]:
     if source == target:
         raise ValueError(f"source and target must be two modalities, got {source!r} twice.")
     sources = {str(item["subject"]): item for item in items if item["modality"] == source and item.get("label")}
@@ -141,11 +153,16 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str) -> d
             sources[subject]["label"],
             sources[subject]["image"],
             images[subject],
-            Path(safe_name(subject, "subject")) / f"{image_stem(images[subject])}_seg.nii.gz",
+            _out(subject, images[subject]),
             sources[subject].get("ignore"),
+            lend,
         )
         for subject in both
     }
+
+
+def _out(subject: str, image: str) -> Path:
+    return Path(safe_name(subject, "subject")) / f"{image_stem(image)}_seg.nii.gz"
 
 
 def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
@@ -155,11 +172,14 @@ def _read(files: Files, images: Sequence[str]) -> tuple[Stacks, list[int]]:
     affine, label_affine = (np.asarray(one.affine, dtype=np.float64) for one in (target, label))
     order, label_order = slices_last(affine, target.shape[1:]), slices_last(label_affine, label.shape[1:])
     values = label.as_tensor()[0].numpy().astype(np.int16).transpose(label_order)
+    if files.ignore is not None and not files.lend:
+        values[values == files.ignore] = 0
     stacks = Stacks(
-        values if files.ignore is None else np.where(values == files.ignore, 0, values).astype(np.int16),
+        values,
         label_affine[:, [*label_order, 3]],
         tuple(target.shape[1 + axis] for axis in order),
         affine[:, [*order, 3]],
+        ignore=files.ignore if files.lend else None,
     )
     if "target" in images:
         check_image_values(target)
@@ -176,17 +196,38 @@ def _predict(function: Method, files: Files, stage: Path, images: Sequence[str])
     begun = time.process_time()
     stacks, order = _read(files, images)
     label, counts = function(stacks)
+    if (far := Placing(stacks).far).any():
+        counts = {**counts, FAR: int(far.sum())}
+        if stacks.ignore is not None:
+            label[:, :, far] = stacks.ignore
     back = np.argsort(order)
     write_nifti(
         stage / files.out, np.ascontiguousarray(label.transpose(back)), stacks.affine[:, [*back, 3]].astype(np.float64)
     )
-    return {"counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
+    return {"file": files.out.as_posix(), "counts": dict(counts), "cpu_seconds": round(time.process_time() - begun, 2)}
 
 
-def _tell(method: str, counts: Iterable[Mapping[str, int]]) -> None:
+def _tell(method: str, counts: Mapping[str, Mapping[str, int]]) -> None:
     total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
+    for one in counts.values():
+        total.update({reason: number for reason, number in one.items() if reason != FAR})
     if kept := {reason: number for reason, number in total.items() if reason not in DONE}:
         reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(kept.items()))
         logger.warning("%s kept %d of %d copied labels (%s).", method, sum(kept.values()), total.total(), reasons)
+
+
+def _tell_far(source: str, record: Mapping[str, Mapping[str, Any]], subjects: Mapping[str, Files]) -> None:
+    far = {subject: done["counts"][FAR] for subject, done in record.items() if FAR in done["counts"]}
+    if not far:
+        return
+    if not any(subjects[subject].lend for subject in far):
+        become = "have the mask of the nearest one"
+    elif any(subjects[subject].ignore is None for subject in far):
+        become = 'have the mask of the nearest one; with "ignore": 255 in the datalist they are left unannotated'
+    else:
+        become = "are left unannotated"
+    some = f"{', '.join(list(far)[:3])}{', ...' if len(far) > 3 else ''}"
+    logger.warning(
+        "%d slices of %d subjects (%s) lie more than a slice spacing from every slice of %s: they %s.",
+        *(sum(far.values()), len(far), some, source, become),
+    )

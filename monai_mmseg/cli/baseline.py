@@ -24,10 +24,10 @@ def copy(
         datalist: JSON file.
         source: modality whose labels are copied.
         target: modality that gets them.
-        out: folder for the label volumes, <subject>/<image stem>_seg.nii.gz.
+        out: folder for the label volumes, <subject>/<image stem>_seg.nii.gz, and baseline.json.
         section: training, validation or test.
         workers: processes at a time; default is one a core, at most eight, where that pays.
-        overwrite: write to a folder that is not empty, and replace files of the same names.
+        overwrite: write to a folder that is not empty, replace files, and remove masks of labels that are gone.
     """
     from monai_mmseg.baselines import copy_baseline
 
@@ -56,7 +56,7 @@ def register(
         section: training, validation or test.
         dims: 2 registers every slice with its partner, 3 whole volumes.
         workers: processes at a time; default is one a core, at most eight, where that pays.
-        overwrite: write to a folder that is not empty, and replace files of the same names.
+        overwrite: write to a folder that is not empty, replace files, and remove masks of labels that are gone.
     """
     from monai_mmseg.baselines import register_baseline
 
@@ -90,7 +90,7 @@ def active_contour(
         beta: weight of its smoothness.
         gamma: damping of each step.
         workers: processes at a time; default is one a core, at most eight, where that pays.
-        overwrite: write to a folder that is not empty, and replace files of the same names.
+        overwrite: write to a folder that is not empty, replace files, and remove masks of labels that are gone.
     """
     from monai_mmseg.baselines import active_contour_baseline
 
@@ -102,4 +102,5 @@ def active_contour(
 def _run(function: Callable[..., Any], datalist: str, section: str, *words: str, **more: Any) -> int:
     from monai_mmseg.data.datalist import load_datalist
 
-    return len(function(load_datalist(datalist, section), *words, **more))
+    # masks of training images become labels; what is scored has a class everywhere
+    return len(function(load_datalist(datalist, section), *words, lend=section == "training", **more))

@@ -23,14 +23,13 @@ import torch
 from monai.transforms import Compose, Randomizable
 
 import monai_mmseg
+from monai_mmseg.transforms.image_parts import image_parts
 
 FORMAT = 1
 """Of entries and keys; another number, and what is on disk is never read again."""
 
 _VERSIONED = ("monai", "torch", "numpy", "nibabel", "builtins")
 """Packages whose code is told by their version."""
-_SPLIT_FILES = {".img": ".hdr", ".mhd": ".raw", ".nhdr": ".raw"}
-"""What lies beside a file that is read together with it."""
 
 
 class NotDescribed(ValueError):
@@ -67,7 +66,7 @@ def environment() -> list[Any]:
 
 
 def identity(item: Any, *, path_matters: bool) -> Any:
-    """A datalist item with its files told by inode, size, time of change and the bytes at both ends.
+    """A datalist item with all files of its images told by inode, size, time of change and the bytes at both ends.
 
     Two links to one file are equal; a file that was written again is another one.
 
@@ -89,7 +88,7 @@ def identity(item: Any, *, path_matters: bool) -> Any:
     if isinstance(item, list | tuple):
         return [identity(one, path_matters=path_matters) for one in item]
     if isinstance(item, str | Path) and os.path.exists(item):
-        return [*_file(Path(item)), *([os.path.abspath(item)] if path_matters else [])]
+        return [*_files(Path(item)), *([os.path.abspath(item)] if path_matters else [])]
     return _describe(item, ())
 
 
@@ -213,14 +212,16 @@ def _own_sources() -> str:
     return digest(*[_source(str(path)) for path in (*paths, root / "meta_tensors.py")])
 
 
+def _files(path: Path) -> list[Any]:
+    if path.is_dir():  # of DICOM files
+        return [[one.name, _file(one)] for one in image_parts(path)]
+    return [_file(one) for one in image_parts(path)]
+
+
 def _file(path: Path) -> list[Any]:
-    if path.is_dir():  # a folder of DICOM files
-        return [[one.name, *_file(one)] for one in sorted(path.iterdir())]
     about = path.stat()
     with path.open("rb") as file:
         ends = file.read(4096)
         file.seek(max(0, about.st_size - 4096))
         ends += file.read()  # of a compressed file, with the check sum of all of it
-    found = [[about.st_ino, about.st_size, about.st_mtime_ns, hashlib.blake2b(ends, digest_size=16).hexdigest()]]
-    data = path.with_suffix(_SPLIT_FILES.get(path.suffix, ""))
-    return found + (_file(data) if path.suffix in _SPLIT_FILES and data.is_file() else [])
+    return [about.st_ino, about.st_size, about.st_mtime_ns, hashlib.blake2b(ends, digest_size=16).hexdigest()]

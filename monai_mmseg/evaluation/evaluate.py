@@ -129,7 +129,8 @@ def evaluate_predictions(
 
     Use it for every number that is reported: networks, baselines and other people's files are scored by the same code.
     Distances use the spacing of the label's file. An item without a label is left out (there is nothing to compare
-    with), and so is one whose label is borrowed (``label_source``): agreement of two predictions is no score. A
+    with), and so is one whose label is borrowed (``label_source``): agreement of two predictions is no score. Where the
+    datalist has ``ignore``, a prediction of that value is background. A
     labelled item without a prediction is an error, because leaving out failures flatters a method.
 
     Args:
@@ -183,8 +184,10 @@ def evaluate_predictions(
         subject, person = str(item["subject"]), str(item.get("person", ""))
         hidden: Sequence[bool] | None = item.get("unknown")
         label = read_label_volume(item["label"], _shown(labels, hidden), ignore=item.get("ignore"))
-        prediction = read_label_volume(files[subject], labels)
+        prediction = read_label_volume(files[subject], labels, ignore=item.get("ignore"))
         check_same_grid(prediction, label)
+        # a mask that was made to be lent may leave voxels out: no class is predicted there
+        prediction = prediction._replace(values=np.where(prediction.values == item.get("ignore"), 0, prediction.values))
         scores += score_volume(
             prediction.values,
             label.values,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monai_mmseg.baselines.record import RECORD, recorded_masks
 from monai_mmseg.data.borrowed import SOURCE, borrowed_text
 from monai_mmseg.data.datalist import read_datalist, read_raw, stored_item
 from monai_mmseg.data.originals import spare_listed
@@ -60,7 +61,8 @@ def borrow_labels(
 
     Raises:
         ValueError: if the modality is not there or has all labels, no prediction is of one of its images, one lies on
-            another grid than its image or holds other values than ``labels``, or `out` is one of the files read.
+            another grid than its image or holds other values than ``labels``, the ``baseline.json`` of the folder does
+            not name it, or `out` is one of the files read.
         OSError: if `out` is there already, or cannot be written.
 
     Examples:
@@ -121,6 +123,7 @@ def _files(predictions: Mapping[str, str | Path] | str | Path, items: Sequence[M
         files = {
             one["subject"]: find_prediction(predictions, one) for one in items if prediction_files(predictions, one)
         }
+        _check_record(Path(predictions), files)
         there = sorted(path for path in Path(predictions).rglob("*") if path.name.endswith(ENDINGS))
         looked = f"such as {there[0]}" if there else "no label volume"
     if not files:
@@ -130,6 +133,17 @@ def _files(predictions: Mapping[str, str | Path] | str | Path, items: Sequence[M
             f"{looked}: are they of another section, or of other images?"
         )
     return files
+
+
+def _check_record(folder: Path, files: Mapping[str, Path]) -> None:
+    """Refuse masks beside the record of a baseline that does not name them: the source's label is gone, or another."""
+    known = recorded_masks(folder)
+    if known is not None and (odd := [subject for subject in files if subject not in known]):
+        some = f"{', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''}"
+        raise ValueError(
+            f"{folder}: {RECORD} does not name the masks of {some}, such as {files[odd[0]]}: they are of an earlier "
+            "run or of another method. Remove them, or keep them in a folder of their own."
+        )
 
 
 def _check(

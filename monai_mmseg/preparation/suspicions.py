@@ -269,21 +269,28 @@ def pairing_findings(volumes: Sequence[VolumeFacts]) -> tuple[list[str], list[st
         for other in mine[1:]:
             if other.modality in first.pairs or first.modality in other.pairs:
                 continue  # paired by hand, wherever they lie
-            center = ((first.lattice[0] - 1) / 2, (first.lattice[1] - 1) / 2)
-            limit = 0.55 * max(slice_pitch(first.affine), slice_pitch(other.affine))
-            partner = pair_slices(first.affine, first.lattice[2], other.affine, other.lattice[2], limit, center).partner
-            found = int((partner >= 0).sum())
-            if found == 0:
+            alone = {one.modality: _without_partner(one, two) for one, two in ((first, other), (other, first))}
+            if alone[first.modality] == first.lattice[2]:
                 warnings.append(
                     f"subject {subject!r}: no slice of {other.modality} lies near a slice of {first.modality}; do the "
                     "files share scanner coordinates?"
                 )
-            elif found < first.lattice[2]:
-                notes.append(
-                    f"subject {subject!r}: {first.lattice[2] - found} of {first.lattice[2]} {first.modality} slices "
-                    f"have no {other.modality} partner"
-                )
+                continue
+            notes += [
+                f"subject {subject!r}: {alone[one.modality]} of {one.lattice[2]} {one.modality} slices have no "
+                f"{two.modality} partner"
+                for one, two in ((first, other), (other, first))
+                if alone[one.modality]
+            ]
     return errors, warnings, notes
+
+
+def _without_partner(fixed: VolumeFacts, moving: VolumeFacts) -> int:
+    """Slices of a volume that no slice of another is near."""
+    center = ((fixed.lattice[0] - 1) / 2, (fixed.lattice[1] - 1) / 2)
+    limit = 0.55 * max(slice_pitch(fixed.affine), slice_pitch(moving.affine))
+    pairs = pair_slices(fixed.affine, fixed.lattice[2], moving.affine, moving.lattice[2], limit, center)
+    return int((pairs.partner < 0).sum())
 
 
 def _check_tables(volume: VolumeFacts, mine: Sequence[VolumeFacts], errors: list[str], warnings: list[str]) -> None:

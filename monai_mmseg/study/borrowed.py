@@ -40,7 +40,7 @@ def borrowed_data(method: Method, data: Path, facts: Facts) -> tuple[Path, Facts
         bare = {one["subject"] for one in items if one["modality"] == facts.target and not one.get("label")}
         function = getattr(baselines, method.borrows)
         given = [one for one in items if one["subject"] in bare]
-        made = function(given, facts.source, facts.target, folder / "masks", overwrite=True, workers=1)
+        made = function(given, facts.source, facts.target, folder / "masks", lend=True, overwrite=True, workers=1)
         about = {"modality": facts.target, "method": f"{source} of {facts.source}"}
         borrow_labels(listed, made, folder / "datalist.json", **about, overwrite=True)
         write_json(folder / USED, Used(time.monotonic() - clock, time.thread_time() - cpu)._asdict())

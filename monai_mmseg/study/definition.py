@@ -374,7 +374,8 @@ def _check_options(given: Mapping[str, Any], method: Method, where: str) -> None
     if given and method.kind == "bundle":
         raise StudyError(f"{where}options are of baselines and programs; a bundle has 'overrides'.")
     if method.kind == "baseline":
-        known = [name for name in _flags(getattr(baselines, method.options["function"])) if name != "overwrite"]
+        own = ("overwrite", "lend")  # of the study
+        known = [name for name in _flags(getattr(baselines, method.options["function"])) if name not in own]
     else:
         known = ["configuration"]
     _check_keys(given, known, f"{where}options: ")

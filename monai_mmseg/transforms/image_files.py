@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from monai.data.image_reader import ImageReader, ITKReader, PILReader
 
+from monai_mmseg.transforms.image_parts import other_of_pair
 from monai_mmseg.transforms.image_readers import HEAD_BYTES, MetaImageReader, NiftiReader, NrrdReader
 from monai_mmseg.transforms.nifti_header import (
     DEFLATE_LIMIT,
@@ -270,7 +271,7 @@ def _header_problem(path: Path, head: bytes, size: int, *, packed: bool, pair: b
 
 def _pair_problem(path: Path) -> str | None:
     """A header and its voxels in two files: NIfTI, or Analyze, which tells nothing about the affine."""
-    other = _other_of_pair(path)
+    other = other_of_pair(path)
     if not other.is_file():
         return f"is one of two files, but {other} is not there"
     head = _pair_header(path)
@@ -284,13 +285,8 @@ def _pair_problem(path: Path) -> str | None:
     return f"has a header that is neither NIfTI nor Analyze: it begins with {head[:12]!r}"
 
 
-def _other_of_pair(path: Path) -> Path:
-    others = {".hdr": ".img", ".img": ".hdr", ".HDR": ".IMG", ".IMG": ".HDR"}
-    return path.with_suffix(others.get(path.suffix, path.suffix))
-
-
 def _pair_header(path: Path) -> bytes:
-    return _head(path if path.suffix.lower() == ".hdr" else _other_of_pair(path), HEADER_BYTES)
+    return _head(path if path.suffix.lower() == ".hdr" else other_of_pair(path), HEADER_BYTES)
 
 
 def _text_problem(head: bytes, lines: bytes) -> str | None:

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_mmseg.baselines import active_contour_baseline, draw_contours
-from monai_mmseg.baselines.active_contour import fill, outline
+from monai_mmseg.baselines import Stacks, active_contour_baseline, draw_contours
+from monai_mmseg.baselines.active_contour import contour_label, fill, outline
 from monai_mmseg.cli.main import main
 
 ROWS, COLUMNS = np.ogrid[:64, :64]
@@ -122,3 +122,13 @@ def test_files_command_and_wrong_use(tmp_path, capsys):
         active_contour_baseline(items, "cine", "lge", tmp_path, gamma=0.0)
     with pytest.raises(ValueError, match=r"one shape, got \(64, 64\) and \(3, 3\)"):
         draw_contours(label[0], np.zeros((3, 3)))
+
+
+def test_no_snake_goes_around_what_nobody_annotated():
+    label = disc(15, 34, 30).astype(np.int16)[:, :, None]
+    label[:, :4] = 255
+    stacks = Stacks(label, np.eye(4), label.shape, np.eye(4), target=disc(15)[:, :, None].astype("f4"), ignore=255)
+    found, counts = contour_label(stacks)
+    assert counts == {"contours": 1}
+    assert dice(found[:, :, 0] == 1, disc(15)) > 0.95
+    np.testing.assert_array_equal(found == 255, label == 255)

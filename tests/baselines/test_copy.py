@@ -125,6 +125,55 @@ def test_what_nobody_annotated_is_no_class(data):
     assert found.any()
 
 
+def test_a_mask_that_is_lent_leaves_out_what_nobody_annotated(data, label):
+    """Else a network would learn that no organ is there; a score takes it for background."""
+    items, root = data
+    grid, values = nib.load(items[0]["label"]).affine, label.astype(np.uint8)
+    values[:3] = 255
+    nib.save(nib.Nifti1Image(values, grid), items[0]["label"])
+    items = [{**one, "ignore": 255} for one in items[:2]]
+    written = copy_baseline(items, "cine", "lge", root / "out", lend=True)
+    found = np.asarray(nib.load(written["s1"]).dataobj)
+    assert (found[:, :3] == 255).all()
+    np.testing.assert_array_equal(found[:, 3:], label[3:].transpose(2, 0, 1))
+    table = evaluate_predictions(items, root / "out", modality="lge", labels={1: "a", 2: "b", 3: "c"})
+    score = next(one for one in table if one.case["class"] == "a")
+    hit, true = (label[3:] == 1).sum(), (label == 1).sum()  # the first three rows are missed
+    assert score.values["dice"] == pytest.approx(2 * hit / (hit + true))
+
+
+@pytest.mark.parametrize(
+    ("section", "ignore", "told"),
+    [
+        ("training", 255, "they are left unannotated."),
+        (
+            "training",
+            None,
+            'they have the mask of the nearest one; with "ignore": 255 in the datalist they are left unannotated.',
+        ),
+        ("test", 255, "they have the mask of the nearest one."),
+    ],
+)
+def test_slices_beyond_the_source_are_told_and_not_lent(tmp_path, caplog, section, ignore, told):
+    """Source at 0 and 8 mm, target at -16, -8, ..., 24: the outer ones, -16 and 24, are more than 8 mm away."""
+    items = []
+    for modality, depth, origin in (("cine", 2, 0), ("lge", 6, -16)):
+        values = np.arange(1, depth + 1, dtype=np.uint8) * np.ones((4, 5, 1), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(values, affine((1, 1, 8), (0, 0, origin))), tmp_path / f"{modality}.nii.gz")
+        items.append({"image": f"{modality}.nii.gz", "modality": modality, "subject": "s1"})
+    items[0]["label"] = "cine.nii.gz"
+    listing = {"labels": {"0": "b", "1": "a", "2": "c"}, section: items} | ({"ignore": ignore} if ignore else {})
+    (tmp_path / "list.json").write_text(json.dumps(listing))
+    words = ["baseline", "copy", str(tmp_path / "list.json"), "--source", "cine", "--target", "lge"]
+    assert main([*words, "--section", section, "--out", str(tmp_path / "out")]) == 0
+    found = np.asarray(nib.load(tmp_path / "out" / "s1" / "lge_seg.nii.gz").dataobj)
+    first, last = (255, 255) if told == "they are left unannotated." else (1, 2)
+    np.testing.assert_array_equal(found, np.array([first, 1, 1, 2, 2, last]) * np.ones((4, 5, 1)))
+    assert f"2 slices of 1 subjects (s1) lie more than a slice spacing from every slice of cine: {told}" in caplog.text
+    record = json.loads((tmp_path / "out" / "baseline.json").read_text())
+    assert record["subjects"]["s1"]["counts"] == {"no partner": 2}
+
+
 def test_wrong_use(data):
     items, root = data
     with pytest.raises(ValueError, match="two modalities, got 'lge' twice"):
@@ -181,6 +230,42 @@ def test_command(data, capsys):
     words = ["baseline", "copy", str(root / "datalist.json"), "--source", "cine", "--target", "lge", "--out"]
     assert main([*words, str(root / "out")]) == 0
     assert "1 label volumes copied from cine to lge" in capsys.readouterr().out
+
+
+def test_masks_of_labels_that_were_withdrawn_are_removed(data, caplog):
+    items, root = data
+    items = [{**one, "subject": subject} for subject in ("s1", "s2", "s3") for one in items[:2]]
+    out = root / "out"
+    copy_baseline(items, "cine", "lge", out)
+    for name in ("own_lge_seg.nii.gz", "notes.txt"):
+        (out / name).touch()
+    (out / "s3" / "notes.txt").touch()
+    bare = [{k: v for k, v in one.items() if k != "label" or one["subject"] == "s1"} for one in items]
+    assert list(copy_baseline(bare[:4], "cine", "lge", out, overwrite=True)) == ["s1"]
+    assert "Masks of an earlier run that this one does not make are removed: s2." in caplog.text
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    own = ["baseline.json", "notes.txt", "own_lge_seg.nii.gz", "s1/s1_lge_seg.nii.gz"]
+    assert files == [*own, "s3/notes.txt", "s3/s1_lge_seg.nii.gz"]  # s3 is of another list
+    assert not (out / "s2").exists()
+    record = json.loads((out / "baseline.json").read_text())
+    assert {name: done["file"] for name, done in record["subjects"].items()} == {
+        name: f"{name}/s1_lge_seg.nii.gz" for name in ("s1", "s3")
+    }
+    record["subjects"]["s3"]["file"] = "../s1_cine.nii.gz"
+    (out / "baseline.json").write_text(json.dumps(record))
+    copy_baseline(bare, "cine", "lge", out, overwrite=True)
+    assert (root / "s1_cine.nii.gz").exists()
+
+
+def test_a_mask_that_is_a_label_by_now_is_not_removed(data):
+    items, root = data
+    items = [{**one, "subject": subject} for subject in ("s1", "s2") for one in items[:2]]
+    made = copy_baseline(items, "cine", "lge", root / "out")
+    del items[2]["label"]
+    items[3]["label"] = str(made["s2"])
+    with pytest.raises(ValueError, match=r"s1_lge_seg.nii.gz is read, or holds what is read, and would be replaced"):
+        copy_baseline(items, "cine", "lge", root / "out", overwrite=True)
+    assert made["s2"].is_file()
 
 
 def test_dots_in_the_names_of_subjects(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from monai_mmseg.baselines import Stacks, copy_label, deformation, register_baseline, register_label
+from monai_mmseg.baselines import register as module
 from monai_mmseg.cli.main import main
 
 SIZE = 56
@@ -108,6 +109,28 @@ def test_another_grid_and_a_missing_label():
     assert not found[:, :, 1].any()
 
 
+def test_what_nobody_annotated_moves_along():
+    """Left of a line nothing is known: the line moves as the image does, by four rows."""
+    pair, _ = stacks(lambda grid: grid + np.array([4.0, 0.0])[:, None, None], slices=2)
+    label = pair.label.copy()
+    label[: SIZE // 2, :, 0], label[:, :, 1] = 255, 255
+    found, counts = register_label(pair._replace(label=label, ignore=255))
+    assert counts == {"registered": 1}  # the second slice has nothing to be moved
+    edge = (found[:, 20:36, 0] == 255).sum(axis=0)
+    assert np.abs(edge - (SIZE // 2 - 4)).max() <= 1
+    assert (found[:, :, 1] == 255).all()
+
+
+def test_slices_beyond_the_source_are_not_counted_as_registered():
+    """Target slices at 0, 8, 16 and 24 mm, the source at 0 alone: two lie more than 8 mm away."""
+    pair, _ = stacks(turned, slices=4)
+    pair = pair._replace(label=pair.label[:, :, :1], source=pair.source[:, :, :1])
+    found, counts = register_label(pair)
+    assert counts == {"registered": 2}
+    np.testing.assert_array_equal(found[:, :, 3], found[:, :, 0])  # what is scored is what it was
+    assert register_label(pair._replace(ignore=255)).counts == {"registered": 2}
+
+
 def raising(*_, **__):
     raise np.linalg.LinAlgError("singular")
 
@@ -131,6 +154,31 @@ def test_failures_are_copies(monkeypatch, reason, patch):
     found, counts = register_label(pair)
     assert counts == {reason: 1}
     np.testing.assert_array_equal(found, pair.label)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    ("place", "reason", "rows"),
+    [  # of a row that looks up another one; the organ is in rows 0 to 9
+        (lambda row: row + 5, "registered", 5),
+        (lambda row: row + 6, "lost", 10),  # four would be left
+        (lambda row: row / 2, "registered", 19),  # row 19 looks up 9.5, which is 10
+        (lambda row: row / 2.2, "grown", 10),  # rows 0 to 20 would be 21
+    ],
+)
+def test_a_registration_must_keep_the_organ(monkeypatch, dims, place, reason, rows):
+    label = np.zeros((40, 4, 1), np.int16)
+    label[:10] = 1
+    image = np.zeros(label.shape, np.float32)
+
+    def shift(fixed, *_):
+        grid = np.indices(fixed.shape, dtype=float)
+        return np.concatenate([place(grid[:1]) - grid[:1], 0 * grid[1:]])
+
+    monkeypatch.setattr(module, "find_shift", shift)
+    found, counts = register_label(Stacks(label, np.eye(4), label.shape, np.eye(4), image, image), dims=dims)
+    assert counts == {reason: 1}
+    np.testing.assert_array_equal(found[:, :, 0], np.arange(40)[:, None] < rows + np.zeros(4))
 
 
 def test_nothing_to_register():
@@ -187,7 +235,7 @@ def test_files_and_command(tmp_path, capsys, caplog):
     assert record["subjects"]["s1"].pop("cpu_seconds") > 0
     assert record == {
         **{"method": "register", "source": "cine", "target": "lge", "settings": {"dims": 2}},
-        "subjects": {"s1": {"counts": {"registered": 1, "flat image": 1}}},
+        "subjects": {"s1": {"file": "s1/lge_seg.nii.gz", "counts": {"registered": 1, "flat image": 1}}},
     }
 
 

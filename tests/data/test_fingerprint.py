@@ -111,13 +111,14 @@ def test_links_are_one_file_and_copies_are_not(tmp_path, link):
 
 
 def test_the_data_of_a_header_and_the_slices_of_a_folder_count(tmp_path):
-    for name in ("a.hdr", "a.img", "s/1.dcm", "s/2.dcm"):
+    for name in ("a.hdr", "a.img", "b.hdr", "b.img", "c.zraw", "s/1.dcm", "s/2.dcm"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    items = [str(tmp_path / "a.img"), str(tmp_path / "s")]
+    (tmp_path / "c.mhd").write_text("ElementDataFile = c.zraw\n")
+    items = [str(tmp_path / name) for name in ("a.img", "b.hdr", "c.mhd", "s")]
     before = [identity(one, path_matters=False) for one in items]
-    (tmp_path / "a.hdr").write_bytes(b"other")
-    (tmp_path / "s/2.dcm").write_bytes(b"other")
+    for name in ("a.hdr", "b.img", "c.zraw", "s/2.dcm"):
+        (tmp_path / name).write_bytes(b"other")
     assert all(identity(one, path_matters=False) != old for one, old in zip(items, before, strict=True))
 
 

@@ -129,3 +129,15 @@ def test_what_cannot_be_borrowed(data, tmp_path):
         image = nib.load(file)
         nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), file)
     refused(r"(?s)label values must be one of the declared \[0, 1, 2\], found \[4, 8\].*lies on another grid")
+
+
+def test_masks_that_a_baseline_does_not_name_are_not_borrowed(data):
+    """As after a run whose source had lost its label: the mask is still there."""
+    path, predictions, out = data
+    (predictions / "baseline.json").write_text(json.dumps({"method": "register", "subjects": {"s1": {"counts": {}}}}))
+    words = r"baseline.json does not name the masks of s2, such as .*s2_lge_seg.nii.gz: they are of an earlier run"
+    with pytest.raises(ValueError, match=words):
+        borrow_labels(path, predictions, out, modality="lge", method="register")
+    assert not out.exists()
+    shutil.rmtree(predictions / "s2")
+    assert borrow_labels(path, predictions, out, modality="lge", method="register").subjects == ["s1"]

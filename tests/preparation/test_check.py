@@ -166,6 +166,13 @@ def test_slices_without_a_partner_are_told(study):
     assert any("cine slices have no lge partner" in one for one in notes)
 
 
+def test_slices_without_a_partner_are_told_of_both_modalities(tmp_path):
+    """Seven slices around three of 10 mm: two at each end are 10 and 20 mm away, which is more than 5.5."""
+    write_study(tmp_path, {"cine": ((20, 24, 3), (3, 3, 10)), "lge": ((20, 24, 7), (3, 3, 10))}, subjects=("s1",))
+    notes = [one for one in check_datalist(tmp_path / "datalist.json").notes if "partner" in one]
+    assert notes == ["subject 's1': 4 of 7 lge slices have no cine partner"]
+
+
 def test_contact_sheet(study):
     edit(study, lambda content: content["training"].pop(1))
     report = check_datalist(study, thumbnails=True)

@@ -9,7 +9,7 @@ import gzip
 import pytest
 
 from monai_mmseg.study import Cell, CellResult, StudyError, write_cell
-from monai_mmseg.study.contents import BLOCK, BLOCKS, contents, file_mark, settle_changes
+from monai_mmseg.study.contents import BLOCK, BLOCKS, contents, file_mark, image_mark, settle_changes
 from tests.study.listed import listed
 
 
@@ -59,3 +59,24 @@ def test_files_are_told_apart_where_their_sizes_are_not(tmp_path, ending):
         marks.append(file_mark(path))
     assert marks[0] == marks[2] != marks[1]
     assert file_mark(tmp_path) == file_mark(tmp_path / "gone") == ""
+
+
+def test_all_files_of_an_image_count_and_marks_of_one_stay(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"one file")
+    # 8 bytes; sha256 of them by the command of that name
+    assert image_mark(tmp_path / "a.nii") == file_mark(tmp_path / "a.nii") == "8 5a62d4db4ce377b0"
+    (tmp_path / "b.mhd").write_text("NDims = 3\nElementDataFile = b.zraw\n")
+    files = {"b.mhd": "b.zraw", "c.hdr": "c.img", "slices": "slices/2.dcm"}
+    (tmp_path / "c.hdr").touch()
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "slices" / "1.dcm").touch()
+    values = bytearray(BLOCK * BLOCKS * 4)
+    for data in files.values():
+        (tmp_path / data).write_bytes(values)
+    before = {name: image_mark(tmp_path / name) for name in files}
+    assert before == {name: image_mark(tmp_path / name) for name in files}
+    values[BLOCK + BLOCK // 2] = 1  # between the places that are read of a large file of its own
+    for name, data in files.items():
+        (tmp_path / data).write_bytes(values)
+        assert image_mark(tmp_path / name) != before[name]
+    assert image_mark(tmp_path / "gone") == ""

@@ -32,6 +32,7 @@ from monai_mmseg.preparation.layouts.layout import Case, Layout
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
 from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
+from monai_mmseg.transforms.image_parts import image_parts
 from monai_mmseg.unannotated import UNANNOTATED
 from monai_mmseg.workers import with_bar
 
@@ -202,9 +203,7 @@ def _key(layout: Layout) -> str:
     paths = sorted({path for case in layout.cases for path in (case.image, case.label, *case.series) if path})
     states: list[Any] = [monai_mmseg.__version__, repr(layout)]
     for path in paths:
-        for one in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if one.exists():
-                states.append((str(one), one.stat().st_size, one.stat().st_mtime_ns))
+        states += [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in image_parts(path)]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
