@@ -38,27 +38,29 @@ def contents(listed: Datalist, sections: Mapping[str, Sequence[Mapping[str, Any]
     for section, items in sections.items():
         for item in items:
             told = {key: value for key, value in item.items() if key not in _OF_FILES}
-            marks = [image_mark(Path(item[key])) if item.get(key) else "" for key in ("image", "label")]
+            marks = [image_mark(Path(item[key]), key == "label") if item.get(key) else "" for key in ("image", "label")]
             name = f"{section} {item['subject']} {item['modality']}"
             found[name] = json.dumps([told, *marks], sort_keys=True, ensure_ascii=False)
     return found
 
 
-def image_mark(path: Path) -> str:
+def image_mark(path: Path, contour: bool = False) -> str:
     """A short text that another image would hardly have: of all its files, header and voxels, slices of a folder.
 
     Args:
         path: of an image.
+        contour: it is a label, of which a few voxels may have been drawn anew.
 
     Returns:
         The text, of one file :func:`file_mark`; that of nothing is empty.
     """
     parts = image_parts(path)
-    if len(parts) < 2:
+    sampled = len(parts) == 1 and path.suffix != ".gz" and path.stat().st_size > BLOCK * BLOCKS
+    if len(parts) < 2 and not (contour and sampled):
         return "".join(file_mark(one) for one in parts)
     # voxels that are not compressed: a contour that was moved leaves no trace at the places that `file_mark` reads
     sums = [_whole(one, (about := one.stat()).st_size, about.st_mtime_ns) for one in parts]
-    return f"{len(parts)} files {hashlib.sha256(' '.join(sums).encode()).hexdigest()[:16]}"
+    return f"{len(parts)} {'files' if len(parts) > 1 else 'file'} {hashlib.sha256(' '.join(sums).encode()).hexdigest()[:16]}"
 
 
 @cache

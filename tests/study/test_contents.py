@@ -61,6 +61,17 @@ def test_files_are_told_apart_where_their_sizes_are_not(tmp_path, ending):
     assert file_mark(tmp_path) == file_mark(tmp_path / "gone") == ""
 
 
+def test_a_contour_counts_voxel_by_voxel(tmp_path):
+    """A large file is sampled, but for labels: one voxel that was drawn anew lies between the samples."""
+    path, content = tmp_path / "label.nii", bytearray(4 * BLOCK * BLOCKS)
+    path.write_bytes(content)
+    image, label = image_mark(path), image_mark(path, contour=True)
+    content[2 * BLOCK] = 1
+    path.write_bytes(content)
+    assert image_mark(path) == image
+    assert image_mark(path, contour=True) != label
+
+
 def test_all_files_of_an_image_count_and_marks_of_one_stay(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"one file")
     # 8 bytes; sha256 of them by the command of that name
