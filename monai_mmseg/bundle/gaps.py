@@ -18,6 +18,8 @@ NEVER_MISSING = "never_missing"
 """Key of the settings beside the weights."""
 _FILLS = "ImputedModalitiesNet"  # its channels of a missing modality are a constant, which it must have learned from
 
+_DROPS = "RandDropModality"  # of a plan, whose knob ``drop_prob`` is 0
+
 
 def never_missing(parser: ConfigParser) -> list[str]:
     """Modalities that a network whose missing channels are filled in saw in every training sample.
@@ -42,7 +44,8 @@ def never_missing(parser: ConfigParser) -> list[str]:
     """
     if _FILLS not in json.dumps(parser.get("network_def"), default=str) or "train#dataset#data" not in parser:
         return []
-    if float(parser.get_parsed_content("drop_prob", default=0.0)) > 0:
+    dropped = any(_DROPS in json.dumps(parser.get(name), default=str) for name in ("augmentation", "appearance"))
+    if dropped or float(parser.get_parsed_content("drop_prob", default=0.0)) > 0:
         return []
     images = [
         one["image"] for one in parser.get_parsed_content("train#dataset#data") if isinstance(one["image"], Mapping)
@@ -90,7 +93,7 @@ def tell_gaps(items: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
         more = f" and {len(subjects) - 3} more" if len(subjects) > 3 else ""
         logger.warning(
             "%s missing for %s%s: no training sample lacked it, so these segmentations are guesses. Train with "
-            "settings/modality_dropout, or plan with --may-lack %s.",
+            "--drop_prob 0.5 --drop_mode subset, or plan with --may-lack %s.",
             f"{names} {'is' if ' and ' not in names else 'are'}",
             ", ".join(subjects[:3]),
             more,

@@ -46,13 +46,14 @@ def target(context: Context) -> Decision:
 
 
 def reference(context: Context) -> Decision:
-    """The modality whose grid the others are put on: most complete, then most labels."""
+    """The modality whose grid the others are put on: with labels, most complete, then most labels."""
     images, labelled = context.situation.images, context.situation.labelled
     if context.situation.asked:
         name = context.situation.target
         return name, f"asked for: its grid is taken for all ({images[name]} subjects have it)"
-    name = max(context.situation.modalities, key=lambda one: (images[one], labelled[one]))
-    return name, f"most subjects have it ({images[name]}), so its grid is taken for all"
+    name = max(context.situation.modalities, key=lambda one: (labelled[one] > 0, images[one], labelled[one]))
+    bare = " and it has labels" if 0 in labelled.values() else ""
+    return name, f"most subjects have it ({images[name]}){bare}, so its grid is taken for all"
 
 
 def slice_axis(context: Context) -> Decision:

@@ -60,7 +60,8 @@ def image_mark(path: Path, contour: bool = False) -> str:
         return "".join(file_mark(one) for one in parts)
     # voxels that are not compressed: a contour that was moved leaves no trace at the places that `file_mark` reads
     sums = [_whole(one, (about := one.stat()).st_size, about.st_mtime_ns) for one in parts]
-    return f"{len(parts)} {'files' if len(parts) > 1 else 'file'} {hashlib.sha256(' '.join(sums).encode()).hexdigest()[:16]}"
+    what = f"{len(parts)} files" if len(parts) > 1 else "whole file"
+    return f"{what} {hashlib.sha256(' '.join(sums).encode()).hexdigest()[:16]}"
 
 
 @cache

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomizable
+from monai.transforms import Compose, InvertibleTransform, MapTransform, Randomizable, ScaleIntensityRanged
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import allow_missing_keys_mode
 
+logger = logging.getLogger(__name__)
+
 MODALITY_META = "modality"
+_FAT = -50.0  # HU: every image of a body has something below, fat being -100 and air -1000
 
 
 class ByModalityd(InvertibleTransform):
@@ -23,6 +27,9 @@ class ByModalityd(InvertibleTransform):
     When to use: wherever a step of the preprocessing depends on the modality; for augmentation, which must not be
     cached, take :class:`RandByModalityd`. Volumes remember which transform they
     went through (in their metadata), so ``Invertd`` undoes the right one.
+
+    A first step that is a window from below -50 (``ScaleIntensityRanged``) is one of Hounsfield units. An image that
+    comes to it without a value below -50 is told once: its numbers are of another kind.
 
     Args:
         transforms: modality to dictionary transform; ``None`` leaves that modality as it is.
@@ -59,11 +66,14 @@ class ByModalityd(InvertibleTransform):
         if chance and not isinstance(self, Randomizable):
             raise ValueError(f"transforms of {chance} draw at random; RandByModalityd is the class for those.")
         self.modality_key, self.default_modality = modality_key, default_modality
+        self._windows = {name: list(filter(_of_hounsfield, _steps(one)[:1])) for name, one in self.transforms.items()}
+        self._told: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return what the transform of the item's modality gives, a copy."""
         name = data.get(self.modality_key, self.default_modality)
         transform = self._of(name)
+        self._check_units(name, data)
         result: dict[Hashable, Any] = dict(data if transform is None else transform(dict(data)))
         for key, value in result.items():
             if isinstance(value, MetaTensor) and value.meta.get(MODALITY_META) != name:
@@ -86,6 +96,22 @@ class ByModalityd(InvertibleTransform):
         lenient = any(isinstance(step, MapTransform) for step in _steps(transform))
         with allow_missing_keys_mode(transform) if lenient else nullcontext():
             return dict(transform.inverse(dict(data)))
+
+    def _check_units(self, name: Any, data: Mapping[Hashable, Any]) -> None:
+        for window in self._windows[name]:
+            for key in set(window.keys) & data.keys():
+                least = float(data[key].min())
+                place = str(getattr(data[key], "meta", {}).get("filename_or_obj", "an image"))
+                if least > _FAT and place not in self._told:
+                    self._told.add(place)
+                    logger.warning(
+                        "%s is taken as %s in Hounsfield units, which begin far below -50, but its least value is "
+                        "%.4g: stored with 1000 or 1024 added, scaled, or another modality? What is predicted of it "
+                        "is wrong.",
+                        place,
+                        name,
+                        least,
+                    )
 
     def _of(self, name: Any) -> Callable[[Any], Any] | None:
         if name is None:
@@ -123,6 +149,10 @@ class RandByModalityd(Randomizable, ByModalityd):
 
 def _steps(transform: Any) -> list[Any]:
     return list(transform.flatten().transforms) if isinstance(transform, Compose) else [transform]
+
+
+def _of_hounsfield(step: Any) -> bool:
+    return isinstance(step, ScaleIntensityRanged) and step.scaler.a_min < _FAT
 
 
 def _is_random(step: Any) -> bool:

@@ -62,6 +62,7 @@ EXPECTED = {
     ],
     "reference": [
         (context_of(GAPS, "disentangle"), "t2"),
+        (context_of(paired(bare=("t1",)), "disentangle"), "t2"),
         (asked("t1"), "t1"),
         (asked("t2"), "t2"),
     ],

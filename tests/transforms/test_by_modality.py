@@ -133,3 +133,18 @@ def test_seeds_reach_the_transforms():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_ct_that_is_not_in_hounsfield_units_is_told_once(caplog):
+    """Stored with 1024 added, or an MR image taken for CT; not a soft window, nor the other modality."""
+    window = {"a_max": 240, "b_min": 0.0, "b_max": 1.0, "clip": True}
+    wide, bone = (ScaleIntensityRanged("image", a_min=low, **window) for low in (-160, 100))
+    scale = ByModalityd({"ct": Compose([wide, NormalizeIntensityd("image")]), "mr": None, "bone": bone})
+    air = MetaTensor(torch.tensor([[[-1024.0, 40.0]]]), meta={"filename_or_obj": "p1.nii.gz"})
+    for name, image in (("ct", air), ("mr", air + 1024), ("bone", air + 1024)):
+        scale({"image": image, "modality": name})
+    assert caplog.text == ""
+    for _ in range(2):
+        scale({"image": air + 1024, "modality": "ct"})
+    assert caplog.text.count("p1.nii.gz is taken as ct in Hounsfield units") == 1
+    assert "but its least value is 0: stored with 1000 or 1024 added" in caplog.text
