@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from monai_mmseg.transforms.pair_slices import pair_slices
 
 _CT_WORDS = {"ct", "cta", "ncct", "cect", "ldct", "hrct"}
 _OUTLIER = 10.0  # times the median
+_OTHER_SIZE = 1.5  # times the volume of the same organ in another modality
 
 
 def names(values: Iterable[object], most: int = 5) -> str:
@@ -60,6 +62,39 @@ def label_warnings(volumes: Sequence[VolumeFacts], labels: Mapping[int, str]) ->
                     f"class {name!r} is absent in {len(partly)} of {len(mine)} labels of modality {modality!r}: "
                     f"{names(partly)}"
                 )
+    return found
+
+
+def size_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
+    """Classes whose volume differs by more than a half between modalities in most subjects with both labels.
+
+    An organ has one size, wherever it lies: the files have another order of classes, or not the same was drawn.
+    """
+    found = []
+    own: dict[str, dict[str, VolumeFacts]] = defaultdict(dict)
+    for volume in volumes:
+        if volume.label_ml:
+            own[volume.subject].setdefault(volume.modality, volume)
+    for first, other in combinations(by_modality(volumes), 2):
+        differing: dict[str, list[str]] = defaultdict(list)
+        both = [
+            (one[first].label_ml, one[other].label_ml, name)
+            for name, one in own.items()
+            if {first, other} <= one.keys()
+        ]
+        for one, two, subject in both:
+            for name in (one or {}).keys() & (two or {}).keys():
+                low, high = sorted((one[name], two[name]))  # type: ignore[index]
+                if high > _OTHER_SIZE * low > 0:  # absent ones are told by themselves
+                    differing[name].append(f"{subject}, {one[name]:.3g} and {two[name]:.3g} ml")  # type: ignore[index]
+        most = {name: told for name, told in sorted(differing.items()) if 2 * len(told) > len(both)}
+        if most and len(both) > 1:
+            name, told = next(iter(most.items()))
+            found.append(
+                f"labels of modalities {first!r} and {other!r} of one subject differ by more than a half in the volume "
+                f"of {names(map(repr, most))} (of {name!r} in {len(told)} of {len(both)} subjects, such as "
+                f"{told[0]}): is the order of classes the same, and was the same drawn?"
+            )
     return found
 
 
@@ -320,7 +355,8 @@ def all_findings(
 ) -> tuple[list[str], list[str], list[str]]:
     """Errors, warnings and notes of everything above."""
     errors, warnings, notes = pairing_findings(volumes)
-    warnings += [*label_warnings(volumes, labels), *ct_warnings(volumes), *background_warnings(volumes)]
+    warnings += [*label_warnings(volumes, labels), *size_warnings(volumes), *ct_warnings(volumes)]
+    warnings += background_warnings(volumes)
     warnings += copies(volumes)
     for more, told in (geometry_findings(volumes), split_findings(volumes, modalities)):
         warnings += more

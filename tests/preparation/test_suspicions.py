@@ -54,6 +54,20 @@ def test_classes_that_are_absent(study):
     assert "class 'scar' is declared and in no label" in warnings_of(study)
 
 
+def test_organs_have_one_size_in_all_modalities(study):
+    """Core and body exchanged in the labels of one modality, in most subjects; one alone may be drawn otherwise."""
+    exchange = np.array([0, 2, 1], dtype=np.uint8)
+    rewrite(study, "labels/p1_t1", lambda label: exchange[label])
+    assert warnings_of(study) == []
+    for subject in ("p2", "p3"):
+        rewrite(study, f"labels/{subject}_t1", lambda label: exchange[label])
+    (told,) = warnings_of(study)
+    assert told.startswith(
+        "labels of modalities 't1' and 't2' of one subject differ by more than a half in the volume of "
+    )
+    assert "in 3 of 4 subjects, such as p1, " in told
+
+
 def test_one_voxel_is_not_absent(study):
     def one_voxel(label):
         label = np.minimum(label, 1)
