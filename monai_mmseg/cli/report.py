@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def evaluate(
@@ -52,6 +53,7 @@ def evaluate(
         penalty=penalty,
         description=description,
     )
+    _tell_left_out(listed.select(section, fold=fold), predictions, modality)
     stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
     target = Path(out, f"{stem}.json")
     spare_listed([target], datalist)
@@ -117,6 +119,9 @@ def quality(
     for name in names:
         table = table.join(evaluate_predictions(items, predictions, modality=name, labels=listed.labels))
     pairs = qualities.true_pairs(rows, table, "prediction")
+    if len(pairs) < len(rows):
+        lost = ", ".join(dict.fromkeys(row.subject for row in rows if row not in [pair.quality for pair in pairs]))
+        print(f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no label: {lost}", file=sys.stderr)
     for signal in qualities.shared_signals(pairs):
         lines = quality_rows(qualities.compare_quality(pairs, signal))
         print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
@@ -137,6 +142,24 @@ def quality(
             else f"no interval of {qualities.COVERAGE:.0%}: four subjects or more are needed",
             f"written: {qualities.write_calibration(fit, line)}",
             sep="\n",
+        )
+
+
+def _tell_left_out(items: Sequence[Mapping[str, Any]], predictions: str, modality: str) -> None:
+    """Name subjects that were predicted on another of their images, for they lack the one that is scored."""
+    from monai_mmseg.evaluation.files import prediction_files
+
+    shown: dict[str, set[str]] = {}
+    for item in items:
+        shown.setdefault(str(item["subject"]), set()).add(str(item["modality"]))
+    if all(len(one) < 2 for one in shown.values()):
+        return  # patients of one modality each
+    lost = [one for one in items if one.get("label") and modality not in shown[str(one["subject"])]]
+    if named := dict.fromkeys(str(one["subject"]) for one in lost if prediction_files(predictions, one)):
+        print(
+            f"mmseg evaluate: left out, as they have no image of {modality}, though they were predicted on another: "
+            f"{', '.join(named)}. `evaluating` of a bundle that segments a subject once scores them.",
+            file=sys.stderr,
         )
 
 

@@ -258,8 +258,8 @@ def choose_method(
     if situation.name == MISALIGNED and bare:
         return "dafnet", (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has no label that trains: those of the "
-            "others are borrowed. On phantoms masks that were registered once did better, one true label no worse than they: "
-            "mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
+            "others are borrowed. On phantoms masks that were registered once did better, one true label no worse "
+            "than they: mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"

@@ -120,10 +120,10 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
                 raise ValueError(f"siblings must hold an image for each modality, got none for {name!r}.")
             found[name], outside = self._image(image, grid)
             if not (found[name] != outside).any():
-                logger.warning(
-                    "%s: nothing of it lies where %s is, so it counts as absent; do the files share scanner "
-                    "coordinates?", path_of(image), path_of(frame),
-                )  # fmt: skip
+                constant = float(image.min()) == float(image.max())
+                why = "it has one value alone" if constant else f"nothing of it lies where {path_of(frame)} is"
+                hint = "" if constant else "; do the files share scanner coordinates?"
+                logger.warning("%s: %s, so it counts as absent%s", path_of(image), why, hint)
                 del found[name]
         absent = torch.full(tuple(grid.shape[1:]), torch.nan)
         result[self.key] = with_metadata(torch.stack([found.get(name, absent) for name in self.modalities]), grid)

@@ -345,6 +345,23 @@ def test_command(data, capsys):
     assert "--section" in capsys.readouterr().err
 
 
+def test_the_command_names_whom_it_leaves_out(data, capsys):
+    """A subject without the image that is scored, but with a prediction of another; not one that nobody predicted."""
+    items, root = data
+    lost = [
+        {**items[0], "subject": name, "modality": "t1", "image": str(root / f"{name}_t1.nii.gz")}
+        for name in ("s3", "s4")
+    ]
+    write(root / "out" / "s3_t1_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
+    listing = {"name": "x", "labels": {str(k): v for k, v in LABELS.items()}, "test": [*items, *lost]}
+    (root / "datalist.json").write_text(json.dumps(listing))
+    words = ["evaluate", str(root / "datalist.json"), str(root / "out"), "--modality", "lge", "--out", str(root / "s")]
+    assert main(words) == 0
+    assert (
+        "left out, as they have no image of lge, though they were predicted on another: s3. " in capsys.readouterr().err
+    )
+
+
 def test_the_volume_of_a_tilted_stack(tmp_path):
     """Its slices are 8 mm apart, whatever they are shifted by."""
     affine = np.diag([2.0, 2.0, 8.0, 1.0])

@@ -186,6 +186,17 @@ def test_a_grid_that_fits_is_only_turned():
     assert torch.equal(resample.inverse(out)["image"].as_tensor(), volume.as_tensor())
 
 
+def test_an_image_of_one_value_counts_as_absent(caplog):
+    """Where it lies is not the question then."""
+    flat = ball(2.0, 30)
+    flat[:] = 0
+    flat.meta["filename_or_obj"] = "flat.nii.gz"
+    data = {"image": ball(2.0, 30), "frame": 0, "siblings": {"t2": {"image": flat, "label": None}}}
+    out = ResampleModalitiesd(modalities=["t1", "t2"], pixdim=(2, 2, 2), label_key=None)(data)
+    assert out["present"].tolist() == [True, False]
+    assert caplog.messages == ["flat.nii.gz: it has one value alone, so it counts as absent"]
+
+
 def test_what_lies_elsewhere_counts_as_absent(caplog):
     away = ball(2.0, 30)
     away.affine[:3, 3] += 500
