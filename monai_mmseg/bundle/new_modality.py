@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +28,41 @@ from monai_mmseg.bundle.trained import SettingsConflict, TrainedSettings
 from monai_mmseg.bundle.weights_fit import check_fit
 from monai_mmseg.networks.layers.modality_conversion import add_modality
 from monai_mmseg.networks.layers.modality_norm import ModalityNormNetwork
+from monai_mmseg.networks.layers.modality_selection import modality_name
 from monai_mmseg.runs.model_settings import SETTINGS
 
+logger = logging.getLogger(__name__)
+
 _GROWS = ("modalities", "default_modality")  # what a network with one modality more says otherwise
+_BY_MODALITY = ("ByModalityd", "RandByModalityd")
 
 
-def use_start(start: str | os.PathLike[str], new_modality: str, bundle_root: str | os.PathLike[str]) -> None:
+def use_start(
+    start: str | os.PathLike[str], new_modality: str, bundle_root: str | os.PathLike[str], like: str | None = None
+) -> None:
     """Put the settings of trained weights, and one modality more, into the config of a training that starts from them.
 
     When to use: in ``initialize`` of ``settings/new_modality.json``, before anything is made. Network, intensities and
     grid are those of the weights, and the new modality is the last. What only a training has (steps, learning rate,
-    augmentation) stays as the config says.
+    augmentation) stays as the config says. Where a transform is said for each modality (``ByModalityd``,
+    ``RandByModalityd``) and none for the new one, it has that of ``like``.
 
     Args:
         start: trained weights, ``settings.json`` beside them.
         new_modality: name of a modality that they do not know.
         bundle_root: folder of the bundle.
+        like: modality whose transforms the new one has. ``None``: their default modality, which is said where others
+            differ.
 
     Raises:
         SettingsConflict: there are no such weights, they know the modality, or the config says other settings or
             classes.
+        ValueError: they do not know ``like``.
 
     Examples:
         In ``initialize`` of the overlay::
 
-            "$monai_mmseg.bundle.use_start(@start, @new_modality, @bundle_root)"
+            "$monai_mmseg.bundle.use_start(@start, @new_modality, @bundle_root, @like)"
     """
     parser = resolving_parser()
     if parser is None:
@@ -78,8 +90,9 @@ def use_start(start: str | os.PathLike[str], new_modality: str, bundle_root: str
         )
     parser["modalities"] = [*known, new_modality]
     for name in components:
-        definition = trained.definitions[name]
+        definition = copy.deepcopy(trained.definitions[name])
         parser[name] = {**definition, **{key: f"@{key}" for key in _GROWS if key in definition}}
+    _grow_transforms(parser, trained, new_modality, like)
     parser.parse(True)  # what was resolved before is not what was set
 
 
@@ -142,3 +155,38 @@ def _agrees(parser: ConfigParser, trained: TrainedSettings, base: Mapping[str, A
         return True
     now, before = plain_definition(parser, name), trained.definitions[name]
     return all(now.get(key) == before.get(key) for key in now.keys() | before.keys() if key not in _GROWS)
+
+
+def _grow_transforms(parser: ConfigParser, trained: TrainedSettings, new_modality: str, like: str | None) -> None:
+    """Give the new modality the transform of another wherever each modality has its own."""
+    known = list(trained.get("modalities", []))
+    if not known:
+        return  # a plain network: load_start says so
+    default = trained.definitions["network_def"].get("default_modality") or known[0]
+    source, differ = modality_name(default if like is None else like, known), []
+    for name, content in parser.get().items():
+        for definition in _by_modality(content):
+            transforms = definition.get("transforms")
+            if isinstance(transforms, str) and transforms.startswith("@"):
+                transforms = copy.deepcopy(parser.get(transforms[1:].replace("::", "#")))
+            if not isinstance(transforms, dict) or source not in transforms or new_modality in transforms:
+                continue
+            differ += [name] if any(transforms.get(one) != transforms[source] for one in known) else []
+            definition["transforms"] = {**transforms, new_modality: copy.deepcopy(transforms[source])}
+    if differ and like is None:
+        logger.warning(
+            "%s: %r has that of %r, the default modality; those of others differ. --like names another one.",
+            ", ".join(dict.fromkeys(differ)),
+            new_modality,
+            source,
+        )
+
+
+def _by_modality(content: Any) -> Iterator[dict[str, Any]]:
+    """Definitions of transforms that are said for each modality, wherever they are."""
+    if isinstance(content, dict):
+        if str(content.get("_target_", "")).rpartition(".")[2] in _BY_MODALITY:
+            yield content
+        content = list(content.values())
+    for part in content if isinstance(content, list) else []:
+        yield from _by_modality(part)

@@ -119,8 +119,9 @@ def check_datalist(
     Warnings: what costs a training later, though it may be meant. A class that a label or a modality lacks, a label
     without foreground, a modality without training labels or images, a fold without anything to validate on, an empty
     training section, CT that is not in Hounsfield units, a background that was erased in some images of a modality
-    alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects that differ in
-    letter case alone or cannot name files on Windows, modalities of a subject that do not meet in the scanner.
+    alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects or modalities
+    that differ in letter case alone, subjects that cannot name files on Windows, modalities of a subject that do not
+    meet in the scanner.
 
     Notes: subjects and slices that lack a modality, slices of several planes, a list without folds.
 
@@ -233,10 +234,12 @@ def _check_subjects(entries: Sequence[Entry], report: DatalistReport) -> None:
     for (subject, modality), count in Counter((i["subject"], i["modality"]) for _, _, i in entries).items():
         if count > 1:
             report.errors.append(f"subject {subject!r} has {count} images of modality {modality!r}")
+    modalities = [*report.modalities, *(item["modality"] for _, _, item in entries)]
     report.warnings += [
-        f"subjects {first!r} and {second!r} differ in their letter case alone: are they one? Where case does not count "
+        f"{kind} {first!r} and {second!r} differ in their letter case alone: are they one? Where case does not count "
         "(Windows, macOS) their files would replace each other"
-        for first, second in names_of_one_file(list(owned))
+        for kind, names in (("subjects", list(owned)), ("modalities", modalities))
+        for first, second in names_of_one_file(names)
     ]
     report.warnings += [
         f"subject {subject!r} cannot name files on Windows: it {problem}"

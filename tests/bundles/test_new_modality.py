@@ -83,6 +83,44 @@ def test_what_cannot_be_meant(before, one_more, tmp_path, overrides, listed, mes
     assert message in causes(error.value)
 
 
+def _said_for(modalities, steps):
+    return {
+        "_target_": "monai_mmseg.transforms.ByModalityd",
+        "default_modality": "@default_modality",
+        "transforms": dict(zip(modalities, steps, strict=True)),
+    }
+
+
+CT_STEP = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -160, "a_max": 240, "b_min": 0, "b_max": 1}
+MR_STEP = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True}
+
+
+@pytest.mark.parametrize("like", ["mr", None])
+def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, like):
+    before, after = tmp_path / "before", tmp_path / "after"
+    HEART.train(before, unpaired(HEART), intensity=_said_for(["ct", "mr"], [CT_STEP, MR_STEP]))
+    noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 1.0}
+    drawn = {**_said_for(["ct", "mr"], [None, noise]), "_target_": "monai_mmseg.transforms.RandByModalityd"}
+    data = one_more()
+    workflow = take_in(before, data, after, like=like, appearance=[drawn])
+
+    found = read(after / "models" / "settings.json")["definitions"]["intensity"]
+    assert found == {
+        **_said_for(["ct", "mr", "mr_b"], [CT_STEP, MR_STEP, MR_STEP if like else CT_STEP]),
+        "default_modality": "ct",
+    }
+    assert workflow.parser["appearance"][0]["transforms"] == {"ct": None, "mr": noise, "mr_b": noise if like else None}
+    told = "appearance, intensity: 'mr_b' has that of 'ct', the default modality; those of others differ. --like names"
+    assert (told in "".join(capsys.readouterr())) == (like is None)
+
+    own = {"save_probabilities": True}
+    old, new = (HEART.infer(one, unpaired(HEART), ckpt_dir=str(one / "models"), **own) for one in (before, after))
+    assert len(old) == 4
+    for name, volume in old.items():
+        np.testing.assert_array_equal(volume.get_fdata(), new[name].get_fdata())
+    assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(after / "models"))) == ["b_test_mr03_seg.nii.gz"]
+
+
 def test_a_modality_that_is_there_already(before, unpaired, tmp_path):
     with pytest.raises(RuntimeError) as error:
         take_in(before, unpaired(HEART), tmp_path, new_modality="mr")

@@ -134,6 +134,22 @@ def test_names_of_subjects(study):
     assert any("subjects 'S2' and 's2' differ in their letter case alone" in one for one in report.warnings)
 
 
+@pytest.mark.parametrize("declared", [["cine", "lge", "LGE"], None])
+def test_names_of_modalities(study, declared):
+    assert not any("letter case" in one for one in check_datalist(study).warnings)
+
+    def change(content):
+        next(one for one in reversed(content["training"]) if one["modality"] == "lge")["modality"] = "LGE"
+        content["modalities"] = declared
+        if not declared:
+            del content["modalities"]
+
+    edit(study, change)
+    found = [one for one in check_datalist(study).warnings if "letter case" in one]
+    assert len(found) == 1
+    assert found[0].startswith("modalities 'lge' and 'LGE' differ in their letter case alone: are they one?")
+
+
 def test_files_that_are_no_images(study):
     (study.parent / "images" / "s1_cine.nii.gz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     (study.parent / "labels" / "s1_lge.nii.gz").write_bytes(b"<!DOCTYPE html>")
