@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_mmseg.baselines.record import RECORD, kept_masks, remove_masks, stale_masks
 from monai_mmseg.baselines.stacks import Placing, Stacks, slices_last
+from monai_mmseg.data.mask_record import RECORD, kept_masks, remove_masks, stale_masks
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
 from monai_mmseg.names import safe_name

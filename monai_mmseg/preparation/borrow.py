@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from monai_mmseg.baselines.record import RECORD, recorded_masks
 from monai_mmseg.data.borrowed import SOURCE, borrowed_text
 from monai_mmseg.data.datalist import read_datalist, read_raw, stored_item
+from monai_mmseg.data.mask_record import RECORD, recorded_masks
 from monai_mmseg.data.originals import spare_listed
 from monai_mmseg.evaluation.files import ENDINGS, find_prediction, image_stem, prediction_files
 from monai_mmseg.outputs import check_output_file, write_new_json
