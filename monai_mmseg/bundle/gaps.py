@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 NEVER_MISSING = "never_missing"
 """Key of the settings beside the weights."""
 _FILLS = "ImputedModalitiesNet"  # its channels of a missing modality are a constant, which it must have learned from
-
 _DROPS = "RandDropModality"  # of a plan, whose knob ``drop_prob`` is 0
 
 
@@ -60,6 +59,9 @@ def tell_gaps_of(parser: ConfigParser, data_id: str, settings: Mapping[str, Any]
         parser: config of an inference or evaluation.
         data_id: id of the items.
         settings: content of ``settings.json``.
+
+    Examples:
+        >>> tell_gaps_of(ConfigParser({"data": []}), "data", {"never_missing": ["t1"]})
     """
     if not settings.get(NEVER_MISSING) or "dataset_dir" not in json.dumps(parser.get(data_id), default=str):
         return  # another program may bring the items
@@ -86,9 +88,7 @@ def tell_gaps(items: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -
     for item in items:
         image = item.get("image")
         if isinstance(image, Mapping) and (missing := [name for name in never if name not in image]):
-            lacking.setdefault(" and ".join(missing), []).append(
-                str(item.get("subject", Path(next(iter(image.values()))).name))
-            )
+            lacking.setdefault(" and ".join(missing), []).append(str(item["subject"]))
     for names, subjects in lacking.items():
         more = f" and {len(subjects) - 3} more" if len(subjects) > 3 else ""
         logger.warning(

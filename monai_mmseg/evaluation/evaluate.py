@@ -186,8 +186,9 @@ def evaluate_predictions(
         label = read_label_volume(item["label"], _shown(labels, hidden), ignore=item.get("ignore"))
         prediction = read_label_volume(files[subject], labels, ignore=item.get("ignore"))
         check_same_grid(prediction, label)
-        # a mask that was made to be lent may leave voxels out: no class is predicted there
-        prediction = prediction._replace(values=np.where(prediction.values == item.get("ignore"), 0, prediction.values))
+        if (left_out := item.get("ignore")) is not None:
+            # a mask that was made to be lent may leave voxels out: no class is predicted there
+            prediction = prediction._replace(values=np.where(prediction.values == left_out, 0, prediction.values))
         scores += score_volume(
             prediction.values,
             label.values,

@@ -64,7 +64,8 @@ class Situation:
         """Modality whose masks could be registered to a misaligned target without a label that trains; else empty."""
         if self.name != MISALIGNED or self.target not in (*self.unlabelled, *self.held_out):
             return ""
-        return max((one for one in self.modalities if one != self.target), key=lambda one: self.labelled[one])
+        most = max((one for one in self.modalities if one != self.target), key=lambda one: self.labelled[one])
+        return most if self.labelled[most] else ""
 
     @property
     def unlabelled(self) -> list[str]:

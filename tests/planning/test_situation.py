@@ -51,6 +51,9 @@ def test_who_lends_its_masks():
     assert find_situation(paired(offset=6.0)).lender == ""
     assert find_situation(paired(bare=("t1",))).lender == ""
     assert find_situation(unpaired(bare=("mr",))).lender == ""
+    held = paired(offset=6.0, bare=("t1",))
+    held["subjects"][1]["labelled"] = []
+    assert find_situation(held, target="t2").lender == ""  # its only labels watch, and t1 has none to lend
 
 
 def test_target_is_what_has_no_labels():
