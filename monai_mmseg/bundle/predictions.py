@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,14 +23,21 @@ from monai_mmseg.bundle.naming import prediction_name
 from monai_mmseg.bundle.volume_writer import VolumeWriter
 from monai_mmseg.files import remove_leftovers
 from monai_mmseg.meta_tensors import plain_tensor, with_metadata
+from monai_mmseg.transforms.read_volume import path_of
 from monai_mmseg.transforms.resample_blocks import most_likely, resample_in_blocks
 from monai_mmseg.transforms.spacing import ONLY_CLASSES
+
+logger = logging.getLogger(__name__)
 
 _COPIES_VOXELS = {
     *("OrientSlices", "Orientation", "Flip", "Transpose"),
     *("Pad", "SpatialPad", "BorderPad", "Crop", "CenterSpatialCrop", "SpatialCrop", "ResizeWithPadOrCrop"),
 }
 """Transforms whose inverse moves voxels and mixes none; what they cannot restore is background, as is 0 everywhere."""
+
+_CROPS = ("ResizeWithPadOrCrop", "CenterSpatialCrop")
+_CUT = 0.1
+"""Share of a class's largest section at a cropped side, from which on it counts as cut rather than as a stray voxel."""
 
 
 class InvertPredictiond(Invertd):
@@ -79,6 +87,9 @@ class InvertClassesd(InvertPredictiond):
     whole; where no transform interpolates, classes are found first. The result is that of inverting all probabilities
     and taking their ``argmax`` afterwards.
 
+    Logs a warning where a class ends at a side at which the preprocessing has cropped the image: the rest of it was not
+    seen and becomes background.
+
     Args:
         keys: of class probabilities, ``(C, *spatial)``; they become ``(1, *spatial)``, uint8.
         transform: the preprocessing to undo.
@@ -113,6 +124,7 @@ class InvertClassesd(InvertPredictiond):
         for key, image in zip(self.keys, self.orig_keys, strict=True):
             if not isinstance(asked.get(image), MetaTensor) or key not in asked:
                 continue
+            _tell_cut(asked[key], asked[image])
             marked = MetaTensor(asked[image].as_tensor()).copy_meta_from(asked[image])
             # what MONAI copies: to the prediction, for the transforms that are undone
             marked.meta = {**marked.meta, ONLY_CLASSES: True}
@@ -127,6 +139,40 @@ class InvertClassesd(InvertPredictiond):
             if key in found and getattr(found[key], "meta", {}).pop(ONLY_CLASSES, False):
                 found[key] = _classes(found[key])
         return found
+
+
+def _tell_cut(values: Tensor, image: MetaTensor) -> None:
+    """Warn where a class of probabilities ``(C, *spatial)`` ends at a side that the preprocessing cropped."""
+    crops = [operation for operation in image.applied_operations if operation[TraceKeys.CLASS_NAME] in _CROPS]
+    if len(crops) != 1:
+        return
+    extra = crops[0][TraceKeys.EXTRA_INFO]
+    cropped = torch.tensor(extra.get("crop_info", {TraceKeys.EXTRA_INFO: extra})[TraceKeys.EXTRA_INFO]["cropped"])
+    sizes = [int(size) for size in crops[0][TraceKeys.ORIG_SIZE]]
+    lost = cropped.view(-1, 2)[: len(sizes)]
+    seen = [size - int(both) for size, both in zip(sizes, lost.sum(1), strict=False)]
+    axes = [axis for axis, both in enumerate(lost.sum(1)) if both and values.shape[axis + 1] == seen[axis]]
+    if not axes:
+        return
+    classes = plain_tensor(most_likely(plain_tensor(values)))[0].long()
+    found: set[int] = set()
+    for axis in axes:
+        size = classes.shape[axis]
+        position = torch.arange(size, device=classes.device).view([-1 if d == axis else 1 for d in range(classes.ndim)])
+        areas = torch.bincount((classes * size + position).flatten(), minlength=len(values) * size).view(-1, size)
+        for side, dropped in zip((0, -1), lost[axis], strict=True):
+            if dropped:
+                ends = areas[1:, side] > _CUT * areas[1:].amax(1)
+                found |= {1 + int(label) for label in ends.nonzero()}
+    if found:
+        logger.warning(
+            "%s: class %s ends at the edge of the %s pixels that the network sees of %s, and what lies beyond is "
+            "background; crop or pad the image to have the organ in its middle.",
+            path_of(image),
+            " and ".join(map(str, sorted(found))),
+            " x ".join(str(seen[axis]) for axis in axes),
+            " x ".join(str(sizes[axis]) for axis in axes),
+        )
 
 
 def _classes(values: Tensor) -> Tensor:

@@ -76,6 +76,31 @@ def test_classes_of_modalities_on_one_grid():
     assert torch.equal(found[0].as_tensor().long(), inverted.as_tensor().argmax(0))
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "pixdim", "told"),
+    [
+        ((38, 52), (10, 30), None, "class 2 ends at the edge of the 24 x 32 pixels that the network sees of 40 x 64"),
+        ((20, 44), (10, 30), None, None),  # all of it lies within
+        ((38, 52), (10, 30), [2.0, 2.0], None),  # interpolated to 20 x 32: none is lost
+    ],
+)
+def test_an_organ_that_the_grid_cuts_is_told(caplog, rows, columns, pixdim, told):
+    volume = MetaTensor(torch.rand(1, 64, 40, 5), meta={"filename_or_obj": "a/x.nii.gz"})
+    label = torch.zeros(1, 64, 40, 5)
+    label[:, rows[0] : rows[1], columns[0] : columns[1]] = 2
+    label[:, 20, 20, 2] = 1  # one voxel of another class, in the middle
+    preprocessing = Compose([ToSliceGridd(["image", "label"], spatial_size=[24, 32], pixdim=pixdim)])
+    item = preprocessing({"image": volume, "label": MetaTensor(label)})
+    classes = item["label"].as_tensor()[0].long()
+    item["pred"] = MetaTensor(F.one_hot(classes, 3).movedim(-1, 0).float()).copy_meta_from(item["image"])
+    InvertClassesd("pred", preprocessing)(item)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == (told is not None)
+    if told is not None:
+        assert told in texts[0]
+        assert texts[0].startswith("a/x.nii.gz")
+
+
 class Writing:
     """An engine that 'predicts' volumes and saves them."""
 
