@@ -172,7 +172,7 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
     training = _ids_of_training(config_files[0]) - set(sources[0][1])
     for source, content in sources:  # what a file reads is right, where a later one replaces that as well
         used |= config_references(list(content.values())) if source else set()
-    errors = []
+    errors = _late_bases(sources)
     for source, name, problem in new:
         top = _top(name)
         if source and top in training:
@@ -181,6 +181,16 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
             errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
     return errors
+
+
+def _late_bases(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """What is wrong with whole configs, with ``imports`` and ``run``, that are laid over other files."""
+    before = [source for source, _ in sources]
+    return [
+        f"{source}: is a whole config and would set back what {' and '.join(before[:number])} says; give it first."
+        for number, (source, content) in enumerate(sources)
+        if number and source and {"imports", "run"} <= set(content)
+    ]
 
 
 def _ids_of_training(base: str) -> set[str]:

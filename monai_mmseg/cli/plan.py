@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from monai_mmseg.cli.console import print_table, short_path
@@ -63,13 +64,16 @@ def plan(
     folder = short_path(made.folder)
     print(f"\nwritten: {folder}, with plan.json; training will take about {time_text(made.seconds)}:")
     for config in made.stages:
-        print(f"  python -m monai.bundle run training --config_file {folder}/{config}")
+        _print_command("python -m monai.bundle run training --config_file", f"{folder}/{config}")
     if made.lender:
-        about = f"--source {made.lender} --target {made.target}"
-        print(
-            "better on phantoms, half a minute of one core for each subject: masks that are registered once",
-            f"  mmseg baseline register {datalist} {about} --section training --out {folder}_masks",
-            f"  mmseg data label {datalist} {folder}_masks --modality {made.target} --out {folder}_data/datalist.json",
-            f"  mmseg plan {folder}_data/datalist.json --out {folder}_registered",
-            sep="\n",
-        )
+        masks, data = f"{folder}_masks", f"{folder}_data/datalist.json"
+        about = ["--source", made.lender, "--target", str(made.target)]
+        asked = [] if budget == "2h" else ["--budget", budget]
+        print("better on phantoms, half a minute of one core for each subject: masks that are registered once")
+        _print_command("mmseg baseline register", datalist, *about, "--section", "training", "--out", masks)
+        _print_command("mmseg data label", datalist, masks, "--modality", str(made.target), "--out", data)
+        _print_command("mmseg plan", data, "--out", f"{folder}_registered", *asked)
+
+
+def _print_command(command: str, *words: str) -> None:
+    print(f"  {command} {shlex.join(map(str, words))}")

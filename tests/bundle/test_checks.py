@@ -107,6 +107,15 @@ def test_overlays_name_the_whole_id(train, key):
         check_overrides(overlay(train, {key: 3}), {})
 
 
+def test_a_whole_config_behind_an_overlay_would_set_it_back(train):
+    base = {**json.loads(train.read_text()), "imports": ["$import os"], "run": ["$0"]}
+    train.write_text(json.dumps(base))
+    first, second = overlay(train, {"learning_rate": 0.5})
+    check_overrides([first, second], {})
+    with pytest.raises(ConfigError, match=r"train.json: is a whole config and would set back what overlay.json says"):
+        check_overrides([second, first], {})
+
+
 @pytest.mark.parametrize("overrides", [{"trainer#max_epoch": 3}, {"trainer": {"max_epochs": 3}}])
 def test_a_description_alone_is_no_place_for_anything(tmp_path, overrides):
     """It lets MONAI's parser take a part of what is not there, so that the check gets its turn."""

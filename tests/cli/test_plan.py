@@ -59,6 +59,11 @@ def test_a_target_without_labels_is_shown_the_way_to_registered_masks(made, caps
         "  mmseg data label DATA/datalist.json mine_masks --modality lge --out mine_data/datalist.json\n"
         "  mmseg plan mine_data/datalist.json --out mine_registered\n"
     )
+    assert main(["plan", "MY DATA/datalist.json", "--out", "my plan", "--budget", "10m", "--method", "dafnet"]) == 0
+    out = capsys.readouterr().out
+    assert "  python -m monai.bundle run training --config_file 'my plan/" in out
+    assert "  mmseg baseline register 'MY DATA/datalist.json' " in out
+    assert "  mmseg plan 'my plan_data/datalist.json' --out 'my plan_registered' --budget 10m\n" in out
     assert main(["plan", "DATA/datalist.json", "--out", "mine"]) == 0
     assert "registered" not in capsys.readouterr().out
 
