@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.data.leaks import file_key
+from monai_mmseg.preparation.arrangement import Arrangement, arrangement_warnings
 from monai_mmseg.preparation.volume_facts import VolumeFacts
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_normal, slice_pitch
 from monai_mmseg.transforms.pair_slices import pair_slices
@@ -356,6 +357,8 @@ def all_findings(
     """Errors, warnings and notes of everything above."""
     errors, warnings, notes = pairing_findings(volumes)
     warnings += [*label_warnings(volumes, labels), *size_warnings(volumes), *ct_warnings(volumes)]
+    places = [Arrangement(volume.modality, volume.subject, volume.centres) for volume in volumes if volume.centres]
+    warnings += arrangement_warnings(places)
     warnings += background_warnings(volumes)
     warnings += copies(volumes)
     for more, told in (geometry_findings(volumes), split_findings(volumes, modalities)):

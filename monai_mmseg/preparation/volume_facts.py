@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from monai_mmseg.data.borrowed import SOURCE
 from monai_mmseg.data.pair_tables import pair_problems
+from monai_mmseg.preparation.arrangement import class_centres
 from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.geometry import voxel_sizes
@@ -71,6 +72,7 @@ class VolumeFacts:
     pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # as the item has them, if their form is right
     label_ml: dict[str, float] | None = None  # of the classes that the label shows
     absent: tuple[str, ...] = ()  # those of them without a voxel
+    centres: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of those that have one, in mm
     label_source: str = ""  # of a borrowed label
     intensity: dict[str, float] | None = None  # name to value, where they were asked for
     thumb: Thumb | None = None
@@ -176,7 +178,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
         voxel = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
         unknown = item.get("unknown") or [False] * (max(labels, default=0) + 1)
         shown = {value: name for value, name in labels.items() if value != 0 and not unknown[value]}
-        counts = {name: int((label == value).sum()) for value, name in shown.items()}
+        counts, facts.centres = class_centres(label[0].numpy(), original, shown)
         facts.label_ml = {name: count * voxel for name, count in counts.items()}
         facts.label_source = str(item.get(SOURCE, ""))
         facts.absent = tuple(name for name, count in counts.items() if not count)
