@@ -82,12 +82,12 @@ is the order of classes the same, and are the headers right?
     towards: dict[tuple[str, str], dict[str, list[tuple[str, NDArray[np.float64]]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for one in arrangements:
-        for first, second in combinations(sorted(one.centres), 2):
-            way = one.centres[second] - one.centres[first]
+    for label in arrangements:
+        for first, second in combinations(sorted(label.centres), 2):
+            way = label.centres[second] - label.centres[first]
             length = float(np.linalg.norm(way))
             if length > 0:
-                towards[first, second][one.modality].append((one.subject, way / length))
+                towards[first, second][label.modality].append((label.subject, way / length))
     whole: dict[tuple[str, str, str], list[str]] = {}
     single: dict[tuple[str, str], list[str]] = {}
     for pair, modalities in towards.items():
