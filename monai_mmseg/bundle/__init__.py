@@ -8,6 +8,7 @@ from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, training_subjects, volume_items
+from monai_mmseg.bundle.gaps import TellGaps
 from monai_mmseg.bundle.new_modality import load_start, use_start
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
@@ -39,6 +40,7 @@ __all__ = [
     "SaveImagePredictiond",
     "SaveUncertaintyd",
     "SettingsConflict",
+    "TellGaps",
     "TrainedSettings",
     "WeightsError",
     "bundle_root",
