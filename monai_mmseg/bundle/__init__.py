@@ -26,7 +26,7 @@ from monai_mmseg.bundle.trained import (
     use_trained,
 )
 from monai_mmseg.bundle.translation import write_translated
-from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty
+from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty, tell_unforetold
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 from monai_mmseg.lazy import lazy_names
@@ -66,6 +66,7 @@ __all__ = [
     "pack_bundle",
     "read_items",
     "run_settings",
+    "tell_unforetold",
     "trained_settings",
     "trained_target",
     "training_subjects",
