@@ -1,11 +1,12 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Names that came with data and become names of files."""
+"""Names that came with data, become names of files and are told."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PureWindowsPath
 
 MAX_NAME_BYTES = 128
@@ -106,6 +107,22 @@ def short_text(text: str, most: int = 60) -> str:
         ('ana...', 'style')
     """
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def first_names(values: Iterable[object], most: int = 5) -> str:
+    """The first few of a list, and how many more there are.
+
+    Args:
+        values: names; of one that comes again, the first.
+        most: how many are shown.
+
+    Examples:
+        >>> first_names(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    shown = [str(value) for value in dict.fromkeys(values)]
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def names_of_one_file(names: list[str]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, training_subjects, volume_items
+from monai_mmseg.bundle.gaps import TellGaps
 from monai_mmseg.bundle.new_modality import load_start, use_start
 from monai_mmseg.bundle.own_run import check_folders, own_run
 from monai_mmseg.bundle.pack import pack_bundle
@@ -25,7 +26,7 @@ from monai_mmseg.bundle.trained import (
     use_trained,
 )
 from monai_mmseg.bundle.translation import write_translated
-from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty
+from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty, tell_unforetold
 from monai_mmseg.bundle.weights import check_weights
 from monai_mmseg.bundle.weights_fit import WeightsError, check_fit, make_resumed
 from monai_mmseg.lazy import lazy_names
@@ -39,6 +40,7 @@ __all__ = [
     "SaveImagePredictiond",
     "SaveUncertaintyd",
     "SettingsConflict",
+    "TellGaps",
     "TrainedSettings",
     "WeightsError",
     "bundle_root",
@@ -64,6 +66,7 @@ __all__ = [
     "pack_bundle",
     "read_items",
     "run_settings",
+    "tell_unforetold",
     "trained_settings",
     "trained_target",
     "training_subjects",

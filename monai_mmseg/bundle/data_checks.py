@@ -16,7 +16,6 @@ from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.datalist import find_datalist
-from monai_mmseg.bundle.gaps import tell_gaps_of
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import config_content
@@ -115,8 +114,6 @@ def check_data(
                 f"{path}: labels of {section!r} are borrowed, {borrowed}: agreement with them is no score. Evaluate "
                 "the test section, or the datalist that they were borrowed for."
             )
-    if not training:
-        tell_gaps_of(parser, data_id, read_settings(str(parser.get_parsed_content("ckpt_dir", default=""))))
 
 
 def _check_phantom(modalities: Any, base: Mapping[str, Any], phantom: Mapping[str, Any] | None) -> None:

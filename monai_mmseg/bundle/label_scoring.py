@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,15 +13,19 @@ import numpy as np
 from monai.utils import optional_import
 from torch import Tensor
 
+from monai_mmseg.bundle.gaps import missing_modalities
 from monai_mmseg.bundle.uncertainty import sampled_qualities
 from monai_mmseg.evaluation.quality import (
     CALIBRATION,
+    FORETOLD,
+    SIGNALS,
     Pair,
     Quality,
     StoredCalibration,
     read_calibration,
     shared_signals,
 )
+from monai_mmseg.names import first_names
 from monai_mmseg.runs.identity import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -34,15 +38,17 @@ class QualityScoring:
     When to use: through :func:`with_quality`. An image is scored once for each state of the weights and of the
     ``quality.json`` beside them. Its information gets ``<name>`` (mean Dice, the signal that foretold it, Dice of each
     class) and ``<name>_risk``, 1 - Dice. Without a calibration of these very weights the signal is ``expected_dice``:
-    too high, and good for the order alone.
+    too high, and good for the order alone. So is an image scored without a modality that all validation subjects had,
+    which is logged.
 
     Args:
         name: of the method.
         infer: from an image file and a device (``None``: the server's) to what a
-            :class:`~monai_mmseg.inferers.SampledInferer` gives, without the batch axis.
+            :class:`~monai_mmseg.inferers.SampledInferer` gives, without the batch axis, and maybe ``present``.
         labels: value to name of the classes.
         weights: file of the network.
         samples: which ones, in one line.
+        modalities: names in the order of ``present``, bool ``(M,)``.
 
     Examples:
         >>> import torch
@@ -61,7 +67,9 @@ class QualityScoring:
         labels: Mapping[int, str],
         weights: str | Path,
         samples: str,
+        modalities: Sequence[str] = (),
     ) -> None:
+        self.modalities = list(modalities)
         self.name, self.infer, self.labels = name, infer, dict(labels)
         self.weights, self.samples = Path(weights), samples
 
@@ -84,6 +92,7 @@ class QualityScoring:
         images = list(datastore.get_unlabeled_images())
         new = [one for one in images if datastore.get_image_info(one).get(self.name, {}).get("of") != state]
         asked, line, failed = new[: int(request.get("max_samples") or len(new))], self.calibration(), 0
+        unforetold = []
         for image in asked:
             try:
                 note = self.score(datastore.get_image_uri(image), request.get("device"), line)
@@ -94,6 +103,16 @@ class QualityScoring:
             note[self.name]["of"] = state
             datastore.update_image_info(image, note)
             logger.info("%s: %s %s", self.name, image, note[self.name])
+            if line is not None and note[self.name]["by"] != FORETOLD[0]:
+                unforetold.append(image)
+        if unforetold:
+            logger.warning(
+                "%s: %s scored by %s, which is too high beside the others: all validation subjects of the fit had a "
+                "modality that is missing.",
+                self.name,
+                first_names(unforetold, most=3),
+                SIGNALS[0],
+            )
         skipped = len(images) - len(new)
         return {"total": len(images), "skipped": skipped, "executed": len(asked) - failed, "failed": failed}
 
@@ -116,7 +135,9 @@ class QualityScoring:
         Returns:
             ``<name>`` and ``<name>_risk``.
         """
-        rows: list[Quality] = sampled_qualities(self.infer(image, device), self.labels, (image, ""), self.samples)
+        found = self.infer(image, device)
+        missing = missing_modalities(found["present"], self.modalities) if "present" in found else ()
+        rows: list[Quality] = sampled_qualities(found, self.labels, (image, ""), self.samples, missing)
         if line is not None:
             rows = [line.foretell(row) for row in rows]
         signal = shared_signals(Pair(row, 0.0) for row in rows)[0]
@@ -183,8 +204,8 @@ def _scoring(name: str, path: str, conf: Mapping[str, Any]) -> QualityScoring:
 
     def infer(image: str, device: str | None) -> Mapping[str, Tensor]:
         _, item = task({"image": image, "logging": "error", **({"device": device} if device else {})})
-        found: Mapping[str, Tensor] = item[task.output_label_key]
-        return found
+        return {**item[task.output_label_key], **({"present": item["present"]} if "present" in item else {})}
 
     labels = {value: label for label, value in task.labels.items()}
-    return QualityScoring(name, infer, labels, task.get_path(), task.inferer().description)
+    modalities = task.bundle_config.get_parsed_content("modalities", default=[])
+    return QualityScoring(name, infer, labels, task.get_path(), task.inferer().description, modalities)

@@ -15,7 +15,7 @@ from typing import Any
 
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.datalist import find_datalist
-from monai_mmseg.bundle.gaps import NEVER_MISSING, never_missing
+from monai_mmseg.bundle.gaps import training_gaps
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import model_settings
 from monai_mmseg.distributed import of_first
@@ -69,7 +69,7 @@ def own_run(
     strict = is_training_command()
     settings = model_settings()
     if parser is not None and reads_list and Path(dataset_dir, "datalist.json").is_file():
-        settings[NEVER_MISSING] = never_missing(parser)
+        settings.update(training_gaps(parser))
     return RunOwner(
         ckpt_dir,
         output_dir,

@@ -13,7 +13,6 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.definitions import build_definition
-from monai_mmseg.bundle.gaps import tell_gaps_of
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.settings import (
     TRAINED,
@@ -212,7 +211,6 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
         if parser.get(name) != base.get(name):
             logger.warning("%s is not that of the bundle: images reach the network as they did not in training.", name)
     parser.parse(True)
-    tell_gaps_of(parser, "dataset#data", trained.content)
 
 
 def use_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str]) -> None:

@@ -18,13 +18,17 @@ from torch import Tensor
 
 from monai_mmseg.bundle.checks import ConfigError
 from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.bundle.gaps import missing_modalities
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
+from monai_mmseg.evaluation.layout import PLUS
 from monai_mmseg.evaluation.quality import (
+    CALIBRATION,
     QUALITY,
     Quality,
     StoredCalibration,
     read_calibration,
     read_quality,
+    unforetold_text,
     write_quality,
 )
 from monai_mmseg.inferers.sampled_inferer import SampledInferer
@@ -95,6 +99,8 @@ class SaveUncertaintyd(Transform):
         labels: value to name; 0 is left out.
         output_dir: folder of the files.
         weights: file of the network; a ``quality.json`` beside it foretells Dice, else that column stays empty.
+        modalities: names in the order of ``present`` in the items, where they have it: Dice is not foretold without a
+            modality that all validation subjects had.
 
     Raises:
         ValueError: that file is broken, or of other weights or samples.
@@ -104,7 +110,7 @@ class SaveUncertaintyd(Transform):
 
             {"_target_": "monai_mmseg.bundle.SaveUncertaintyd", "key": "pred", "transform": "@preprocessing",
              "inferer": "@sampled", "labels": "@labels", "output_dir": "@output_dir",
-             "weights": "@checkpointloader#load_path"}
+             "weights": "@checkpointloader#load_path", "modalities": "@modalities"}
     """
 
     def __init__(
@@ -115,7 +121,9 @@ class SaveUncertaintyd(Transform):
         labels: Mapping[str, str],
         output_dir: str | os.PathLike[str],
         weights: str | os.PathLike[str],
+        modalities: Sequence[str] = (),
     ) -> None:
+        self.modalities = list(modalities)
         self.key, self.output_dir, self.weights = key, Path(output_dir), Path(weights)
         self.labels = {int(value): str(name) for value, name in labels.items() if int(value) != 0}
         self.samples = inferer.description
@@ -170,12 +178,18 @@ class SaveUncertaintyd(Transform):
     def _foretold(self, item: Mapping[Hashable, Any], found: Mapping[str, Tensor]) -> list[Quality]:
         subject = getattr(item["image"], "meta", {}).get("subject", item.get("subject", ""))
         about = (str(subject), str(item.get("modality", "")))
-        rows = [row._replace(weights=self.digest) for row in sampled_qualities(found, self.labels, about, self.samples)]
+        missing = missing_modalities(item["present"], self.modalities) if "present" in item else ()
+        told = sampled_qualities(found, self.labels, about, self.samples, missing)
+        rows = [row._replace(weights=self.digest) for row in told]
         return [self._line.foretell(row) for row in rows] if self._line is not None else rows
 
 
 def sampled_qualities(
-    found: Mapping[str, Tensor], labels: Mapping[int, str], about: tuple[str, str], samples: str
+    found: Mapping[str, Tensor],
+    labels: Mapping[int, str],
+    about: tuple[str, str],
+    samples: str,
+    missing: Sequence[str] = (),
 ) -> list[Quality]:
     """What samples of one volume say of each class.
 
@@ -184,6 +198,7 @@ def sampled_qualities(
         labels: value to name of the classes.
         about: subject and modality.
         samples: which ones.
+        missing: modalities that the subject lacks.
 
     Returns:
         A row for each class, without a foretold Dice.
@@ -200,7 +215,29 @@ def sampled_qualities(
     unsure = torch.bincount(classes, found["uncertainty"].flatten().double(), minlength=len(count))
     entropy = torch.where(count > 0, unsure / count.clamp_min(1), torch.nan).tolist()
     expected, pairwise = found["expected_dice"].tolist(), found["pairwise_dice"].tolist()
+    lost = PLUS.join(missing)
     return [
-        Quality(*about, name, math.nan, expected[value], pairwise[value], entropy[value], samples)
+        Quality(*about, name, math.nan, expected[value], pairwise[value], entropy[value], samples, missing=lost)
         for value, name in labels.items()
     ]
+
+
+def tell_unforetold(output_dir: str | os.PathLike[str], weights: str | os.PathLike[str]) -> None:
+    """Warn of subjects without a foretold Dice, for they lack a modality that all validation subjects of the fit had.
+
+    When to use: at the end of an inference that samples, of a network that takes several modalities at a time.
+
+    Args:
+        output_dir: folder with ``quality.csv``.
+        weights: file of the network; without a ``quality.json`` beside it nothing is foretold, which was said before.
+
+    Examples:
+        In ``run``::
+
+            "$monai_mmseg.bundle.tell_unforetold(@output_dir, @checkpointloader#load_path) if @uncertainty else None"
+    """
+    path = Path(output_dir) / QUALITY
+    if path.is_file() and (Path(weights).parent / CALIBRATION).is_file():
+        digest = file_sha256(Path(weights))
+        if text := unforetold_text(row for row in read_quality(path) if row.weights == digest):
+            logger.warning("%s", text)

@@ -122,8 +122,14 @@ def quality(
     if len(pairs) < len(rows):
         lost = ", ".join(dict.fromkeys(row.subject for row in rows if row not in [pair.quality for pair in pairs]))
         print(f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no label: {lost}", file=sys.stderr)
-    for signal in qualities.shared_signals(pairs):
-        lines = quality_rows(qualities.compare_quality(pairs, signal))
+    foretold = qualities.with_foretold(pairs)
+    if len(foretold) < len(pairs):
+        print(f"mmseg quality: {qualities.unforetold_text(pair.quality for pair in pairs)}", file=sys.stderr)
+    for signal in qualities.FORETOLD:
+        used = foretold if signal == qualities.FORETOLD[0] else pairs
+        if signal not in qualities.shared_signals(used):
+            continue
+        lines = quality_rows(qualities.compare_quality(used, signal))
         print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
     if fit is not None:
         known = _trained_on(datalist, fit, {pair.quality.subject for pair in pairs}) if section == "training" else []

@@ -21,6 +21,7 @@ from monai_mmseg.evaluation.score import MethodInfo, Score
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.metrics.paper_dice import paper_dice as dice_of_paper
 from monai_mmseg.metrics.segmentation import segmentation_scores
+from monai_mmseg.names import first_names
 from monai_mmseg.transforms.geometry import find_slice_axis
 from monai_mmseg.unannotated import UNANNOTATED
 
@@ -124,6 +125,7 @@ def evaluate_predictions(
     description: str = "",
     paper_dice: str | bool = False,
     stand_ins: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> ScoreTable:
     """Table of predicted label volumes against the labels of a datalist.
 
@@ -145,7 +147,8 @@ def evaluate_predictions(
         description: one line about the method for the table's notes.
         paper_dice: also Dice by the rule of a paper, one of :data:`~monai_mmseg.metrics.PAPER_DICE`.
         stand_ins: where a subject is segmented once, from all its images: modalities of which the first that it has
-            stands in for one that it lacks, since its prediction lies on that grid. Which ones is logged.
+            stands in for one that it lacks, since its prediction lies on that grid. Which ones is logged and noted.
+        remarks: lines about these very predictions for the table's notes.
 
     Returns:
         One score per subject and foreground class, and one a subject by the paper's rule.
@@ -169,7 +172,8 @@ def evaluate_predictions(
     """
     items, labels = _read(datalist, section, labels)
     chosen = [item for item in items if item.get("modality") == modality]
-    chosen += _standing_in(items, {str(item["subject"]) for item in chosen}, modality, stand_ins)
+    others = _standing_in(items, {str(item["subject"]) for item in chosen}, modality, stand_ins)
+    chosen += others
     if not chosen:
         known = sorted({str(item.get("modality")) for item in items})
         raise ValueError(f"modality must be one of {known}, got {modality!r}.")
@@ -178,6 +182,7 @@ def evaluate_predictions(
             raise ValueError(f"subjects must have a {modality!r} image in the datalist, got {unknown} too.")
         chosen = [item for item in chosen if str(item["subject"]) in subjects]
     labelled = _labelled(chosen, modality)
+    remarks = [*remarks, *_told_stand_ins([item for item in others if item in labelled], modality)]
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:
@@ -209,7 +214,7 @@ def evaluate_predictions(
             found = dice_of_paper(first, second, len(values), str(paper_dice), slice_axis=axis)
             if not math.isnan(found):
                 scores.append(Score(method, subject, {"modality": modality}, {"paper_dice": found}, person=person))
-    return ScoreTable(scores, {method: MethodInfo(penalty, description)})
+    return ScoreTable(scores, {method: MethodInfo(penalty, description, remarks=tuple(remarks))})
 
 
 def _read(
@@ -233,11 +238,17 @@ def _standing_in(
         for item in items:
             if item.get("modality") == name and str(item["subject"]) not in seen:
                 found.setdefault(str(item["subject"]), item)
-    if found:
-        listed = ", ".join(f"{subject} on {item['modality']}" for subject, item in list(found.items())[:3])
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        logger.warning("Without an image of %s, scored on the grid of another: %s%s.", modality, listed, more)
     return list(found.values())
+
+
+def _told_stand_ins(scored: Sequence[Mapping[str, Any]], modality: str) -> list[str]:
+    """A line about the subjects that are scored on the grid of another modality; none without."""
+    if not scored:
+        return []
+    told = first_names((f"{item['subject']} on {item['modality']}" for item in scored), most=3)
+    line = f"Without an image of {modality}, scored on the grid of another: {told}."
+    logger.warning("%s", line)
+    return [line]
 
 
 def _labelled(chosen: Sequence[Mapping[str, Any]], modality: str) -> list[Mapping[str, Any]]:

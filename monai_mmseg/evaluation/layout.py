@@ -256,4 +256,5 @@ def notes(table: _Printable) -> list[str]:
         )
     if equal := sum(score.values.get("psnr") == float("inf") for score in table):
         found.append(f"{equal} images equal their reconstruction; their infinite PSNR is not in the means.")
-    return [*found, *(f"{name}: {info.description}" for name, info in methods.items() if info.description)]
+    about = {name: [*([info.description] if info.description else []), *info.remarks] for name, info in methods.items()}
+    return [*found, *(f"{name}: {text}" for name, texts in about.items() for text in texts)]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from monai_mmseg.evaluation.layout import subset_names
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.files import write_json, write_text
 from monai_mmseg.metrics.quality import (
@@ -24,6 +25,7 @@ from monai_mmseg.metrics.quality import (
     left_out_errors,
     risk_coverage,
 )
+from monai_mmseg.names import first_names
 
 QUALITY, CALIBRATION = "quality.csv", "quality.json"
 FORMAT = "monai_mmseg.quality/1"
@@ -49,6 +51,12 @@ class Quality(NamedTuple):
     predicted_low: float = math.nan  # between these the true Dice lies in COVERAGE of the cases
     predicted_high: float = math.nan
     weights: str = ""  # SHA-256 of the network's file; empty: not known
+    missing: str = ""  # modalities that the subject lacks, joined as those of subsets
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Modalities that the subject lacks."""
+        return subset_names(self.missing) if self.missing else ()
 
 
 def write_quality(path: str | Path, rows: Iterable[Quality]) -> Path:
@@ -105,7 +113,7 @@ def read_quality(path: str | Path) -> list[Quality]:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
         about = (named["subject"], named["modality"], named["name"])
         told = Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], low, high)
-        rows.append(told._replace(weights=named.get("weights") or ""))
+        rows.append(told._replace(weights=named.get("weights") or "", missing=named.get("missing") or ""))
     return rows
 
 
@@ -158,6 +166,42 @@ def shared_signals(pairs: Iterable[Pair]) -> list[str]:
     """
     pairs = list(pairs)
     return [name for name in FORETOLD if all(math.isfinite(getattr(pair.quality, name)) for pair in pairs)]
+
+
+def with_foretold(pairs: Iterable[Pair]) -> list[Pair]:
+    """Pairs without those that have no foretold Dice for what they lack, where the others have it.
+
+    Args:
+        pairs: of :func:`true_pairs`.
+
+    Returns:
+        Those to compare ``predicted_dice`` of; :func:`unforetold_text` names the others.
+    """
+    pairs = list(pairs)
+    told = [pair for pair in pairs if math.isfinite(pair.quality.predicted_dice)]
+    if told and all(math.isfinite(pair.quality.predicted_dice) or pair.quality.missing for pair in pairs):
+        return told
+    return pairs
+
+
+def unforetold_text(rows: Iterable[Quality]) -> str:
+    """Which subjects have no foretold Dice for what they lack, and why; empty where there is none.
+
+    Args:
+        rows: of predictions beside whose weights a calibration lies.
+
+    Returns:
+        One sentence.
+
+    Examples:
+        >>> row = Quality("s1", "", "LV", math.nan, 0.9, 0.9, 0.1, "shift", missing="t1")
+        >>> unforetold_text([row])
+        'No Dice is foretold for s1 (t1 missing): all validation subjects of the fit had a modality that is missing.'
+    """
+    rows = list(rows)
+    lacking = [f"{row.subject} ({row.missing} missing)" for row in rows if row.lacks and math.isnan(row.predicted_dice)]
+    why = "all validation subjects of the fit had a modality that is missing"
+    return f"No Dice is foretold for {first_names(lacking, most=3)}: {why}." if lacking else ""
 
 
 class Agreement(NamedTuple):
@@ -225,9 +269,12 @@ class StoredCalibration(NamedTuple):
     samples: str
     weights: str  # SHA-256 of the file
     radius: float = 1.0  # half the width of the interval with COVERAGE; 1 says nothing: fewer than four subjects
+    lacked: tuple[str, ...] = ()  # modalities that one of the subjects lacked at least
 
     def foretell(self, row: Quality) -> Quality:
         """A row with the Dice that its signal foretells, and the interval around it.
+
+        Without a modality that all subjects of the fit had the line does not hold: the row stays as it is.
 
         Examples:
             >>> found = StoredCalibration("expected_dice", Calibration(2, -1), 0.02, 8, 8, "shift", "abc", 0.125)
@@ -235,6 +282,8 @@ class StoredCalibration(NamedTuple):
             >>> row.predicted_dice, row.predicted_low, row.predicted_high
             (0.9375, 0.8125, 1.0)
         """
+        if not set(row.lacks) <= set(self.lacked):
+            return row
         dice = float(self.line(getattr(row, self.signal)))
         low, high = np.clip([dice - self.radius, dice + self.radius], 0, 1).tolist()
         return row._replace(predicted_dice=dice, predicted_low=low, predicted_high=high)
@@ -279,6 +328,7 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         kinds[0],
         weights,
         min(1.0, interval_radius(errors[best], people, COVERAGE)),
+        tuple(sorted({name for pair in pairs for name in pair.quality.lacks})),
     )
 
 
@@ -317,7 +367,8 @@ def read_calibration(folder: str | Path, weights: str, samples: str) -> StoredCa
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
             raise ValueError("another format")
-        found = StoredCalibration(**{**content, "line": Calibration(**content["line"])})
+        own = {"line": Calibration(**content["line"]), "lacked": tuple(content.get("lacked", ()))}
+        found = StoredCalibration(**{**content, **own})
         if found.signal not in SIGNALS:
             raise ValueError(f"unknown signal {found.signal!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:

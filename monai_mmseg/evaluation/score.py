@@ -107,6 +107,21 @@ class MethodInfo(NamedTuple):
     penalty: float | None = None  # distance in mm of a missed or spurious organ; None: the image's diagonal
     description: str = ""  # one line for the reader, for example which labels the method saw
     modalities: tuple[str, ...] = ()  # all that subsets are made of, in their order
+    remarks: tuple[str, ...] = ()  # lines about what was scored, for example which segmentations are guesses
+
+    @classmethod
+    def from_dict(cls, about: Mapping[str, Any]) -> MethodInfo:
+        """What :meth:`as_dict` gave."""
+        return cls(**{**about, "modalities": tuple(about["modalities"]), "remarks": tuple(about.get("remarks", ()))})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields for a file, without remarks where there are none.
+
+        Examples:
+            >>> MethodInfo(50.0).as_dict()
+            {'penalty': 50.0, 'description': '', 'modalities': ()}
+        """
+        return {name: value for name, value in self._asdict().items() if value or name != "remarks"}
 
     def penalty_text(self) -> str:
         """The penalty in words.

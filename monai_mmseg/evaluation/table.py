@@ -177,6 +177,7 @@ class ScoreTable:
                 if known.modalities != info.modalities:
                     pair = f"{list(known.modalities)} and {list(info.modalities)}"
                     raise ValueError(f"method {name!r} must be of the same modalities, got {pair}.")
+                methods[name] = known._replace(remarks=tuple(dict.fromkeys([*known.remarks, *info.remarks])))
                 subjects.setdefault(name, []).extend(other.subjects(name))
         return ScoreTable((score for table in (self, *others) for score in table), methods, subjects)
 
@@ -302,7 +303,7 @@ class ScoreTable:
         summary = [*(self.means(*by, "class") if "class" in self.keys else []), *self.means(*by)]
         data = {
             "format": FORMAT,
-            "methods": {name: info._asdict() for name, info in self.methods.items()},
+            "methods": {name: info.as_dict() for name, info in self.methods.items()},
             "subjects": {name: list(found) for name, found in self._subjects.items()},
             "scores": [{k: v for k, v in s._asdict().items() if v or k != "person"} for s in self],
             "summary": [line.as_dict() for line in summary],  # for other readers; not read back
@@ -327,8 +328,7 @@ class ScoreTable:
         if found != FORMAT:
             raise ValueError(f"{path} must be a table of format {FORMAT!r}, got {found!r}: evaluate again.")
         try:
-            known = {name: tuple(about["modalities"]) for name, about in data["methods"].items()}
-            methods = {m: MethodInfo(**{**data["methods"][m], "modalities": names}) for m, names in known.items()}
+            methods = {name: MethodInfo.from_dict(about) for name, about in data["methods"].items()}
             scores = [Score(**{**s, "values": {m: float(v) for m, v in s["values"].items()}}) for s in data["scores"]]
             return cls(scores, methods, data["subjects"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from monai_mmseg.data.leaks import file_key
+from monai_mmseg.names import first_names
 from monai_mmseg.preparation.arrangement import Arrangement, arrangement_warnings
 from monai_mmseg.preparation.volume_facts import VolumeFacts
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_normal, slice_pitch
@@ -21,18 +22,6 @@ from monai_mmseg.transforms.pair_slices import pair_slices
 _CT_WORDS = {"ct", "cta", "ncct", "cect", "ldct", "hrct"}
 _OUTLIER = 10.0  # times the median
 _OTHER_SIZE = 1.5  # times the volume of the same organ in another modality
-
-
-def names(values: Iterable[object], most: int = 5) -> str:
-    """The first few of a list, and how many more there are.
-
-    Examples:
-        >>> names(["a", "b", "c"], most=2)
-        'a, b and 1 more'
-    """
-    shown = [str(value) for value in dict.fromkeys(values)]
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
 
 
 def by_modality(volumes: Iterable[VolumeFacts]) -> dict[str, list[VolumeFacts]]:
@@ -61,7 +50,7 @@ def label_warnings(volumes: Sequence[VolumeFacts], labels: Mapping[int, str]) ->
             elif partly:
                 found.append(
                     f"class {name!r} is absent in {len(partly)} of {len(mine)} labels of modality {modality!r}: "
-                    f"{names(partly)}"
+                    f"{first_names(partly)}"
                 )
     return found
 
@@ -93,7 +82,7 @@ def size_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
             name, told = next(iter(most.items()))
             found.append(
                 f"labels of modalities {first!r} and {other!r} of one subject differ by more than a half in the volume "
-                f"of {names(map(repr, most))} (of {name!r} in {len(told)} of {len(both)} subjects, such as "
+                f"of {first_names(map(repr, most))} (of {name!r} in {len(told)} of {len(both)} subjects, such as "
                 f"{told[0]}): is the order of classes the same, and was the same drawn?"
             )
     return found
@@ -118,7 +107,8 @@ def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
             one = those[0]
             found.append(
                 f"modality {modality!r}: {len(those)} of {len(mine)} images are not in Hounsfield units, such as "
-                f"{one.path} with values {one.low:.4g} to {one.high:.4g} ({why}): {names(v.subject for v in those)}"
+                f"{one.path} with values {one.low:.4g} to {one.high:.4g} ({why}): "
+                f"{first_names(v.subject for v in those)}"
             )
     return found
 
@@ -143,7 +133,7 @@ def background_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
             warnings.append(
                 f"modality {modality!r}: {len(erased)} images have an erased background (constant on their sides) and "
                 f"{len(noisy)} have not; was the skull or the air removed in some alone? With {what} background: "
-                f"{names(volume.subject for volume in few)}"
+                f"{first_names(volume.subject for volume in few)}"
             )
         values = Counter(volume.background.value for volume in erased)
         if len(values) > 1:
@@ -151,8 +141,8 @@ def background_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
             others = [one for one in erased if one.background.value != usual]
             warnings.append(
                 f"modality {modality!r}: the erased background is {usual:g} in {values[usual]} images and "
-                f"{names(f'{one.background.value:g}' for one in others)} in {len(others)}: "
-                f"{names(one.subject for one in others)}"
+                f"{first_names(f'{one.background.value:g}' for one in others)} in {len(others)}: "
+                f"{first_names(one.subject for one in others)}"
             )
     return warnings
 
@@ -249,7 +239,7 @@ def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) ->
     if not folds and not held_out:
         notes.append("no folds, and no section 'validation': `mmseg data split` makes folds")
     elif folds and without:
-        warnings.append(f"{len(without)} training images have no fold and others have one: {names(without)}")
+        warnings.append(f"{len(without)} training images have no fold and others have one: {first_names(without)}")
     elif len(folds) == 1 and not held_out:
         warnings.append(f"all training images are of fold {folds[0]}: where it is held out, none is left to train on")
     if len(folds) > 1:
@@ -270,7 +260,7 @@ def _fold_warnings(
             fold = next(iter(per_fold))
             found.append(f"fold {fold} holds every {what} of modality {name!r}: held out, none is left to train on")
         if empty := [fold for fold in folds if not per_fold[fold]]:
-            found.append(f"no {what} of modality {name!r} to validate on in fold {names(empty, 20)}")
+            found.append(f"no {what} of modality {name!r} to validate on in fold {first_names(empty, 20)}")
     return found
 
 
@@ -344,7 +334,7 @@ def _check_tables(volume: VolumeFacts, mine: Sequence[VolumeFacts], errors: list
         ]
         if beyond:
             sizes = f"0 to {slices - 1}" + ("" if theirs is None else f" and 0 to {theirs - 1}")
-            errors.append(f"{where} slices to {name} must lie in {sizes}, got {names(beyond)}")
+            errors.append(f"{where} slices to {name} must lie in {sizes}, got {first_names(beyond)}")
 
 
 def _slices_along(volume: VolumeFacts, normal: Any) -> int:

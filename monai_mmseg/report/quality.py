@@ -17,6 +17,8 @@ from monai_mmseg.evaluation.quality import (
     compare_quality,
     read_quality,
     true_pairs,
+    unforetold_text,
+    with_foretold,
 )
 from monai_mmseg.report.content import RunContent
 
@@ -44,7 +46,8 @@ def quality_values(content: RunContent, method: str | None, colors: Mapping[str,
     if path is None or method is None:
         return None
     try:
-        pairs = true_pairs(read_quality(path), content.table, method)
+        scored = true_pairs(read_quality(path), content.table, method)
+        pairs = with_foretold(scored)
         found = compare_quality(pairs)
     except (OSError, ValueError) as error:
         content.problems.append(f"{path.relative_to(content.run_dir).as_posix()} is left out: {error}")
@@ -52,6 +55,7 @@ def quality_values(content: RunContent, method: str | None, colors: Mapping[str,
     return {
         "signal": NAMES[found.signal],
         "samples": pairs[0].quality.samples,
+        "left_out": unforetold_text(pair.quality for pair in scored) if len(pairs) < len(scored) else "",
         "rows": quality_rows(found),
         "scatter": dice_scatter(pairs, found.signal, colors),
         "curve": risk_chart(found),

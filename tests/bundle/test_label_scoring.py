@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_mmseg.bundle.label_scoring import QualityScoring, with_quality
 from monai_mmseg.evaluation.quality import StoredCalibration, write_calibration
@@ -68,6 +69,19 @@ def test_an_image_is_scored_once_for_each_state_of_the_network(scoring, tmp_path
     assert (note["dice"], note["by"], note["classes"]) == (0.5, "predicted_dice", {"LV": 0.4, "RV": 0.6})
 
 
+def test_an_image_without_what_the_validation_subjects_had(scoring, tmp_path, caplog):
+    """Its score is not that of the line, and is said to be too high beside the others."""
+    scoring.modalities = ["cine", "lge"]
+    there = {"s1": [True, True], "s2": [True, False], "s3": [True, True]}
+    scoring.infer = lambda image, device: {**sampled(image), "present": torch.tensor(there[image.split(".")[0]])}
+    line = StoredCalibration("pairwise_dice", Calibration(2, -1), 0.1, 8, 16, "shift", file_sha256(scoring.weights))
+    write_calibration(tmp_path, line)
+    scoring({}, store := Store())
+    by = {name: store.info[name]["net_quality"]["by"] for name in EXPECTED}
+    assert by == {"s1": "predicted_dice", "s2": "expected_dice", "s3": "predicted_dice"}
+    assert "net_quality: s2 scored by expected_dice, which is too high beside the others" in caplog.text
+
+
 def test_the_line_of_older_weights_is_left_out(scoring, tmp_path, caplog):
     line = StoredCalibration("expected_dice", Calibration(2, -1), 0.1, 8, 16, "shift", "of older weights")
     write_calibration(tmp_path, line)
@@ -83,7 +97,7 @@ class Task:
 
     def __init__(self, path, conf, const=None, **options):
         self.bundle_path, self.const, self.options = path, const, options
-        self.bundle_config = {"sampled": {}} if "net" in path else {}
+        self.bundle_config = ConfigParser({"modalities": ["t1"], **({"sampled": {}} if "net" in path else {})})
 
     def is_valid(self):
         return True

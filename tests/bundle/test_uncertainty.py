@@ -13,10 +13,13 @@ from monai.inferers import SimpleInferer
 from monai.transforms import Compose
 
 from monai_mmseg.bundle.checks import ConfigError
-from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty
-from monai_mmseg.evaluation.quality import Quality, read_quality, write_quality
+from monai_mmseg.bundle.uncertainty import SaveUncertaintyd, check_uncertainty, tell_unforetold
+from monai_mmseg.evaluation.quality import Quality, StoredCalibration, read_quality, write_calibration, write_quality
 from monai_mmseg.inferers import SampledInferer
+from monai_mmseg.metrics.quality import Calibration
 from monai_mmseg.runs.identity import file_sha256
+
+NAMES = ["cine", "lge"]
 
 
 @pytest.fixture
@@ -25,15 +28,15 @@ def weights(tmp_path):
     return tmp_path / "model.pt"
 
 
-def save(out, weights, subject):
+def save(out, weights, subject, present=None):
     """Two voxels of two classes of one subject."""
     inferer = SampledInferer(SimpleInferer(), ["mirror"])
     image = MetaTensor(torch.zeros(1, 2, 1, 1), meta={"filename_or_obj": f"{subject}.nii.gz", "subject": subject})
     found = {"pred": MetaTensor(torch.zeros(2, 2, 1, 1)), "uncertainty": MetaTensor(torch.zeros(1, 2, 1, 1))}
     found |= {name: torch.ones(2) for name in ("expected_dice", "pairwise_dice")}
-    transform = SaveUncertaintyd("pred", Compose([]), inferer, {"0": "background", "1": "LV"}, out, weights)
+    transform = SaveUncertaintyd("pred", Compose([]), inferer, {"0": "background", "1": "LV"}, out, weights, NAMES)
     transform.invert, transform.save = dict, dict  # volumes have tests of their own
-    transform({"image": image, "pred": found})
+    transform({"image": image, "pred": found, **({} if present is None else {"present": torch.tensor(present)})})
 
 
 def test_a_second_run_keeps_what_is_said_of_other_images(weights, tmp_path):
@@ -56,3 +59,25 @@ def test_labels_of_other_weights_are_not_put_beside_what_was_foretold(weights, t
     check_uncertainty(True, **places)
     with pytest.raises(ConfigError, match=r"quality.csv foretells the Dice of other weights' predictions"):
         check_uncertainty(False, **places)
+
+
+def test_no_dice_is_foretold_without_what_the_validation_subjects_had(weights, tmp_path, caplog):
+    out, samples = tmp_path / "out", SampledInferer(SimpleInferer(), ["mirror"]).description
+    line = StoredCalibration("expected_dice", Calibration(1, -0.5), 0.1, 8, 8, samples, file_sha256(weights), 0.25)
+    save(out, weights, "s0", [True, False])
+    tell_unforetold(out, weights)  # nothing was fitted, so nothing is missed
+    write_calibration(tmp_path, line._replace(lacked=("cine",)))
+    for subject, present in (("s1", [True, True]), ("s2", [[False, False], [True, False]]), ("s3", [True, False])):
+        save(out, weights, subject, present)
+    save(out, weights, "s4")  # of one image
+    found = {row.subject: (row.missing, row.predicted_dice) for row in read_quality(out / "quality.csv")}
+    assert {subject: text for subject, (text, _) in found.items()} == {
+        **dict.fromkeys(("s1", "s4"), ""),
+        **{"s0": "lge", "s2": "cine", "s3": "lge"},
+    }
+    assert [subject for subject, (_, dice) in found.items() if math.isnan(dice)] == ["s0", "s3"]
+    caplog.clear()
+    tell_unforetold(out, weights)
+    why = "all validation subjects of the fit had a modality that is missing"
+    told = f"No Dice is foretold for s0 (lge missing), s3 (lge missing): {why}."
+    assert [record.message for record in caplog.records] == [told]

@@ -14,7 +14,7 @@ import pytest
 from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation.quality import read_quality
-from tests.bundles.runs import DAFNET, causes
+from tests.bundles.runs import DAFNET, causes, read, write
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 OF_IMAGES = {"disentangle", "disentangle_pet", "translation"}  # draw images, so there are no classes
@@ -62,6 +62,14 @@ def test_from_samples_to_foretold_dice(trained, heart, tmp_path, capsys):
     assert len(fold) == 4  # two subjects
     rows = read_quality(tmp_path / "fold" / "eval" / "quality.csv")
     assert all(0 <= row.predicted_dice <= 1 for row in rows)
+    content = read(heart / "datalist.json")
+    content["test"] = [one for one in content["test"] if (one["subject"], one["modality"]) != ("s06", "cine")]
+    write(tmp_path / "data", content, heart)
+    DAFNET.infer(tmp_path / "lacks", tmp_path / "data", **{**sampled, "section": "test"})
+    rows = read_quality(tmp_path / "lacks" / "eval" / "quality.csv")
+    assert {row.subject: row.missing for row in rows} == {"s05": "", "s06": "cine"}
+    assert {row.subject for row in rows if row.predicted_dice != row.predicted_dice} == {"s06"}
+    assert "No Dice is foretold for s06 (cine missing)" in "".join(capsys.readouterr())
     with pytest.raises(RuntimeError) as error:
         DAFNET.infer(tmp_path / "other", heart, **{**sampled, "samples": ["shift"]})
     assert "fitted for other samples" in causes(error.value)

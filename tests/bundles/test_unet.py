@@ -58,7 +58,8 @@ def test_a_modality_that_training_never_lacked(heart, tmp_path, capsys):
     content["test"] = [one for one in content["test"] if (one["subject"], one["modality"]) != ("s06", "lge")]
     write(tmp_path / "data", content)
     UNET.train(tmp_path, heart)
-    assert read(tmp_path / "models" / "settings.json")["never_missing"] == ["cine", "lge"]
+    settings = read(tmp_path / "models" / "settings.json")
+    assert (settings["never_missing"], settings["missed_together"]) == (["cine", "lge"], [])
     told = "lge is missing for s06: no training sample lacked it, so these segmentations are guesses."
     capsys.readouterr()
     UNET.infer(tmp_path, tmp_path / "data")
@@ -66,8 +67,22 @@ def test_a_modality_that_training_never_lacked(heart, tmp_path, capsys):
     folder = UNET.evaluate(tmp_path, tmp_path / "data")
     said = "".join(capsys.readouterr())
     assert told in said
-    assert "scored on the grid of another: s06 on cine." in said
-    assert {one["subject"] for one in read(folder / "metrics" / "unet.json")["scores"]} == {"s05", "s06"}
+    assert said.count(told) == 1
+    stands_in = "Without an image of lge, scored on the grid of another: s06 on cine."
+    assert stands_in in said
+    scores = read(folder / "metrics" / "unet.json")
+    assert {one["subject"] for one in scores["scores"]} == {"s05", "s06"}
+    noted = "Guesses, as no training sample was without what they lack: s06 (lge)."
+    assert scores["methods"]["unet"]["remarks"] == [noted, stands_in]
+    for name in ("metrics/unet.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert all(f"unet: {line}" in text for line in (noted, stands_in))
+    image = nib.load(heart / "images" / "s06_cine.nii.gz")
+    stack = np.stack([np.asarray(image.dataobj, np.float32), np.full(image.shape, np.nan, np.float32)], -1)
+    (tmp_path / "stacks").mkdir()
+    nib.save(nib.Nifti1Image(stack, image.affine), tmp_path / "stacks" / "new.nii.gz")
+    UNET.infer(tmp_path / "4d", tmp_path / "stacks", ckpt_dir=str(tmp_path / "models"))
+    assert told.replace("s06", "new") in "".join(capsys.readouterr())  # what the file's names do not show
     UNET.train(tmp_path / "drop", heart, "modality_dropout")
     assert read(tmp_path / "drop" / "models" / "settings.json")["never_missing"] == []
     capsys.readouterr()

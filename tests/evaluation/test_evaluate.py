@@ -228,10 +228,15 @@ def test_a_subject_without_the_modality_is_scored_where_it_was_predicted(data, c
     ]
     write(root / "out" / "s3_t1_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
     about = {"modality": "lge", "labels": LABELS}
-    table = evaluate_predictions([*items, *lost], root / "out", stand_ins=["cine", "lge", "t1", "t2"], **about)
+    about_all = {**about, "stand_ins": ["cine", "lge", "t1", "t2"], "remarks": ["s3 is a guess."]}
+    table = evaluate_predictions([*items, *lost], root / "out", **about_all)
     assert {score.subject: score.case["modality"] for score in table} == dict.fromkeys(("s1", "s2", "s3"), "lge")
     assert table.per_subject("dice")["s3"] == 0.5  # one class of two was drawn, and missed
-    assert "Without an image of lge, scored on the grid of another: s3 on t1." in caplog.text
+    told = "Without an image of lge, scored on the grid of another: s3 on t1."
+    assert told in caplog.text
+    assert table.notes()[-2:] == ["prediction: s3 is a guess.", f"prediction: {told}"]
+    without = evaluate_predictions([*items, *lost], root / "out", subjects=["s1", "s2"], **{**about_all, "remarks": ()})
+    assert without.methods["prediction"].remarks == ()
     assert evaluate_predictions([*items, *lost], root / "out", **about).subjects() == ["s1", "s2"]
 
 

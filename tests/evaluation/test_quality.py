@@ -19,6 +19,8 @@ from monai_mmseg.evaluation.quality import (
     read_calibration,
     read_quality,
     true_pairs,
+    unforetold_text,
+    with_foretold,
     write_calibration,
     write_quality,
 )
@@ -79,9 +81,37 @@ def test_the_better_signal_is_fitted_and_stored_for_its_network(tmp_path):
 def test_a_line_without_an_interval_is_read_as_one_that_says_nothing(tmp_path):
     write_calibration(tmp_path, calibrate(pairs(), "abc"))
     stored = json.loads((tmp_path / "quality.json").read_text())
-    (tmp_path / "quality.json").write_text(json.dumps({key: stored[key] for key in stored if key != "radius"}))
+    older = {key: stored[key] for key in stored if key not in ("radius", "lacked")}
+    (tmp_path / "quality.json").write_text(json.dumps(older))
     row = read_calibration(tmp_path, "abc", "shift").foretell(ROWS[0])  # written before there were intervals
     assert (row.predicted_low, row.predicted_dice, row.predicted_high) == (0, pytest.approx(0.5), 1)
+
+
+def test_nothing_is_foretold_without_what_all_of_the_fit_had(tmp_path):
+    """A subject of the fit lacked t1, none lacked t2."""
+    lacking = {"s1": "t1"}
+    fitted = [
+        pair._replace(quality=pair.quality._replace(missing=lacking.get(pair.quality.subject, ""))) for pair in pairs()
+    ]
+    write_calibration(tmp_path, calibrate(fitted, "abc"))
+    line = read_calibration(tmp_path, "abc", "shift")
+    assert line.lacked == ("t1",)
+    told = {text: line.foretell(ROWS[0]._replace(missing=text)) for text in ("", "t1", "t2", "t1 + t2")}
+    assert {text: row.predicted_dice for text, row in told.items() if math.isfinite(row.predicted_low)} == {
+        "": pytest.approx(0.5),
+        "t1": pytest.approx(0.5),
+    }
+    assert all(math.isnan(told[text].predicted_dice) for text in ("t2", "t1 + t2"))
+    rows = [row._replace(subject=f"s{number}") for number, row in enumerate(told.values())]
+    write_quality(tmp_path / "q.csv", rows)
+    assert [row.lacks for row in read_quality(tmp_path / "q.csv")] == [(), ("t1",), ("t2",), ("t1", "t2")]
+    why = "all validation subjects of the fit had a modality that is missing"
+    assert unforetold_text(rows) == f"No Dice is foretold for s2 (t2 missing), s3 (t1 + t2 missing): {why}."
+    assert unforetold_text(rows[:2]) == ""
+    both = [Pair(row, 0.5) for row in rows]
+    assert with_foretold(both) == both[:2]
+    assert compare_quality(with_foretold(both)).signal == "predicted_dice"
+    assert with_foretold(fitted) == fitted  # nothing was foretold
 
 
 def _subject(rng, name):

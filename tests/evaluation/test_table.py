@@ -101,6 +101,17 @@ def test_json_comes_back_equal(table, tmp_path):
     assert sorted(path.name for path in paths["json"].parent.iterdir()) == ["dafnet.csv", "dafnet.json", "dafnet.md"]
 
 
+def test_remarks_are_kept_and_joined(table, tmp_path):
+    """What was scored is told below the numbers, of all tables of a method, and read as written."""
+    one = ScoreTable([organ("s1", "LV", 0.5, method="a")], {"a": MethodInfo(100.0, remarks=("s1 is a guess.",))})
+    two = ScoreTable([organ("s2", "LV", 0.5, method="a")], {"a": MethodInfo(100.0, "new", remarks=("s2 too.",))})
+    both = one.join(two, ScoreTable([organ("s3", "LV", 0.5, method="a")], {"a": MethodInfo(100.0)}))
+    assert both.notes()[-2:] == ["a: s1 is a guess.", "a: s2 too."]
+    (tmp_path / "a.json").write_text(both.to_json(), encoding="utf-8")
+    assert ScoreTable.from_json(tmp_path / "a.json") == both
+    assert "remarks" not in table.to_json()
+
+
 def test_csv_has_one_line_a_score(table):
     lines = list(csv.DictReader(table.to_csv().splitlines()))
     assert len(lines) == 6

@@ -41,6 +41,16 @@ def test_a_section_where_there_is_a_file(tmp_path):
         assert f'<td class="text">{name}</td><td>{value}</td>' in section  # (0.1 + 0.2 + 0.3) / 3
 
 
+def test_subjects_without_a_foretold_dice_are_left_out_and_named(tmp_path):
+    rows = [Quality(s, "", "LV", d + 0.1, d, math.nan, 0.1, "shift") for s, d in DICE.items()]
+    rows[1] = rows[1]._replace(predicted_dice=math.nan, missing="cine")
+    write_quality(make(tmp_path) / "predictions" / "quality.csv", rows)
+    text = page(tmp_path)
+    assert "foretold by the line that was fitted" in text
+    assert "No Dice is foretold for s2 (cine missing)" in text
+    assert '<td class="text">images and classes</td><td>2</td>' in text
+
+
 def test_a_broken_file_is_named(tmp_path):
     make(tmp_path)
     (tmp_path / "quality.csv").write_text("a,b\n1,2\n")
