@@ -16,6 +16,7 @@ from monai_mmseg.bundle.packages import check_package
 from monai_mmseg.bundle.predictions import InvertClassesd, InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.bundle.pretrained_encoder import content_settings, load_pretrained_encoder, load_pretrained_localiser
 from monai_mmseg.bundle.root import bundle_root
+from monai_mmseg.bundle.seen import tell_seen
 from monai_mmseg.bundle.settings import model_settings, run_settings
 from monai_mmseg.bundle.trained import (
     SettingsConflict,
@@ -66,6 +67,7 @@ __all__ = [
     "pack_bundle",
     "read_items",
     "run_settings",
+    "tell_seen",
     "tell_unforetold",
     "trained_settings",
     "trained_target",

@@ -17,6 +17,7 @@ from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.datalist import find_datalist
 from monai_mmseg.bundle.gaps import training_gaps
 from monai_mmseg.bundle.parser import resolving_parser
+from monai_mmseg.bundle.seen import seen_images
 from monai_mmseg.bundle.settings import model_settings
 from monai_mmseg.distributed import of_first
 from monai_mmseg.runs.lock import FolderInUse
@@ -69,7 +70,7 @@ def own_run(
     strict = is_training_command()
     settings = model_settings()
     if parser is not None and reads_list and Path(dataset_dir, "datalist.json").is_file():
-        settings.update(training_gaps(parser))
+        settings.update(training_gaps(parser) | seen_images(parser))
     return RunOwner(
         ckpt_dir,
         output_dir,

@@ -19,6 +19,8 @@ from torch import Tensor
 from monai_mmseg.bundle.checks import ConfigError
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.gaps import missing_modalities
+from monai_mmseg.bundle.members import check_members
+from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictiond
 from monai_mmseg.evaluation.layout import PLUS
 from monai_mmseg.evaluation.quality import (
@@ -56,7 +58,8 @@ def check_uncertainty(
 
     Raises:
         ConfigError: the command sets ``samples`` or ``sampled#...`` without ``uncertainty``; or the folder has a
-            ``quality.csv`` of other weights, which this run would not write anew.
+            ``quality.csv`` of other weights, which this run would not write anew; or ``sampled#checkpoints`` were
+            trained for other classes or images.
 
     Examples:
         >>> command = ["x/monai/bundle/__main__.py", "run", "--config_file", "inference.json", "--sampled#draws", "9"]
@@ -71,6 +74,10 @@ def check_uncertainty(
         raise ConfigError(f"{', '.join(given)} {verb} set, but nothing is sampled: give --uncertainty true as well.")
     if not uncertainty and output_dir is not None and weights is not None and Path(weights).is_file():
         _check_older(Path(output_dir) / QUALITY, Path(weights))
+    parser = resolving_parser() if uncertainty and weights is not None else None
+    others = parser.get_parsed_content("sampled#checkpoints", default=()) if parser is not None else ()
+    if others and parser is not None and weights is not None:
+        check_members(others, weights, parser.get_parsed_content("dataset#data"))
 
 
 def _check_older(path: Path, weights: Path) -> None:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.data.datalist import Datalist
-from monai_mmseg.files import write_json
+from monai_mmseg.files import BLOCK, BLOCKS, file_mark, write_json
 from monai_mmseg.runs.identity import file_sha256
 from monai_mmseg.study.cells import read_cell, read_cells
 from monai_mmseg.study.methods import StudyError
 from monai_mmseg.transforms.image_parts import image_parts
 
 CONTENTS = "contents.json"
-BLOCK, BLOCKS = 1 << 16, 16  # bytes that are read of a large file
 _OF_FILES = ("image", "label", "person", "ignore", "unknown")
 
 
@@ -52,7 +51,7 @@ def image_mark(path: Path, contour: bool = False) -> str:
         contour: it is a label, of which a few voxels may have been drawn anew.
 
     Returns:
-        The text, of one file :func:`file_mark`; that of nothing is empty.
+        The text, of one file :func:`~monai_mmseg.files.file_mark`; that of nothing is empty.
     """
     parts = image_parts(path)
     sampled = len(parts) == 1 and path.suffix != ".gz" and path.stat().st_size > BLOCK * BLOCKS
@@ -68,29 +67,6 @@ def image_mark(path: Path, contour: bool = False) -> str:
 def _whole(path: Path, _size: int, _changed: int) -> str:
     """Once for all settings and folds."""
     return file_sha256(path)
-
-
-def file_mark(path: Path) -> str:
-    """A short text that another content would hardly have: of gzip the size and the checksum that it ends with.
-
-    Args:
-        path: of a file.
-
-    Returns:
-        The text; that of a folder or of nothing is empty.
-    """
-    if not path.is_file():
-        return ""
-    size, mark = path.stat().st_size, hashlib.sha256()
-    with path.open("rb") as file:
-        if path.suffix == ".gz" or size <= BLOCK * BLOCKS:
-            file.seek(-min(8, size) if path.suffix == ".gz" else -size, 2)
-            mark.update(file.read())
-        else:
-            for at in range(BLOCKS):
-                file.seek(at * (size - BLOCK) // (BLOCKS - 1))
-                mark.update(file.read(BLOCK))
-    return f"{size} {mark.hexdigest()[:16]}"
 
 
 def settle_changes(

@@ -70,6 +70,25 @@ def test_from_samples_to_foretold_dice(trained, heart, tmp_path, capsys):
     assert {row.subject: row.missing for row in rows} == {"s05": "", "s06": "cine"}
     assert {row.subject for row in rows if row.predicted_dice != row.predicted_dice} == {"s06"}
     assert "No Dice is foretold for s06 (cine missing)" in "".join(capsys.readouterr())
+    others = tmp_path / "others"
+    shutil.copytree(models, others)
+    (others / "quality.json").unlink()
+    voting = {**sampled, "samples": [], "sampled#checkpoints": [str(others / "model.pt")], "ckpt_dir": str(others)}
+    capsys.readouterr()
+    DAFNET.infer(tmp_path / "voting", heart, **voting)  # all of the training section
+    assert "others/model.pt was trained on s0" in "".join(capsys.readouterr())
+    settings = read(others / "settings.json")
+    settings["knobs"]["labels"] = {"0": "background", "1": "myocardium", "2": "LV", "3": "RV"}
+    (tmp_path / "exchanged").mkdir()
+    shutil.copy(others / "model.pt", tmp_path / "exchanged")
+    voting["sampled#checkpoints"] = [str(tmp_path / "exchanged" / "model.pt")]
+    DAFNET.infer(tmp_path / "unknown", heart, **voting)
+    assert "no settings.json beside" in "".join(capsys.readouterr())
+    (tmp_path / "exchanged" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(RuntimeError) as error:
+        DAFNET.infer(tmp_path / "wrong", heart, **voting)
+    assert "exchanged/model.pt was trained otherwise than" in causes(error.value)
+    assert "Their probabilities cannot be averaged" in causes(error.value)
     with pytest.raises(RuntimeError) as error:
         DAFNET.infer(tmp_path / "other", heart, **{**sampled, "samples": ["shift"]})
     assert "fitted for other samples" in causes(error.value)

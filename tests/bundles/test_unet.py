@@ -90,6 +90,32 @@ def test_a_modality_that_training_never_lacked(heart, tmp_path, capsys):
     assert "is missing" not in "".join(capsys.readouterr())
 
 
+def test_subjects_that_trained_are_no_test(heart, tmp_path, capsys):
+    """A list that was split anew: who trained or watched the weights is told, in the table and on the page."""
+    UNET.train(tmp_path, heart)
+    content = read(heart / "datalist.json")
+    trained, watched = ([one for one in content["training"] if (one["fold"] == 0) == kept] for kept in (False, True))
+    everyone = {one["subject"]: f"copied_{one['subject']}" for one in content["training"]}
+    for item in [*content["training"], *content["test"]]:
+        for key in ("image", "label"):
+            copy = (
+                tmp_path / "data" / f"{everyone.get(item['subject'], item['subject'])}_{item['modality']}_{key}.nii.gz"
+            )
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes((heart / item[key]).read_bytes())  # elsewhere, by another name
+            item[key] = copy.name
+    content["test"] += [trained.pop(0) for _ in range(2)] + [watched.pop(0) for _ in range(2)]
+    moved = [one["subject"] for one in content["test"][-4::2]]
+    content["training"] = [*trained, *watched]
+    (tmp_path / "data" / "datalist.json").write_text(json.dumps(content), encoding="utf-8")
+    capsys.readouterr()
+    folder = UNET.evaluate(tmp_path, tmp_path / "data")
+    told = f"Not a test of all: {moved[0]} trained these weights, and {moved[1]} chose them or watched their training."
+    assert told in "".join(capsys.readouterr())
+    assert read(folder / "metrics" / "unet.json")["methods"]["unet"]["remarks"] == [told]
+    assert told in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_subjects_without_label_take_no_part(heart, tmp_path):
     content = read(heart / "datalist.json")
     for item in content["training"]:

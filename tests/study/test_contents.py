@@ -8,8 +8,9 @@ import gzip
 
 import pytest
 
+from monai_mmseg.files import BLOCK, BLOCKS, file_mark
 from monai_mmseg.study import Cell, CellResult, StudyError, write_cell
-from monai_mmseg.study.contents import BLOCK, BLOCKS, contents, file_mark, image_mark, settle_changes
+from monai_mmseg.study.contents import contents, image_mark, settle_changes
 from tests.study.listed import listed
 
 
