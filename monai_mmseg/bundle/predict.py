@@ -157,7 +157,8 @@ def predict(
     with tempfile.TemporaryDirectory(prefix="mmseg_predict_") as folder:
         scratch = Path(folder)
         (scratch / "dicom").mkdir()
-        inputs = find_inputs(Path(images), model.sources, Asked(modality, pattern, section), scratch / "dicom")
+        asked = Asked(modality, pattern, section)
+        inputs = find_inputs(Path(images), model.sources, asked, scratch / "dicom", known=model.modalities)
         listed = Path(images, "datalist.json") if Path(images).is_dir() else Path(images)
         if listed.suffix == ".json" and listed.is_file():
             check_class_order(listed, read_datalist(listed).labels, model.labels)
