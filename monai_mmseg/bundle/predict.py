@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
         if not weights.is_file():
             raise FileNotFoundError(
                 f"{root} has no weights: {weights} is missing. Train first:\n  python -m monai.bundle run training "
-                f"--config_file {root / 'configs' / 'train.json'} --dataset_dir DATA"
+                f"--config_file {shlex.quote(str(root / 'configs' / 'train.json'))} --dataset_dir DATA"
             )
         knobs: Mapping[str, Any] = read_settings(weights.parent).get("knobs", {})
         found = {
