@@ -86,7 +86,7 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
     "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
-    "labels of their own": lambda f: (
+    "own labels": lambda f: (
         f"{f.source} and {f.target} of {f.answered} tested subjects have one label file: its copy is the answer"
         if f.answered
         else ""
