@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_mmseg.evaluation import Score, ScoreTable
 from tests.processes import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,17 @@ def test_code_runs_from_top_to_bottom(page: str):
     blocks = CODE.findall((ROOT / page).read_text(encoding="utf-8"))
     assert blocks
     exec(compile("\n".join(blocks), page, "exec"), {"__name__": page})
+
+
+def test_tables_of_a_cross_validation_are_joined(tmp_path, monkeypatch, capsys):
+    for fold in range(3):
+        case, values = {"modality": "lge", "class": "LV"}, {"dice": 0.5 + fold / 10}
+        table = ScoreTable([Score("unet", f"s{fold}", case, values, flag="")])
+        table.save(tmp_path / "runs" / str(fold) / "eval" / "metrics", "unet")
+    monkeypatch.chdir(tmp_path)
+    [block] = CODE.findall((ROOT / "docs/how-to/prepare_your_data.md").read_text(encoding="utf-8"))
+    exec(compile(block, "prepare_your_data.md", "exec"), {})
+    assert "0.600 ± 0.100" in capsys.readouterr().out  # of 0.5, 0.6 and 0.7
 
 
 def test_contributing_shows_tests_that_pass(tmp_path: Path):

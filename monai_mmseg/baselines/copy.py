@@ -78,8 +78,8 @@ def copy_baseline(
         Subject to file, for the subjects that have a labelled source and a target image.
 
     Raises:
-        ValueError: source and target are the same, no subject has both, a file cannot be used, a subject cannot
-            name a folder, or `workers` is not positive.
+        ValueError: source and target are the same or have one label file, no subject has both, a file cannot be used, a
+            subject cannot name a folder, or `workers` is not positive.
         OSError: the folder holds something already, or cannot be written.
     """
     return predict_subjects(

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_mmseg.baselines.stacks import Placing, Stacks, slices_last
+from monai_mmseg.data.leaks import subjects_of_one_label
 from monai_mmseg.data.mask_record import RECORD, kept_masks, remove_masks, stale_masks
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.files import write_json, write_nifti
-from monai_mmseg.names import safe_name
+from monai_mmseg.names import first_names, safe_name
 from monai_mmseg.outputs import check_output_folder, new_files, spare_originals
 from monai_mmseg.transforms.read_volume import (
     check_image_values,
@@ -96,8 +97,8 @@ def predict_subjects(
         Subject to file, for the subjects that have a labelled source and a target image.
 
     Raises:
-        ValueError: source and target are the same, no subject has both, a file cannot be used, a subject cannot
-            name a folder, an image or label would be replaced, or `workers` is not positive.
+        ValueError: source and target are the same or have one label file, no subject has both, a file cannot be used, a
+            subject cannot name a folder, an image or label would be replaced, or `workers` is not positive.
         OSError: the folder holds something already, or cannot be written.
     """
     if workers is not None and workers < 1:
@@ -146,6 +147,14 @@ def _subjects(items: Sequence[Mapping[str, Any]], source: str, target: str, lend
             f"the {source!r} label of {', '.join(partly[:3])} shows some classes only ('annotated'): copied, it would "
             "say that the others are not there."
         )
+    if not lend and (same := [subject for subject in subjects_of_one_label(items, source, target) if subject in both]):
+        said = (
+            f"{first_names(same, 3)}: {source} and {target} have one label file, so that its copy would be scored "
+            "against itself"
+        )
+        if len(same) == len(both):
+            raise ValueError(f"{said}. A baseline needs labels that were drawn on each image.")
+        logger.warning("%s.", said)
     if without := sorted(images.keys() - sources.keys()):
         logger.warning("No %s label to copy for %d subjects: %s.", source, len(without), ", ".join(without))
     return {

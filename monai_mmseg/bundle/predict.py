@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,7 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
         if not weights.is_file():
             raise FileNotFoundError(
                 f"{root} has no weights: {weights} is missing. Train first:\n  python -m monai.bundle run training "
-                f"--config_file {root / 'configs' / 'train.json'} --dataset_dir DATA"
+                f"--config_file {shlex.quote(str(root / 'configs' / 'train.json'))} --dataset_dir DATA"
             )
         knobs: Mapping[str, Any] = read_settings(weights.parent).get("knobs", {})
         found = {
@@ -157,7 +158,8 @@ def predict(
     with tempfile.TemporaryDirectory(prefix="mmseg_predict_") as folder:
         scratch = Path(folder)
         (scratch / "dicom").mkdir()
-        inputs = find_inputs(Path(images), model.sources, Asked(modality, pattern, section), scratch / "dicom")
+        asked = Asked(modality, pattern, section)
+        inputs = find_inputs(Path(images), model.sources, asked, scratch / "dicom", known=model.modalities)
         listed = Path(images, "datalist.json") if Path(images).is_dir() else Path(images)
         if listed.suffix == ".json" and listed.is_file():
             check_class_order(listed, read_datalist(listed).labels, model.labels)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,11 @@ import nibabel as nib
 from monai_mmseg.bundle.dicom import dicom_to_nifti
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
+from monai_mmseg.names import first_names
 from monai_mmseg.transforms.dicom_headers import dicom_files
 from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, VOLUME_ENDINGS, is_dicom_file
+
+logger = logging.getLogger(__name__)
 
 PATTERN = "{subject}_{modality}"
 """How files of several modalities are named, without their ending."""
@@ -38,7 +42,9 @@ class Asked(NamedTuple):
     section: str | None = None
 
 
-def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scratch: Path) -> Inputs:
+def find_inputs(
+    images: str | Path, modalities: Sequence[str], asked: Asked, scratch: Path, *, known: Sequence[str] = ()
+) -> Inputs:
     """Items of what is to be predicted.
 
     Args:
@@ -47,6 +53,7 @@ def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scr
         modalities: names that the model takes.
         asked: what was said about the images.
         scratch: folder for an image that has to be converted.
+        known: further names that the model knows; images whose names say one of them are told.
 
     Returns:
         The items, with absolute paths.
@@ -67,9 +74,8 @@ def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scr
         [('s1', 'ct'), ('s1', 'mr')]
     """
     place = Path(images)
-    known = ", ".join(modalities)
     if asked.modality is not None and asked.modality not in modalities:
-        raise ValueError(f"--modality must be one of {known}, got {asked.modality!r}.")
+        raise ValueError(f"--modality must be one of {', '.join(modalities)}, got {asked.modality!r}.")
     if not place.exists():
         raise FileNotFoundError(f"{images}: there is no such file or folder.")
     datalist = place / "datalist.json" if place.is_dir() else place
@@ -82,7 +88,10 @@ def find_inputs(images: str | Path, modalities: Sequence[str], asked: Asked, scr
         files = [dicom_to_nifti(place, scratch)]
     if wrong := [file for file in files if not file.name.lower().endswith(_FILES)]:
         raise ValueError(f"{wrong[0]} is no image that is read here: {', '.join(_FILES)}, or DICOM.")
-    return _named(files, modalities, asked)
+    found = _named(files, modalities, asked)
+    if asked.pattern is None:
+        _tell_other_modalities(files, found, [*modalities, *known])
+    return found
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -127,6 +136,26 @@ def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked) -> In
         f"the model knows {', '.join(modalities)}; say which {files[0].name} is of with --modality, or name the images "
         f"{PATTERN}, or give a datalist."
     )
+
+
+def _tell_other_modalities(files: Sequence[Path], found: Inputs, known: Sequence[str]) -> None:
+    """Warn of images that are taken for one modality where the ends of their names say another."""
+    others: dict[str, list[str]] = {}
+    for file, item in zip(files, found.items, strict=True):
+        stem, taken = image_stem(file).casefold(), str(item.get("modality", "")).casefold()
+        said = max((name for name in known if stem.endswith(f"_{name.casefold()}")), key=len, default="")
+        if taken and said and said.casefold() != taken:
+            others.setdefault(item["modality"], []).append(file.name)
+    for modality, names in others.items():
+        logger.warning(
+            "%d of %d images are taken as %s, and their names say another modality: %s. Without --modality, names "
+            "%s say it.",
+            len(names),
+            len(files),
+            modality,
+            first_names(names, 3),
+            PATTERN,
+        )
 
 
 def _regular(pattern: str, modalities: Sequence[str]) -> re.Pattern[str]:

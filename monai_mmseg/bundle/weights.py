@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ def _message(path: Path, train_config: str | os.PathLike[str]) -> str:
         there = f"its folder holds {', '.join(others)}" if others else "its folder holds no weights"
     return (
         f"The trained weights {path.as_posix()} are missing ({there}). Training writes them; add the overlays and the "
-        f"dataset_dir that you want:\n  python -m monai.bundle run training --config_file {os.fspath(train_config)}\n"
+        f"dataset_dir that you want:\n  python -m monai.bundle run training --config_file "
+        f"{shlex.quote(os.fspath(train_config))}\n"
         "Weights that lie elsewhere: --ckpt_dir FOLDER, in which they are called model.pt."
     )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ def label(
         print(f"warning: {message}")
     print(f"written: {made.path}")
     if made.path.name == "datalist.json":
-        print(f"next: a bundle with --dataset_dir {made.path.parent}")
+        print(f"next: a bundle with --dataset_dir {shlex.quote(str(made.path.parent))}")
 
 
 def merge(*, lists: Sequence[str], out: str, overwrite: bool = False) -> None:
@@ -140,7 +141,8 @@ def split(
     if made.left_out:
         print(f"in no list, since they have no label to test with: {', '.join(made.left_out)}")
     first = made.lists[0]
-    print(f"next: mmseg plan {first}, or a bundle with --dataset_dir {first.parent}; then the same with the others")
+    words = [shlex.quote(str(one)) for one in (first, first.parent)]
+    print("next: mmseg plan {}, or a bundle with --dataset_dir {}; then the same with the others".format(*words))
 
 
 def _folds(path: str) -> set[int]:

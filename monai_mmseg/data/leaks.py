@@ -77,6 +77,26 @@ def _named_twice(items: Sequence[Mapping[str, Any]]) -> list[str]:
     return messages
 
 
+def subjects_of_one_label(items: Sequence[Mapping[str, Any]], first: str, second: str) -> list[str]:
+    """Subjects whose images of two modalities have one label file: what is made of the one is scored against itself.
+
+    Args:
+        items: flat items with absolute paths.
+        first: a modality.
+        second: another one.
+
+    Examples:
+        >>> items = [{"image": m, "modality": m, "subject": "s1", "label": "/no/l.nii"} for m in ("t1", "t2")]
+        >>> subjects_of_one_label(items, "t1", "t2")
+        ['s1']
+    """
+    labels: dict[str, dict[str, Hashable]] = {}
+    for item in items:
+        if item["modality"] in (first, second) and item.get("label"):
+            labels.setdefault(str(item["subject"]), {})[item["modality"]] = file_key(str(item["label"]))
+    return [subject for subject, one in labels.items() if len(one) == 2 and one[first] == one[second]]
+
+
 def file_key(path: str) -> Hashable:
     """One value for all names of a file: links, spellings, letter case where it does not count.
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ def readme(context: Context, fired: Sequence[Fired], name: str, reason: str) -> 
     """
     situation = context.situation
     train = "python -m monai.bundle run training --config_file"
-    stage = f"{train} {name}/stage_one/configs/train.json\n" if context.method == "disentangle" else ""
+    stage = f"{train} {_quoted(name, 'stage_one/configs/train.json')}\n" if context.method == "disentangle" else ""
     facts = "\n".join(f"- {key}: {text}" for key, text in situation.facts.items())
     rows = "\n".join(f"| {one.name} | `{one.knob}` | `{shown(one.value)}` | {one.reason} |" for one in fired)
     return f"""# {name}
@@ -83,9 +84,9 @@ which exports (TorchScript, ONNX, TensorRT) work.
 ## Run it
 
 ```bash
-{stage}{train} {name}/configs/train.json
+{stage}{train} {_quoted(name, "configs/train.json")}
 python -m monai.bundle run evaluating --config_file "['{name}/configs/train.json','{name}/configs/evaluate.json']"
-mmseg predict {name} NEW --out OUT
+mmseg predict {_quoted(name)} NEW --out OUT
 ```
 
 ## Why these settings
@@ -96,3 +97,7 @@ mmseg predict {name} NEW --out OUT
 
 `plan.json` has all of it, with what was measured of the data and of the machine.
 """
+
+
+def _quoted(*parts: str) -> str:
+    return shlex.quote("/".join(parts))

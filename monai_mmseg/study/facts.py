@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from monai_mmseg.data.borrowed import has_true_label
 from monai_mmseg.data.datalist import Datalist, group_by_subject
+from monai_mmseg.data.leaks import subjects_of_one_label
 from monai_mmseg.study.methods import Method, StudyError
 
 _WHOLE_LABELS = {"dafnet", "translation", "disentangle"}
@@ -36,6 +37,7 @@ class Facts(NamedTuple):
     tested: Mapping[str, int]  # labels of the test section; of the folds where there is none
     partly: bool = False  # whether labels show some classes only
     lent: int = 0  # subjects whose target image lacks a label that their source image has
+    answered: int = 0  # tested subjects whose source and target have one label file
 
 
 def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
@@ -69,7 +71,8 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     helping = source or (others[0] if others else "")
     partly = any(any(item.get("unknown", ())) for item in training)
     lent = sum(chosen in one["image"] and chosen not in one["label"] and helping in one["label"] for one in groups)
-    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly, lent)
+    answered = len(subjects_of_one_label(test, helping, chosen))
+    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly, lent, answered)
 
 
 NEEDS: Mapping[str, Callable[[Facts], str]] = {
@@ -83,6 +86,11 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
     "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
+    "own labels": lambda f: (
+        f"{f.source} and {f.target} of {f.answered} tested subjects have one label file: its copy is the answer"
+        if f.answered
+        else ""
+    ),
 }
 """What a method may need: why a datalist does not offer it, or nothing."""
 

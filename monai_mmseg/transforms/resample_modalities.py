@@ -53,11 +53,12 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
         (of a call) the dictionary without ``siblings`` and with ``image``: MetaTensor float32 ``(M, X, Y, Z)``, NaN
         where absent and nowhere else, with affine and trace; ``present``: bool ``(M,)``; and ``label``: MetaTensor
         uint8 ``(1, X, Y, Z)``, nearest voxel, of the reference if it has one or else of the first modality that does,
-        and ``labelled``: bool without axes.
+        and ``labelled``: bool without axes. An image of one value alone counts as absent, and so does one that lies
+        elsewhere; a reference of one value still says where the grid lies.
 
     Raises:
-        ValueError: if an argument is not possible, or (in a call) the image is not what the loader makes or holds
-            nothing but background.
+        ValueError: if an argument is not possible, or (in a call) the image is not what the loader makes, or nothing
+            but background is on the grid.
 
     Examples:
         >>> t1 = MetaTensor(torch.rand(1, 8, 8, 8) + 1)
@@ -111,20 +112,20 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
         grid = grid if self.pad_or_crop is None else self.pad_or_crop(grid)
 
         found: dict[str, Tensor] = {}
-        found[reference], outside = self._image(frame, grid)
-        if not (found[reference] != outside).any():
-            raise ValueError(f"{path_of(frame)}: the image holds nothing but background on the grid.")
-        for name, volumes in siblings.items():
-            image = volumes["image"]
+        for name, image in {reference: frame, **{name: one["image"] for name, one in siblings.items()}}.items():
             if image is None:
                 raise ValueError(f"siblings must hold an image for each modality, got none for {name!r}.")
             found[name], outside = self._image(image, grid)
-            if not (found[name] != outside).any():
-                constant = float(image.min()) == float(image.max())
+            constant = float(image.min()) == float(image.max())
+            if constant or not (found[name] != outside).any():
+                if name == reference and not (constant and siblings):
+                    raise ValueError(f"{path_of(frame)}: the image holds nothing but background on the grid.")
                 why = "it has one value alone" if constant else f"nothing of it lies where {path_of(frame)} is"
                 hint = "" if constant else "; do the files share scanner coordinates?"
                 logger.warning("%s: %s, so it counts as absent%s", path_of(image), why, hint)
                 del found[name]
+        if not found:
+            raise ValueError(f"{path_of(frame)}: no modality holds more than background on the grid.")
         absent = torch.full(tuple(grid.shape[1:]), torch.nan)
         result[self.key] = with_metadata(torch.stack([found.get(name, absent) for name in self.modalities]), grid)
         result["present"] = torch.tensor([name in found for name in self.modalities])

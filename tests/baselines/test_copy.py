@@ -113,6 +113,19 @@ def test_the_targets_labels_are_not_opened(data):
     assert list(copy_baseline(items, "cine", "lge", root / "out")) == ["s1"]
 
 
+def test_a_label_that_is_the_answer_is_no_baseline(data, caplog):
+    """Registered sequences are drawn on together: the copy would score 1.000, and say nothing."""
+    items, root = data
+    shared = [items[0], {**items[1], "label": str(root / "." / "s1_cine_label.nii.gz")}]
+    with pytest.raises(ValueError, match="s1: cine and lge have one label file, so that its copy would be scored"):
+        copy_baseline(shared, "cine", "lge", root / "out")
+    assert not (root / "out").exists()
+    assert list(copy_baseline(shared, "cine", "lge", root / "lent", lend=True)) == ["s1"]
+    own = [{**one, "subject": "s2"} for one in items[:2]]
+    assert list(copy_baseline([*shared, *own], "cine", "lge", root / "out")) == ["s1", "s2"]
+    assert "s1: cine and lge have one label file" in caplog.text
+
+
 def test_what_nobody_annotated_is_no_class(data):
     items, root = data
     values = nib.load(items[0]["label"]).get_fdata().astype(np.int16)

@@ -96,6 +96,34 @@ def test_the_longest_modality_that_fits_is_meant(tmp_path):
         assert (item["subject"], item["modality"]) == ("p", "t2_flair")
 
 
+def test_one_modality_for_names_that_say_others_is_told(tmp_path, caplog):
+    """Each sequence of a subject would be a subject, segmented as T1."""
+    for name in ("n6_t1", "n6_T2", "n6_flair", "n7"):
+        image(tmp_path / f"{name}.nii.gz")
+    found = find_inputs(tmp_path, ["t1", "t2"], Asked(modality="t1"), tmp_path, known=["t1", "t2", "flair"])
+    assert [one["modality"] for one in found.items] == ["t1"] * 4
+    (said,) = caplog.messages
+    assert said.startswith(
+        "2 of 4 images are taken as t1, and their names say another modality: n6_T2.nii.gz, n6_flair.nii.gz. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        (("p_t1", "scan"), Asked(modality="t1")),
+        (("p_t2_FLAIR",), Asked(modality="t2_flair")),  # the longest name that fits, in any case
+        (("p_t1", "p_t2"), Asked()),
+        (("flair-p_t2",), Asked(pattern="{modality}-{subject}")),
+    ],
+)
+def test_names_that_say_the_modality_are_not_told(names, asked, tmp_path, caplog):
+    for name in names:
+        image(tmp_path / f"{name}.nii.gz")
+    find_inputs(tmp_path, ["t1", "t2", "flair", "t2_flair"], asked, tmp_path)
+    assert not caplog.messages
+
+
 def test_a_stack_has_all_modalities(pairs, tmp_path):
     image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
     predict(pairs, tmp_path / "in", tmp_path / "out")

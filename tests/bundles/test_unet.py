@@ -83,6 +83,18 @@ def test_a_modality_that_training_never_lacked(heart, tmp_path, capsys):
     nib.save(nib.Nifti1Image(stack, image.affine), tmp_path / "stacks" / "new.nii.gz")
     UNET.infer(tmp_path / "4d", tmp_path / "stacks", ckpt_dir=str(tmp_path / "models"))
     assert told.replace("s06", "new") in "".join(capsys.readouterr())  # what the file's names do not show
+    blank = nib.load(heart / "images" / "s06_lge.nii.gz")  # zeros for a sequence that was not taken
+    nib.save(nib.Nifti1Image(np.zeros(blank.shape, np.float32), blank.affine), tmp_path / "s06_lge.nii.gz")
+    lge = next(one for one in read(heart / "datalist.json")["test"] if one["image"].endswith("s06_lge.nii.gz"))
+    label = str(heart / lge["label"])
+    content["test"].append({**lge, "image": str(tmp_path / "s06_lge.nii.gz"), "label": label})
+    write(tmp_path / "blank", content)
+    volumes = UNET.infer(tmp_path / "zeros", tmp_path / "blank", ckpt_dir=str(tmp_path / "models"))
+    assert volumes["s06_lge_seg.nii.gz"].shape == blank.shape
+    assert told in "".join(capsys.readouterr())
+    scores = read(UNET.evaluate(tmp_path, tmp_path / "blank") / "metrics" / "unet.json")
+    assert {one["subject"] for one in scores["scores"]} == {"s05", "s06"}
+    assert scores["methods"]["unet"]["remarks"] == [noted]
     UNET.train(tmp_path / "drop", heart, "modality_dropout")
     assert read(tmp_path / "drop" / "models" / "settings.json")["never_missing"] == []
     capsys.readouterr()

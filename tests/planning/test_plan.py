@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,16 @@ def test_first_stage_has_the_same_encoder(tmp_path):
     first = _config(tmp_path, "train").get_parsed_content("network_def").state_dict()
     encoder = _config(second, "train").get_parsed_content("encoder_def").state_dict()
     assert {name: value.shape for name, value in first.items()} == {n: v.shape for n, v in encoder.items()}
+
+
+def test_commands_of_a_folder_with_a_space_can_be_typed():
+    context = context_of(paired(), "disentangle")
+    text = readme(context, apply_rules(context), "my plan", "since")
+    for command in ("training --config_file 'my plan/configs/train.json'\n", "mmseg predict 'my plan' NEW --out OUT\n"):
+        assert command in text
+    assert "training --config_file 'my plan/stage_one/configs/train.json'\n" in text
+    evaluating = next(line for line in text.splitlines() if "run evaluating" in line)
+    assert shlex.split(evaluating)[-1] == "['my plan/configs/train.json','my plan/configs/evaluate.json']"
 
 
 @pytest.fixture(scope="module")

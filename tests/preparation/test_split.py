@@ -133,6 +133,10 @@ def test_lists_of_a_cross_validation_on_the_command_line(unpaired, capsys):
     said = capsys.readouterr().out
     assert "in no list, since they have no label to test with: secret" in said
     assert f"--dataset_dir {unpaired.parent}/test0" in said
+    spaced = unpaired.parent / "two words"
+    assert main([*words, "--out", str(spaced)]) == 0
+    said = capsys.readouterr().out
+    assert f"mmseg plan '{spaced}/test0/datalist.json', or a bundle with --dataset_dir '{spaced}/test0';" in said
     assert main(words) == 1
     assert "test0/datalist.json is there already, and 2 more files" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from monai_mmseg.data import read_datalist
 from monai_mmseg.study import METHODS, find_method, read_study
 from monai_mmseg.study.definition import is_study, study_of
-from monai_mmseg.study.facts import NEEDS, Facts, refusal
+from monai_mmseg.study.facts import NEEDS, Facts, find_facts, refusal
+from tests.study.listed import write_listed
 
 STUDIES = sorted((Path(__file__).parents[2] / "benchmarks" / "studies").glob("*.json"))
 DATA = {"datalist": "datalist.json"}
@@ -125,6 +127,19 @@ def test_needs_are_known_and_say_what_is_missing():
     assert refusal(METHODS["unet_redrawn"], unseen) == "no tested image of lge has a label: nothing can be scored"
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
     assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
+
+
+def test_a_copied_label_is_not_scored_against_itself(tmp_path):
+    path = write_listed(tmp_path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for item in content["test"]:
+        item["label"] = f"{item['subject']}.nii.gz"
+    assert find_facts(read_datalist(path)).answered == 0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    facts = find_facts(read_datalist(path))
+    bare = METHODS["register"]._replace(package="")
+    said = "cine and lge of 2 tested subjects have one label file: its copy is the answer"
+    assert [refusal(one, facts) for one in (METHODS["copy"], bare, METHODS["unet_target"])] == [said, said, ""]
 
 
 def test_overlays_of_all_methods_are_there():

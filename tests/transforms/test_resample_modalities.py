@@ -197,6 +197,35 @@ def test_an_image_of_one_value_counts_as_absent(caplog):
     assert caplog.messages == ["flat.nii.gz: it has one value alone, so it counts as absent"]
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0])
+@pytest.mark.parametrize("background", [0.0, None])
+def test_a_reference_of_one_value_gives_the_grid_alone(caplog, value, background):
+    """Programs write zeros for a sequence that was not taken; its label and the prediction's grid are its own."""
+    flat, other = torch.full_like(ball(2.0, 30), value), ball(3.1, 20, 50.0)
+    flat.meta["filename_or_obj"] = "flat.nii.gz"
+    label = ball(2.0, 30, 1.0)
+    data = {"image": flat, "label": label, "frame": 0, "siblings": {"t2": {"image": other, "label": None}}}
+    resample = ResampleModalitiesd(modalities=["t1", "t2"], pixdim=(2.3, 2.3, 2.3), background=background)
+    out = resample(data)
+    assert out["present"].tolist() == [False, True]
+    assert out["image"][0].isnan().all()
+    assert bool(out["labelled"])
+    assert caplog.messages == ["flat.nii.gz: it has one value alone, so it counts as absent"]
+    whole = resample({**data, "image": label})
+    assert torch.equal(out["image"][1].as_tensor(), whole["image"][1].as_tensor())
+    back = resample.inverse(out)["image"]
+    assert back.shape[1:] == flat.shape[1:]
+    torch.testing.assert_close(back.affine, flat.affine)
+    assert out["image"].meta["filename_or_obj"] == "flat.nii.gz"
+
+
+def test_a_subject_without_any_content_is_refused():
+    flat = torch.zeros_like(ball(2.0, 30))
+    data = {"image": flat, "frame": 0, "siblings": {"t2": {"image": flat.clone(), "label": None}}}
+    with pytest.raises(ValueError, match="no modality holds more than background on the grid"):
+        ResampleModalitiesd(modalities=["t1", "t2"], pixdim=(2, 2, 2), label_key=None)(data)
+
+
 def test_what_lies_elsewhere_counts_as_absent(caplog):
     away = ball(2.0, 30)
     away.affine[:3, 3] += 500

@@ -252,7 +252,10 @@ def map_values(values: NDArray[Any], table: Mapping[int, int], name: str) -> NDA
     present[numbers - low] = True
     wrong: list[float] = [value for value in (np.flatnonzero(present) + low).tolist() if value not in table]
     if not np.array_equal(numbers, given):
-        wrong += np.unique(given[numbers != given])[:10].tolist()
+        whole = numbers == given  # what is cut off of the others is no value of the file
+        parts = np.unique(given[~whole])[:10]
+        wrong = [value for value in np.unique(numbers[whole]).tolist() if value not in table]
+        wrong += [float(str(value)) for value in parts]  # 0.9999 in 32 bits, too
     if wrong:
         raise ValueError(f"{name}: label values must be some of {value_spans(table)}, found {wrong[:10]}.")
     classes = np.array([table.get(value, 0) for value in range(low, high + 1)], dtype=np.uint8)

@@ -145,6 +145,9 @@ def test_values_as_numbers_of_any_type():
     assert map_values(np.array([205, 0], np.uint16), table, "a").dtype == np.uint8
     with pytest.raises(ValueError, match=r"a.nii: label values must be some of -1, 0, 204-205, found \[204.5\]"):
         map_values(np.array([0.0, 205.0, 204.5]), {**table, 204: 1}, "a.nii")
+    scaled = np.array([0.0, 0.9999, 1.9998, 3.9996, 7.0], np.float32)  # a header's slope that is not quite one
+    with pytest.raises(ValueError, match=r"some of 0-2, found \[7, 0.9999, 1.9998, 3.9996\]"):
+        map_values(scaled, {0: 0, 1: 1, 2: 2}, "a.nii")
 
 
 def test_btcv(tmp_path):
