@@ -28,7 +28,8 @@ def evaluate(
         datalist: JSON file.
         predictions: folder of label volumes named <image stem>_seg.nii.gz, maybe in folders named after subjects.
         modality: which images were segmented.
-        out: folder for the table: <method>.json, .csv and .md. Take RUN_DIR/metrics for a report.
+        out: folder for the table: <method>.json, .csv and .md. Take RUN_DIR/metrics for a report; the run's own table
+            stays.
         section: training, validation or test.
         method: name of the method in the table.
         subjects: only these.
@@ -41,8 +42,12 @@ def evaluate(
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.data.originals import named_files, spare_listed
     from monai_mmseg.evaluation import evaluate_predictions
+    from monai_mmseg.runs import spare_evaluated
 
     listed = read_datalist(datalist)
+    stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
+    target = Path(out, f"{stem}.json")
+    spare_evaluated(target)
     table = evaluate_predictions(
         listed.select(section, fold=fold),
         predictions,
@@ -54,8 +59,6 @@ def evaluate(
         description=description,
     )
     _tell_left_out(listed.select(section, fold=fold), predictions, modality)
-    stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
-    target = Path(out, f"{stem}.json")
     spare_listed([target], datalist)
     if named_files(target):
         raise FileExistsError(f"{target} is a datalist, which a table of scores would replace; name another --method.")

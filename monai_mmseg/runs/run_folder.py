@@ -10,7 +10,7 @@
 ``disentanglement.json``  what :func:`~monai_mmseg.metrics.disentanglement_report` returns, or ``silhouettes``
 ``reconstruction.json``  such a table of reconstructed images, beside it as CSV and Markdown
 ``subsets.json``        such a table of subsets of the modalities, beside it as CSV and Markdown
-``evaluations.json``    which model each of the tables scored
+``evaluations.json``    which model each of the tables scored, and its hash
 ``warnings.txt``        one warning a line
 ======================  =============================================================================================
 

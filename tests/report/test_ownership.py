@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -82,6 +83,22 @@ def test_tables_of_another_run_without_a_model(tmp_path):
     entries = {"metrics/other.json": entry("", 1, run="r0"), "metrics/net.json": entry(OURS, 2)}
     content = read_run(folder(tmp_path, entries=entries))
     assert content.problems == ["metrics/other.json is of another run (r0): left out."]
+
+
+def test_a_table_that_was_replaced_is_left_out(tmp_path):
+    """Another tool's numbers under the name of the run's table are not the model's; the pictures still are."""
+    root = folder(tmp_path)
+    own = hashlib.sha256((root / "metrics" / "net.json").read_bytes()).hexdigest()
+    entries = {"metrics/net.json": {**entry(OURS, 2), "sha256": own}, "metrics/other.json": entry(OURS, 1)}
+    (root / "evaluations.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert read_run(root).problems == []
+    table("net", [0.3, 0.3]).save(root / "metrics", "net")
+    content = read_run(root)
+    assert content.problems == [
+        "metrics/net.json is not the table that was evaluated, it was replaced since: left out."
+    ]
+    assert (list(content.table.methods), len(content.figures)) == (["copy", "other"], 1)
+    assert content.owner.newest["time"].startswith("2026-01-01T02")
 
 
 def test_folders_without_evaluations_are_shown_and_it_is_said_once(tmp_path):

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from monai_mmseg.runs import RunOwner, read_settings, record_evaluation
+from monai_mmseg.runs import RunOwner, read_settings, record_evaluation, spare_evaluated
 from monai_mmseg.runs.owner import FolderTaken
 
 
@@ -188,6 +188,21 @@ def test_an_evaluation_names_the_model(folder):
     assert sorted(found) == ["metrics/csa.json", "subsets.json"]
     expected = hashlib.sha256(f"weights{run.id}".encode()).hexdigest()
     assert {(one["run"], one["model"], one["section"]) for one in found.values()} == {(run.id, expected, "test")}
+
+
+def test_an_evaluation_notes_its_tables(folder):
+    train(folder)
+    (folder / "eval" / "metrics").mkdir()
+    (folder / "eval" / "metrics" / "csa.json").write_text("{}")
+    record_evaluation(folder / "eval", folder / "models", "metrics/csa.json", "subsets.json", section="test")
+    found = json.loads((folder / "eval" / "evaluations.json").read_text(encoding="utf-8"))
+    assert found["metrics/csa.json"]["sha256"] == hashlib.sha256(b"{}").hexdigest()
+    assert "sha256" not in found["subsets.json"]  # it is not there
+    for name in ("metrics/csa.json", "subsets.json"):
+        with pytest.raises(FileExistsError, match=r"is the run's own table, by .*evaluations.json: .* another --method"):
+            spare_evaluated(folder / "eval" / name)
+    spare_evaluated(folder / "eval" / "metrics" / "other.json")
+    spare_evaluated(folder / "elsewhere" / "csa.json")
 
 
 @pytest.mark.parametrize(
