@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.report.other_labels import label_notes
 from monai_mmseg.report.ownership import EVALUATIONS, Ownership, find_ownership
 from monai_mmseg.runs.identity import file_sha256
 from monai_mmseg.runs.run_folder import (
@@ -133,6 +134,7 @@ def _read_tables(root: Path, content: RunContent) -> None:
                 content.table = content.table.join(found)
             except ValueError as error:
                 content.problems.append(f"{name} is left out: {error}")
+    content.remarks += label_notes(content.table)
 
 
 def _read_json(path: Path, problems: list[str]) -> dict[str, Any]:
