@@ -105,6 +105,7 @@ def quality(
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
     from monai_mmseg.evaluation import quality as qualities
+    from monai_mmseg.evaluation.files import prediction_files
     from monai_mmseg.report.quality import quality_rows
     from monai_mmseg.runs.identity import file_sha256
 
@@ -120,11 +121,22 @@ def quality(
         )
     items, table = listed.select(section, fold=fold), ScoreTable()
     for name in names:
-        table = table.join(evaluate_predictions(items, predictions, modality=name, labels=listed.labels))
+        # who lacks the modality was predicted on another of its images, and is scored there, as the evaluation does
+        asked = {row.subject for row in rows if row.modality in ("", name)}
+        here = [
+            item
+            for item in items
+            if item["modality"] == name or (str(item["subject"]) in asked and prediction_files(predictions, item))
+        ]
+        about: Mapping[str, Any] = {"modality": name, "labels": listed.labels, "stand_ins": listed.modalities}
+        table = table.join(evaluate_predictions(here, predictions, **about))
     pairs = qualities.true_pairs(rows, table, "prediction")
     if len(pairs) < len(rows):
         lost = ", ".join(dict.fromkeys(row.subject for row in rows if row not in [pair.quality for pair in pairs]))
-        print(f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no label: {lost}", file=sys.stderr)
+        print(
+            f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no true label in {section}: {lost}",
+            file=sys.stderr,
+        )
     foretold = qualities.with_foretold(pairs)
     if len(foretold) < len(pairs):
         print(f"mmseg quality: {qualities.unforetold_text(pair.quality for pair in pairs)}", file=sys.stderr)
