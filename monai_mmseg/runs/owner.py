@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREVIOUS, EVALUATIONS, RESUME, MODEL = "previous", "evaluations.json", "resume.pt", "model.pt"
 FINISHED = ("completed", "stopped early")
-OF_WEIGHTS = ("*.pt", "*.ts", "*.onnx", SETTINGS)
+OF_WEIGHTS = ("*.pt", "*.ts", "*.onnx", "quality.json", SETTINGS)
 OF_OUTPUT = (
     *("terms.csv", "metrics", "figures", "predictions", "disentanglement.json", "knowledge.npz"),
     *("events.out.tfevents*", "reconstruction.*", "subsets.*", "warnings.txt", "error.log", "report.html", EVALUATIONS, "run.json"),

@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+from monai_mmseg.evaluation.quality import StoredCalibration, write_calibration
+from monai_mmseg.metrics.quality import Calibration
 from monai_mmseg.runs import RunOwner, read_settings, record_evaluation, spare_evaluated
 from monai_mmseg.runs.owner import FolderTaken
 
@@ -71,13 +73,15 @@ def test_a_finished_run_stays(folder):
 
 def test_overwrite_moves_it_away_whole(folder, caplog):
     first = train(folder)
+    write_calibration(folder / "models", StoredCalibration("entropy", Calibration(1.0, 0.0), 0.1, 3, 3, "shift", "abc"))
     second = owner(folder, overwrite=True)
     second.claim()
     name = f"20260102T030405_{first.id[:8]}"
     assert sorted(p.name for p in (folder / "models" / "previous" / name).iterdir()) == [
-        *("model.pt", "resume.pt", "settings.json"),
+        *("model.pt", "quality.json", "resume.pt", "settings.json"),
     ]
     assert sorted(p.name for p in (folder / "eval" / "previous" / name).iterdir()) == ["run.json", "terms.csv"]
+    assert not (folder / "models" / "quality.json").exists()  # fitted for the weights that moved
     assert read_settings(folder / "models")["run"] == second.id != first.id
     assert f"an older run (csa, begun 2026-01-02 03:04:05) is now in {folder / 'models' / 'previous' / name}" in caplog.text
 
