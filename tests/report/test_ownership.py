@@ -12,6 +12,7 @@ import pytest
 
 from monai_mmseg.report import html, write_report
 from monai_mmseg.report.content import read_run
+from monai_mmseg.report.facts import status_line
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 from tests.report.test_page import read, table
@@ -127,6 +128,19 @@ def test_the_head_says_what_was_run(tmp_path):
         "monai_mmseg ",
     ):
         assert text in head
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({}, "took 1 min 15 s"),
+        ({"resumed": ["x", "y"], "untimed": 0}, "took 1 min 15 s in 3 parts"),
+        ({"resumed": ["x"], "untimed": 1}, "took 1 min 15 s in 2 parts, 1 of them cut off and not counted"),
+        ({"resumed": ["x"]}, "last part took 1 min 15 s"),  # an older record
+    ],
+)
+def test_the_time_is_that_of_all_parts(tmp_path, about, told):
+    assert told in status_line(read_run(folder(tmp_path, duration_s=75.0, **about)))
 
 
 @pytest.mark.parametrize("status", ["completed", "stopped early"])
