@@ -55,8 +55,8 @@ class RunOwner:
     Use it as a component of ``train.json``: :meth:`check` in ``initialize``, which writes nothing, and as ``owner`` of
     :class:`~monai_mmseg.handlers.RunRecordHandler`, which claims them when the training starts. Only process 0 acts.
 
-    What is in the folders is never overwritten. With ``resume`` a run goes on, if fold, data and settings are those it
-    was begun with. A finished run stays: without ``overwrite`` that is an error. With it the older run moves to
+    What is in the folders is never overwritten. With ``resume`` a run goes on, if fold, datalist (its text, not the
+    files that it names) and settings are those it was begun with. A finished run stays: without ``overwrite`` that is an error. With it the older run moves to
     ``previous/<time>``; so does a run that was cut off, and weights that came with a packed bundle. What happens is
     logged.
 

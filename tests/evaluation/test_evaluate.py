@@ -14,7 +14,6 @@ import SimpleITK as sitk
 
 from monai_mmseg.cli.main import main
 from monai_mmseg.evaluation import ScoreTable, evaluate_predictions, find_prediction, score_volume
-from monai_mmseg.evaluation.quality import Quality, write_quality
 from monai_mmseg.metrics import PAPER_DICE
 
 SPACING = (1.0, 2.0, 8.0)
@@ -373,24 +372,6 @@ def test_the_command_names_whom_it_leaves_out(data, capsys):
     assert (
         "left out, as they have no image of lge, though they were predicted on another: s3. " in capsys.readouterr().err
     )
-
-
-def test_quality_is_compared_on_the_grid_that_was_predicted(data, capsys, caplog):
-    """Of a subject without the image that is segmented; one without a label is named."""
-    items, root = data
-    rows = [Quality(f"s{at}", "lge", "organ", math.nan, at / 10, at / 10, 0.1, "shift") for at in (1, 2, 8, 9)]
-    write_quality(root / "out" / "quality.csv", rows)
-    lost = [{**items[0], "subject": s, "modality": "t1", "image": str(root / f"{s}_t1.nii.gz")} for s in ("s8", "s9")]
-    del lost[1]["label"]
-    for name in ("s8", "s9"):
-        write(root / "out" / f"{name}_t1_seg.nii.gz", np.zeros((10, 10, 3), dtype=np.uint8))
-    absent = {**lost[0], "subject": "s7", "image": str(root / "s7_t1.nii.gz")}  # nobody predicted it
-    listing = {"name": "x", "labels": {str(k): v for k, v in LABELS.items()}, "test": [*items, *lost, absent]}
-    (root / "datalist.json").write_text(json.dumps(listing))
-    assert main(["quality", str(root / "datalist.json"), str(root / "out")]) == 0
-    said = capsys.readouterr().err
-    assert "1 of 4 lines have no true label in test: s9" in said
-    assert "Without an image of lge, scored on the grid of another: s8 on t1." in caplog.text
 
 
 def test_the_volume_of_a_tilted_stack(tmp_path):
