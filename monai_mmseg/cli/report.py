@@ -28,7 +28,8 @@ def evaluate(
         datalist: JSON file.
         predictions: folder of label volumes named <image stem>_seg.nii.gz, maybe in folders named after subjects.
         modality: which images were segmented.
-        out: folder for the table: <method>.json, .csv and .md. Take RUN_DIR/metrics for a report.
+        out: folder for the table: <method>.json, .csv and .md. Take RUN_DIR/metrics for a report; the run's own table
+            stays.
         section: training, validation or test.
         method: name of the method in the table.
         subjects: only these.
@@ -41,8 +42,12 @@ def evaluate(
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.data.originals import named_files, spare_listed
     from monai_mmseg.evaluation import evaluate_predictions
+    from monai_mmseg.runs import spare_evaluated
 
     listed = read_datalist(datalist)
+    stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
+    target = Path(out, f"{stem}.json")
+    spare_evaluated(target)
     table = evaluate_predictions(
         listed.select(section, fold=fold),
         predictions,
@@ -54,8 +59,6 @@ def evaluate(
         description=description,
     )
     _tell_left_out(listed.select(section, fold=fold), predictions, modality)
-    stem = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in method)
-    target = Path(out, f"{stem}.json")
     spare_listed([target], datalist)
     if named_files(target):
         raise FileExistsError(f"{target} is a datalist, which a table of scores would replace; name another --method.")
@@ -102,6 +105,7 @@ def quality(
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.evaluation import ScoreTable, evaluate_predictions
     from monai_mmseg.evaluation import quality as qualities
+    from monai_mmseg.evaluation.files import prediction_files
     from monai_mmseg.report.quality import quality_rows
     from monai_mmseg.runs.identity import file_sha256
 
@@ -117,11 +121,22 @@ def quality(
         )
     items, table = listed.select(section, fold=fold), ScoreTable()
     for name in names:
-        table = table.join(evaluate_predictions(items, predictions, modality=name, labels=listed.labels))
+        # who lacks the modality was predicted on another of its images, and is scored there, as the evaluation does
+        asked = {row.subject for row in rows if row.modality in ("", name)}
+        here = [
+            item
+            for item in items
+            if item["modality"] == name or (str(item["subject"]) in asked and prediction_files(predictions, item))
+        ]
+        about: Mapping[str, Any] = {"modality": name, "labels": listed.labels, "stand_ins": listed.modalities}
+        table = table.join(evaluate_predictions(here, predictions, **about))
     pairs = qualities.true_pairs(rows, table, "prediction")
     if len(pairs) < len(rows):
         lost = ", ".join(dict.fromkeys(row.subject for row in rows if row not in [pair.quality for pair in pairs]))
-        print(f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no label: {lost}", file=sys.stderr)
+        print(
+            f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no true label in {section}: {lost}",
+            file=sys.stderr,
+        )
     foretold = qualities.with_foretold(pairs)
     if len(foretold) < len(pairs):
         print(f"mmseg quality: {qualities.unforetold_text(pair.quality for pair in pairs)}", file=sys.stderr)

@@ -224,7 +224,7 @@ def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
         label: what is true.
 
     Raises:
-        ValueError: shape or affine differ; the message has both paths.
+        ValueError: shape, axes or place differ; the message has both paths.
 
     Examples:
         >>> grid = LabelVolume(np.zeros((3, 4, 2), dtype=np.int64), np.eye(4), (1.0, 1.0, 1.0), "a.nii.gz")
@@ -243,7 +243,14 @@ def check_same_grid(prediction: LabelVolume, label: LabelVolume) -> None:
     corners = np.array([[i, j, k] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])])
     first, second = (nib.affines.apply_affine(volume.affine, corners) for volume in (prediction, label))
     shift = float(np.abs(first - second).max())
-    if not shift <= GRID_TOLERANCE * min(label.spacing):
+    tolerance = GRID_TOLERANCE * min(label.spacing)
+    if not shift <= tolerance:
+        if np.abs(first[:, None] - second).max(-1).min(1).max() <= tolerance:  # each corner lies on one of the label
+            axes = ["".join(nib.aff2axcodes(volume.affine)) for volume in (prediction, label)]
+            raise ValueError(
+                f"{pair} lie in one place, but their axes are turned: {axes[0]} and {axes[1]}; write predictions on "
+                "the grid of the image."
+            )
         raise ValueError(
             f"{pair} must lie in one place, got corners {shift:.3g} mm apart (affines "
             f"{prediction.affine[:3].round(3).tolist()} and {label.affine[:3].round(3).tolist()})."

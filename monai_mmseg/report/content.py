@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.report.other_labels import label_notes
 from monai_mmseg.report.ownership import EVALUATIONS, Ownership, find_ownership
+from monai_mmseg.runs.identity import file_sha256
 from monai_mmseg.runs.run_folder import (
     CAPTIONS,
     DISENTANGLEMENT,
@@ -108,11 +110,12 @@ def read_run(run_dir: str | Path) -> RunContent:
 
 
 def _read_tables(root: Path, content: RunContent) -> None:
-    """All tables of scores but those of another model."""
+    """All tables of scores but those of another model, and those that were replaced."""
     paths = [*sorted((root / METRICS).glob("*.json")), root / RECONSTRUCTION, root / SUBSETS]
     names = [path.relative_to(root).as_posix() for path in paths if path.is_file()]
     entries = _read_json(root / EVALUATIONS, content.problems)
-    content.owner = find_ownership(content.about, entries, names)
+    hashes = {name: file_sha256(root / name) for name in names if name in entries}
+    content.owner = find_ownership(content.about, entries, names, hashes)
     content.problems += content.owner.foreign.values()
     if names and not (root / EVALUATIONS).is_file():
         content.remarks.append(f"There is no {EVALUATIONS}: which model the tables scored is not known, all are shown.")
@@ -131,6 +134,7 @@ def _read_tables(root: Path, content: RunContent) -> None:
                 content.table = content.table.join(found)
             except ValueError as error:
                 content.problems.append(f"{name} is left out: {error}")
+    content.remarks += label_notes(content.table)
 
 
 def _read_json(path: Path, problems: list[str]) -> dict[str, Any]:

@@ -28,11 +28,22 @@ def status_line(content: RunContent) -> list[str]:
         Texts.
     """
     about, settings = content.about, _mapping(content.about.get("settings"))
-    seed, fold, took = about.get("seed"), settings.get("fold"), duration(about.get("duration_s"))
+    seed, fold, took = about.get("seed"), settings.get("fold"), _took(about)
     texts = [str(about.get("status") or "")]
-    texts += [f"started {about['started']}" if about.get("started") else "", f"took {took}" if took else ""]
+    texts += [f"started {about['started']}" if about.get("started") else "", took]
     texts += [f"seed {seed}" if seed is not None else "no seed recorded", f"fold {fold}" if fold is not None else ""]
     return [text for text in [*texts, f"commit {about['git']}" if about.get("git") else ""] if text]
+
+
+def _took(about: Mapping[str, Any]) -> str:
+    """Time of all parts of a run; older records of one that was resumed have that of the last."""
+    time, resumed = duration(about.get("duration_s")), about.get("resumed")
+    if not time or not isinstance(resumed, list) or not resumed:
+        return f"took {time}" if time else ""
+    if "untimed" not in about:
+        return f"last part took {time}"
+    lost = f", {about['untimed']} of them cut off and not counted" if about["untimed"] else ""
+    return f"took {time} in {len(resumed) + 1} parts{lost}"
 
 
 def run_facts(content: RunContent) -> list[tuple[str, str]]:

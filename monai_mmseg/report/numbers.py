@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from monai_mmseg.evaluation.score import MEASURES, Line, MeanSd, Score, mean_sd
 from monai_mmseg.evaluation.table import ScoreTable
 from monai_mmseg.report.content import RunContent
+from monai_mmseg.report.other_labels import other_labels
 from monai_mmseg.runs.run_folder import RUN
 from monai_mmseg.visualize import label_color
 
@@ -21,7 +22,8 @@ REMARKS = {"missed": "missed", "spurious": "not there, but predicted", "empty": 
 def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
     """One modality's comparison of methods, with the best value of each column marked only where it is the best.
 
-    A mark needs two methods scored on the same subjects and a difference that the printed digits show.
+    A mark needs two methods scored on the same subjects, all against the same labels, and a difference that the printed
+    digits show.
 
     Args:
         table: several methods.
@@ -29,7 +31,8 @@ def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
 
     Returns:
         ``head``: column names, the first ``dice_columns`` of them Dice; ``rows``: method, subjects, cells (``mean``,
-        ``sd``, ``best``) and counts; ``comparable``: whether all methods were scored on the same subjects.
+        ``sd``, ``best``) and counts; ``comparable``: whether all methods were scored on the same subjects;
+        ``same_labels``: whether against the same labels.
     """
     part = table.select(modality=modality)
     lines = {line.method: line for line in part.means("modality")}
@@ -38,7 +41,7 @@ def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
     columns += [("paper_dice", "", "as in the paper")] if "paper_dice" in part.measures else []
     dice_columns = len(columns)
     columns += [(key, "", MEASURES[key].heading) for key in ("hausdorff95", "surface_distance")]
-    comparable = len({frozenset(part.subjects(method)) for method in lines}) == 1
+    comparable, same_labels = len({frozenset(part.subjects(method)) for method in lines}) == 1, not other_labels(part)
     cells: dict[str, list[dict[str, Any]]] = {method: [] for method in lines}
     for key, name, _ in columns:
         about = MEASURES[key]
@@ -51,7 +54,7 @@ def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
         best = (max if about.higher else min)(rounded.values())
         winners = [method for method, value in rounded.items() if value == best]
         for method, into in cells.items():
-            is_best = comparable and len(rounded) > 1 and winners == [method]
+            is_best = comparable and same_labels and len(rounded) > 1 and winners == [method]
             text = shown[method].text(about.digits) if method in shown else "–"
             mean, _, sd = text.partition(" ± ")
             into.append({"mean": mean, "sd": sd, "best": is_best})
@@ -67,7 +70,8 @@ def methods_table(table: ScoreTable, modality: str) -> dict[str, Any]:
         for method, line in lines.items()
     ]
     head = [title for *_, title in columns]
-    return {"modality": modality, "head": head, "dice_columns": dice_columns, "rows": rows, "comparable": comparable}
+    told = {"comparable": comparable, "same_labels": same_labels}
+    return {"modality": modality, "head": head, "dice_columns": dice_columns, "rows": rows, **told}
 
 
 class Headline(NamedTuple):
@@ -147,12 +151,14 @@ def _spread(line: Line) -> str:
 
 
 def _comparison(table: ScoreTable, method: str) -> str | None:
-    """Difference to the best other method on the subjects that both have."""
+    """Difference to the best other method on the subjects that both have, and whose labels were the same for both."""
     each = {name: table.per_subject("dice", method=name) for name in table.methods}
     own = each.pop(method)
     others = {name: found for name, found in each.items() if found.keys() & own.keys()}
+    apart = [name for name in others if any({name, method} == {*pair} for pair in other_labels(table))]
+    others = {name: found for name, found in others.items() if name not in apart}
     if not others:
-        return None
+        return f"No difference to {', '.join(apart)} is given: scored against other labels." if apart else None
     rival = max(others, key=lambda name: mean_sd([others[name][s] for s in others[name] if s in own]).mean)
     differences = [own[subject] - others[rival][subject] for subject in own if subject in others[rival]]
     better, count = sum(difference > 0 for difference in differences), len(differences)

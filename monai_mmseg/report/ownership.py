@@ -16,11 +16,16 @@ class Ownership(NamedTuple):
 
     model: str  # sha256 of the run's model; empty: not known
     foreign: dict[str, str]  # name of a table to the sentence that says why it is left out
-    foreign_last: bool  # whether the newest evaluation, which drew the pictures, is one of these
+    foreign_last: bool  # whether the newest evaluation, which drew the pictures, is of another model
     newest: Mapping[str, Any]  # entry of the newest evaluation of the run's model; empty: none
 
 
-def find_ownership(about: Mapping[str, Any], evaluations: Mapping[str, Any], names: Collection[str]) -> Ownership:
+def find_ownership(
+    about: Mapping[str, Any],
+    evaluations: Mapping[str, Any],
+    names: Collection[str],
+    hashes: Mapping[str, str] | None = None,
+) -> Ownership:
     """Tell the tables of a run from those of other models.
 
     The run's model is the one that ``run.json`` names, else that of the newest evaluation. Tables without an entry,
@@ -28,8 +33,10 @@ def find_ownership(about: Mapping[str, Any], evaluations: Mapping[str, Any], nam
 
     Args:
         about: content of ``run.json``.
-        evaluations: content of ``evaluations.json``: table to ``run``, ``model``, ``section`` and ``time``.
+        evaluations: content of ``evaluations.json``: table to ``run``, ``model``, ``section``, ``time`` and, but in
+            older files, its ``sha256``.
         names: tables that there are.
+        hashes: their SHA-256; without one a table is believed to be what was written.
 
     Returns:
         The run's model and what is not of it.
@@ -53,7 +60,11 @@ def find_ownership(about: Mapping[str, Any], evaluations: Mapping[str, Any], nam
         elif not (scored and model) and by and run and by != run:
             foreign[name] = f"{name} is of another run ({by}): left out."
     own = [name for name in order if name not in foreign]
-    return Ownership(model, foreign, bool(order) and order[-1] in foreign, entries[own[-1]] if own else {})
+    last = bool(order) and order[-1] in foreign
+    for name in own:
+        if (noted := entries[name].get("sha256")) and (hashes or {}).get(name, noted) != noted:
+            foreign[name] = f"{name} is not the table that was evaluated, it was replaced since: left out."
+    return Ownership(model, foreign, last, entries[own[-1]] if own else {})
 
 
 def short_hash(text: str) -> str:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREVIOUS, EVALUATIONS, RESUME, MODEL = "previous", "evaluations.json", "resume.pt", "model.pt"
 FINISHED = ("completed", "stopped early")
-OF_WEIGHTS = ("*.pt", "*.ts", "*.onnx", SETTINGS)
+OF_WEIGHTS = ("*.pt", "*.ts", "*.onnx", "quality.json", SETTINGS)
 OF_OUTPUT = (
     *("terms.csv", "metrics", "figures", "predictions", "disentanglement.json", "knowledge.npz"),
     *("events.out.tfevents*", "reconstruction.*", "subsets.*", "warnings.txt", "error.log", "report.html", EVALUATIONS, "run.json"),
@@ -55,8 +55,8 @@ class RunOwner:
     Use it as a component of ``train.json``: :meth:`check` in ``initialize``, which writes nothing, and as ``owner`` of
     :class:`~monai_mmseg.handlers.RunRecordHandler`, which claims them when the training starts. Only process 0 acts.
 
-    What is in the folders is never overwritten. With ``resume`` a run goes on, if fold, data and settings are those it
-    was begun with. A finished run stays: without ``overwrite`` that is an error. With it the older run moves to
+    What is in the folders is never overwritten. With ``resume`` a run goes on, if fold, datalist (its text, not the
+    files that it names) and settings are those it was begun with. A finished run stays: without ``overwrite`` that is an error. With it the older run moves to
     ``previous/<time>``; so does a run that was cut off, and weights that came with a packed bundle. What happens is
     logged.
 
@@ -291,12 +291,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Iterabl
 def record_evaluation(
     output_dir: str | os.PathLike[str], ckpt_dir: str | os.PathLike[str], *files: str, section: str
 ) -> None:
-    """Note which model the tables of a folder have scored.
+    """Note which model the tables of a folder have scored, and their hashes.
 
     Args:
         output_dir: folder of the run.
         ckpt_dir: folder of the weights.
-        *files: tables, relative to the folder of the run.
+        *files: tables as they were just written, relative to the folder of the run.
         section: section of the datalist.
 
     Raises:
@@ -318,7 +318,36 @@ def record_evaluation(
         "section": section,
         "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
-    write_json(path, {**known, **dict.fromkeys(files, entry)})
+    hashes = {name: {"sha256": file_sha256(file)} for name in files if (file := Path(output_dir, name)).is_file()}
+    write_json(path, {**known, **{name: {**entry, **hashes.get(name, {})} for name in files}})
+
+
+def spare_evaluated(table: str | os.PathLike[str]) -> None:
+    """Refuse to write a table that the evaluation of a run wrote: its page would show other numbers as the model's.
+
+    Args:
+        table: where a table would be written.
+
+    Raises:
+        FileExistsError: ``evaluations.json`` of the run names it.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "model.pt").write_bytes(b"abc")
+        ...     record_evaluation(folder, folder, "metrics/csa.json", section="test")
+        ...     spare_evaluated(Path(folder) / "metrics" / "other.json")
+        ...     spare_evaluated(Path(folder) / "metrics" / "csa.json")
+        Traceback (most recent call last):
+        FileExistsError: ...metrics/csa.json is the run's own table, by ...evaluations.json: ...
+    """
+    target = Path(table).resolve()
+    for root in (target.parent, target.parent.parent):
+        if target.relative_to(root).as_posix() in read_record(root / EVALUATIONS):
+            raise FileExistsError(
+                f"{table} is the run's own table, by {root / EVALUATIONS}: other scores would stand there as those of "
+                "its model. Name another --method or --out; the `evaluating` of the bundle writes it anew."
+            )
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:

@@ -10,7 +10,7 @@
 ``disentanglement.json``  what :func:`~monai_mmseg.metrics.disentanglement_report` returns, or ``silhouettes``
 ``reconstruction.json``  such a table of reconstructed images, beside it as CSV and Markdown
 ``subsets.json``        such a table of subsets of the modalities, beside it as CSV and Markdown
-``evaluations.json``    which model each of the tables scored
+``evaluations.json``    which model each of the tables scored, and its hash
 ``warnings.txt``        one warning a line
 ======================  =============================================================================================
 
@@ -90,7 +90,7 @@ class RunRecorder:
             "seed": seed,
             "settings": dict(settings or {}),
         }
-        self._since = 0.0
+        self._since = self._before = 0.0
         self._warned: list[str] = []
 
     def start(self, *, resumed: bool = False) -> None:
@@ -105,6 +105,10 @@ class RunRecorder:
         before = read_record(self.run_dir / RUN) if resumed else {}
         if before:
             self.about["resumed"] = [*before.get("resumed", []), now]
+            self._before = float(before.get("duration_s") or 0)
+            # a part that was killed wrote no time
+            self.about["untimed"] = before.get("untimed", 0) + (before.get("status") == "running")
+            self.about["duration_s"] = self._before
             self._drop_warnings(ENDED)
         self.about.update(
             status="running",
@@ -116,8 +120,8 @@ class RunRecorder:
         self._write_about()
 
     def finish(self, status: str = "completed") -> None:
-        """Write how it ended (``"completed"``, ``"failed"`` or ``"interrupted"``) and how long it took."""
-        self.about.update(status=status, duration_s=round(time.monotonic() - self._since, 1))
+        """Write how it ended (``"completed"``, ``"failed"`` or ``"interrupted"``) and how long all its parts took."""
+        self.about.update(status=status, duration_s=round(self._before + time.monotonic() - self._since, 1))
         self._write_about()
 
     def __enter__(self) -> RunRecorder:

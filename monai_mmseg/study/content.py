@@ -15,7 +15,9 @@ import numpy as np
 
 from monai_mmseg.evaluation.score import MEASURES
 from monai_mmseg.evaluation.table import ScoreTable
+from monai_mmseg.names import first_names
 from monai_mmseg.study.cells import SCORES, Cell, CellResult, read_cells
+from monai_mmseg.study.contents import changed_files
 from monai_mmseg.study.sample import Sample, part_of, take_sample
 
 DEFINITION = "study.json"
@@ -88,6 +90,7 @@ class StudyContent:
     settings: list[Setting]
     unfinished: list[str]  # places of cells that were begun or planned and did not end
     problems: list[str] = field(default_factory=list)
+    changed: dict[str, list[str]] = field(default_factory=dict)  # setting to items whose files are other ones now
 
     @property
     def title(self) -> str:
@@ -141,13 +144,19 @@ def read_study(folder: str | Path) -> StudyContent:
     problems: list[str] = []
     about = _definition(root / DEFINITION, problems)
     order = names(about.get("methods"))
-    settings = []
+    settings, changed = [], {}
     for name in _ordered({one.cell.setting for one in results}, names(about.get("settings"))):
         own = [one for one in results if one.cell.setting == name]
         ranks = _ordered({one.cell.method for one in own}, order)
         own.sort(key=lambda one: (ranks.index(one.cell.method), one.cell.fold, one.cell.seed))
         settings.append(Setting(name, own, _tables(own, problems)))
-    return StudyContent(root, about, settings, _unfinished(root, about, results), problems)
+        if found := changed_files(root, name, [one.cell.fold for one in own if one.state == "done"]):
+            changed[name] = found
+            problems.append(
+                f"{name}: {first_names(found, 3)} changed since cells have ended: all scores are against the files as "
+                "they were. Start the study anew with another --out."
+            )
+    return StudyContent(root, about, settings, _unfinished(root, about, results), problems, changed)
 
 
 def names(found: Any) -> list[str]:

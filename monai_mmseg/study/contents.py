@@ -7,13 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.datalist import Datalist
-from monai_mmseg.files import BLOCK, BLOCKS, file_mark, write_json
+from monai_mmseg.data.datalist import Datalist, read_datalist
+from monai_mmseg.files import BLOCK, BLOCKS, file_mark, read_record, write_json
 from monai_mmseg.runs.identity import file_sha256
 from monai_mmseg.study.cells import read_cell, read_cells
 from monai_mmseg.study.methods import StudyError
@@ -104,6 +104,35 @@ def settle_changes(
         if cells:
             say(f"{setting}, fold {fold}: {some} changed: its cells begin anew.")
     write_json(path, found)
+
+
+def changed_files(out: Path, setting: str, folds: Iterable[int]) -> list[str]:
+    """Items whose image or label is no more what the cells have seen; files that are gone do not count.
+
+    Args:
+        out: folder of the study.
+        setting: name.
+        folds: whose cells have ended.
+
+    Returns:
+        Section, subject and modality of each, as :func:`contents` names it.
+
+    Examples:
+        >>> changed_files(Path("no such folder"), "all", [0])
+        []
+    """
+    changed = []
+    for fold in sorted(set(folds)):
+        folder = out / "data" / setting / f"fold{fold}"
+        before = read_record(folder / CONTENTS)
+        if not before or not (folder / "datalist.json").is_file():
+            continue
+        listed = read_datalist(folder / "datalist.json")
+        for name, text in contents(listed, listed.sections).items():
+            marks = [json.loads(one)[1:] for one in (before.get(name, "[]"), text)] if name != "labels" else []
+            if marks and any(now not in ("", then) for then, now in zip(*marks, strict=False)):
+                changed.append(name)
+    return list(dict.fromkeys(changed))
 
 
 def _forget(cell: Path, *, trained: bool) -> None:

@@ -155,6 +155,10 @@ def _best(block: Block) -> dict[str, list[str]]:
 def _worst(content: StudyContent, setting: Setting, part: str, lead: str | None) -> dict[str, Any] | None:
     if lead is None:
         return None
+    changed = content.changed.get(setting.name, ())
+    if any(name.startswith("test ") and name.endswith(f" {part}") for name in changed):
+        content.problems.append(f"Worst cases of {setting.name}, {part} are not drawn: images or labels have changed.")
+        return None
     try:
         found = worst_figure(content, setting, part, lead)
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import torch
 
 from monai_mmseg.bundle import pack_bundle
 from monai_mmseg.runs import read_settings
+from monai_mmseg.runs.identity import file_sha256
 from tests.bundles.runs import BUNDLES, CSA, DAFNET, SHORT, Bundle, causes, flags, read, run, shell, write
 from tests.processes import start_module
 
@@ -74,6 +75,7 @@ def test_a_run_knows_itself(data, tmp_path):
     run(CSA.load(("train", "evaluate"), out, data, **places, **WITHOUT_FIGURES))
     scored = json.loads((out / "eval" / "evaluations.json").read_text(encoding="utf-8"))["metrics/csa.json"]
     assert (scored["run"], scored["model"]) == (about["id"], about["model"]["sha256"])
+    assert scored["sha256"] == file_sha256(out / "eval" / "metrics" / "csa.json")
     CSA.infer(tmp_path / "masks", data, **places)
     assert volumes(tmp_path / "masks" / "eval") == volumes(out / "eval" / "predictions")
 

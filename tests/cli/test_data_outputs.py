@@ -189,6 +189,22 @@ def test_names_of_subjects_do_not_leave_the_folder(study, tmp_path, capsys, subj
     assert here == before
 
 
+def test_an_evaluation_spares_the_table_of_a_run(study, tmp_path, capsys):
+    (tmp_path / "evaluations.json").write_text(json.dumps({"metrics/unet.json": {"model": "a" * 64}}))
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "unet.json").write_text("{}")
+    copy = ["baseline", "copy", study, "--source", "cine", "--target", "lge", "--section", "training", "--out"]
+    assert run(capsys, *copy, tmp_path / "copy")[0] == 0
+    evaluate = ["evaluate", study, tmp_path / "copy", "--modality", "lge", "--section", "training"]
+    evaluate += ["--out", tmp_path / "metrics", "--method"]
+    code, _, error = run(capsys, *evaluate, "unet")
+    assert code == 1
+    assert f"{tmp_path / 'metrics' / 'unet.json'} is the run's own table, by {tmp_path / 'evaluations.json'}" in error
+    assert [path.read_text() for path in (tmp_path / "metrics").iterdir()] == ["{}"]
+    assert run(capsys, *evaluate, "copy")[0] == 0
+    assert (tmp_path / "metrics" / "copy.csv").is_file()
+
+
 @pytest.mark.parametrize("name", ["merge", "stats", "split", "sheet", "evaluate", "copy"])
 def test_data_are_never_replaced_by_what_is_made_of_them(study, tmp_path, capsys, name):
     """Not even where files may be replaced; the tables of an evaluation may, and are named after a method."""

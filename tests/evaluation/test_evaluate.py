@@ -24,6 +24,8 @@ ROTATION = np.array([[math.cos(ANGLE), -math.sin(ANGLE), 0], [math.sin(ANGLE), m
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = ROTATION @ np.diag(SPACING)
 AFFINE[:3, 3] = (-20, 5, 100)
+FLIP = np.diag([-1.0, 1, 1, 1])  # of the first axis of ten voxels
+FLIP[0, 3] = 9
 
 
 def write(path, values, affine=AFFINE):
@@ -255,6 +257,11 @@ def test_unlabelled_items_are_left_out_and_said(data, caplog):
     [
         (box(slice(3, 7), shape=(10, 10, 4)), AFFINE, r"one shape, got \(10, 10, 4\) and \(10, 10, 3\)"),
         (box(slice(3, 7)), AFFINE + np.diag([0.2, 0, 0, 0]), "in one place"),
+        (
+            box(slice(3, 7)),
+            AFFINE @ FLIP,
+            r"lie in one place, but their axes are turned: LAS and RAS; write predictions",
+        ),
         (box(slice(3, 7), value=7), AFFINE, r"declared labels only \(0 background.*got also \[7\]"),
         (box(slice(3, 7), value=0.5, dtype=np.float32), AFFINE, r"whole numbers, one class a voxel, got \[0\.5\]"),
         (box(slice(3, 7), value=np.nan, dtype=np.float32), AFFINE, r"whole numbers"),

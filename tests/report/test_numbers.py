@@ -10,7 +10,7 @@ import pytest
 from monai_mmseg.evaluation import Score, ScoreTable, score_volume
 from monai_mmseg.report import html, write_report
 from monai_mmseg.report.content import RunContent, read_run
-from monai_mmseg.report.numbers import class_colors, headline, subject_rows, volumes, worst_scores
+from monai_mmseg.report.numbers import class_colors, headline, methods_table, subject_rows, volumes, worst_scores
 from monai_mmseg.report.scatter import volume_chart
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import LABEL_COLORS
@@ -61,12 +61,42 @@ def test_every_modality_is_in_the_headline(run):
 
 
 def test_each_modality_has_a_comparison(run, table):
-    other = ScoreTable(organ(s.subject, s.case["modality"], s.case["class"], 0.5, method="copy") for s in table)
+    other = ScoreTable(
+        organ(s.subject, s.case["modality"], s.case["class"], 0.5, method="copy", true=s.values.get("true_volume"))
+        for s in table
+    )
     other.save(run / "metrics", "copy")
     assert [text.split(",")[0] for text in headline(read_run(run)).comparisons] == [
         "ct: +0.200 Dice against copy",
         "mr: +0.000 Dice against copy",
     ]
+
+
+def test_other_labels_are_not_compared(run, table):
+    """Labels of mr were changed between two evaluations; rounding is no change."""
+    for name, dice, factor in (("copy", 0.4, 1.05), ("other", 0.3, 1 + 1e-7)):
+        truths = [(s, s.values.get("true_volume")) for s in table]
+        ScoreTable(
+            organ(s.subject, s.case["modality"], s.case["class"], dice, method=name, true=ml and factor * ml)
+            for s, ml in truths
+        ).save(run / "metrics", name)
+    content = read_run(run)
+    told = "were scored against different labels of mr (true volumes of s1, s2 differ): they are not compared."
+    notes = [note for note in content.remarks if "different labels" in note]
+    assert notes == [f"{pair} {told} Evaluate both again." for pair in ("copy and net", "copy and other")]
+    # ct has no volumes; mr: without copy, against the second best
+    assert [text.partition(" (")[0].split(",")[0] for text in headline(content).comparisons] == [
+        *("ct: +0.300 Dice against copy", "mr: +0.200 Dice against other"),
+    ]
+    assert [methods_table(content.table, name)["same_labels"] for name in ("ct", "mr")] == [True, False]
+    best = [cell["best"] for row in methods_table(content.table, "mr")["rows"] for cell in row["cells"]]
+    assert not any(best)
+    (run / "metrics" / "other.json").unlink()
+    _, page = read(write_report(run))
+    assert "mr: No difference to copy is given: scored against other labels." in page.text
+    assert page.text.count(told) == 1
+    assert page.text.count("were not scored on the same labels: nothing is marked as best") == 1
+    assert page.text.count("against copy") == 1  # on ct
 
 
 def test_worst_cases_are_of_all_modalities(run, table):

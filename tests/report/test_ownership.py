@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from monai_mmseg.report import html, write_report
 from monai_mmseg.report.content import read_run
+from monai_mmseg.report.facts import status_line
 from monai_mmseg.runs import RunRecorder
 from monai_mmseg.visualize import Thumbnail, contact_sheet
 from tests.report.test_page import read, table
@@ -84,6 +86,22 @@ def test_tables_of_another_run_without_a_model(tmp_path):
     assert content.problems == ["metrics/other.json is of another run (r0): left out."]
 
 
+def test_a_table_that_was_replaced_is_left_out(tmp_path):
+    """Another tool's numbers under the name of the run's table are not the model's; the pictures still are."""
+    root = folder(tmp_path)
+    own = hashlib.sha256((root / "metrics" / "net.json").read_bytes()).hexdigest()
+    entries = {"metrics/net.json": {**entry(OURS, 2), "sha256": own}, "metrics/other.json": entry(OURS, 1)}
+    (root / "evaluations.json").write_text(json.dumps(entries), encoding="utf-8")
+    assert read_run(root).problems == []
+    table("net", [0.3, 0.3]).save(root / "metrics", "net")
+    content = read_run(root)
+    assert content.problems == [
+        "metrics/net.json is not the table that was evaluated, it was replaced since: left out."
+    ]
+    assert (list(content.table.methods), len(content.figures)) == (["copy", "other"], 1)
+    assert content.owner.newest["time"].startswith("2026-01-01T02")
+
+
 def test_folders_without_evaluations_are_shown_and_it_is_said_once(tmp_path):
     _, page = read(write_report(folder(tmp_path)))
     assert page.text.count("There is no evaluations.json") == 1
@@ -110,6 +128,19 @@ def test_the_head_says_what_was_run(tmp_path):
         "monai_mmseg ",
     ):
         assert text in head
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({}, "took 1 min 15 s"),
+        ({"resumed": ["x", "y"], "untimed": 0}, "took 1 min 15 s in 3 parts"),
+        ({"resumed": ["x"], "untimed": 1}, "took 1 min 15 s in 2 parts, 1 of them cut off and not counted"),
+        ({"resumed": ["x"]}, "last part took 1 min 15 s"),  # an older record
+    ],
+)
+def test_the_time_is_that_of_all_parts(tmp_path, about, told):
+    assert told in status_line(read_run(folder(tmp_path, duration_s=75.0, **about)))
 
 
 @pytest.mark.parametrize("status", ["completed", "stopped early"])

@@ -9,7 +9,9 @@ import json
 
 import pytest
 
-from monai_mmseg.runs import RunOwner, read_settings, record_evaluation
+from monai_mmseg.evaluation.quality import StoredCalibration, write_calibration
+from monai_mmseg.metrics.quality import Calibration
+from monai_mmseg.runs import RunOwner, read_settings, record_evaluation, spare_evaluated
 from monai_mmseg.runs.owner import FolderTaken
 
 
@@ -71,13 +73,15 @@ def test_a_finished_run_stays(folder):
 
 def test_overwrite_moves_it_away_whole(folder, caplog):
     first = train(folder)
+    write_calibration(folder / "models", StoredCalibration("entropy", Calibration(1.0, 0.0), 0.1, 3, 3, "shift", "abc"))
     second = owner(folder, overwrite=True)
     second.claim()
     name = f"20260102T030405_{first.id[:8]}"
     assert sorted(p.name for p in (folder / "models" / "previous" / name).iterdir()) == [
-        *("model.pt", "resume.pt", "settings.json"),
+        *("model.pt", "quality.json", "resume.pt", "settings.json"),
     ]
     assert sorted(p.name for p in (folder / "eval" / "previous" / name).iterdir()) == ["run.json", "terms.csv"]
+    assert not (folder / "models" / "quality.json").exists()  # fitted for the weights that moved
     assert read_settings(folder / "models")["run"] == second.id != first.id
     assert f"an older run (csa, begun 2026-01-02 03:04:05) is now in {folder / 'models' / 'previous' / name}" in caplog.text
 
@@ -188,6 +192,21 @@ def test_an_evaluation_names_the_model(folder):
     assert sorted(found) == ["metrics/csa.json", "subsets.json"]
     expected = hashlib.sha256(f"weights{run.id}".encode()).hexdigest()
     assert {(one["run"], one["model"], one["section"]) for one in found.values()} == {(run.id, expected, "test")}
+
+
+def test_an_evaluation_notes_its_tables(folder):
+    train(folder)
+    (folder / "eval" / "metrics").mkdir()
+    (folder / "eval" / "metrics" / "csa.json").write_text("{}")
+    record_evaluation(folder / "eval", folder / "models", "metrics/csa.json", "subsets.json", section="test")
+    found = json.loads((folder / "eval" / "evaluations.json").read_text(encoding="utf-8"))
+    assert found["metrics/csa.json"]["sha256"] == hashlib.sha256(b"{}").hexdigest()
+    assert "sha256" not in found["subsets.json"]  # it is not there
+    for name in ("metrics/csa.json", "subsets.json"):
+        with pytest.raises(FileExistsError, match=r"is the run's own table, by .*evaluations.json: .* another --method"):
+            spare_evaluated(folder / "eval" / name)
+    spare_evaluated(folder / "eval" / "metrics" / "other.json")
+    spare_evaluated(folder / "elsewhere" / "csa.json")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,20 @@ def test_resumed_epochs_are_forgotten(tmp_path):
     recorder.drop_terms_from(1)  # nothing there is no error
 
 
+def test_a_resumed_run_took_all_its_parts(tmp_path):
+    with RunRecorder(tmp_path, "a"):
+        pass
+    found = {**about(tmp_path), "duration_s": 100.0}
+    (tmp_path / "run.json").write_text(json.dumps(found), encoding="utf-8")
+    RunRecorder(tmp_path, "a").start(resumed=True)  # and is killed
+    assert (about(tmp_path)["duration_s"], about(tmp_path)["untimed"]) == (100.0, 0)
+    third = RunRecorder(tmp_path, "a")
+    third.start(resumed=True)
+    third.finish()
+    assert 100 <= about(tmp_path)["duration_s"] < 200
+    assert about(tmp_path)["untimed"] == 1
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,a\n1,x\n", "epoch,a\n1\n", "epoch,a\nx,1\n"])
 def test_broken_terms(tmp_path, text):
     (tmp_path / "terms.csv").write_text(text)

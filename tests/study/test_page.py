@@ -11,11 +11,13 @@ import re
 import numpy as np
 import pytest
 
+from monai_mmseg.data import read_datalist
 from monai_mmseg.evaluation import Score
 from monai_mmseg.files import write_nifti
 from monai_mmseg.study import Cell
 from monai_mmseg.study import page as page_module
 from monai_mmseg.study.content import read_study
+from monai_mmseg.study.contents import contents, settle_changes
 from monai_mmseg.study.data import write_fold
 from monai_mmseg.study.definition import Setting
 from monai_mmseg.study.page import write_page
@@ -195,7 +197,9 @@ def test_any_text(tmp_path):
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-def test_worst_cases_are_drawn(tmp_path):
+@pytest.fixture
+def drawn(tmp_path):
+    """Three methods with predictions of two subjects."""
     label = np.zeros((24, 24, 3), dtype=np.uint8)
     label[8:16, 8:16] = 1
     items = []
@@ -212,11 +216,37 @@ def test_worst_cases_are_drawn(tmp_path):
             for subject in ("s00", "s01"):
                 write_nifti(folder / place / f"{subject}_lge_seg.nii.gz", np.roll(label, 2, 0), np.eye(4))
     define(tmp_path, ours="a", datalist="datalist.json")
-    page = Page(write_page(tmp_path).read_text(encoding="utf-8"))
+    return tmp_path
+
+
+def test_labels_that_changed_are_not_drawn_under_old_scores(drawn):
+    place, own = drawn / "data" / "target_0" / "fold0", read_datalist(drawn / "datalist.json")
+    place.mkdir(parents=True)
+    written = json.loads((drawn / "datalist.json").read_text())
+    written["training"] = [{"image": "gone.nii", "modality": "lge", "subject": "s02", "fold": 1}]
+    for one in written["test"]:
+        one |= {key: f"../../../{one[key]}" for key in ("image", "label")}
+    (place / "datalist.json").write_text(json.dumps(written))
+    settle_changes(drawn, "target_0", 0, contents(own, own.sections))
+    page = Page(write_page(drawn).read_text(encoding="utf-8"))
+    assert sum(tag == "img" for tag, _ in page.tags) == 1
+    assert read_study(drawn).changed == {}
+    write_nifti(drawn / "s01_label.nii.gz", np.ones((24, 24, 3), np.uint8), np.eye(4))
+    page = Page(write_page(drawn).read_text(encoding="utf-8"))
+    told = "target_0: test s01 lge changed since cells have ended: all scores are against the files as they were."
+    assert page.text.index("Read this first") < page.text.index(told)
+    assert "Worst cases of target_0, lge are not drawn: images or labels have changed." in page.text
+    assert sum(tag == "img" for tag, _ in page.tags) == 0
+    (drawn / "s01_label.nii.gz").unlink()  # gone is not changed: a page is made where the data are not
+    assert read_study(drawn).changed == {}
+
+
+def test_worst_cases_are_drawn(drawn):
+    page = Page(write_page(drawn).read_text(encoding="utf-8"))
     assert "s00: lowest Dice of a; s01: lowest Dice of a" in page.text
     assert sum(tag == "img" for tag, _ in page.tags) == 1
-    (tmp_path / "s01_lge.nii.gz").write_bytes(b"broken")
-    assert "Worst case s01 is not drawn" in Page(write_page(tmp_path).read_text(encoding="utf-8")).text
+    (drawn / "s01_lge.nii.gz").write_bytes(b"broken")
+    assert "Worst case s01 is not drawn" in Page(write_page(drawn).read_text(encoding="utf-8")).text
 
 
 def test_without_jinja2(tmp_path, monkeypatch):
