@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,15 +73,16 @@ def read_table() -> list[Row]:
 
 def write_table(rows: Sequence[Row]) -> None:
     """Keep epochs; an empty field is one that was not measured."""
-    lines = [",".join(COLUMNS)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for row in rows:
-        values = ["" if np.isnan(value) else f"{value:.4g}" for value in row[3:]]
-        lines.append(",".join([row.recipe, str(row.seed), str(row.step), *values]))
-    write_text(TABLE, "\n".join(lines) + "\n")
+        writer.writerow([*row[:3], *("" if np.isnan(value) else f"{value:.4g}" for value in row[3:])])
+    write_text(TABLE, text.getvalue())
 
 
 def change(rows: Sequence[Row]) -> float:
-    """How much validation Dice grows over the last quarter of the steps: mean of that quarter's second half over first.
+    """How much validation Dice grows over the last quarter of the steps, mean over the trainings.
 
     Args:
         rows: of one recipe, all seeds.
@@ -88,14 +90,14 @@ def change(rows: Sequence[Row]) -> float:
     Examples:
         >>> rising = [Row("a", 0, step, 0.0, min(step, 90) / 100, 0.0) for step in range(0, 101, 5)]
         >>> round(change(rising), 3)
-        0.075
+        0.15
     """
-    last = max(row.step for row in rows)
-    parts = [
-        [row.validation for row in rows if low * last < row.step <= high * last and not np.isnan(row.validation)]
-        for low, high in ((0.75, 0.875), (0.875, 1.0))
-    ]
-    return float(np.mean(parts[1]) - np.mean(parts[0])) if all(parts) else float("nan")
+    grown = []
+    for seed in {row.seed for row in rows}:
+        seen = [row for row in rows if row.seed == seed and not np.isnan(row.validation)]
+        before = min(seen, key=lambda row: abs(row.step - 0.75 * seen[-1].step))
+        grown.append(seen[-1].validation - before.validation)
+    return float(np.mean(grown))
 
 
 def draw(rows: Sequence[Row]) -> None:
