@@ -130,12 +130,15 @@ def show(out: Path, results: Mapping[str, Result]) -> None:
     """Write the page, and print the table of everything."""
     from monai_mmseg.evaluation import ScoreTable
     from monai_mmseg.report import write_report
+    from monai_mmseg.runs import record_evaluation
 
     found = {"copy": ScoreTable.from_json(out / "copy" / "copy.json")}
     found |= {name: ScoreTable.from_json(result.scores) for name, result in results.items()}
     tables = [described(found[name], about_row(name, results.get(name))) for name in MEANING]
     for name, table in zip(MEANING, tables, strict=True):
         table.save(out / "metrics", name)
+    if (out / "models" / "model.pt").is_file():  # the run's own table has a line more than what was evaluated
+        record_evaluation(out, out / "models", "metrics/dafnet.json", section="test")
     page = write_report(out)
     print(ScoreTable().join(*tables).to_markdown())
     print(f"Open {page} in a browser.", flush=True)

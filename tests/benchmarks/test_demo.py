@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration: its rows are those of a study, and its trainings run some at a time."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from benchmarks import demo, runs
 from benchmarks.runs import Result, train_and_evaluate
 from monai_mmseg.evaluation import Score, ScoreTable
+from monai_mmseg.report.content import read_run
+from monai_mmseg.runs import record_evaluation
+from monai_mmseg.runs.identity import file_sha256
 from monai_mmseg.study import METHODS
 from monai_mmseg.study.process import Used
 
@@ -51,6 +55,40 @@ def test_the_page_holds_every_row(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert all(f"| {name} |" in shown for name in demo.MEANING)
     assert shown.count("trained in 110 s of CPU time") == len(results)
+
+
+def test_the_page_is_about_the_run(tmp_path, capsys):
+    """Its own table has a line more than what was evaluated, and is still that of its model."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "model.pt").write_bytes(b"weights")
+    values = {
+        "hausdorff95": 5.0,
+        "hausdorff": 6.0,
+        "surface_distance": 1.0,
+        "predicted_volume": 9.0,
+        "true_volume": 9.0,
+    }
+    case = {"modality": "lge", "class": "LV"}
+    own = [Score("dafnet", f"s{number}", case, {"dice": 0.8 + number / 100, **values}) for number in range(3)]
+    ScoreTable(own).save(tmp_path / "metrics", "dafnet")
+    record_evaluation(tmp_path, tmp_path / "models", "metrics/dafnet.json", section="test")
+    about = {
+        "id": "1",
+        "method": "dafnet",
+        "model": {"file": "model.pt", "sha256": file_sha256(tmp_path / "models/model.pt")},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    results = {}
+    for name in demo.MEANING:
+        place = tmp_path / name
+        ScoreTable([one._replace(method=name) for one in own]).save(place, name)
+        results[name] = Result(place, place / f"{name}.json", 140.0, 110.4)
+    del results["copy"]
+    demo.show(tmp_path, results)
+    capsys.readouterr()
+    found = read_run(tmp_path)
+    assert not [text for text in found.problems if "metrics/" in text or "no evaluation has" in text]
+    assert "trained in 110 s of CPU time" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("cut_off", "known"), [(False, 30.0), (True, None)])
