@@ -7,12 +7,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from monai_mmseg.files import file_mark
 from monai_mmseg.names import first_names
+from monai_mmseg.runs.model_settings import read_settings
 from monai_mmseg.transforms.image_parts import image_parts
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ _PARTS = 2  # of an image in many files, such as a folder of DICOM
 def seen_images(parser: ConfigParser) -> dict[str, Any]:
     """Marks of the images that a training learns from, and of those that it is watched and chosen by.
 
+    Those of the weights that it starts from are among them.
+
     When to use: for the settings beside the weights. A copy of a file has its mark, wherever it lies.
 
     Args:
@@ -41,11 +45,13 @@ def seen_images(parser: ConfigParser) -> dict[str, Any]:
         >>> seen_images(ConfigParser(config))
         {'seen': {'trained': [], 'watched': []}}
     """
+    start = parser.get_parsed_content("start", default=None)  # of a training that goes on from other weights
+    before = read_settings(Path(start).parent).get(SEEN, {}) if isinstance(start, str) else {}
     found = {}
     for role, where in _ROLES.items():
         items = parser.get_parsed_content(where) if where in parser else []
         marks = {mark for item in items for mark in item_marks(item)} if isinstance(items, Iterable) else set()
-        found[role] = sorted(marks)
+        found[role] = sorted(marks | set(before.get(role, ())))
     return {SEEN: found}
 
 

@@ -100,10 +100,13 @@ is the order of classes the same, and are the headers right?
                 text = f"lie the other way round in modality {two!r} ({counts[0]} labels) than in {one!r} ({counts[1]})"
                 whole.setdefault((one, two, text), []).append(f"{pair[0]!r} and {pair[1]!r}, along {axis}")
         for name, ways in modalities.items():
-            for place, (subject, way) in enumerate(ways):
-                others = [other for number, (_, other) in enumerate(ways) if number != place]
-                if len(others) >= _ENOUGH and np.linalg.norm(mean := _mean(others)) >= _SURE and way @ mean < _OPPOSITE:
-                    single.setdefault((name, subject), []).append(f"{pair[0]!r} and {pair[1]!r}")
+            if len(ways) <= _ENOUGH:
+                continue
+            each = np.array([way for _, way in ways])
+            others = (each.sum(0) - each) / (len(each) - 1)  # mean of all but this one
+            odd = (np.linalg.norm(others, axis=1) >= _SURE) & ((each * others).sum(1) < _OPPOSITE)
+            for place in odd.nonzero()[0]:
+                single.setdefault((name, ways[place][0]), []).append(f"{pair[0]!r} and {pair[1]!r}")
     found = []
     for (_, _, text), pairs in whole.items():
         classes, axis = pairs[0].split(", along ")

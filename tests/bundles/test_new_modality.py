@@ -55,6 +55,9 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
         np.testing.assert_array_equal(volume.get_fdata(), given[1][name].get_fdata())
 
     settings = read(tmp_path / "models" / "settings.json")
+    earlier = read(before / "models" / "settings.json")["seen"]["trained"]
+    assert earlier
+    assert set(earlier) <= set(settings["seen"]["trained"])  # what the weights before have seen is no test of these
     assert (
         settings["knobs"]["modalities"] == settings["definitions"]["network_def"]["modalities"] == ["ct", "mr", "mr_b"]
     )
