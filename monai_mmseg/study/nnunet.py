@@ -4,7 +4,8 @@
 
 It is no requirement of this package: install it into an environment of its own (``pip install nnunetv2``) and name it.
 Its own trainer runs ten epochs of its schedule with as many steps as the time has room for; a few timed steps say how
-many. Planning, and prediction with its mirrored copies, come on top.
+many. Planning, and prediction with its mirrored copies, come on top. It learns from labels alone: images that train and
+have none, as where a setting took them away, are not shown to it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.data.datalist import read_datalist
+from monai_mmseg.data.datalist import read_datalist, read_raw, stored_item
 from monai_mmseg.data.visits import examination_name
 from monai_mmseg.evaluation.evaluate import evaluate_predictions
 from monai_mmseg.evaluation.table import ScoreTable
-from monai_mmseg.files import write_text
-from monai_mmseg.preparation.export_nnunet import export_nnunet
+from monai_mmseg.files import write_json, write_text
+from monai_mmseg.preparation.export_nnunet import UnfitCases, export_nnunet
 from monai_mmseg.study.cells import SCORES, Cell, CellResult
 from monai_mmseg.study.methods import Method, StudyError
 from monai_mmseg.study.plans import device
@@ -132,13 +133,17 @@ def run_nnunet_cell(
 
     Raises:
         StudyError: nnU-Net is not there.
-        UnfitCases: it cannot take the data.
+        UnfitCases: it cannot take the data, or no image that trains has a label.
     """
     datalist, work = data / "datalist.json", folder / "nnunet"
     shutil.rmtree(work, ignore_errors=True)
     net = NNUNet(find_nnunet(environment), work.resolve(), threads=threads)
     form, configuration = method.options["form"], method.options.get("configuration", "2d")
-    written = export_nnunet(datalist, net.raw, number=FIRST, form=form)
+    labelled = _labelled(datalist, work, form)
+    try:
+        written = export_nnunet(labelled, net.raw, number=FIRST, form=form)
+    except UnfitCases as error:
+        raise UnfitCases(str(error).replace(str(labelled), str(datalist))) from error
     numbers = [FIRST + place for place in range(len(written))]
     words = ("-c", configuration, "-np", 1, "-npfp", 1, *PLANS[net.device])
     planning = net.run("nnUNetv2_plan_and_preprocess", "-d", *numbers, *words)
@@ -162,6 +167,24 @@ def run_nnunet_cell(
     seconds = {"training": clock, "cpu": cpu, "evaluating": predicting.clock, "cpu_evaluating": predicting.cpu}
     seconds["planning"] = planning.clock
     return CellResult(cell, folder, "done", "", {name: round(one, 2) for name, one in seconds.items()}, done)
+
+
+def _labelled(datalist: Path, folder: Path, form: str) -> Path:
+    """The list without what trains without a label: items, or subjects where channels share a label."""
+    content = read_datalist(datalist)
+
+    def name(item: Mapping[str, Any]) -> tuple[str, str]:
+        return item["subject"], "" if form == "channels" else item["modality"]
+
+    items = content.items("training")
+    labelled = {name(item) for item in items if item.get("label")}
+    wanted = content.modalities if form == "each" else [""]
+    if lacking := [one for one in wanted if not any(one in ("", modality) for _, modality in labelled)]:
+        raise UnfitCases(f"{datalist}: no image{' of ' * bool(lacking[0])}{lacking[0]} that trains has a label.")
+    sections = {**content.sections, "training": [item for item in items if name(item) in labelled]}
+    stored = {key: [stored_item(item, folder.resolve()) for item in some] for key, some in sections.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_json(folder / "datalist.json", {**read_raw(datalist)[0], **stored})
 
 
 def _steps(net: NNUNet, number: int, configuration: str, budget: float | None, steps: int | None) -> int:
