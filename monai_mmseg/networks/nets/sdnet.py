@@ -101,7 +101,7 @@ class SDNet(nn.Module):
         style_channels: length Z of the modality factor.
         features: width of each level of the anatomy encoder.
         segmentor_features: width of the segmentor.
-        binarise: ``"round"`` or ``"argmax"``, see :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
+        binarise: ``"round"``, ``"argmax"`` or ``"none"``, see :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
         anatomy_gain: ``initial_gain`` of :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
         dropout: probability of dropping a channel in the segmentor.
 
@@ -129,7 +129,7 @@ class SDNet(nn.Module):
         style_channels: int = 8,
         features: Sequence[int] = (64, 128, 256, 512, 1024),
         segmentor_features: int = 64,
-        binarise: Literal["round", "argmax"] = "round",
+        binarise: Literal["round", "argmax", "none"] = "round",
         anatomy_gain: float | None = None,
         dropout: float = 0.0,
     ) -> None:

@@ -48,6 +48,7 @@ class AnatomyEncoders(nn.Module):
         features: width of each level of the U-Net.
         binarise: ``"round"`` rounds the softmax (a pixel without a channel above one half becomes all zero, as in the
             original code); ``"argmax"`` is exactly one-hot (as in the paper's text). Both pass the gradient unchanged.
+            ``"none"`` keeps the softmax: the map is not binary, and segmentor and decoder see how sure it is.
         modality_norm: keep the normalisation layers of the shared part per modality (own scale, shift and statistics);
             the convolutions stay shared. Cures the mismatch of running statistics when modalities look different.
         initial_gain: start with kernels of the last convolution that have no mean and are this many times as large, so
@@ -78,20 +79,20 @@ class AnatomyEncoders(nn.Module):
         *,
         num_modalities: int = 2,
         features: Sequence[int] = (64, 128, 256, 512, 1024),
-        binarise: Literal["round", "argmax"] = "round",
+        binarise: Literal["round", "argmax", "none"] = "round",
         modality_norm: bool = False,
         initial_gain: float | None = None,
         norm_eps: float = NORM_EPS,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
         super().__init__()
-        if binarise not in ("round", "argmax"):
-            raise ValueError(f"binarise must be 'round' or 'argmax', got {binarise!r}.")
+        if binarise not in ("round", "argmax", "none"):
+            raise ValueError(f"binarise must be 'round', 'argmax' or 'none', got {binarise!r}.")
         if num_modalities < 1:
             raise ValueError(f"num_modalities must be 1 or more, got {num_modalities}.")
         self.num_modalities = num_modalities
         self.halvings = len(features) - 1
-        self.one_hot = binarise == "argmax"
+        self.binarise = binarise
         self.contracting = nn.ModuleList(
             ContractingPath(spatial_dims, in_channels, features[:-1], norm_eps=norm_eps, norm_momentum=norm_momentum)
             for _ in range(num_modalities)
@@ -121,7 +122,7 @@ class AnatomyEncoders(nn.Module):
         return torch.softmax(full_precision(self.expanding(levels, modality)), dim=1)
 
     def forward(self, image: Tensor, modality: int) -> Tensor:
-        """Binary anatomy, at least float32, shape ``(N, anatomy_channels, *spatial)``; the gradient is the softmax's.
+        """Anatomy, at least float32, shape ``(N, anatomy_channels, *spatial)``; the gradient is the softmax's.
 
         Args:
             image: images of one modality, shape ``(N, in_channels, *spatial)``.
@@ -130,7 +131,7 @@ class AnatomyEncoders(nn.Module):
         return self._binary(self.probabilities(image, modality))
 
     def stacked(self, images: Sequence[Tensor]) -> Tensor:
-        """Binary anatomies of all modalities, one after the other: :meth:`forward` of each, with the shared part once.
+        """Anatomies of all modalities, one after the other: :meth:`forward` of each, with the shared part once.
 
         Args:
             images: images of each modality, in order, shape ``(N_m, in_channels, *spatial)``; ``N_m`` may be 0.
@@ -153,10 +154,12 @@ class AnatomyEncoders(nn.Module):
         return self._binary(probabilities)
 
     def _binary(self, probabilities: Tensor) -> Tensor:
-        if self.one_hot:
+        if self.binarise == "argmax":
             return straight_through_argmax(probabilities, dim=1)
-        return straight_through_round(probabilities)
+        if self.binarise == "round":
+            return straight_through_round(probabilities)
+        return probabilities
 
     def extra_repr(self) -> str:
         """Say what the sub-modules do not show."""
-        return f"num_modalities={self.num_modalities}, binarise={'argmax' if self.one_hot else 'round'}"
+        return f"num_modalities={self.num_modalities}, binarise={self.binarise}"

@@ -61,7 +61,7 @@ class DAFNet(nn.Module):
         segmentor_features: width of the segmentor.
         decoder: ``"film"`` or ``"spade"``.
         decoder_features: width of the decoder; ``None``: 8 for FiLM, 128 for SPADE.
-        binarise: ``"round"`` or ``"argmax"``, see :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
+        binarise: ``"round"``, ``"argmax"`` or ``"none"``, see :class:`~monai_mmseg.networks.nets.AnatomyEncoders`.
         modality_norm: normalisation layers per modality in the shared part of the encoders.
         anatomy_gain: ``initial_gain`` of :class:`~monai_mmseg.networks.nets.AnatomyEncoders`: larger than 1 where some
             anatomy channels would stay empty.
@@ -107,7 +107,7 @@ class DAFNet(nn.Module):
         segmentor_features: int = 64,
         decoder: Literal["film", "spade"] = "film",
         decoder_features: int | None = None,
-        binarise: Literal["round", "argmax"] = "round",
+        binarise: Literal["round", "argmax", "none"] = "round",
         modality_norm: bool = False,
         anatomy_gain: float | None = None,
         align: bool = True,

@@ -77,7 +77,13 @@ def test_argmax_anatomy_is_one_hot():
     assert (anatomy.sum(1) == 1).all()
 
 
-@pytest.mark.parametrize("binarise", ["round", "argmax"])
+def test_an_anatomy_that_is_not_binarised_is_the_softmax():
+    encoders, image = AnatomyEncoders(2, 1, 8, binarise="none", **SMALL).eval(), torch.randn(2, 1, 16, 16)
+    assert torch.equal(encoders(image, 1), encoders.probabilities(image, 1))
+    assert not torch.equal(encoders(image, 1), encoders(image, 1).round())
+
+
+@pytest.mark.parametrize("binarise", ["round", "argmax", "none"])
 def test_gradient_is_that_of_the_softmax(binarise):
     encoders = AnatomyEncoders(2, 1, 4, binarise=binarise, **SMALL).eval()
     image, upstream = torch.randn(1, 1, 8, 8, requires_grad=True), torch.randn(1, 4, 8, 8)
@@ -129,7 +135,7 @@ def test_softmax_is_single_precision_under_autocast():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"binarise": "floor"}, "binarise must be 'round' or 'argmax', got 'floor'"),
+        ({"binarise": "floor"}, "binarise must be 'round', 'argmax' or 'none', got 'floor'"),
         ({"num_modalities": 0}, "num_modalities must be 1 or more, got 0"),
     ],
 )

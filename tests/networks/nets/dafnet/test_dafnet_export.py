@@ -28,6 +28,7 @@ SETTINGS = {
 VARIANTS = {
     "fused": {},
     "candidates": {"num_candidates": 2, "modality_norm": True},
+    "soft": {"binarise": "none"},
     "deformed": {"inference": "deformed", "binarise": "argmax", "max_offset": 0.2},
 }
 
