@@ -62,9 +62,19 @@ def load_pretrained_encoder(
     how = f"{how}:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
     if isinstance(network, FusedAnatomyNet):
         _load_first("encoder", network.load_encoder, path, own, how, argv)
-    elif (contents := next((one for one in network.modules() if isinstance(one, ContentUNet)), None)) is not None:
-        load = partial(_load_contents, contents)
+    elif takes_encoder(network):
+        load = partial(_load_contents, next(one for one in network.modules() if isinstance(one, ContentUNet)))
         _load_first("encoder", load, path, own, how, argv, compared=("pixdim", "slice_axis", "intensity_percentiles"))
+
+
+def takes_encoder(network: nn.Module) -> bool:
+    """Whether :func:`load_pretrained_encoder` gives a network an encoder, and does not leave it alone.
+
+    Examples:
+        >>> takes_encoder(nn.Identity())
+        False
+    """
+    return isinstance(network, FusedAnatomyNet) or any(isinstance(one, ContentUNet) for one in network.modules())
 
 
 def _load_contents(network: ContentUNet, path: Path) -> None:

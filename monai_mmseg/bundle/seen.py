@@ -12,6 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_mmseg.bundle.pretrained_encoder import takes_encoder
 from monai_mmseg.files import file_mark
 from monai_mmseg.names import first_names
 from monai_mmseg.runs.model_settings import read_settings
@@ -30,7 +31,7 @@ _PARTS = 2  # of an image in many files, such as a folder of DICOM
 def seen_images(parser: ConfigParser) -> dict[str, Any]:
     """Marks of the images that a training learns from, and of those that it is watched and chosen by.
 
-    Those of the weights that it starts from are among them.
+    Those of the weights that it starts from, or whose encoder or localiser it takes, are among them.
 
     When to use: for the settings beside the weights. A copy of a file has its mark, wherever it lies.
 
@@ -45,13 +46,16 @@ def seen_images(parser: ConfigParser) -> dict[str, Any]:
         >>> seen_images(ConfigParser(config))
         {'seen': {'trained': [], 'watched': []}}
     """
-    start = parser.get_parsed_content("start", default=None)  # of a training that goes on from other weights
-    before = read_settings(Path(start).parent).get(SEEN, {}) if isinstance(start, str) else {}
+    keys = ["start", "localiser"]
+    if "stage_one" in parser and takes_encoder(parser.get_parsed_content("network_def")):
+        keys.append("stage_one")  # the rivals beside it leave that of the bundle unused
+    starts = [parser.get_parsed_content(key, default=None) for key in keys]
+    before = [read_settings(Path(start).parent).get(SEEN, {}) for start in starts if isinstance(start, str)]
     found = {}
     for role, where in _ROLES.items():
         items = parser.get_parsed_content(where) if where in parser else []
         marks = {mark for item in items for mark in item_marks(item)} if isinstance(items, Iterable) else set()
-        found[role] = sorted(marks | set(before.get(role, ())))
+        found[role] = sorted(marks.union(*(one.get(role, ()) for one in before)))
     return {SEEN: found}
 
 
