@@ -7,23 +7,20 @@ A study's page draws its own cells; here are scores of several calls together, s
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks import ROOT
-from monai_mmseg.evaluation import Score, ScoreTable
+from benchmarks.kept_scores import number_of, read_kept
 from monai_mmseg.files import write_text
-from monai_mmseg.study import Cell, CellResult
 from monai_mmseg.study.content import Setting
 from monai_mmseg.study.curves import Style, label_curves, method_styles
 
-RESULTS, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT, LEGEND = 460, 270, 475
 STYLE = (
     'text{font:12px system-ui,"DejaVu Sans",sans-serif;fill:#555}.grid{stroke:#ddd}'
@@ -88,55 +85,12 @@ FIGURES = (
 )
 
 
-def read_settings(figure: Figure) -> list[Setting]:
-    """Scores of a figure's files as a study has them in memory; of two files with one cell the last one counts.
-
-    Args:
-        figure: which.
-
-    Raises:
-        FileNotFoundError: a file is not there.
-    """
-    found: dict[Cell, list[Score]] = {}
-    for pattern in figure.files:
-        paths = sorted(RESULTS.glob(pattern))
-        if not paths:
-            raise FileNotFoundError(f"{RESULTS / pattern}: no such table of scores.")
-        for path in paths:
-            here: dict[Cell, list[Score]] = {}
-            for cell, score in _rows(path, figure):
-                here.setdefault(cell, []).append(score)
-            found |= here
-    order = {name: at for at, name in enumerate(figure.methods)}
-    settings: dict[str, Setting] = {}
-    for cell in sorted(found, key=lambda one: (_number(one.setting), order[one.method], one.seed)):
-        setting = settings.setdefault(cell.setting, Setting(cell.setting, [], []))
-        setting.cells.append(CellResult(cell, Path(), "done"))
-        setting.tables.append((cell, ScoreTable(found[cell])))
-    return list(settings.values())
-
-
-def _number(setting: str) -> float:
-    return float(setting.rsplit("_", 1)[1])
-
-
-def _rows(path: Path, figure: Figure) -> Iterator[tuple[Cell, Score]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            modality = row.get("modality") or figure.modality
-            if row["method"] not in figure.methods or modality != figure.modality or not row["class"]:
-                continue
-            cell = Cell(row["method"], row["setting"], int(row.get("fold") or 0), int(row["seed"]))
-            values = {name: float(row[name]) for name in ("dice", "surface_distance") if row.get(name)}
-            yield cell, Score(row["method"], row["subject"], {"modality": modality, "class": row["class"]}, values)
-
-
 def draw(figure: Figure, settings: Sequence[Setting]) -> str:
     """The curve as a picture of its own, with its legend.
 
     Args:
         figure: which.
-        settings: of :func:`read_settings`.
+        settings: of :func:`~benchmarks.kept_scores.read_kept`.
     """
     styles = method_styles(settings, figure.lead)
     chart = label_curves(settings, styles, figure.lead)[0].chart
@@ -187,7 +141,7 @@ def equivalents(settings: Sequence[Setting], against: str) -> list[str]:
         >>> equivalents([], "individual")
         []
     """
-    counts = [_number(one.name) for one in settings]
+    counts = [number_of(one.name) for one in settings]
     values = [{name: float(np.nanmean(x)) for name, x in one.sample("dice").values.items()} for one in settings]
     own = np.maximum.accumulate([one[against] for one in values]) if values else []
     lines = []
@@ -209,7 +163,7 @@ def main(names: Sequence[str]) -> None:
     """
     for figure in FIGURES:
         if not names or figure.name in names:
-            settings = read_settings(figure)
+            settings = read_kept(figure.files, figure.modality, figure.methods)
             path = write_text(IMAGES / f"{figure.name}.svg", draw(figure, settings))
             more = equivalents(settings, figure.against) if figure.against else []
             print(f"{path.relative_to(ROOT)}", *table(settings), *more, sep="\n")

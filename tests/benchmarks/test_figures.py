@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, read_settings, table
+from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, table
+from benchmarks.kept_scores import read_kept
 from monai_mmseg.evaluation import ScoreTable
 from monai_mmseg.study import Cell, CellResult
 from monai_mmseg.study.content import Setting
@@ -17,14 +18,14 @@ from tests.study.synthetic_study import scores
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda one: one.name)
 def test_pictures_are_of_the_scores(figure):
-    settings = read_settings(figure)
+    settings = read_kept(figure.files, figure.modality, figure.methods)
     assert draw(figure, settings) == (IMAGES / f"{figure.name}.svg").read_text(encoding="utf-8")
     assert len(table(settings)) == 2 + len(settings)
 
 
 def test_a_table_that_is_not_there_is_said():
     with pytest.raises(FileNotFoundError, match="no such table of scores"):
-        read_settings(FIGURES[0]._replace(files=("nowhere/*.csv",)))
+        read_kept(["nowhere/*.csv"], "lge")
 
 
 def test_labels_are_looked_up_on_the_curve_of_the_rival():

@@ -1,0 +1,83 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+"""Differences between methods, out of the scores that `benchmarks/results` keeps, as the documentation states them.
+
+``python -m benchmarks.differences "dafnet_table_2/scores.csv" lge unet_both:dafnet`` prints, for each setting: the
+means of each training, the difference with its hierarchical 95 % interval, and the paired permutation test of the
+subjects' means, corrected by Holm's method for the pairs that were named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.kept_scores import read_kept
+from monai_mmseg.metrics.significance import holm_correction, paired_permutation_test
+from monai_mmseg.study.content import Setting
+from monai_mmseg.study.statistics import hierarchical_interval
+
+USAGE = "python -m benchmarks.differences FILES MODALITY METHOD:METHOD [METHOD:METHOD ...]"
+
+
+def differences(setting: Setting, pairs: Sequence[tuple[str, str]], measure: str = "dice") -> list[str]:
+    """Lines of text on one setting.
+
+    Args:
+        setting: of :func:`~benchmarks.kept_scores.read_kept`.
+        pairs: of methods; one that is not there is left out, and not counted for Holm's correction.
+        measure: ``"dice"`` or ``"surface_distance"``.
+    """
+    values = setting.sample(measure).values
+    lines = []
+    for name in dict.fromkeys(one for pair in pairs for one in pair if one in values):
+        means = np.nanmean(values[name], axis=1)
+        spread = f" ± {means.std(ddof=1):.3f}" if len(means) > 1 else ""
+        subjects = int(np.isfinite(values[name]).any(axis=0).sum())
+        told = ", ".join(f"{mean:.3f}" for mean in means)
+        lines.append(f"{setting.name} {name}: {means.mean():.3f}{spread} (trainings {told}; {subjects} subjects)")
+    found = {pair: _both(values, *pair) for pair in pairs if all(name in values for name in pair)}
+    p = {
+        ":".join(pair): paired_permutation_test(*(np.nanmean(one, axis=0) for one in both)).p_value
+        for pair, both in found.items()
+    }
+    corrected = holm_correction(p) if p else {}
+    for (first, second), (a, b) in found.items():
+        at, name = hierarchical_interval(a, b), f"{first}:{second}"
+        ahead = int((np.nanmean(a, axis=0) > np.nanmean(b, axis=0)).sum())
+        lines.append(
+            f"{setting.name} {first} - {second}: {at.mean:+.3f} ({at.low:.3f} to {at.high:.3f}), p {p[name]:.3f}, Holm "
+            f"{corrected[name]:.3f}, ahead in {ahead} of {a.shape[1]}"
+        )
+    return lines
+
+
+def _both(values: Mapping[str, NDArray[np.float64]], *pair: str) -> list[NDArray[np.float64]]:
+    """Scores of two methods on the subjects that both have."""
+    common = np.logical_and.reduce([np.isfinite(values[name]).any(axis=0) for name in pair])
+    return [values[name][:, common] for name in pair]
+
+
+def main(words: Sequence[str]) -> None:
+    """Print them.
+
+    Args:
+        words: of the command line, see the top.
+    """
+    pairs = [(first, second) for first, _, second in (word.partition(":") for word in words[2:])]
+    if not pairs or not all(map(all, pairs)):
+        sys.exit(USAGE)
+    settings = read_kept(words[0].split(","), words[1])
+    known = {cell.method for setting in settings for cell, _ in setting.tables}
+    if unknown := sorted({name for pair in pairs for name in pair} - known):
+        sys.exit(f"{words[0]} has no scores of {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    for setting in settings:
+        for line in differences(setting, pairs):
+            print(line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+# Copyright (c) the monai_mmseg developers
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import kept_scores
+from benchmarks.differences import USAGE, main
+
+HEAD = "setting,method,seed,modality,class,subject,dice\n"
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Two trainings of "a" and one of "b" on two subjects with two classes each."""
+    monkeypatch.setattr(kept_scores, "RESULTS", tmp_path)
+    rows = [
+        f"mr_4,{method},{seed},mr,{name},{subject},{dice + change}"
+        for method, seed, dice in (("a", 0, 0.8), ("a", 1, 0.9), ("b", 0, 0.5))
+        for subject, change in (("s1", 0.05), ("s2", -0.05))
+        for name in ("LV", "RV")
+    ]
+    other = [row.replace(",mr,", ",ct,").replace("0.", "0.0") for row in rows]
+    (tmp_path / "scores.csv").write_text(HEAD + "\n".join([*rows, *other]) + "\n")
+    return tmp_path
+
+
+def test_means_of_trainings_and_the_difference_with_its_interval(kept, capsys):
+    main(["scores.csv", "mr", "a:b"])
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "mr_4 a: 0.850 ± 0.071 (trainings 0.800, 0.900; 2 subjects)"
+    assert second == "mr_4 b: 0.500 (trainings 0.500; 2 subjects)"
+    # subjects move both alike; the trainings of a alone are 0.1 apart; two signs give no p below one half
+    assert third == "mr_4 a - b: +0.350 (0.300 to 0.400), p 0.500, Holm 0.500, ahead in 2 of 2"
+
+
+def test_a_table_of_subsets_is_of_the_setting_in_its_name(kept, capsys):
+    rows = [
+        f"{name},0,{given},s{at},{dice}"
+        for name, dice in (("a", 0.6), ("b", 0.4))
+        for given in ("t1", "t1+t2")
+        for at in (1, 2)
+    ]
+    (kept / "subsets_missing_50.csv").write_text("method,seed,sequences,subject,dice\n" + "\n".join(rows) + "\n")
+    main(["subsets_*.csv", "brain", "a:b"])
+    assert "missing_50 a - b: +0.200 (0.200 to 0.200)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["scores.csv", "mr"], ["scores.csv", "mr", "a"]])
+def test_what_is_no_pair_shows_the_usage(kept, words):
+    with pytest.raises(SystemExit, match="METHOD:METHOD"):
+        main(words)
+    assert USAGE
+
+
+def test_a_method_without_scores_is_named(kept):
+    with pytest.raises(SystemExit, match=r"no scores of csa; it has a, b\."):
+        main(["scores.csv", "mr", "a:csa"])
