@@ -216,7 +216,7 @@ class DAFNetObjective(Objective):
 
         logits = at_least_float32(net.segment(torch.cat([own, moved])))
         probs = logits.softmax(1)
-        terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight)}
+        terms = {"supervised": self._supervised(probs, batch, rows, candidate_weight, own_only=stage.pretrains)}
         rendered = probs.new_zeros(0, 1, *probs.shape[2:])
         if stage.pretrains:
             terms = {name: terms.get(name, probs.new_zeros(())) for name in weight}
@@ -260,12 +260,15 @@ class DAFNetObjective(Objective):
             weight = torch.cat([weight[: len(rows.own)], self.network.balancer(overlap).flatten()])
         return moved, offsets, weight
 
-    def _supervised(self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor) -> Tensor:
-        onehot = self._onehot(batch["label"][rows.sample, rows.frame])
-        labelled = self._labelled(batch, rows.sample, rows.frame)
-        group, count, swapped = rows.branch, rows.num_branches, self.swapped_cross_entropy
-        error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
-        return self._mean(error * candidate_weight, rows, mask=labelled)
+    def _supervised(
+        self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor, *, own_only: bool
+    ) -> Tensor:
+        part = slice(len(rows.own) if own_only else None)
+        sample, frame = rows.sample[part], rows.frame[part]
+        onehot, labelled = self._onehot(batch["label"][sample, frame]), self._labelled(batch, sample, frame)
+        group, count, swapped = rows.branch[part], rows.num_branches, self.swapped_cross_entropy
+        error = segmentation_loss(probs[part], onehot, labelled, group=group, num_groups=count, swapped=swapped)
+        return self._mean(error * candidate_weight[part], rows, mask=labelled, own_only=own_only)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
