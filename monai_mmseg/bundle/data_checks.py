@@ -57,7 +57,8 @@ def check_data(
 
     Args:
         data_id: id of the items in the config.
-        labelled: which modalities need labels in the training: ``"each"``, ``"some"``, or ``None``: none does.
+        labelled: which modalities need labels in the training: ``"each"``, ``"some"``, or ``None``: none does. Of an
+            evaluation, ``"each"``: images are scored one by one, so a list may lack modalities that the weights know.
         target: id of a setting that names one modality; a default that the datalist does not have becomes the
             datalist's own ``target``, or its last modality.
         every: train on all modalities of the datalist; else on those of the config, if it has these.
@@ -87,6 +88,8 @@ def check_data(
     defaults = {} if fixed else base
     inputs = [name for name in listed.modalities if output is None or name != parser.get_parsed_content(output)]
     training = data_id.startswith("train")  # else they are those of the weights
+    if labelled == "each" and not training:
+        _leave_out_modalities(parser, listed)
     _settle_modalities(parser, listed, inputs, defaults, every=every and training)
     if "labels" in base:
         known = fixed or (not training and bool(read_settings(str(parser.get_parsed_content("ckpt_dir")))))
@@ -106,6 +109,13 @@ def check_data(
     if labelled is not None and training:
         _check_labelled(listed, modalities, labelled, parser.get_parsed_content("fold"))
         _tell_borrowed(listed, modalities, parser.get_parsed_content("fold"))
+    command = parse_run_command(sys.argv)
+    if "section" in parser and command is not None and "fold" in command.overrides:
+        if not training and parser.get_parsed_content("section") == "training":
+            raise DataConflict(
+                f"fold {command.overrides['fold']!r} is not used: an evaluation scores all of the section. For one fold "
+                "run `inference` with this section and fold, then `mmseg evaluate` with the same."
+            )
     if "section" in parser and (section := parser.get_parsed_content("section")) in listed.sections:
         items = [item for item in listed.items(section) if item["modality"] in modalities]
         check_prediction_names(items)
@@ -152,6 +162,16 @@ def _settle_modalities(
     else:
         unused = [name for name in inputs if name not in given]
         logger.info("not used of %s: %s", listed.path, ", ".join(unused))
+
+
+def _leave_out_modalities(parser: ConfigParser, listed: Datalist) -> None:
+    """Modalities of the weights that a list of one hospital does not have are not evaluated."""
+    given = parser["modalities"]
+    kept = [name for name in given if name in listed.modalities] if isinstance(given, list) else []
+    if kept and kept != given:
+        lacking = [name for name in given if name not in kept]
+        logger.warning("%s declares no %s: not evaluated.", listed.path, ", ".join(map(str, lacking)))
+        parser["modalities"] = kept
 
 
 def _settle_labels(parser: ConfigParser, listed: Datalist, defaults: list[Any]) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from monai.bundle import ConfigParser
@@ -51,6 +52,31 @@ def test_an_evaluation_of_borrowed_labels_is_refused(config):
         DataConflict, match=r"labels of 'training' are borrowed, 1 \(register\): agreement with them is"
     ):
         config.check("validate#dataset#data")
+
+
+def test_an_evaluation_that_does_not_use_the_fold_says_so(config, monkeypatch):
+    config["section"] = "training"
+    config["fold"] = 1
+    words = ["x/monai/bundle/__main__.py", "run", "evaluating", "--config_file", "a.json", "--fold", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(DataConflict, match="fold 1 is not used: an evaluation scores all of the section"):
+        config.check("validate#dataset#data")
+    config["section"] = "test"
+    config.check("validate#dataset#data")
+
+
+@pytest.mark.parametrize("labelled", ["each", "some"])
+def test_a_list_without_a_modality_of_the_weights_is_evaluated_where_images_are_scored_one_by_one(
+    config, labelled, caplog
+):
+    config["section"], config["modalities"] = "test", ["cine", "lge", "t2"]
+    if labelled == "each":
+        config.check("validate#dataset#data", labelled="each")
+        assert config["modalities"] == ["cine", "lge"]
+        assert "declares no t2: not evaluated" in caplog.text
+        config["modalities"] = ["t1", "t2"]
+    with pytest.raises(DataConflict, match="modalities must be among those that"):
+        config.check("validate#dataset#data", labelled=labelled)
 
 
 def test_a_phantom_that_cannot_have_the_modality_is_not_made(config, tmp_path):

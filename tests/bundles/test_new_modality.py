@@ -63,6 +63,13 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
     )
     rows = (HEART.evaluate(tmp_path, data) / "metrics" / "new_modality.csv").read_text(encoding="utf-8").splitlines()
     assert {row.split(",")[1] for row in rows[1:]} == {"mr_b"}
+    # the list of the first hospitals declares no mr_b
+    values = []
+    for one, name in ((before, "ummkd"), (tmp_path, "new_modality")):
+        HEART.evaluate(one, unpaired(HEART), output_dir=str(tmp_path / name))
+        table = read(tmp_path / name / "metrics" / f"{name}.json")
+        values.append([score["values"] for score in table["scores"]])
+    assert values[0] == values[1] != []
     assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_mr03_seg.nii.gz"]
 
 
@@ -121,6 +128,14 @@ def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, lik
     assert len(old) == 4
     for name, volume in old.items():
         np.testing.assert_array_equal(volume.get_fdata(), new[name].get_fdata())
+    # the list of the first hospitals declares no mr_b
+    found = [
+        read(HEART.evaluate(one, unpaired(HEART), output_dir=str(tmp_path / name)).parent / name / "metrics" / file)
+        for one, name, file in ((before, "x", "ummkd.json"), (tmp_path, "y", "new_modality.json"))
+    ]
+    assert [[one["values"] for one in table["scores"]] for table in found[:1]] == [
+        [one["values"] for one in table["scores"]] for table in found[1:]
+    ]
     assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(after / "models"))) == ["b_test_mr03_seg.nii.gz"]
 
 
