@@ -110,12 +110,12 @@ def check_data(
         _check_labelled(listed, modalities, labelled, parser.get_parsed_content("fold"))
         _tell_borrowed(listed, modalities, parser.get_parsed_content("fold"))
     command = parse_run_command(sys.argv)
-    if "section" in parser and command is not None and "fold" in command.overrides:
-        if not training and parser.get_parsed_content("section") == "training":
-            raise DataConflict(
-                f"fold {command.overrides['fold']!r} is not used: an evaluation scores all of the section. For one fold "
-                "run `inference` with this section and fold, then `mmseg evaluate` with the same."
-            )
+    told = "fold" in command.overrides if command is not None else False
+    if told and not training and parser.get_parsed_content("section", default="") == "training":
+        raise DataConflict(
+            f"fold {parser['fold']!r} is not used: an evaluation scores all of the section. For one fold run "
+            "`inference` with this section and fold, then `mmseg evaluate` with the same."
+        )
     if "section" in parser and (section := parser.get_parsed_content("section")) in listed.sections:
         items = [item for item in listed.items(section) if item["modality"] in modalities]
         check_prediction_names(items)

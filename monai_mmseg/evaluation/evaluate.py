@@ -181,8 +181,8 @@ def evaluate_predictions(
         if unknown := sorted(set(subjects) - {str(item["subject"]) for item in chosen}):
             raise ValueError(f"subjects must have a {modality!r} image in the datalist, got {unknown} too.")
         chosen = [item for item in chosen if str(item["subject"]) in subjects]
-    labelled = _labelled(chosen, modality)
-    remarks = [*remarks, *_told_stand_ins([item for item in others if item in labelled], modality)]
+    labelled, left_out = _labelled(chosen, modality)
+    remarks = [*remarks, *left_out, *_told_stand_ins([item for item in others if item in labelled], modality)]
     files = _files(labelled, predictions)
     scores: list[Score] = []
     for item in labelled:
@@ -191,9 +191,9 @@ def evaluate_predictions(
         label = read_label_volume(item["label"], _shown(labels, hidden), ignore=item.get("ignore"))
         prediction = read_label_volume(files[subject], labels, ignore=item.get("ignore"))
         check_same_grid(prediction, label)
-        if (left_out := item.get("ignore")) is not None:
+        if (ignored := item.get("ignore")) is not None:
             # a mask that was made to be lent may leave voxels out: no class is predicted there
-            prediction = prediction._replace(values=np.where(prediction.values == left_out, 0, prediction.values))
+            prediction = prediction._replace(values=np.where(prediction.values == ignored, 0, prediction.values))
         scores += score_volume(
             prediction.values,
             label.values,
@@ -251,22 +251,23 @@ def _told_stand_ins(scored: Sequence[Mapping[str, Any]], modality: str) -> list[
     return [line]
 
 
-def _labelled(chosen: Sequence[Mapping[str, Any]], modality: str) -> list[Mapping[str, Any]]:
-    """Items with a true label; what is left out is said."""
-    labelled = [item for item in chosen if item.get("label") and item.get("labelled", True)]
+def _labelled(chosen: Sequence[Mapping[str, Any]], modality: str) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Items with a true label, and lines about what is left out, which are logged."""
+    labelled, lines = [item for item in chosen if item.get("label") and item.get("labelled", True)], []
     if len(labelled) < len(chosen):
-        logger.warning(
-            "%d of %d %s images have no label and are left out.", len(chosen) - len(labelled), len(chosen), modality
-        )
+        without = len(chosen) - len(labelled)
+        lines.append(f"{without} of {len(chosen)} {modality} images have no label and are left out.")
     if borrowed := borrowed_text(labelled):
-        logger.warning("Borrowed labels of %s are no truth and are left out: %s.", modality, borrowed)
+        lines.append(f"Borrowed labels of {modality} are no truth and are left out: {borrowed}.")
         labelled = [item for item in labelled if has_true_label(item)]
+    for line in lines:
+        logger.warning("%s", line)
     if not labelled:
         more = f", but borrowed ones: {borrowed}" if borrowed else ""
         raise ValueError(
             f"datalist must hold at least one labelled {modality!r} image to compare with, got none{more}."
         )
-    return labelled
+    return labelled, lines
 
 
 def _files(items: Sequence[Mapping[str, Any]], predictions: Mapping[str, str | Path] | str | Path) -> dict[str, Path]:

@@ -296,8 +296,15 @@ def _splits(content: Datalist, cases: Sequence[_Case]) -> list[dict[str, list[st
     if folds and validation:
         raise ValueError(f"{content.path}: has folds and a section 'validation'; nnU-Net validates on one of them.")
     names = [case.name for case in training]
-    parts = [folds[fold] for fold in sorted(folds)] if folds else [validation] if validation else []
-    return [{"train": [name for name in names if name not in part], "val": part} for part in parts]
+    # a split for each fold of the datalist, whatever was left out: fold 1 of all data sets holds out the same subjects
+    numbers = sorted({item["fold"] for item in content.items("training") if "fold" in item}) if folds else []
+    parts = [folds[number] for number in numbers] if folds else [validation] if validation else []
+    return [_split([name for name in names if name not in part], part) for part in parts]
+
+
+def _split(learned: list[str], watched: list[str]) -> dict[str, list[str]]:
+    """A split with cases on both sides: nnU-Net falls on an empty one, and what watches chooses nothing in it."""
+    return {"train": learned or watched, "val": watched or learned}
 
 
 def _write_tables(

@@ -46,7 +46,9 @@ def evaluate_modalities(
     # without any the message says what there is
     names = [name for name in modalities if name in labelled] or modalities
     if bare := sorted({one["modality"] for one in items}.intersection(modalities).difference(names)):
-        logger.warning("not scored, for no image has a label: %s", ", ".join(bare))
+        line = f"Not scored, for no image has a label: {', '.join(bare)}."
+        logger.warning("%s", line)
+        settings["remarks"] = [*settings.get("remarks", ()), line]
     tables = [evaluate_predictions(datalist, predictions, modality=name, **settings) for name in names]
     return tables[0].join(*tables[1:])
 

@@ -38,6 +38,7 @@ class Facts(NamedTuple):
     partly: bool = False  # whether labels show some classes only
     lent: int = 0  # subjects whose target image lacks a label that their source image has
     answered: int = 0  # tested subjects whose source and target have one label file
+    contoured: int = 0  # tested subjects with a label of the source and an image of the target
 
 
 def find_facts(listed: Datalist, target: str | None = None, source: str | None = None) -> Facts:
@@ -72,7 +73,9 @@ def find_facts(listed: Datalist, target: str | None = None, source: str | None =
     partly = any(any(item.get("unknown", ())) for item in training)
     lent = sum(chosen in one["image"] and chosen not in one["label"] and helping in one["label"] for one in groups)
     answered = len(subjects_of_one_label(test, helping, chosen))
-    return Facts(listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly, lent, answered)
+    contoured = sum(chosen in one["image"] and helping in one["label"] for one in group_by_subject(test))
+    found = (listed.modalities, chosen, helping, labelled, len(groups), several, tested, partly, lent, answered)
+    return Facts(*found, contoured)
 
 
 NEEDS: Mapping[str, Callable[[Facts], str]] = {
@@ -85,7 +88,11 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
         "" if f.lent else f"no training image of {f.target} lacks a label that its {f.source} has"
     ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
+    "one image or pairs": lambda f: NEEDS["pairs"](f) if len(f.modalities) > 1 else "",
     "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
+    "source labels of the tested target": lambda f: (
+        "" if f.contoured else f"no tested subject has a label of {f.source} and an image of {f.target}"
+    ),
     "own labels": lambda f: (
         f"{f.source} and {f.target} of {f.answered} tested subjects have one label file: its copy is the answer"
         if f.answered

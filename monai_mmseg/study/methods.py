@@ -117,7 +117,7 @@ def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = 
 
 
 def _copied(name: str, about: str, function: str, package: str = "") -> Method:
-    needs = ("two modalities", "source labels of tested", "own labels")
+    needs = ("two modalities", "source labels of tested", "source labels of the tested target", "own labels")
     options = {"function": function, **({"workers": 1} if package else {})}  # lanes are those of the study
     return Method(name, about, "baseline", needs, package=package, options=options)
 
@@ -133,7 +133,8 @@ def _registered(made: Method, **overrides: Any) -> Method:
 
 
 def _nnunet(name: str, about: str, form: str) -> Method:
-    return Method(name, about, "program", ("labels",), options={"form": form})
+    needs = ("labels", *(("one image or pairs",) if form == "channels" else ()))
+    return Method(name, about, "program", needs, options={"form": form})
 
 
 def _files(overlays: Sequence[str]) -> tuple[str, ...]:
@@ -171,13 +172,18 @@ _LIST: tuple[Method, ...] = (
     _copied("active_contour", "contours of the source's labels, moved", "active_contour_baseline", SKIMAGE),
     _copied("copy", "the source's labels put where they lie in the target", "copy_baseline"),
     Method(
-        "unet", "the plain network: registered modalities are its channels", "bundle", ("labels",), "unet", plan="unet"
+        "unet",
+        "the plain network: registered modalities are its channels",
+        "bundle",
+        ("labels", "one image or pairs"),
+        "unet",
+        plan="unet",
     ),
     Method(
         "modality_dropout",
         "as unet, sequences taken away at random",
         "bundle",
-        ("two modalities", "labels"),
+        ("two modalities", "labels", "pairs"),
         "unet",
         ("settings/modality_dropout",),
         plan="unet",

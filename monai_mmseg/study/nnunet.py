@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.data.borrowed import has_true_label
 from monai_mmseg.data.datalist import read_datalist, read_raw, stored_item
 from monai_mmseg.data.visits import examination_name
 from monai_mmseg.evaluation.evaluate import evaluate_predictions
@@ -214,8 +215,11 @@ def _found(cases: Path, folder: Path) -> dict[tuple[str, str], Path]:
 def _scores(
     datalist: Path, predictions: Mapping[tuple[str, str], Path], method: str, paper_dice: str | bool
 ) -> ScoreTable:
-    tables = []
-    for modality in read_datalist(datalist).modalities:
+    tables, content = [], read_datalist(datalist)
+    scored = {item["modality"] for item in content.items("test") if has_true_label(item)}
+    known = [name for name in content.modalities if name in scored] or content.modalities
+    bare = ", ".join(name for name in content.modalities if name not in known)
+    for modality in known:
         # a case of several channels is of no modality: it is scored against the labels of each
         mine = {subject: path for (subject, name), path in predictions.items() if name in (modality, "")}
         if mine:
@@ -224,6 +228,7 @@ def _scores(
                 "section": "test",
                 "method": method,
                 "paper_dice": paper_dice,
+                "remarks": [f"Not scored, for no image has a label: {bare}."] if bare else [],
             }
             tables.append(evaluate_predictions(datalist, mine, **about))
     return tables[0].join(*tables[1:])

@@ -120,6 +120,19 @@ def test_a_data_set_for_each_modality(tmp_path, capsys):
         assert not (folder / "splits_final.json").exists()
 
 
+def test_splits_are_the_folds_of_the_list_whatever_was_left_out(tmp_path):
+    entries = [
+        ("training", f"p{one}", modality, {"fold": one - 1} | ({"label": None} if modality == "t2" and one > 1 else {}))
+        for one in (1, 2, 3)
+        for modality in ("ct", "t2")
+    ]
+    each = export_nnunet(datalist(tmp_path, *entries), tmp_path / "raw", number=1, form="each", skip_unfit=True)
+    first, second = (json.loads((one.folder / "splits_final.json").read_text()) for one in each)
+    assert [split["val"] for split in first] == [["p1"], ["p2"], ["p3"]]
+    # of t2 p1 alone has a label: it watches itself rather than an empty side
+    assert second == [{"train": ["p1"], "val": ["p1"]}] * 3
+
+
 def test_what_nnunet_cannot_take(tmp_path, capsys):
     entries = [("training", f"p{one}", modality, {}) for one in range(1, 6) for modality in ("t1", "t2")]
     entries[3] = (*entries[3][:3], {"label": None})  # a label of p2 is enough

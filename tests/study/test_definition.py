@@ -113,12 +113,12 @@ def test_needs_are_known_and_say_what_is_missing():
         "ummkd": "no training image of lge has a label",
         "copy": "no tested image of cine has a label",
     }
-    blind = bare._replace(tested={"cine": 2, "lge": 0})
+    blind = bare._replace(tested={"cine": 2, "lge": 0}, contoured=2)
     assert refusal(METHODS["copy"], blind) == "no tested image of lge has a label: nothing can be scored"
     assert refusal(METHODS["disentangle_redraw"], blind) == ""
     apart = bare._replace(several=1, labelled={"cine": 4, "lge": 4})
     assert refusal(METHODS["dafnet"], apart) == "hardly any subject has several modalities"
-    partly = apart._replace(several=4, partly=True, tested={"cine": 2, "lge": 2})
+    partly = apart._replace(several=4, partly=True, tested={"cine": 2, "lge": 2}, contoured=2)
     said = "labels show some classes only ('annotated'), and it would learn that the others are not there"
     assert [refusal(METHODS[name], partly) for name in ("csa", "dafnet", "copy")] == ["", said, said]
     alone = bare._replace(several=0)
@@ -127,6 +127,21 @@ def test_needs_are_known_and_say_what_is_missing():
     assert refusal(METHODS["unet_redrawn"], unseen) == "no tested image of lge has a label: nothing can be scored"
     missing = METHODS["dafnet"]._replace(package="no_such_package monai-mmseg[register]")
     assert refusal(missing, bare) == "the package no_such_package is missing: pip install monai-mmseg[register]"
+
+
+def test_patients_of_one_modality_each_are_refused_what_works_on_pairs(tmp_path):
+    path = write_listed(tmp_path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for section in ("training", "test"):
+        for item in content[section]:
+            item["subject"] = f"{item['modality']}_{item['subject']}"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    facts = find_facts(read_datalist(path))
+    bare = [METHODS[name]._replace(package="") for name in ("copy", "register", "active_contour")]
+    assert {refusal(one, facts) for one in bare} == {"no tested subject has a label of cine and an image of lge"}
+    paired = [METHODS[name] for name in ("unet", "modality_dropout", "nnunet_channels")]
+    assert {refusal(one, facts) for one in paired} == {"hardly any subject has several modalities"}
+    assert [refusal(METHODS[name], facts) for name in ("ummkd", "nnunet", "nnunet_each")] == [""] * 3
 
 
 def test_a_copied_label_is_not_scored_against_itself(tmp_path):

@@ -99,6 +99,17 @@ def test_a_modality_without_any_label_has_no_network(tmp_path, programs):
     assert run("nnunet", data, tmp_path / "mixed", programs[0]).state == "done"
 
 
+def test_a_modality_without_a_label_to_test_on_is_not_scored_and_that_is_said(tmp_path, programs):
+    data = hearts(tmp_path / "data", "lge0", "lge1", "lge2")
+    path = data / "datalist.json"
+    content = json.loads(path.read_text())
+    del content["test"][1]["label"]
+    path.write_text(json.dumps(content))
+    table = run("nnunet", data, tmp_path / "cell", programs[0]).table
+    assert {one.case["modality"] for one in table} == {"cine"}
+    assert any("Not scored, for no image has a label: lge." in note for note in table.notes())
+
+
 def test_what_else_it_cannot_take_is_refused_by_the_name_of_the_list(tmp_path, programs):
     data = hearts(tmp_path / "data")
     (data / "lge3.nii.gz").unlink()
