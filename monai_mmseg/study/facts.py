@@ -89,9 +89,12 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
     "one image or pairs": lambda f: NEEDS["pairs"](f) if len(f.modalities) > 1 else "",
-    "source labels of tested": lambda f: "" if f.tested.get(f.source) else f"no tested image of {f.source} has a label",
-    "source labels of the tested target": lambda f: (
-        "" if f.contoured else f"no tested subject has a label of {f.source} and an image of {f.target}"
+    "source labels of tested": lambda f: (
+        f"no tested image of {f.source} has a label"
+        if not f.tested.get(f.source)
+        else ""
+        if f.contoured
+        else f"no tested subject has a label of {f.source} and an image of {f.target}"
     ),
     "own labels": lambda f: (
         f"{f.source} and {f.target} of {f.answered} tested subjects have one label file: its copy is the answer"

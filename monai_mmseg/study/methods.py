@@ -117,7 +117,7 @@ def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = 
 
 
 def _copied(name: str, about: str, function: str, package: str = "") -> Method:
-    needs = ("two modalities", "source labels of tested", "source labels of the tested target", "own labels")
+    needs = ("two modalities", "source labels of tested", "own labels")
     options = {"function": function, **({"workers": 1} if package else {})}  # lanes are those of the study
     return Method(name, about, "baseline", needs, package=package, options=options)
 

@@ -59,6 +59,11 @@ WRONG = [
     (["data/datalist.json", "--methods", "dafnt", "--out", "s"], 1, "did you mean 'dafnet'"),
     (["data/datalist.json", "--methods", "copy"], 1, "--out is needed"),
     (["--methods", "copy", "--out", "s"], 1, "a datalist or the file of a study is needed"),
+    (
+        ["data/datalist.json", "--page-only", "--seeds", "9", "--out", "s"],
+        1,
+        "of what s holds; leave out the data, --seeds",
+    ),
     (["data/datalist.json", "--methods", "copy", "--out", "s", "--seeds", "one"], 2, "--seeds: needs whole numbers"),
     (["data/datalist.json", "--methods", "copy", "--out", "s", "--sedes", "1"], 2, "Did you mean --seeds"),
 ]

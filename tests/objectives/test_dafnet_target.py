@@ -121,6 +121,20 @@ def test_pretraining_leaves_the_rest_alone_and_is_taken_up_again(batch):
     assert terms_of(resumed, batch)["agreement"] > 0
 
 
+def test_pretraining_scores_no_anatomy_by_the_label_of_another_image():
+    """Undeformed, the anatomy of one image does not fit the label of the other."""
+    batch = make_batch()
+    output = make_objective(pretraining=1)(batch, "generator")
+    kept = [(m, b) for m in (0, 1) for b in range(len(batch["present"])) if batch["present"][b, m]]
+    probs = dict(zip(kept, output.outputs["logits"].softmax(1), strict=True))
+    expected = torch.zeros(())
+    for modality in (0, 1):
+        rows = [(m, b) for m, b in kept if m == modality and batch["labelled"][b, m]]
+        labels = torch.stack([batch["label"][b, m] for m, b in rows])
+        expected = expected + loss(torch.stack([probs[row] for row in rows]), onehot_of(labels))
+    torch.testing.assert_close(output.terms["supervised"], expected)
+
+
 def test_discriminators_that_rest_exchange_zeros_between_processes(monkeypatch):
     monkeypatch.setattr(judging, "is_distributed", lambda: True)
     discriminator = torch.nn.Linear(2, 1)
