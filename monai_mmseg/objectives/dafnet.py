@@ -49,7 +49,7 @@ class DAFNetObjective(Objective):
     ======================  =========================================================================  ======
 
     The last three are not of the paper and exist only with a weight. In the first ``pretraining`` steps only
-    ``supervised`` (anatomies undeformed) and ``randomised`` are there, the others are zero, and the discriminators
+    ``supervised`` (of own anatomies) and ``randomised`` are there, the others are zero, and the discriminators
     rest; then all, and the running statistics of the normalisation follow the real images alone.
 
     The phases ``mask_discriminator`` and ``image_discriminators`` hold ``least_squares`` (``mean (D(real) - 1)^2 +
@@ -75,7 +75,7 @@ class DAFNetObjective(Objective):
         reencode_anatomy: let the latent term encode the anatomy of the rendered image, as the paper writes, instead of
             reusing the anatomy it was rendered from.
         align_start: number of generator steps, after the pretraining, in which anatomies are passed on undeformed.
-        pretraining: number of generator steps with the supervised terms alone.
+        pretraining: number of generator steps with the supervised terms of each image's own anatomy alone.
         ramp: number of generator steps, after the pretraining, over which the weights of the adversarial terms,
             ``reconstruction``, ``kl``, ``latent`` and ``agreement`` grow from zero.
 
