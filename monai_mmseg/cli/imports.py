@@ -40,7 +40,7 @@ DOORS = {  # reader read_<name> in the module <name> of READERS, and what it rea
 COMMON = {  # flags of all readers
     "overwrite": (bool, False, "replace files that are there already."),
     "workers": (int, 1, "processes; each holds one subject at a time."),
-    "skip_broken": (bool, False, "leave out subjects that cannot be used, and list them."),
+    "skip_broken": (bool, False, "leave out subjects, or visits of them, that cannot be used, and list them."),
     "no_sheet": (bool, False, "do not draw the contact sheet."),
 }
 OUT = "folder to write: datalist.json, labels, images that had to be made, and preparation.json, which tells how."
@@ -155,11 +155,13 @@ def print_imported(layout: Layout, path: Path) -> None:
         layout: what the reader found.
         path: the datalist.
     """
+    from monai_mmseg.data.visits import examination_name
     from monai_mmseg.preparation.layouts.importing import left_out
     from monai_mmseg.preparation.layouts.label_map import value_spans
 
     broken = left_out(path)
-    cases = [case for case in layout.cases if case.subject not in broken]
+    named = ((case, examination_name(case.subject, case.visit)) for case in layout.cases)
+    cases = [case for case, name in named if case.subject not in layout.broken and name not in broken]
     rows = []
     for modality in layout.modalities:
         mine = [case for case in cases if case.modality == modality]
@@ -170,9 +172,9 @@ def print_imported(layout: Layout, path: Path) -> None:
     for value, one in layout.values.items():
         classes.setdefault(one, []).append(value)
     told = {**layout.labels, UNANNOTATED: "not annotated, counts nowhere"}
-    named = {one: name for one, name in told.items() if one in classes}
-    if len(named) > 1:  # not the background alone
-        print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
+    drawn = {one: name for one, name in told.items() if one in classes}
+    if len(drawn) > 1:  # not the background alone
+        print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {name}" for one, name in drawn.items()))
     if missing := [name for one, name in layout.labels.items() if one not in classes]:
         print(f"in no label, neither taught nor scored here: {', '.join(missing)}")
     for title, lines in (
