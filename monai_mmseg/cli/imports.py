@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.cli.console import print_table
+from monai_mmseg.data.visits import examination_name, person_of
 from monai_mmseg.unannotated import UNANNOTATED
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ COMMON = {  # flags of all readers
     "no_sheet": (bool, False, "do not draw the contact sheet."),
 }
 OUT = "folder to write: datalist.json, labels, images that had to be made, and preparation.json, which tells how."
+FOLDS = 5  # of `mmseg data split`, unless it is told otherwise
 ARCHIVE = "Or all of it as one .zip, .tar or .tar.gz, which is unpacked into OUT/unpacked."
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Sequence[str]": Sequence[str]}
 
@@ -143,9 +145,23 @@ class ImportCommand:
             made_by={"kind": self.kind, "source": source, "options": asked},
         )
         print_imported(found, path)
-        named = f"my_{plain_name(found.name)}"
-        lines = (["mmseg", "data", "check", str(path)], ["mmseg", "plan", str(path), "--out", named])
-        print("next:", *(f"  {shlex.join(words)}" for words in lines), sep="\n")
+        steps = _next_steps(path, f"my_{plain_name(found.name)}")
+        print("next:", *(f"  {shlex.join(['mmseg', *words])}" for words in steps), sep="\n")
+
+
+def _next_steps(path: Path, bundle: str) -> Iterator[list[str]]:
+    """Commands up to a plan, which wants folds; of one person there are none to make."""
+    from monai_mmseg.data.datalist import read_datalist
+
+    items = read_datalist(path).sections.get("training", [])
+    persons, folds = ({one(item) for item in items} for one in (person_of, lambda item: item.get("fold")))
+    yield ["data", "check", str(path)]
+    if len(persons) < 2:
+        return
+    if None in folds or len(folds) < 2:
+        few = ["--folds", str(len(persons))] if len(persons) < FOLDS else []
+        yield ["data", "split", str(path), *few, *(["--overwrite"] if folds - {None} else [])]
+    yield ["plan", str(path), "--out", bundle]
 
 
 def print_imported(layout: Layout, path: Path) -> None:
@@ -155,7 +171,6 @@ def print_imported(layout: Layout, path: Path) -> None:
         layout: what the reader found.
         path: the datalist.
     """
-    from monai_mmseg.data.visits import examination_name
     from monai_mmseg.preparation.layouts.importing import left_out
     from monai_mmseg.preparation.layouts.label_map import value_spans
 
