@@ -276,7 +276,7 @@ def _chosen(situation: Situation, reasons: Mapping[str, str], volumes: tuple[boo
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
         if situation.name == MISALIGNED and situation.few:
             kind += f", few labels of {' and '.join(situation.few)}, of which one did more than borrowed on phantoms"
-        drawn = f"labels in {_counted_labels(situation) or 'all modalities'}"
+        drawn = f"labels in {_counted_labels(situation) or ('all modalities' if volumes[0] or ct else 'all')}"
         if volumes[0]:
             return "ummkd_3d", f"{kind}, {drawn}; volumes, for {volumes[1]}"
         if ct:
