@@ -82,6 +82,15 @@ def find_masks(files: Sequence[Path], known: Collection[int]) -> list[Path]:
 
     Returns:
         Those files; one that cannot be read is not among them.
+
+    Examples:
+        >>> import tempfile
+        >>> from monai_mmseg.files import write_nifti
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, values in (("a", np.arange(99)), ("a_seg", np.zeros(99)), ("b_sge", np.arange(99) % 3)):
+        ...         _ = write_nifti(Path(folder, f"{name}.nii.gz"), values.reshape(3, 3, 11) * 1.0, np.eye(4))
+        ...     [path.name for path in find_masks(sorted(Path(folder).iterdir()), known=[0, 1, 2])]
+        ['a_seg.nii.gz', 'b_sge.nii.gz']
     """
     stems = {image_stem(path).casefold() for path in files}
     found = []
