@@ -125,6 +125,20 @@ def first_names(values: Iterable[object], most: int = 5) -> str:
     return ", ".join(shown[:most]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, one of them in the singular.
+
+    Args:
+        number: how many.
+        what: one of them; its plural ends in ``s``.
+
+    Examples:
+        >>> counted(1, "image"), counted(2, "image")
+        ('1 image', '2 images')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def names_of_one_file(names: list[str]) -> list[tuple[str, str]]:
     """Pairs of different names that are one file where case does not count, as on Windows and macOS.
 

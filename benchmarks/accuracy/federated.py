@@ -94,6 +94,8 @@ def open_site(name: str, data: Path, work: Path, seed: int) -> MonaiAlgo:
 
 def train_round(client: MonaiAlgo, weights: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
     """What a site sends back: shared weights, and the normalisation of the modalities that it has."""
+    if unknown := sorted(set(modalities) - set(MODALITIES)):  # nothing of it would be sent
+        raise ValueError(f"modalities must be of the network's, {MODALITIES}, got {unknown}.")
     client.train(ExchangeObject(weights=dict(weights)))
     sent: Mapping[str, Tensor] = client.get_weights().weights
     # on a CPU these are the tensors that the site goes on training

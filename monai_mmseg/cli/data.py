@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from monai_mmseg.cli.console import print_table
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import read_record
+from monai_mmseg.names import counted
 
 if TYPE_CHECKING:
     from monai_mmseg.data import Datalist
@@ -41,14 +42,16 @@ def check(
         spare_listed([check_output_file(target, overwrite=True)], datalist)
     report = check_datalist(datalist, thumbnails=not no_sheet, workers=workers)
     columns = ["section", "subject", "fold", "modality", "size", "spacing (mm)", "label volumes (ml)"]
-    print_table(f"{report.name}: {len(report.volumes)} images", columns, [volume.row() for volume in report.volumes])
+    print_table(
+        f"{report.name}: {counted(len(report.volumes), 'image')}", columns, [volume.row() for volume in report.volumes]
+    )
     print("", *report.summary(), sep="\n")
     if not no_sheet and report.volumes:
         print(f"contact sheet: {write_contact_sheet(report, target)}")
     for title, found in (("for information", report.notes), ("warnings", report.warnings), ("broken", report.errors)):
         if found:
             print(f"\n{title} ({len(found)}):", *(f"  - {message}" for message in digest(found)), sep="\n")
-    print(f"\n{len(report.errors)} broken items." if report.errors else "\nNo broken item.")
+    print(f"\n{counted(len(report.errors), 'broken item')}." if report.errors else "\nNo broken item.")
     return 1 if report.errors or (strict and report.warnings) else 0
 
 
@@ -69,7 +72,8 @@ def label(
 
     name = method or Path(predictions).resolve().name
     made = borrow_labels(datalist, predictions, out, modality=modality, method=name, overwrite=overwrite)
-    counts = f"{len(made.subjects)} training images of {modality} borrow a label from {name}"
+    borrow = "borrows" if len(made.subjects) == 1 else "borrow"
+    counts = f"{counted(len(made.subjects), 'training image')} of {modality} {borrow} a label from {name}"
     earlier = f" ({made.earlier} borrowed earlier)" if made.earlier else ""
     print(f"{counts}, {len(made.labelled)} keep theirs{earlier}")
     if made.without:
@@ -215,6 +219,6 @@ def stack(datalist: str, *, target: str, out: str, section: str = "training", ov
     from monai_mmseg.preparation import write_stacks
 
     written, skipped = write_stacks(datalist, target=target, out=out, section=section, overwrite=overwrite)
-    print(f"{len(written)} stacks in {out}")
+    print(f"{counted(len(written), 'stack')} in {out}")
     if skipped:
         print(f"left out, since they have no {target}: {', '.join(skipped)}")

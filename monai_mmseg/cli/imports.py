@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.cli.console import print_table
+from monai_mmseg.data.visits import examination_name, person_of
 from monai_mmseg.unannotated import UNANNOTATED
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ DOORS = {  # reader read_<name> in the module <name> of READERS, and what it rea
 COMMON = {  # flags of all readers
     "overwrite": (bool, False, "replace files that are there already."),
     "workers": (int, 1, "processes; each holds one subject at a time."),
-    "skip_broken": (bool, False, "leave out subjects that cannot be used, and list them."),
+    "skip_broken": (bool, False, "leave out subjects, or visits of them, that cannot be used, and list them."),
     "no_sheet": (bool, False, "do not draw the contact sheet."),
 }
 OUT = "folder to write: datalist.json, labels, images that had to be made, and preparation.json, which tells how."
+FOLDS = 5  # of `mmseg data split`, unless it is told otherwise
 ARCHIVE = "Or all of it as one .zip, .tar or .tar.gz, which is unpacked into OUT/unpacked."
 _KINDS: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "Sequence[str]": Sequence[str]}
 
@@ -143,9 +145,23 @@ class ImportCommand:
             made_by={"kind": self.kind, "source": source, "options": asked},
         )
         print_imported(found, path)
-        named = f"my_{plain_name(found.name)}"
-        lines = (["mmseg", "data", "check", str(path)], ["mmseg", "plan", str(path), "--out", named])
-        print("next:", *(f"  {shlex.join(words)}" for words in lines), sep="\n")
+        steps = _next_steps(path, f"my_{plain_name(found.name)}")
+        print("next:", *(f"  {shlex.join(['mmseg', *words])}" for words in steps), sep="\n")
+
+
+def _next_steps(path: Path, bundle: str) -> Iterator[list[str]]:
+    """Commands up to a plan, which wants folds; of one person there are none to make."""
+    from monai_mmseg.data.datalist import read_datalist
+
+    items = read_datalist(path).sections.get("training", [])
+    persons, folds = ({one(item) for item in items} for one in (person_of, lambda item: item.get("fold")))
+    yield ["data", "check", str(path)]
+    if len(persons) < 2:
+        return
+    if None in folds or len(folds) < 2:
+        few = ["--folds", str(len(persons))] if len(persons) < FOLDS else []
+        yield ["data", "split", str(path), *few, *(["--overwrite"] if folds - {None} else [])]
+    yield ["plan", str(path), "--out", bundle]
 
 
 def print_imported(layout: Layout, path: Path) -> None:
@@ -159,7 +175,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     from monai_mmseg.preparation.layouts.label_map import value_spans
 
     broken = left_out(path)
-    cases = [case for case in layout.cases if case.subject not in broken]
+    named = ((case, examination_name(case.subject, case.visit)) for case in layout.cases)
+    cases = [case for case, name in named if case.subject not in layout.broken and name not in broken]
     rows = []
     for modality in layout.modalities:
         mine = [case for case in cases if case.modality == modality]
@@ -170,9 +187,9 @@ def print_imported(layout: Layout, path: Path) -> None:
     for value, one in layout.values.items():
         classes.setdefault(one, []).append(value)
     told = {**layout.labels, UNANNOTATED: "not annotated, counts nowhere"}
-    named = {one: name for one, name in told.items() if one in classes}
-    if len(named) > 1:  # not the background alone
-        print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {named[one]}" for one in named))
+    drawn = {one: name for one, name in told.items() if one in classes}
+    if len(drawn) > 1:  # not the background alone
+        print("label values:", "; ".join(f"{value_spans(classes[one])} -> {one} {name}" for one, name in drawn.items()))
     if missing := [name for one, name in layout.labels.items() if one not in classes]:
         print(f"in no label, neither taught nor scored here: {', '.join(missing)}")
     for title, lines in (

@@ -4,6 +4,13 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
+from monai_mmseg.names import counted, first_names
+
+logger = logging.getLogger(__name__)
+
 
 def predict(
     bundle: str,
@@ -31,13 +38,31 @@ def predict(
     """
     from monai_mmseg.bundle.predict import predict as run
 
+    if overwrite or not (Path(out).is_dir() and any(Path(out).iterdir())):  # else it is refused
+        _tell_masks(bundle, Path(images))
     choice = {"modality": modality, "pattern": pattern, "section": section}
     done = run(bundle, images, out, **choice, overwrite=overwrite, uncertainty=uncertainty)
     print(*done.files, sep="\n")
     classes = ", ".join(f"{value} {name}" for value, name in done.labels.items())
-    numbers = f"{_count(done.images, 'image')}, {_count(len(done.files), 'file')}"
+    numbers = f"{counted(done.images, 'image')}, {counted(len(done.files), 'file')}"
     print(f"\n{numbers} in {out}" + (f"; classes: {classes}" if classes else ""))
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _tell_masks(bundle: str, place: Path) -> None:
+    """Warn of files that are segmented as images of patients and look like labels."""
+    from monai_mmseg.bundle.predict import find_model
+    from monai_mmseg.preparation.mask_files import find_masks
+    from monai_mmseg.transforms.image_files import VOLUME_ENDINGS, image_ending
+
+    if (place / "datalist.json").is_file():
+        return
+    there = sorted(place.iterdir()) if place.is_dir() else [place]
+    files = [path for path in there if image_ending(path) in VOLUME_ENDINGS and path.is_file() and path.name[0] != "."]
+    if files and (masks := find_masks(files, [int(value) for value in find_model(bundle).labels])):
+        logger.warning(
+            "%d of %s to segment %s: %s. Keep labels in another folder, or give a datalist.",
+            len(masks),
+            counted(len(files), "file"),
+            "looks like a label" if len(masks) == 1 else "look like labels",
+            first_names(path.name for path in masks),
+        )

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from monai_mmseg.names import counted
+
 ONE, UNPAIRED, MISALIGNED = "one modality", "unpaired", "paired, misaligned"
 COMPLETE, GAPS = "registered, complete", "registered, with gaps"
 
@@ -58,6 +60,7 @@ class Situation:
     few: tuple[str, ...] = ()  # modalities with labels in less than half of their images
     unwatched: tuple[str, ...] = ()  # modalities with labels, none of them in fold 0, which watches
     asked: bool = False  # somebody named the target
+    bare_subjects: int = 0  # without any label
 
     @property
     def lender(self) -> str:
@@ -139,7 +142,8 @@ def find_situation(
     }
     partly = tuple(_partly(fingerprint))
     lack = list(may_lack or ())
-    seen = partly, held_out, few, unwatched if watching else (), bool(target)
+    bare_subjects = sum(not one["labelled"] for one in subjects)
+    seen = partly, held_out, few, unwatched if watching else (), bool(target), bare_subjects
     return Situation(name, modalities, images, labelled, lacking, lack, wanted, facts, *seen)
 
 
@@ -247,7 +251,13 @@ def choose_method(
         if reasons[method]:
             other = f"possible: {', '.join(fits)}" if fits else "no method fits"
             raise PlanError(f"{method} cannot be trained on these data: {reasons[method]}; {other}.")
-        return method, "asked for"
+        return method, "asked for" + _unused(situation, method)
+    chosen, reason = _chosen(situation, reasons, volumes, ct)
+    return chosen, reason + _unused(situation, chosen)
+
+
+def _chosen(situation: Situation, reasons: Mapping[str, str], volumes: tuple[bool, str], ct: bool) -> tuple[str, str]:
+    """The best method known, and why."""
     if situation.name == ONE:
         kind = "volumes" if volumes[0] else "slices"
         return "unet", f"one modality, {situation.modalities[0]}: a plain network does it; {kind}, for {volumes[1]}"
@@ -265,19 +275,43 @@ def choose_method(
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
         if situation.name == MISALIGNED and situation.few:
-            counts = (f"{one} in {situation.labelled[one]} of {situation.images[one]}" for one in situation.few)
-            kind += f", few labels ({', '.join(counts)}), of which one did more than borrowed ones on phantoms"
+            kind += f", few labels of {' and '.join(situation.few)}, of which one did more than borrowed on phantoms"
+        drawn = f"labels in {_counted_labels(situation) or ('all modalities' if volumes[0] or ct else 'all')}"
         if volumes[0]:
-            return "ummkd_3d", f"{kind}, labels in all modalities; volumes, for {volumes[1]}"
+            return "ummkd_3d", f"{kind}, {drawn}; volumes, for {volumes[1]}"
         if ct:
-            return "ummkd", f"{kind} with CT, labels in all modalities; slices, for {volumes[1]}"
-        return "csa", f"{kind}, labels in all: class affinities guide each other; slices, for {volumes[1]}"
+            return "ummkd", f"{kind} with CT, {drawn}; slices, for {volumes[1]}"
+        return "csa", f"{kind}, {drawn}: class affinities guide each other; slices, for {volumes[1]}"
     if situation.name == COMPLETE:
         return "unet", "registered and complete, with labels: take a plain network with the modalities as channels"
     return "unet", (
         "registered with gaps: a plain network with the modalities as channels that learns to do without some; it did "
         "better than two stages of disentangling in the same time, unless the most telling sequence is missing"
     )
+
+
+def _counted_labels(situation: Situation) -> str:
+    """How many images of each modality have a label; empty where all of them have one."""
+    images, labelled = situation.images, situation.labelled
+    partly = any(labelled[one] < images[one] for one in situation.modalities)
+    return " and ".join(f"{labelled[one]} of {images[one]} {one}" for one in situation.modalities) if partly else ""
+
+
+def _unused(situation: Situation, method: str) -> str:
+    """What a method does not train on, and what nothing watches, since labels are lacking; empty where none are."""
+    if method == "unet":
+        bare = situation.bare_subjects
+        return f"; {counted(bare, 'subject')} without a label {'is' if bare == 1 else 'are'} not used" if bare else ""
+    if method in ("dafnet", "disentangle"):
+        return ""  # they learn from images without labels, too
+    told = "; images without a label are not used" if _counted_labels(situation) else ""
+    if unwatched := situation.unwatched:
+        watched = [one for one in situation.modalities if situation.labelled[one] and one not in unwatched]
+        told += (
+            f"; no label of {' and '.join(unwatched)} is in fold 0, which validates: nothing watches it, validation "
+            f"sees {' and '.join(watched) or 'nothing'} alone"
+        )
+    return told
 
 
 def _without_labels(situation: Situation) -> str:

@@ -18,7 +18,8 @@ import numpy as np
 from monai_mmseg.data.borrowed import SOURCE, borrowed_text
 from monai_mmseg.data.datalist import REQUIRED_KEYS, SECTIONS, absolute_item, label_problem, read_raw
 from monai_mmseg.data.leaks import find_leaks
-from monai_mmseg.names import name_problem, names_of_one_file, windows_problem
+from monai_mmseg.names import counted, name_problem, names_of_one_file, windows_problem
+from monai_mmseg.preparation.mask_files import label_values
 from monai_mmseg.preparation.suspicions import all_findings, without_air
 from monai_mmseg.preparation.volume_facts import Entry, SubjectFacts, VolumeFacts, look_at_subject
 
@@ -39,6 +40,7 @@ class DatalistReport:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    label_values: set[int] = field(default_factory=set)  # also those of files that labels were made of
 
     def summary(self) -> list[str]:
         """Counts of subjects, modalities, labels and erased backgrounds, as lines of text.
@@ -59,7 +61,7 @@ class DatalistReport:
                 parts.append(f"{modality} {len(mine)} ({labelled} labelled{borrowed and f', borrowed: {borrowed}'})")
             subjects, persons = (len({getattr(one, key) for one in volumes}) for key in ("subject", "person"))
             visits = f" in {subjects} visits" if persons < subjects else ""
-            lines.append(f"{section}: {persons} subjects{visits}; {', '.join(parts)}")
+            lines.append(f"{section}: {counted(persons, 'subject')}{visits}; {', '.join(parts)}")
         counts = {
             modality: f"{modality} {sum(volume.background.constant is True for volume in mine)} of {len(mine)}"
             for modality, mine in without_air(self.volumes).items()
@@ -117,11 +119,11 @@ def check_datalist(
     not there, no item at all.
 
     Warnings: what costs a training later, though it may be meant. A class that a label or a modality lacks, a label
-    without foreground, a modality without training labels or images, a fold without anything to validate on, an empty
-    training section, CT that is not in Hounsfield units, a background that was erased in some images of a modality
-    alone, voxels or sizes ten times those of the others, the same voxels under two names, subjects or modalities
-    that differ in letter case alone, subjects that cannot name files on Windows, modalities of a subject that do not
-    meet in the scanner.
+    without foreground, an image that looks like a label, a modality without training labels or images, a fold without
+    anything to validate on, an empty training section, CT that is not in Hounsfield units, a background that was erased
+    in some images of a modality alone, voxels or sizes ten times those of the others, the same voxels under two names,
+    subjects or modalities that differ in letter case alone, subjects that cannot name files on Windows, modalities of a
+    subject that do not meet in the scanner.
 
     Notes: subjects and slices that lack a modality, slices of several planes, a list without folds.
 
@@ -184,8 +186,7 @@ def stop_at_errors(report: DatalistReport, path: str | Path) -> None:
 def broken_message(path: str | Path, errors: Sequence[str]) -> str:
     """Text of an exception that names what is broken in a datalist."""
     listed = "\n".join(f"  - {message}" for message in digest(errors))
-    count = f"{len(errors)} broken item{'s' if len(errors) > 1 else ''}"
-    return f"{path}: {count}; `mmseg data check` lists all:\n{listed}"
+    return f"{path}: {counted(len(errors), 'broken item')}; `mmseg data check` lists all:\n{listed}"
 
 
 def examine_form(raw: Mapping[str, Any], problems: Sequence[str], path: Path) -> tuple[DatalistReport, list[Entry]]:
@@ -211,6 +212,7 @@ def examine_form(raw: Mapping[str, Any], problems: Sequence[str], path: Path) ->
     given: dict[str, Any] = raw["labels"] if isinstance(raw.get("labels"), dict) else {}
     labels = {int(value): str(name) for value, name in given.items() if value.isascii() and value.isdigit()}
     report = DatalistReport(str(raw.get("name", path.stem)), modalities, dict(sorted(labels.items())))
+    report.label_values = label_values(raw)
     report.errors += problems
     if 0 in labels and (problem := label_problem(labels)):
         report.errors.append(problem)
@@ -286,7 +288,7 @@ def examine_volumes(
             report.volumes += found.volumes
             report.errors += found.errors
             report.warnings += found.warnings
-    errors, warnings, notes = all_findings(report.volumes, report.modalities, report.labels)
+    errors, warnings, notes = all_findings(report.volumes, report.modalities, report.labels, report.label_values)
     report.errors += errors
     report.warnings += warnings
     report.notes += notes

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from monai_mmseg.data.leaks import file_key
-from monai_mmseg.names import first_names
+from monai_mmseg.names import counted, first_names
 from monai_mmseg.preparation.arrangement import Arrangement, arrangement_warnings
+from monai_mmseg.preparation.mask_files import is_mask
 from monai_mmseg.preparation.volume_facts import VolumeFacts
 from monai_mmseg.transforms.geometry import find_slice_axis, slice_normal, slice_pitch
 from monai_mmseg.transforms.pair_slices import pair_slices
@@ -88,6 +89,16 @@ def size_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
     return found
 
 
+def mask_warnings(volumes: Sequence[VolumeFacts], values: Collection[int]) -> list[str]:
+    """Images without a label that look like labels themselves: a name that was typed wrong made one an image."""
+    return [
+        f"{one.path} ({one.subject}, {one.modality}) looks like a label file: it has no label, and its values are "
+        f"{first_names(one.values)}, as of labels. Is it the label of another image, its name typed wrong?"
+        for one in volumes
+        if is_mask(one.values, values)
+    ]
+
+
 def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
     """Images of a modality called CT that are not in Hounsfield units.
 
@@ -130,17 +141,18 @@ def background_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
         noisy = [volume for volume in mine if volume.background.constant is False]
         if erased and noisy:
             few, what = (erased, "an erased") if len(erased) <= len(noisy) else (noisy, "no erased")
+            have, have_not = (("has" if len(those) == 1 else "have") for those in (erased, noisy))
             warnings.append(
-                f"modality {modality!r}: {len(erased)} images have an erased background (constant on their sides) and "
-                f"{len(noisy)} have not; was the skull or the air removed in some alone? With {what} background: "
-                f"{first_names(volume.subject for volume in few)}"
+                f"modality {modality!r}: {counted(len(erased), 'image')} {have} an erased background (constant on the "
+                f"sides) and {len(noisy)} {have_not} not; was the skull or the air removed in some alone? "
+                f"With {what} background: {first_names(volume.subject for volume in few)}"
             )
         values = Counter(volume.background.value for volume in erased)
         if len(values) > 1:
             usual = values.most_common(1)[0][0]
             others = [one for one in erased if one.background.value != usual]
             warnings.append(
-                f"modality {modality!r}: the erased background is {usual:g} in {values[usual]} images and "
+                f"modality {modality!r}: the erased background is {usual:g} in {counted(values[usual], 'image')} and "
                 f"{first_names(f'{one.background.value:g}' for one in others)} in {len(others)}: "
                 f"{first_names(one.subject for one in others)}"
             )
@@ -218,7 +230,7 @@ def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) ->
     if not training:
         return [], []
     labelled = _labelled(training)
-    counted, what = (labelled, "labelled image") if labelled else (training, "image")
+    scored_on, what = (labelled, "labelled image") if labelled else (training, "image")
     warnings = []
     for name in modalities:
         mine = {volume.subject for volume in training if volume.modality == name}
@@ -231,7 +243,7 @@ def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) ->
     held_out = [volume for volume in volumes if volume.section == "validation"]
     if held_out:
         scored = {volume.modality for volume in (_labelled(held_out) if labelled else held_out)}
-        lost = [name for name in modalities if name not in scored and any(v.modality == name for v in counted)]
+        lost = [name for name in modalities if name not in scored and any(v.modality == name for v in scored_on)]
         warnings += [f"section 'validation' holds no {what} of modality {name!r}" for name in lost]
     without = [volume.subject for volume in training if volume.fold is None]
     folds = sorted({volume.fold for volume in training if volume.fold is not None})
@@ -239,11 +251,14 @@ def split_findings(volumes: Sequence[VolumeFacts], modalities: Sequence[str]) ->
     if not folds and not held_out:
         notes.append("no folds, and no section 'validation': `mmseg data split` makes folds")
     elif folds and without:
-        warnings.append(f"{len(without)} training images have no fold and others have one: {first_names(without)}")
+        have = "has" if len(without) == 1 else "have"
+        warnings.append(
+            f"{counted(len(without), 'training image')} {have} no fold and others have one: {first_names(without)}"
+        )
     elif len(folds) == 1 and not held_out:
         warnings.append(f"all training images are of fold {folds[0]}: where it is held out, none is left to train on")
     if len(folds) > 1:
-        warnings += _fold_warnings(by_modality(counted), modalities, folds, what)
+        warnings += _fold_warnings(by_modality(scored_on), modalities, folds, what)
     single = len({volume.person for volume in training}) == 1
     return ([], warnings + notes) if single else (warnings, notes)
 
@@ -342,11 +357,15 @@ def _slices_along(volume: VolumeFacts, normal: Any) -> int:
 
 
 def all_findings(
-    volumes: Sequence[VolumeFacts], modalities: Sequence[str], labels: Mapping[int, str]
+    volumes: Sequence[VolumeFacts],
+    modalities: Sequence[str],
+    labels: Mapping[int, str],
+    values: Collection[int] = (),
 ) -> tuple[list[str], list[str], list[str]]:
-    """Errors, warnings and notes of everything above."""
+    """Errors, warnings and notes of everything above; `values` are further ones that labels have."""
     errors, warnings, notes = pairing_findings(volumes)
     warnings += [*label_warnings(volumes, labels), *size_warnings(volumes), *ct_warnings(volumes)]
+    warnings += mask_warnings(volumes, {*labels, *values})
     places = [Arrangement(volume.modality, volume.subject, volume.centres) for volume in volumes if volume.centres]
     warnings += arrangement_warnings(places)
     warnings += background_warnings(volumes)

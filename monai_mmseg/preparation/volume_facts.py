@@ -20,6 +20,7 @@ from monai_mmseg.data.borrowed import SOURCE
 from monai_mmseg.data.pair_tables import pair_problems
 from monai_mmseg.preparation.arrangement import class_centres
 from monai_mmseg.preparation.intensities import image_intensities
+from monai_mmseg.preparation.mask_files import few_values
 from monai_mmseg.preparation.same_place import OrientedVolume, Thumb, same_place
 from monai_mmseg.transforms.geometry import voxel_sizes
 from monai_mmseg.transforms.image_files import VolumeError
@@ -74,6 +75,7 @@ class VolumeFacts:
     absent: tuple[str, ...] = ()  # those of them without a voxel
     centres: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of those that have one, in mm
     label_source: str = ""  # of a borrowed label
+    values: tuple[int, ...] = ()  # of an image without a label, where they are whole and few
     intensity: dict[str, float] | None = None  # name to value, where they were asked for
     thumb: Thumb | None = None
 
@@ -182,6 +184,8 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
         facts.label_ml = {name: count * voxel for name, count in counts.items()}
         facts.label_source = str(item.get(SOURCE, ""))
         facts.absent = tuple(name for name, count in counts.items() if not count)
+    elif item.get("label") is None:
+        facts.values = few_values(pixels)
     if statistics:
         facts.intensity = image_intensities(pixels)
     found.volumes.append(facts)

@@ -16,6 +16,7 @@ from monai.bundle import ConfigWorkflow
 from monai_mmseg.bundle.predict import find_model, predict
 from monai_mmseg.bundle.predict_inputs import Asked, find_inputs
 from monai_mmseg.cli.main import main
+from monai_mmseg.files import write_nifti
 from tests.bundle.small_bundle import DAFNET, UMMKD, image, small_bundle
 
 
@@ -128,6 +129,27 @@ def test_a_stack_has_all_modalities(pairs, tmp_path):
     image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
     predict(pairs, tmp_path / "in", tmp_path / "out")
     assert nib.load(tmp_path / "out" / "s1_seg.nii.gz").shape == (24, 20, 6)
+
+
+def test_masks_among_the_images_are_told(heart, tmp_path, caplog):
+    """By name beside an image, by a name that masks have, or by values; a scan in whole numbers is none."""
+    scan = image(tmp_path / "in" / "a.nii.gz")
+    volume = nib.load(scan)
+    inside = np.asarray(volume.dataobj) > 100
+    for name, values in (
+        ("a_seg", np.zeros(inside.shape)),  # empty
+        ("b_v1_seg", inside * 205),  # not the model's values
+        ("b_v1_sge", inside * 2),
+        ("b_v1", np.asarray(volume.dataobj).round() - 1000),
+        ("c", inside * 300),
+    ):
+        write_nifti(tmp_path / "in" / f"{name}.nii.gz", values.astype(np.int16), volume.affine)
+    assert main(["predict", str(heart), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--modality", "mr"]) == 0
+    (said,) = [message for message in caplog.messages if "look" in message]
+    assert said.startswith("3 of 6 files to segment look like labels: a_seg.nii.gz, b_v1_seg.nii.gz, b_v1_sge.nii.gz. ")
+    caplog.clear()
+    assert main(["predict", str(heart), str(scan), "--out", str(tmp_path / "one"), "--modality", "mr"]) == 0
+    assert not any("look" in message for message in caplog.messages)
 
 
 def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):

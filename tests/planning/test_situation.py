@@ -154,8 +154,52 @@ def test_few_labels_that_are_enough_are_told():
     method, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=False)
     assert method == "csa"
     assert reason.startswith(
-        "not aligned, few labels (lge in 3 of 12), of which one did more than borrowed ones on phantoms, labels in all"
+        "not aligned, few labels of lge, of which one did more than borrowed on phantoms, labels in 12 of 12 cine and "
+        "3 of 12 lge: class affinities"
     )
+
+
+def with_labels_of(numbers):
+    """Six patients with CT, all labelled, and six with MR, of which these numbers have a label; three folds."""
+    found = fingerprint_of({f"{name}{number}": (name,) for name in ("ct", "mr") for number in range(6)})
+    for place, one in enumerate(found["subjects"]):
+        one["fold"] = place % 3
+        if one["images"] == ["mr"] and place - 6 not in numbers:
+            one["labelled"] = []
+    return found
+
+
+def test_partly_labelled_modalities_are_counted():
+    situation = find_situation(with_labels_of((1, 3)))  # in folds 1 and 0
+    for volumes, ct, name in ((False, True, "ummkd"), (True, True, "ummkd_3d"), (False, False, "csa")):
+        method, reason = choose_method(situation, volumes=(volumes, "thick"), ct=ct)
+        assert method == name
+        assert ", labels in 6 of 6 ct and 2 of 6 mr" in reason
+        assert reason.endswith("for thick; images without a label are not used")
+    assert choose_method(situation, "csa", volumes=(False, "thick"), ct=True)[1] == (
+        "asked for; images without a label are not used"
+    )
+    _, reason = choose_method(find_situation(with_labels_of(range(6))), volumes=(False, "thick"), ct=True)
+    assert reason == "unpaired with CT, labels in all modalities; slices, for thick"
+
+
+def test_a_modality_that_nothing_watches_is_told():
+    _, reason = choose_method(find_situation(with_labels_of((1,))), volumes=(False, "thick"), ct=True)
+    assert reason.endswith(
+        "labels in 6 of 6 ct and 1 of 6 mr; slices, for thick; images without a label are not used; no label of mr is "
+        "in fold 0, which validates: nothing watches it, validation sees ct alone"
+    )
+
+
+def test_subjects_without_a_label_are_not_used_by_a_plain_network():
+    found = fingerprint_of({f"s{number}": ("ct",) for number in range(4)})
+    assert "not used" not in choose_method(find_situation(found), volumes=(False, "thick"), ct=True)[1]
+    found["subjects"][3]["labelled"] = []
+    _, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=True)
+    assert reason.endswith("; 1 subject without a label is not used")
+    shared = paired()  # one label serves the subject's images on its grid
+    shared["subjects"][0]["labelled"] = ["t1"]
+    assert "not used" not in choose_method(find_situation(shared), volumes=(False, "thick"), ct=False)[1]
 
 
 def test_data_without_labels_and_unknown_modalities_are_refused():

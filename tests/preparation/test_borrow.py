@@ -64,7 +64,7 @@ def test_a_list_that_borrows_already_says_so(data, tmp_path, capsys):
     shutil.copy(predictions / "s1" / "s1_lge_seg.nii.gz", tmp_path / "net" / "s4_lge_seg.nii.gz")
     words = ["data", "label", str(out), str(tmp_path / "net"), "--modality", "lge", "--out", str(tmp_path / "all.json")]
     assert main(words) == 0
-    assert "1 training images of lge borrow a label from net, 3 keep theirs (2 (register) borrowed earlier)" in (
+    assert "1 training image of lge borrows a label from net, 3 keep theirs (2 (register) borrowed earlier)" in (
         capsys.readouterr().out
     )
     message = (

@@ -112,7 +112,7 @@ def test_an_erased_background_in_some_images(study):
 
     rewrite(study, "images/p3_t1", erase)
     (found,) = warnings_of(study)
-    assert "modality 't1': 1 images have an erased background" in found
+    assert "modality 't1': 1 image has an erased background (constant on the sides) and 3 have not;" in found
     assert found.endswith("With an erased background: p3")
     for gain, subject in enumerate(("p1", "p2", "p4"), start=2):
         rewrite(study, f"images/{subject}_t1", lambda image, gain=gain: erase(image * gain))
@@ -156,7 +156,7 @@ def test_folds(study):
         "no labelled image of modality 't2' to validate on in fold 0, 2",
     ]
     edit(study, lambda content: item(content, "p4", "t1").pop("fold"))
-    assert "1 training images have no fold and others have one: p4" in warnings_of(study)
+    assert "1 training image has no fold and others have one: p4" in warnings_of(study)
     edit(study, lambda content: [one.pop("fold", None) for one in content["training"]])
     report = check_datalist(study)
     assert report.warnings == []
@@ -312,6 +312,59 @@ def test_long_lists_are_shortened_by_kind():
     shown = digest([*lost[:11], *other, *lost[11:]])
     assert shown == [*lost[:5], "... and 17 more like this", *other]
     assert digest(lost[:6]) == lost[:6]  # one more is as short as saying so
+
+
+def masks_told(study):
+    return [told for told in warnings_of(study) if "looks like a label" in told]
+
+
+def test_a_mask_that_was_taken_for_an_image(study):
+    """Its name was typed wrong: a visit of its own without a label, and the image that it is of has none."""
+
+    def change(content):
+        label = item(content, "p2", "t1").pop("label")
+        content["training"].append({"image": label, "modality": "t1", "subject": "p2_sge", "fold": 1})
+
+    edit(study, change)
+    (told,) = masks_told(study)
+    assert (
+        "labels/p2_t1.nii.gz (p2_sge, t1) looks like a label file: it has no label, and its values are 0, 1, 2" in told
+    )
+    rewrite(study, "labels/p2_t1", lambda label: label.astype(np.int16) * 100)  # as before its values were mapped
+    assert masks_told(study) == []
+    edit(study, lambda content: content.update(meta={"label_values": {"0": 0, "100": 1, "200": 2}}))
+    assert "values are 0, 100, 200, as of labels" in masks_told(study)[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: (image * 10 - 1200).round().astype(np.int16),  # CT in whole Hounsfield units
+        lambda image: image.round().clip(0, 255).astype(np.uint8),  # 8 bits
+        lambda image: (image > 250).astype(np.float32) * image,  # an erased background, fractions
+        lambda image: (image / 100).round().astype(np.uint8) * 85,  # few values, no label's
+        lambda image: image / image.max(),
+    ],
+)
+def test_images_without_a_label_that_are_no_masks(study, change):
+    edit(study, lambda content: [item(content, subject, "t1").pop("label") for subject in ("p1", "p2")])
+    rewrite(study, "images/p1_t1", change)
+    assert masks_told(study) == []
+
+
+def test_a_blank_image_is_told_as_that_alone(study):
+    edit(study, lambda content: item(content, "p1", "t1").pop("label"))
+    rewrite(study, "images/p1_t1", lambda image: image * 0)
+    report = check_datalist(study)
+    assert [told for told in report.warnings if "looks like a label" in told] == []
+    assert len(report.errors) == 1
+    assert report.errors[0].endswith("the image is constant (0)")
+
+
+def test_one_broken_item_is_one(study, capsys):
+    (study.parent / "images" / "p1_t1.nii.gz").unlink()
+    assert main(["data", "check", str(study), "--no_sheet"]) == 1
+    assert capsys.readouterr().out.endswith("\n1 broken item.\n")
 
 
 def test_strict(study, capsys):

@@ -51,8 +51,9 @@ def average_sites(states: Sequence[Mapping[str, Tensor]], samples: Sequence[Mapp
 
     Raises:
         ValueError: if sites and their samples differ in number, a number is negative, or there is no sample at all; a
-            modality of the samples is none of the states, while these have one that is not among the samples; sites
-            differ in the shape of an entry; or an entry that counts is not finite.
+            modality with samples has no entry in any state, while other modalities have; one without samples is
+            none of the states, while these have one that is not among the samples; sites differ in the shape of an
+            entry; or an entry that counts is not finite.
 
     Reference:
         H. B. McMahan et al., AISTATS 2017, arXiv:1602.05629: Eq. 1; X. Li et al., ICLR 2021, arXiv:2102.07623, whose
@@ -60,13 +61,13 @@ def average_sites(states: Sequence[Mapping[str, Tensor]], samples: Sequence[Mapp
 
     Examples:
         >>> ct = {"0.weight": torch.tensor(1.0), "1.norms.ct.bias": torch.tensor(5.0)}
-        >>> mr = {"0.weight": torch.tensor(4.0), "1.norms.ct.bias": torch.tensor(0.0)}
+        >>> mr = {"0.weight": torch.tensor(4.0), "1.norms.mr.bias": torch.tensor(1.0)}
         >>> average_sites([ct, mr], [{"ct": 10}, {"mr": 20}])
-        {'0.weight': tensor(3.), '1.norms.ct.bias': tensor(5.)}
+        {'0.weight': tensor(3.), '1.norms.ct.bias': tensor(5.), '1.norms.mr.bias': tensor(1.)}
     """
     samples = _checked(samples, len(states))
     modalities = {name for one in samples for name in one}
-    _check_names(states, modalities)
+    _check_names(states, samples)
     mean: dict[str, Tensor] = {}
     for key in dict.fromkeys(key for state in states for key in state):
         name = modality_of_key(key, modalities)
@@ -91,14 +92,19 @@ def _checked(samples: Sequence[Mapping[str, int]], sites: int) -> list[dict[str,
     return [dict(one) for one in found]
 
 
-def _check_names(states: Sequence[Mapping[str, Tensor]], modalities: set[str]) -> None:
-    """A modality that is spelt otherwise in the samples would be averaged over all sites, without a word."""
+def _check_names(states: Sequence[Mapping[str, Tensor]], samples: Sequence[Mapping[str, int]]) -> None:
+    """A modality that is spelt otherwise in the samples would be averaged over all sites, or lost, without a word."""
     found = {name for state in states for key in state for name in _OWN.findall(key) if not name.isdigit()}
-    unknown = sorted(modalities - found)
-    if unknown and found - modalities:
+    counts = {name: max(one.get(name, 0) for one in samples) for one in samples for name in one}
+    unknown = sorted(counts.keys() - found)
+    # a site that sends what its samples name has sent nothing of a name that is spelt otherwise
+    lost = [name for name in unknown if counts[name]] if found else []
+    if found - counts.keys():
+        lost = lost or unknown
+    if lost:
         raise ValueError(
-            f"samples must name modalities as the network does, {sorted(found)}, got {unknown[0]!r}; of those that "
-            "nobody has give 0."
+            f"samples must name modalities as the network does, got {lost[0]!r}; the weights that were sent have "
+            f"entries of {sorted(found)}: send those of {lost[0]!r}, too, or spell it so; if nobody has it, give 0."
         )
 
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from monai_mmseg.data.visits import examination_name
 from monai_mmseg.preparation.layouts.described import in_brief, modality_name
 from monai_mmseg.preparation.layouts.label_map import LabelMap, read_label_map
 from monai_mmseg.preparation.layouts.layout import Case, Layout, files_below
@@ -159,7 +160,7 @@ def _modalities(found: Mapping[_Key, str], modalities: Sequence[str] | None) -> 
 
 
 def _pair(images: Mapping[_Key, str], labels: Mapping[_Key, str]) -> tuple[dict[_Key, str], dict[str, str]]:
-    """Label of each image that has one, and subjects whose label has no image."""
+    """Label of each image that has one, and subjects, or visits of them, with a label that has no image."""
     of_image: dict[_Key, str] = {}
     broken: dict[str, str] = {}
     if images and labels and (next(iter(images)).visit is None) != (next(iter(labels)).visit is None):
@@ -167,7 +168,7 @@ def _pair(images: Mapping[_Key, str], labels: Mapping[_Key, str]) -> tuple[dict[
     for key, path in labels.items():
         fits = [one for one in images if one[:2] == key[:2] and key.modality in (None, one.modality)]
         if not fits:
-            broken[key.subject] = f"{path}: a label without an image"
+            broken[examination_name(key.subject, key.visit)] = f"{path}: a label without an image"
         for one in fits:
             if of_image.setdefault(one, path) != path:
                 raise ValueError(f"two labels of {images[one]}: {of_image[one]} and {path}.")

@@ -31,7 +31,7 @@ from monai_mmseg.outputs import check_files, check_output_file, move_files, spar
 from monai_mmseg.preparation.layouts.layout import Case, Layout
 from monai_mmseg.preparation.layouts.record import preparation, relative, terms
 from monai_mmseg.preparation.layouts.stage import kept_stage
-from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, write_subject
+from monai_mmseg.preparation.layouts.write import IMAGES, LABELS, Subject, makes_image, with_others, write_subject
 from monai_mmseg.transforms.image_parts import image_parts
 from monai_mmseg.unannotated import UNANNOTATED
 from monai_mmseg.workers import with_bar
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 DATALIST = "datalist.json"
 _RECORD, _TERMS = "preparation.json", "LICENCE.txt"
-_FILES, _DONE, _MOVING = "files", "done", "moving"  # of the stage
+_FILES, _DONE, _MOVING = "files", "visits", "moving"  # of the stage
 _MOST_ROWS = 30  # of the contact sheet
 
 
@@ -80,7 +80,8 @@ def import_layout(
             files begin with its name.
         overwrite: whether files that are there already may be replaced.
         workers: processes; each holds one subject at a time. More than one needs a main module that can be imported.
-        skip_broken: leave out subjects that cannot be used; otherwise nothing is written if there is one.
+        skip_broken: leave out subjects, or visits of them, that cannot be used; otherwise nothing is written if there
+            is one.
         sheet: whether to draw the contact sheet.
         made_by: what the record tells of the reader, such as its name, ``source`` and ``options``.
 
@@ -100,7 +101,8 @@ def import_layout(
     root = check_output_file(path, overwrite=overwrite).absolute().parent.resolve()
     broken = {**layout.broken}
     names = _file_names(layout.cases)
-    subjects = _by_subject(layout.cases, broken)
+    subjects = _by_examination(layout.cases, broken)
+    count = len(subjects) + len(broken)
     read = {one for case in layout.cases for one in (case.image, case.label, *case.series) if one is not None}
     if made_by and "source" in made_by:
         read |= {Path(made_by["source"]), Path(made_by["source"]) / "dataset.json"}  # of nnU-Net and the Decathlon
@@ -113,7 +115,7 @@ def import_layout(
             _check_owner(root, results, path)
             done = _prepare(layout, subjects, names, stage, workers, broken)
             if broken and not skip_broken:
-                raise BrokenSubjects(_refusal(broken, len({*subjects, *broken})))
+                raise BrokenSubjects(_refusal(broken, count, any(case.visit for case in layout.cases)))
             if not done:
                 raise BrokenSubjects(f"no subject of {layout.name} can be used:{_lines(broken)}")
             _write_files(layout, done, broken, stage, path, root, made_by or {})
@@ -130,13 +132,13 @@ def import_layout(
 
 
 def left_out(path: Path) -> dict[str, str]:
-    """Subjects that an import left out, and why.
+    """Subjects, or visits of them, that an import left out, and why.
 
     Args:
         path: the datalist that it wrote.
 
     Returns:
-        Subject to reason.
+        Name, with the visit behind it, to reason.
     """
     record = read_json(companion(path, _RECORD))
     found: dict[str, str] = record["broken"]
@@ -162,26 +164,34 @@ def companion(path: Path, name: str) -> Path:
     return path.with_name(name if path.name == DATALIST else f"{path.stem}_{name}")
 
 
-def _by_subject(cases: Sequence[Case], broken: dict[str, str]) -> dict[str, list[int]]:
-    """Places of each subject's cases; subjects whose names tell that they cannot be used are added to `broken`."""
-    subjects: dict[str, list[int]] = defaultdict(list)
+def _by_examination(cases: Sequence[Case], broken: dict[str, str]) -> dict[str, list[int]]:
+    """Places of each examination's cases, which stand or fall together; those with names of no use go to `broken`."""
+    found: dict[str, list[int]] = defaultdict(list)
+    told: dict[str, list[Case]] = defaultdict(list)  # examinations, or persons, that the reader refused
     for place, case in enumerate(cases):
-        subjects[case.subject].append(place)
-    for subject, places in subjects.items():
+        name = examination_name(case.subject, case.visit)
+        if (refused := case.subject if case.subject in broken else name) in broken:
+            told[refused].append(case)
+        else:
+            found[name].append(place)
+    for name, mine in told.items():
+        broken[name] = with_others(broken[name], mine)
+    for name, places in list(found.items()):
         mine = [cases[place] for place in places]
         given = [pair for one in mine for pair in (("visit", one.visit), ("modality", one.modality))]
         problems = [
-            f"{what} {name!r} names files, but it {problem}."
-            for what, name in dict.fromkeys([("subject", subject), *given])
-            if name is not None and (problem := name_problem(name))
+            f"{what} {word!r} names files, but it {problem}."
+            for what, word in dict.fromkeys([("subject", mine[0].subject), *given])
+            if word is not None and (problem := name_problem(word))
         ]
         first: dict[tuple[str | None, str], Case] = {}
         for one in mine:
             if (other := first.setdefault((one.visit, one.modality), one)) is not one:
                 problems.append(f"two images are of modality {one.modality!r}: {other.image} and {one.image}.")
         if problems:
-            broken.setdefault(subject, " ".join(problems))
-    return dict(subjects)
+            broken[name] = " ".join(problems)
+            del found[name]
+    return dict(found)
 
 
 def _file_names(cases: Sequence[Case]) -> list[str]:
@@ -236,7 +246,7 @@ def _prepare(
     workers: int,
     broken: dict[str, str],
 ) -> list[tuple[list[Case], dict[str, Any]]]:
-    """Cases and facts of all subjects that can be used; the others are added to `broken`."""
+    """Cases and facts of all examinations that can be used; the others are added to `broken`."""
     jobs = {
         subject: Subject(
             tuple(layout.cases[place] for place in places),
@@ -247,7 +257,6 @@ def _prepare(
             stage / _DONE / f"{number}.json",
         )
         for number, (subject, places) in enumerate(subjects.items())
-        if subject not in broken
     }
     facts = {subject: read for subject, job in jobs.items() if (read := _read(job.done)) is not None}
     if facts:
@@ -358,9 +367,10 @@ def _item(case: Case, made: Mapping[str, Any], root: Path, annotated: Mapping[st
     }
 
 
-def _refusal(broken: Mapping[str, str], count: int) -> str:
-    are = f"{len(broken)} of {count} subjects cannot be used" if len(broken) > 1 else "a subject cannot be used"
-    return f"{are}, nothing is written (--skip-broken leaves out such subjects):{_lines(broken)}"
+def _refusal(broken: Mapping[str, str], count: int, visits: bool) -> str:
+    what = "visit" if visits else "subject"
+    are = f"{len(broken)} of {count} {what}s cannot be used" if len(broken) > 1 else f"a {what} cannot be used"
+    return f"{are}, nothing is written (--skip-broken leaves out such {what}s):{_lines(broken)}"
 
 
 def _lines(broken: Mapping[str, str]) -> str:

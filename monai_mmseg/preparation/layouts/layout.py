@@ -62,7 +62,7 @@ class Layout:
     target: str | None = None  # key of the datalist
     steps: Sequence[Step] = ()  # done to each image before it is written; without them, volumes stay where they are
     notes: Sequence[str] = ()  # decisions that were taken while reading, one sentence each
-    broken: Mapping[str, str] = field(default_factory=dict)  # subject to why it cannot be used
+    broken: Mapping[str, str] = field(default_factory=dict)  # subject, or one visit's name, to why not
 
 
 def label_table(classes: Mapping[int, Sequence[int]], background: Sequence[int]) -> dict[int, int]:

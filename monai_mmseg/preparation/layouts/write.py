@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from monai_mmseg.errors import short_message
 from monai_mmseg.files import write_json, write_nifti
+from monai_mmseg.names import first_names
 from monai_mmseg.preparation.intensities import image_intensities
 from monai_mmseg.preparation.layouts.label_map import value_spans
 from monai_mmseg.preparation.layouts.layout import Case, Step
@@ -29,7 +30,7 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Subject(NamedTuple):
-    """One subject of a layout, as a process gets it."""
+    """One subject of a layout, or one visit of a person, as a process gets it."""
 
     cases: tuple[Case, ...]
     names: tuple[str, ...]  # of the files of each case, without folder and ending
@@ -52,23 +53,43 @@ def write_subject(subject: Subject) -> dict[str, Any] | str:
         OSError: if the disk is full.
         MemoryError: if there is not enough memory.
     """
-    problems, facts, reader = [], [], _Reader()
+    problems, facts, sound, reader = [], [], [], _Reader()
     for case, name in zip(subject.cases, subject.names, strict=True):
         try:
             facts.append(_write_case(case, name, subject, reader))
+            sound.append(case)
         except Exception as error:
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
                 raise
             text = str(error) if isinstance(error, ValueError) else short_message(error)
             problems.append(" ".join(text.split()))
     if problems:
-        return " ".join(dict.fromkeys(problems))
+        return with_others(" ".join(dict.fromkeys(problems)), sound)
     try:
         found = {"cases": facts, "inputs": reader.hashes()}
     except OSError as error:
         return short_message(error)
     write_json(subject.done, found)
     return found
+
+
+def with_others(reason: str, others: Sequence[Case]) -> str:
+    """A reason to leave out an examination, and what goes with what is broken.
+
+    Args:
+        reason: what is wrong.
+        others: sound images of the examination, or of the person.
+
+    Returns:
+        The reason with their modalities, and visits where they are of several.
+
+    Examples:
+        >>> with_others("a_t2.nii.gz: cannot be read.", [Case("a", "t1", Path("a_t1.nii.gz"))])
+        'a_t2.nii.gz: cannot be read; with its other images: t1'
+    """
+    visits = len({one.visit for one in others}) > 1
+    names = [f"{one.modality} of {one.visit}" if visits and one.visit else one.modality for one in others]
+    return f"{reason.removesuffix('.')}; with its other images: {first_names(names)}" if names else reason
 
 
 def makes_image(case: Case, steps: Sequence[Step]) -> bool:

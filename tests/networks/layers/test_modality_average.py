@@ -59,12 +59,23 @@ def _rates(given):
 
 
 def test_a_modality_spelt_otherwise_is_not_averaged_over_all_sites():
-    with pytest.raises(ValueError, match=r"samples must name modalities as the network does, \['ct', 'mr'\], got 'CT'"):
+    with pytest.raises(ValueError, match=r"as the network does, got 'CT'; .* entries of \['ct', 'mr'\]"):
         average_sites(states(), [{"CT": 1}, {"mr": 3}, {"mr": 1}])
     shared = [{key: one for key, one in state.items() if ".norms." not in key} for state in states()]
     assert average_sites(shared, [{"CT": 1}, {"mr": 3}, {"mr": 1}]).keys() == shared[0].keys()
     lists = {"norms.0.weight": torch.ones(1), "streams.0.first.weight": torch.ones(1)}
     assert average_sites([lists, {}], [{"ct": 1}, {"mr": 1}]) == lists
+
+
+def test_a_modality_spelt_otherwise_of_which_nothing_was_sent_is_no_site_without_it():
+    north, south, west = states()
+    shared = {key: one for key, one in north.items() if ".norms." not in key}
+    mr = [{key: one for key, one in state.items() if ".norms.ct." not in key} for state in (south, west)]
+    with pytest.raises(ValueError, match=r"got 'CT'; the weights that were sent have entries of \['mr'\]: send"):
+        average_sites([shared, *mr], [{"CT": 1}, {"mr": 3}, {"mr": 1}])
+    with pytest.raises(ValueError, match=r"got 'CT'; .* entries of \['ct', 'mr'\]"):  # another site spells it right
+        average_sites([shared, south, north], [{"CT": 1}, {"mr": 3}, {"ct": 1}])
+    assert average_sites([shared, *mr], [{"CT": 0}, {"mr": 3}, {"mr": 1}]).keys() == mr[0].keys()
 
 
 def test_sites_with_other_classes_or_broken_weights_are_named():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_mmseg.cli.imports import COMMON, DOORS, READERS
+from monai_mmseg.cli.imports import COMMON, DOORS, READERS, _next_steps
 from monai_mmseg.cli.main import COMMANDS, main
 from monai_mmseg.preparation import check_datalist
 from tests.preparation.layouts.public_sets import write_pair
@@ -41,8 +41,9 @@ def test_a_data_set(btcv, tmp_path, capsys):
     assert "6 -> 1 liver; 2 -> 2 right kidney; 3 -> 3 left kidney; 1 -> 4 spleen" in said
     assert "0, 4-5, 7-13 -> 0 background" in said
     assert "https://www.synapse.org" in said
-    assert said.splitlines()[-2:] == [
+    assert said.splitlines()[-3:] == [
         f"  mmseg data check {out}/datalist.json",
+        f"  mmseg data split {out}/datalist.json --folds 2",
         f"  mmseg plan {out}/datalist.json --out my_btcv",
     ]
     assert check_datalist(out / "datalist.json").errors == []
@@ -69,6 +70,32 @@ def test_broken_subjects(btcv, tmp_path, capsys):
     assert code == 0
     assert "left out:\n  - btcv_0001: " in said
     assert "ct        1       1         0" in said
+
+
+def test_visits_that_stay_are_counted(btcv, tmp_path, capsys):
+    files = sorted((btcv / "img").iterdir())
+    for number, path in enumerate(files):
+        path.rename(path.with_name(f"p_{number}.nii.gz"))
+    words = ["--out", tmp_path / "out", "--image", "ct=img/{subject}_{visit}.nii.gz"]
+    (btcv / "img" / "p_0.nii.gz").write_bytes(b"no")
+    code, said, _ = run(capsys, "data", "import", "folder", btcv, *words, "--skip-broken", "--no-sheet")
+    assert code == 0
+    assert "left out:\n  - p_0: " in said
+    assert "ct        1       0         0" in said
+    assert said.splitlines()[-2:] == ["next:", f"  mmseg data check {tmp_path / 'out'}/datalist.json"]  # one person
+
+
+def test_next_steps_can_be_run(btcv, tmp_path, capsys):
+    """Plan wants folds; a list that has some, or one alone, gets others by force."""
+    path = tmp_path / "out" / "datalist.json"
+    _, said, _ = run(capsys, "data", "import", "btcv", btcv, "--out", tmp_path / "out", "--no-sheet")
+    (split,) = [line.split()[1:] for line in said.splitlines() if "data split" in line]
+    assert run(capsys, *split)[0] == 0
+    assert [words[:2] for words in _next_steps(path, "b")] == [["data", "check"], ["plan", str(path)]]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["training"] = [{**item, "fold": 0, "subject": str(i)} for item in content["training"] for i in range(5)]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert ["data", "split", str(path), "--overwrite"] in list(_next_steps(path, "b"))
 
 
 @pytest.mark.parametrize("kind", IMPORTS)

@@ -89,6 +89,14 @@ def test_labels_without_an_image(tmp_path):
     assert found.broken == {"b": "seg/b.nii.gz: a label without an image"}
 
 
+def test_a_label_without_an_image_is_of_one_visit(tmp_path):
+    touch(tmp_path, "img/a_1.nii.gz", "seg/a_1.nii.gz", "seg/a_2.nii.gz")
+    words = {"image": ["ct=img/{subject}_{visit}.nii.gz"], "label": ["seg/{subject}_{visit}.nii.gz"]}
+    found = read_folder(tmp_path, labels="liver=1", **words)
+    assert found.broken == {"a_2": "seg/a_2.nii.gz: a label without an image"}
+    assert len(found.cases) == 1
+
+
 def test_what_cannot_be_meant(tmp_path):
     touch(tmp_path, "ct/a.nii.gz", "ct/b.nii.gz", "ct/c.nii.gz", "CT2/a.nii", "seg/a.nii.gz", "seg/a.nii")
     ct = ["ct=ct/{subject}.nii.gz"]

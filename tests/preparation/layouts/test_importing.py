@@ -259,6 +259,30 @@ def test_all_that_is_broken_is_told_and_nothing_is_left(layout, tmp_path):
         import_layout(replace(bad, cases=layout.cases[:4]), tmp_path / "none", skip_broken=True)
 
 
+def test_other_visits_of_a_person_stay_and_what_goes_with_a_broken_image_is_told(layout, tmp_path):
+    visits = [case._replace(subject="p", visit=case.subject) for case in layout.cases]
+    visits[0].image.write_bytes(visits[0].image.read_bytes()[:99])
+    bad = replace(layout, cases=visits)
+    with pytest.raises(ValueError, match=r"^a visit cannot be used, .*leaves out such visits\):\n  - p_s0: "):
+        import_layout(bad, tmp_path / "out")
+    path = import_layout(bad, tmp_path / "out", skip_broken=True)
+    kept = [(one["subject"], one["modality"]) for one in load_datalist(path)]
+    assert kept == [("p_s1", "ct"), ("p_s1", "mr")]  # the third visit is for testing
+    (told,) = importing.left_out(path).items()
+    assert told[0] == "p_s0"
+    assert told[1].endswith("; with its other images: mr")
+    whole = replace(bad, cases=visits[2:], broken={"p": "a label without an image"})
+    with pytest.raises(ValueError, match="p: a label .*; with its other images: ct of s1, mr of s1, ct of s2, mr of"):
+        import_layout(whole, tmp_path / "none", skip_broken=True)
+
+
+def test_names_of_no_use_are_of_one_visit(layout, tmp_path):
+    cases = [case._replace(subject="p", visit="a/b" if case.subject == "s0" else case.subject) for case in layout.cases]
+    path = import_layout(replace(layout, cases=cases), tmp_path / "out", skip_broken=True)
+    assert list(importing.left_out(path)) == ["p_a/b"]
+    assert [one["subject"] for one in load_datalist(path)] == ["p_s1", "p_s1"]
+
+
 def test_nothing_is_replaced_unless_asked(layout, tmp_path):
     path = import_layout(layout, tmp_path / "out")
     before = digests(tmp_path / "out")
