@@ -166,10 +166,10 @@ def _tell_cut(values: Tensor, image: MetaTensor) -> None:
                 found |= {1 + int(label) for label in ends.nonzero()}
     if found:
         logger.warning(
-            "%s: class %s ends at the edge of the %s pixels that the network sees of %s, and what lies beyond is "
+            "%s: %s at the edge of the %s pixels that the network sees of %s, and what lies beyond is "
             "background; crop or pad the image to have the organ in its middle.",
             path_of(image),
-            " and ".join(map(str, sorted(found))),
+            f"class {min(found)} ends" if len(found) == 1 else f"classes {', '.join(map(str, sorted(found)))} end",
             " x ".join(str(seen[axis]) for axis in axes),
             " x ".join(str(sizes[axis]) for axis in axes),
         )
