@@ -76,8 +76,6 @@ class DAFNetObjective(Objective):
             reusing the anatomy it was rendered from.
         align_start: number of generator steps, after the pretraining, in which anatomies are passed on undeformed.
         pretraining: number of generator steps with the supervised terms of each image's own anatomy alone.
-        cross_supervision: weight, within ``supervised``, of anatomies that were moved into the frame of another
-            modality, beside 1 for own ones: a deformation that does not quite fit teaches blurred borders.
         ramp: number of generator steps, after the pretraining, over which the weights of the adversarial terms,
             ``reconstruction``, ``kl``, ``latent`` and ``agreement`` grow from zero.
 
@@ -126,7 +124,6 @@ class DAFNetObjective(Objective):
         reencode_anatomy: bool = False,
         align_start: int = 0,
         pretraining: int = 0,
-        cross_supervision: float = 1.0,
         ramp: int = 0,
     ) -> None:
         self.candidates = int(network.num_candidates)
@@ -153,9 +150,6 @@ class DAFNetObjective(Objective):
         self.num_modalities, self.num_classes = modalities, int(network.out_channels)
         self.swapped_cross_entropy, self.reencode_anatomy = bool(swapped_cross_entropy), bool(reencode_anatomy)
         self.align_start, self.pretraining, self.ramp = int(align_start), int(pretraining), int(ramp)
-        if not 0 <= cross_supervision < float("inf"):
-            raise ValueError(f"cross_supervision must be a weight of at least 0, got {cross_supervision}.")
-        self.cross_supervision = float(cross_supervision)
         self.iteration = 0
         self._rows: dict[bytes, PairedRows] = {}
 
@@ -274,8 +268,6 @@ class DAFNetObjective(Objective):
         onehot, labelled = self._onehot(batch["label"][sample, frame]), self._labelled(batch, sample, frame)
         group, count, swapped = rows.branch[part], rows.num_branches, self.swapped_cross_entropy
         error = segmentation_loss(probs[part], onehot, labelled, group=group, num_groups=count, swapped=swapped)
-        if not own_only and self.cross_supervision != 1:
-            error = torch.cat([error[: len(rows.own)], error[len(rows.own) :] * self.cross_supervision])
         return self._mean(error * candidate_weight[part], rows, mask=labelled, own_only=own_only)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
