@@ -47,10 +47,10 @@ class Datalist:
     ignore: int | None = None  # value of voxels in labels that were not annotated
 
     def items(self, section: str) -> list[dict[str, Any]]:
-        """All items of ``"training"``, ``"validation"`` or ``"test"``; a KeyError if the file has no such section."""
+        """All items of ``"training"``, ``"validation"`` or ``"test"``; KeyError without such a section."""
         if section not in self.sections:
-            close = get_close_matches(section, self.sections, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            close = [f" Did you mean {name!r}?" for name in get_close_matches(section, self.sections, 1)]
+            hint = "".join(close) or " `mmseg data split --test 5` makes lists with one." * (section == "test")
             raise KeyError(f"{self.path}: no section {section!r}, there are {sorted(self.sections)}.{hint}")
         return self.sections[section]
 

@@ -293,3 +293,11 @@ def test_annotated_without_a_label(tmp_path):
     whole = {**item, "label": "b.nii"}
     path.write_text(json.dumps({"labels": {"0": "background", "1": "liver"}, "training": [whole]}))
     assert "unknown" not in read_datalist(path).items("training")[0]
+
+
+def test_a_list_without_a_test_section_says_how_to_make_one():
+    listed = Datalist(Path("a.json"), "a", ["ct"], {0: "background"}, {"training": []})
+    with pytest.raises(KeyError, match="no section 'test', there are .*`mmseg data split --test 5` makes lists with one"):
+        listed.items("test")
+    with pytest.raises(KeyError, match="no section 'trainign', .* Did you mean 'training'"):
+        listed.items("trainign")
