@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from monai_mmseg.data import group_by_subject, label_problem, load_datalist, read_datalist
 from monai_mmseg.data.annotations import mask_labels
-from monai_mmseg.data.datalist import stored_item
+from monai_mmseg.data.datalist import Datalist, stored_item
 from monai_mmseg.data.visits import person_of
 
 
@@ -296,8 +297,8 @@ def test_annotated_without_a_label(tmp_path):
 
 
 def test_a_list_without_a_test_section_says_how_to_make_one():
-    listed = Datalist(Path("a.json"), "a", ["ct"], {0: "background"}, {"training": []})
-    with pytest.raises(KeyError, match="no section 'test', there are .*`mmseg data split --test 5` makes lists with one"):
+    listed = Datalist(Path("a.json"), "a", ["ct"], {0: "background"}, {"training": [{}]})
+    with pytest.raises(KeyError, match="no section 'test', there are .*`mmseg data split --test 5` makes"):
         listed.items("test")
     with pytest.raises(KeyError, match="no section 'trainign', .* Did you mean 'training'"):
         listed.items("trainign")
