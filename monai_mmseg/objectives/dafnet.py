@@ -263,12 +263,15 @@ class DAFNetObjective(Objective):
     def _supervised(
         self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor, *, own_only: bool
     ) -> Tensor:
-        part = slice(len(rows.own) if own_only else None)
-        sample, frame = rows.sample[part], rows.frame[part]
+        sample, frame, group = rows.sample, rows.frame, rows.branch
+        if own_only:
+            own = len(rows.own)
+            sample, frame, group = sample[:own], frame[:own], group[:own]
+            probs, candidate_weight = probs[:own], candidate_weight[:own]
         onehot, labelled = self._onehot(batch["label"][sample, frame]), self._labelled(batch, sample, frame)
-        group, count, swapped = rows.branch[part], rows.num_branches, self.swapped_cross_entropy
-        error = segmentation_loss(probs[part], onehot, labelled, group=group, num_groups=count, swapped=swapped)
-        return self._mean(error * candidate_weight[part], rows, mask=labelled, own_only=own_only)
+        count, swapped = rows.num_branches, self.swapped_cross_entropy
+        error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
+        return self._mean(error * candidate_weight, rows, mask=labelled, own_only=own_only)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
