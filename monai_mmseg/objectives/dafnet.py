@@ -263,15 +263,12 @@ class DAFNetObjective(Objective):
     def _supervised(
         self, probs: Tensor, batch: Batch, rows: PairedRows, candidate_weight: Tensor, *, own_only: bool
     ) -> Tensor:
-        sample, frame, group = rows.sample, rows.frame, rows.branch
-        if own_only:
-            own = len(rows.own)
-            sample, frame, group = sample[:own], frame[:own], group[:own]
-            probs, candidate_weight = probs[:own], candidate_weight[:own]
+        given = rows.sample, rows.frame, rows.branch, probs, candidate_weight
+        sample, frame, group, probs, weight = [one[: len(rows.own)] for one in given] if own_only else given
         onehot, labelled = self._onehot(batch["label"][sample, frame]), self._labelled(batch, sample, frame)
         count, swapped = rows.num_branches, self.swapped_cross_entropy
         error = segmentation_loss(probs, onehot, labelled, group=group, num_groups=count, swapped=swapped)
-        return self._mean(error * candidate_weight, rows, mask=labelled, own_only=own_only)
+        return self._mean(error * weight, rows, mask=labelled, own_only=own_only)
 
     def _adversarial_mask(self, probs: Tensor, rows: PairedRows, weight: float) -> Tensor:
         if weight == 0:
