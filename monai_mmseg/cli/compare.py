@@ -82,7 +82,8 @@ def compare(
     if not page_only:
         failed = _run(data, given, labels, Path(out), lanes, threads)
     else:
-        if words := [*(["the data"] if data is not None else []), *(f"--{name}" for name in given)]:
+        words = [*(["the data"] if data is not None else []), *(f"--{name.replace('_', '-')}" for name in given)]
+        if words := [*words, *(["--labels"] if labels is not None else [])]:
             raise StudyError(f"--page-only writes the page of what {out} holds; leave out {', '.join(words)}.")
         failed = 0
     from monai_mmseg.study.page import write_page

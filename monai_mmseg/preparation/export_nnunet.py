@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from monai_mmseg.transforms.read_volume import (
     read_one_volume,
 )
 from monai_mmseg.unannotated import UNANNOTATED
+
+logger = logging.getLogger(__name__)
 
 FORMS = ("channels", "mixed", "each")
 _ENDING = ".nii.gz"
@@ -135,7 +138,7 @@ def export_nnunet(
             place, values, ignore = stage / title, list(content.labels), content.ignore
             done = [case for case in cases if _fits(place, case, values, unfit, ignore=ignore, link=link)]
             channels = _channels(chosen) if form != "mixed" or len(chosen) == 1 else ["mixed"]
-            splits = _splits(content, done)
+            splits = _splits(content, done, title)
             _write_tables(stage / title, content, channels, done, splits, {"name": name or content.name, **head})
             tested = sum(case.section == "test" for case in done)
             counts = {"training": len(done) - tested, "test": tested, "folds": len(splits)}
@@ -282,7 +285,7 @@ def _put(target: Path, source: Path, image: MetaTensor, *, link: bool) -> None:
         shutil.copyfile(source, target)
 
 
-def _splits(content: Datalist, cases: Sequence[_Case]) -> list[dict[str, list[str]]]:
+def _splits(content: Datalist, cases: Sequence[_Case], title: str) -> list[dict[str, list[str]]]:
     """Splits as nnU-Net has them: of the folds, or the section ``validation`` as the only one."""
     training = [case for case in cases if case.section == "training"]
     validation = [case.name for case in cases if case.section == "validation"]
@@ -299,12 +302,14 @@ def _splits(content: Datalist, cases: Sequence[_Case]) -> list[dict[str, list[st
     # a split for each fold of the datalist, whatever was left out: fold 1 of all data sets holds out the same subjects
     numbers = sorted({item["fold"] for item in content.items("training") if "fold" in item}) if folds else []
     parts = [folds[number] for number in numbers] if folds else [validation] if validation else []
-    return [_split([name for name in names if name not in part], part) for part in parts]
-
-
-def _split(learned: list[str], watched: list[str]) -> dict[str, list[str]]:
-    """A split with cases on both sides: nnU-Net falls on an empty one, and what watches chooses nothing in it."""
-    return {"train": learned or watched, "val": watched or learned}
+    found = []
+    for number, part in enumerate(parts):
+        learned = [name for name in names if name not in part]
+        if not (learned and part):  # nnU-Net falls on an empty side
+            what = "watch" if learned else "train"
+            logger.warning("%s: split %d has no case to %s, and takes those that it has for both.", title, number, what)
+        found.append({"train": learned or part, "val": part or learned})
+    return found
 
 
 def _write_tables(

@@ -89,13 +89,7 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     ),
     "pairs": lambda f: "" if f.several >= MOSTLY * f.subjects else "hardly any subject has several modalities",
     "one image or pairs": lambda f: NEEDS["pairs"](f) if len(f.modalities) > 1 else "",
-    "source labels of tested": lambda f: (
-        f"no tested image of {f.source} has a label"
-        if not f.tested.get(f.source)
-        else ""
-        if f.contoured
-        else f"no tested subject has a label of {f.source} and an image of {f.target}"
-    ),
+    "source labels of tested": lambda f: _not_contoured(f),
     "own labels": lambda f: (
         f"{f.source} and {f.target} of {f.answered} tested subjects have one label file: its copy is the answer"
         if f.answered
@@ -103,6 +97,12 @@ NEEDS: Mapping[str, Callable[[Facts], str]] = {
     ),
 }
 """What a method may need: why a datalist does not offer it, or nothing."""
+
+
+def _not_contoured(facts: Facts) -> str:
+    if not facts.tested.get(facts.source):
+        return f"no tested image of {facts.source} has a label"
+    return "" if facts.contoured else f"no tested subject has a label of {facts.source} and an image of {facts.target}"
 
 
 def _own_target(path: Path) -> str | None:

@@ -120,7 +120,7 @@ def test_a_data_set_for_each_modality(tmp_path, capsys):
         assert not (folder / "splits_final.json").exists()
 
 
-def test_splits_are_the_folds_of_the_list_whatever_was_left_out(tmp_path):
+def test_splits_are_the_folds_of_the_list_whatever_was_left_out(tmp_path, caplog):
     entries = [
         ("training", f"p{one}", modality, {"fold": one - 1} | ({"label": None} if modality == "t2" and one > 1 else {}))
         for one in (1, 2, 3)
@@ -131,6 +131,9 @@ def test_splits_are_the_folds_of_the_list_whatever_was_left_out(tmp_path):
     assert [split["val"] for split in first] == [["p1"], ["p2"], ["p3"]]
     # of t2 p1 alone has a label: it watches itself rather than an empty side
     assert second == [{"train": ["p1"], "val": ["p1"]}] * 3
+    told = [f"split {at} has no case to {what}" for at, what in enumerate(("train", "watch", "watch"))]
+    assert all(f"Dataset002_My_liver_1_t2: {text}, and takes those" in caplog.text for text in told)
+    assert "Dataset001" not in caplog.text
 
 
 def test_what_nnunet_cannot_take(tmp_path, capsys):
