@@ -4,7 +4,8 @@
 
 ``python -m benchmarks.differences "dafnet_table_2/scores.csv" lge unet_both:dafnet`` prints, for each setting: the
 means of each training, the difference with its hierarchical 95 % interval, and the paired permutation test of the
-subjects' means, corrected by Holm's method for the pairs that were named.
+subjects' means, corrected by Holm's method for the pairs that were named. Where settings are phantoms of their own,
+``--together`` adds all of them as one setting: their subjects side by side.
 """
 
 from __future__ import annotations
@@ -20,25 +21,45 @@ from monai_mmseg.metrics.significance import holm_correction, paired_permutation
 from monai_mmseg.study.content import Setting
 from monai_mmseg.study.statistics import hierarchical_interval
 
-USAGE = "python -m benchmarks.differences FILES MODALITY METHOD:METHOD [METHOD:METHOD ...]"
+USAGE = "python -m benchmarks.differences FILES MODALITY METHOD:METHOD [METHOD:METHOD ...] [--together]"
+TOGETHER = "--together"
+Values = Mapping[str, NDArray[np.float64]]  # method to (trainings, subjects)
 
 
-def differences(setting: Setting, pairs: Sequence[tuple[str, str]], measure: str = "dice") -> list[str]:
+def together(settings: Sequence[Setting]) -> Values:
+    """Dice of all subjects of settings that share none; NaN where a setting has fewer trainings than another.
+
+    Args:
+        settings: of :func:`~benchmarks.kept_scores.read_kept`; methods that one of them lacks are left out.
+
+    Examples:
+        >>> together([])
+        {}
+    """
+    parts = [one.sample("dice").values for one in settings]
+    found = {}
+    for name in [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]:
+        most = max(len(part[name]) for part in parts)
+        padded = [np.pad(one[name], ((0, most - len(one[name])), (0, 0)), constant_values=np.nan) for one in parts]
+        found[name] = np.concatenate(padded, axis=1)
+    return found
+
+
+def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Lines of text on one setting.
 
     Args:
-        setting: of :func:`~benchmarks.kept_scores.read_kept`.
+        where: name of the setting.
+        values: of each method, shape ``(trainings, subjects)``.
         pairs: of methods; one that is not there is left out, and not counted for Holm's correction.
-        measure: ``"dice"`` or ``"surface_distance"``.
     """
-    values = setting.sample(measure).values
     lines = []
     for name in dict.fromkeys(one for pair in pairs for one in pair if one in values):
         means = np.nanmean(values[name], axis=1)
         spread = f" ± {means.std(ddof=1):.3f}" if len(means) > 1 else ""
         subjects = int(np.isfinite(values[name]).any(axis=0).sum())
         told = ", ".join(f"{mean:.3f}" for mean in means)
-        lines.append(f"{setting.name} {name}: {means.mean():.3f}{spread} (trainings {told}; {subjects} subjects)")
+        lines.append(f"{where} {name}: {means.mean():.3f}{spread} (trainings {told}; {subjects} subjects)")
     found = {pair: _both(values, *pair) for pair in pairs if all(name in values for name in pair)}
     p = {
         ":".join(pair): paired_permutation_test(*(np.nanmean(one, axis=0) for one in both)).p_value
@@ -49,13 +70,13 @@ def differences(setting: Setting, pairs: Sequence[tuple[str, str]], measure: str
         at, name = hierarchical_interval(a, b), f"{first}:{second}"
         ahead = int((np.nanmean(a, axis=0) > np.nanmean(b, axis=0)).sum())
         lines.append(
-            f"{setting.name} {first} - {second}: {at.mean:+.3f} ({at.low:.3f} to {at.high:.3f}), p {p[name]:.3f}, Holm "
+            f"{where} {first} - {second}: {at.mean:+.3f} ({at.low:.3f} to {at.high:.3f}), p {p[name]:.3f}, Holm "
             f"{corrected[name]:.3f}, ahead in {ahead} of {a.shape[1]}"
         )
     return lines
 
 
-def _both(values: Mapping[str, NDArray[np.float64]], *pair: str) -> list[NDArray[np.float64]]:
+def _both(values: Values, *pair: str) -> list[NDArray[np.float64]]:
     """Scores of two methods on the subjects that both have."""
     common = np.logical_and.reduce([np.isfinite(values[name]).any(axis=0) for name in pair])
     return [values[name][:, common] for name in pair]
@@ -67,16 +88,23 @@ def main(words: Sequence[str]) -> None:
     Args:
         words: of the command line, see the top.
     """
-    pairs = [(first, second) for first, _, second in (word.partition(":") for word in words[2:])]
+    given = [word for word in words if word != TOGETHER]
+    pairs = [(first, second) for first, _, second in (word.partition(":") for word in given[2:])]
     if not pairs or not all(map(all, pairs)):
         sys.exit(USAGE)
-    settings = read_kept(words[0].split(","), words[1])
+    try:
+        settings = read_kept(given[0].split(","), given[1])
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    if not settings:
+        sys.exit(f"{given[0]} has no scores of the modality {given[1]!r}.")
     known = {cell.method for setting in settings for cell, _ in setting.tables}
     if unknown := sorted({name for pair in pairs for name in pair} - known):
-        sys.exit(f"{words[0]} has no scores of {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+        sys.exit(f"{given[0]} has no scores of {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     for setting in settings:
-        for line in differences(setting, pairs):
-            print(line)
+        print(*differences(setting.name, setting.sample("dice").values, pairs), sep="\n")
+    if TOGETHER in words:
+        print(*differences("all", together(settings), pairs), sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -48,13 +49,14 @@ def read_kept(files: Sequence[str], modality: str, methods: Sequence[str] = ()) 
 
 
 def number_of(setting: str) -> float:
-    """The number that the name of a setting ends with.
+    """The number that the name of a setting ends with; 0 without one.
 
     Examples:
-        >>> number_of("target_12.5")
-        12.5
+        >>> number_of("target_12.5"), number_of("all")
+        (12.5, 0.0)
     """
-    return float(setting.rsplit("_", 1)[1])
+    found = re.search(r"_(\d+(?:\.\d+)?)$", setting)
+    return float(found[1]) if found else 0.0
 
 
 def _rows(path: Path, modality: str, methods: Collection[str]) -> Iterator[tuple[Cell, Score]]:

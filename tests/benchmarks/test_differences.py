@@ -46,11 +46,31 @@ def test_a_table_of_subsets_is_of_the_setting_in_its_name(kept, capsys):
     assert "missing_50 a - b: +0.200 (0.200 to 0.200)" in capsys.readouterr().out
 
 
+def test_phantoms_of_their_own_are_one_setting_together(kept, capsys):
+    text = (kept / "scores.csv").read_text()
+    more = [row.replace("mr_4", "mr_5").replace(",s", ",t") for row in text.splitlines()[1:] if ",1,mr," not in row]
+    (kept / "more.csv").write_text(HEAD + "\n".join(more) + "\n")
+    main(["scores.csv,more.csv", "mr", "a:b", "--together"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    # two subjects whose trainings are 0.3 and 0.4 ahead, two with a training of 0.3
+    assert last.startswith("all a - b: +0.325 (")
+    assert last.endswith("ahead in 4 of 4")
+
+
 @pytest.mark.parametrize("words", [[], ["scores.csv", "mr"], ["scores.csv", "mr", "a"]])
 def test_what_is_no_pair_shows_the_usage(kept, words):
     with pytest.raises(SystemExit, match="METHOD:METHOD"):
         main(words)
     assert USAGE
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["none.csv", "mr"], "no such table of scores"), (["scores.csv", "t2"], "no scores of the modality 't2'")],
+)
+def test_a_file_or_modality_that_is_not_there_is_named(kept, words, message):
+    with pytest.raises(SystemExit, match=message):
+        main([*words, "a:b"])
 
 
 def test_a_method_without_scores_is_named(kept):
