@@ -140,7 +140,7 @@ def without_unknown_background(label: Tensor, unknown: Tensor) -> Tensor:
 
 
 def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Returns one-hot labels; a value that is no class gives a pixel of zeros, which no class sum counts.
+    """Returns one-hot labels; a whole number that is no class gives a pixel of zeros, which no class sum counts.
 
     When to use: for labels with pixels that nobody annotated, 255 in this project; so is any value that is no class.
     ``monai.networks.utils.one_hot`` refuses those.
@@ -154,7 +154,7 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
         Shape ``(N, K, *spatial)``.
 
     Raises:
-        ValueError: when the labels have no channel axis of size 1.
+        ValueError: when the labels have no channel axis of size 1, or (on a CPU) are fractions.
 
     Examples:
         >>> onehot_labels(torch.tensor([[[0, 2, 255]]]), 3)
@@ -165,6 +165,11 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must hold class indices of shape (N, 1, *spatial), got shape {tuple(labels.shape)}.")
     plain = plain_tensor(labels)
+    if plain.is_floating_point() and _can_be_read(plain) and bool((part := plain % 1 > 0).any()):
+        raise ValueError(
+            f"labels must hold whole numbers, got {float(plain[part][0]):g}: interpolate them by the nearest "
+            "neighbour, or give one-hot labels."
+        )
     classes = torch.arange(num_classes, device=plain.device).view(1, -1, *[1] * (plain.ndim - 2))
     onehot: Tensor = plain == classes
     return onehot.to(dtype)
@@ -268,9 +273,13 @@ def _check_class_indices(target: Tensor, probs: Tensor) -> None:
     if target.shape != (probs.shape[0], 1, *probs.shape[2:]):
         wanted = (probs.shape[0], 1, *probs.shape[2:])
         raise ValueError(f"target must hold class indices of shape {wanted}, got shape {tuple(target.shape)}.")
-    # reading the range would make a GPU wait
-    if target.device.type == "cpu" and target.numel() > 0:
+    if _can_be_read(target):
         known = torch.where(target == UNANNOTATED, torch.zeros_like(target), target)
         low, high = (float(v) for v in known.aminmax())
-        if low < 0 or high >= probs.shape[1]:
+        if not (low >= 0 and high < probs.shape[1]):  # nor NaN
             raise ValueError(f"target must hold classes 0 to {probs.shape[1] - 1}, got {low:g} to {high:g}.")
+
+
+def _can_be_read(values: Tensor) -> bool:
+    """Whether its numbers may be looked at: that would make a GPU wait, and cut a compiled graph."""
+    return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()

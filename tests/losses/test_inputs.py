@@ -4,7 +4,13 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_mmseg.losses import PerSampleLoss, SegmentationLoss
+from monai_mmseg.losses import (
+    ClassWeightedSegmentationLoss,
+    FrequencyWeightedCrossEntropyLoss,
+    PerSampleLoss,
+    SegmentationLoss,
+    knowledge_distillation_loss,
+)
 from monai_mmseg.losses.inputs import at_least_float32, check_same_shape
 
 
@@ -55,3 +61,31 @@ def test_metatensors_of_a_monai_loop():
     assert type(found) is torch.Tensor
     assert found.requires_grad
     torch.testing.assert_close(found.detach(), loss(pred[:1], target[:1]))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SegmentationLoss(softmax=True, to_onehot_y=True),
+        FrequencyWeightedCrossEntropyLoss(softmax=True, to_onehot_y=True),
+        ClassWeightedSegmentationLoss((1, 5, 5)),
+        lambda pred, target: knowledge_distillation_loss([pred, pred], [target, target]),
+    ],
+)
+def test_interpolated_labels_are_refused(loss):
+    target = torch.tensor([[[0.0, 0.5, 2.0, 255.0]]])
+    with pytest.raises(ValueError, match=r"labels must hold whole numbers, got 0\.5: interpolate them by the nearest"):
+        loss(torch.randn(1, 3, 4), target)
+
+
+def test_nan_is_no_class():
+    with pytest.raises(ValueError, match=r"target must hold classes 0 to 2, got nan to nan\."):
+        SegmentationLoss(softmax=True, to_onehot_y=True)(torch.randn(1, 3, 2), torch.tensor([[[0.0, torch.nan]]]))
+
+
+def test_class_indices_compile_in_one_graph():
+    torch.compiler.reset()
+    loss = SegmentationLoss(softmax=True, to_onehot_y=True)
+    pred, target = torch.randn(2, 3, 5), torch.randint(3, (2, 1, 5))
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(pred, target), loss(pred, target))
