@@ -309,7 +309,7 @@ class ClassWeightedSegmentationLoss(PerSampleLoss):
         tensor(1.0265)
     """
 
-    partly_labelled = True
+    partly_labelled = of_logits = True
 
     def __init__(self, class_weights: Sequence[float] = (1, 5, 5, 5)) -> None:
         super().__init__(to_onehot_y=True)

@@ -15,6 +15,9 @@ from monai_mmseg.losses.masked import mask_samples, masked_mean
 from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.unannotated import UNANNOTATED
 
+TOLERANCE = 1e-3
+"""How far from [0, 1] rounding may bring a probability."""
+
 NEVER = -1e9
 """Logit of a class that cannot be: finite, since infinity times zero is no number."""
 
@@ -222,7 +225,8 @@ class PerSampleLoss(ReducedLoss):
         reduction: see :class:`ReducedLoss`.
 
     Raises:
-        ValueError: in a call, when the target does not fit the prediction.
+        ValueError: in a call, when the target does not fit the prediction, or (on a CPU) the prediction holds logits
+            where probabilities are meant.
 
     Examples:
         >>> loss = PerSampleLoss(softmax=True, to_onehot_y=True)
@@ -232,6 +236,7 @@ class PerSampleLoss(ReducedLoss):
     """
 
     partly_labelled: ClassVar[bool] = False  # any index that is no class means no label; else 255 alone does
+    of_logits: ClassVar[bool] = False  # what is computed of the prediction wants logits
 
     def __init__(
         self,
@@ -256,6 +261,8 @@ class PerSampleLoss(ReducedLoss):
         # before the softmax: its derivative at NaN is NaN, whatever comes back
         pred = mask_samples(at_least_float32(pred), labelled, "labelled")
         target = mask_samples(at_least_float32(target), labelled, "labelled")
+        if not self.softmax and not self.of_logits:
+            _check_probabilities(pred)
         probs = pred.softmax(1) if self.softmax else pred
         if self.to_onehot_y:
             if not self.partly_labelled:
@@ -267,6 +274,15 @@ class PerSampleLoss(ReducedLoss):
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
         return f"softmax={self.softmax}, to_onehot_y={self.to_onehot_y}, {super().extra_repr()}"
+
+
+def _check_probabilities(pred: Tensor) -> None:
+    if _can_be_read(pred):
+        low, high = (float(v) for v in pred.detach().aminmax())
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
+            raise ValueError(
+                f"pred must hold probabilities, got numbers from {low:g} to {high:g}; softmax=True takes logits."
+            )
 
 
 def _check_class_indices(target: Tensor, probs: Tensor) -> None:

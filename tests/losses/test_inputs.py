@@ -89,3 +89,13 @@ def test_class_indices_compile_in_one_graph():
     pred, target = torch.randn(2, 3, 5), torch.randint(3, (2, 1, 5))
     compiled = torch.compile(loss, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(pred, target), loss(pred, target))
+
+
+def test_logits_in_place_of_probabilities_are_refused():
+    pred, target = torch.tensor([[[-2.0, 3.0], [0.5, 0.5]]]), torch.tensor([[[0, 1]]])
+    message = r"pred must hold probabilities, got numbers from -2 to 3; softmax=True takes logits\."
+    for loss in (SegmentationLoss(to_onehot_y=True), FrequencyWeightedCrossEntropyLoss(to_onehot_y=True)):
+        with pytest.raises(ValueError, match=message):
+            loss(pred, target)
+    assert SegmentationLoss(to_onehot_y=True)(pred.softmax(1), target).isfinite()
+    assert ClassWeightedSegmentationLoss((1, 5))(pred, target).isfinite()
