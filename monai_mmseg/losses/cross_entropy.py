@@ -183,7 +183,8 @@ def class_weighted_cross_entropy(
     error = F.cross_entropy(pred, true, weights, reduction="none").flatten(1).sum(1)
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     sums = group_sums(torch.stack([error, (true.flatten(2).sum(2) * weights).sum(1)], 1))[0]
-    return sums[0] / sums[1].clamp(min=torch.finfo(pred.dtype).tiny)
+    # not the smallest number: over it, the gradient of a batch without a label is infinity times zero
+    return sums[0] / torch.where(sums[1] > 0, sums[1], 1)
 
 
 class WeightedCrossEntropyLoss(PerSampleLoss):

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from monai_mmseg.losses import (
     FrequencyWeightedCrossEntropyLoss,
     WeightedCrossEntropyLoss,
+    class_weighted_cross_entropy,
     frequency_weighted_cross_entropy,
     group_means,
     weighted_cross_entropy,
@@ -294,3 +295,11 @@ def test_messages_of_frequency(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+def test_class_weights_of_a_batch_without_a_labelled_pixel():
+    logits = torch.randn(2, 4, 5, requires_grad=True)
+    value = class_weighted_cross_entropy(logits, torch.zeros(2, 4, 5), class_weights=(1, 5, 5, 5))
+    value.backward()
+    assert value == 0
+    assert not logits.grad.any()
