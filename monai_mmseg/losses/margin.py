@@ -76,7 +76,8 @@ def subject_margin(
 
     Args:
         codes: shape ``(B, M, D)``; shuffle rows, for the next one stands for another subject.
-        present: which modalities a row has, bool ``(B, M)``. ``None`` means all.
+        present: which modalities a row has, bool ``(B, M)``. ``None`` means all. Codes of what is absent are never
+            read (not even a NaN).
         margin: :math:`\alpha`.
         pairs: all ordered pairs of modalities (``"all"``), those with i < j (``"ascending"``), one drawn at random a
             call (``"random"``), or a given pair.
@@ -84,7 +85,7 @@ def subject_margin(
             ``None`` compares all.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality).
+        Scalar, at least float32; zero where nothing can be compared (one modality, one row).
 
     Raises:
         ValueError: when the arguments do not fit together.
@@ -98,9 +99,9 @@ def subject_margin(
         >>> subject_margin(same), subject_margin(torch.ones(2, 3, 4), margin=0.25)
         (tensor(0.), tensor(0.2500))
     """
-    within, across = _cosines(codes)
-    hinge = (margin - within + across[..., None]).relu()
-    return mean_of_columns(*_select(hinge, codes, present, pairs, subject))
+    count = _counted(codes, present, pairs, subject)
+    within, across = _cosines(codes, present)
+    return mean_of_columns((margin - within + across[..., None]).relu(), count)
 
 
 def modality_margin(
@@ -122,13 +123,13 @@ def modality_margin(
 
     Args:
         codes: shape ``(B, M, D)``; shuffle rows, for the next one stands for another subject.
-        present: which modalities a row has, bool ``(B, M)``. ``None`` means all.
+        present: as in :func:`subject_margin`.
         margin: :math:`\alpha`.
         pairs: as in :func:`subject_margin`; the original code has ``"ascending"``.
         subject: as there.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality).
+        Scalar, at least float32; zero where nothing can be compared (one modality, one row).
 
     Raises:
         ValueError: when the arguments do not fit together.
@@ -141,9 +142,9 @@ def modality_margin(
         >>> modality_margin(apart), modality_margin(torch.ones(2, 3, 4), margin=0.25)
         (tensor(0.), tensor(0.2500))
     """
-    within, across = _cosines(codes)
-    hinge = (margin - across[..., None] + within).relu()
-    return mean_of_columns(*_select(hinge, codes, present, pairs, subject))
+    count = _counted(codes, present, pairs, subject)
+    within, across = _cosines(codes, present)
+    return mean_of_columns((margin - across[..., None] + within).relu(), count)
 
 
 class SubjectMarginLoss(_Loss):
@@ -209,21 +210,21 @@ class ModalityMarginLoss(_Loss):
         return f"margin={self.margin:g}, pairs={self.pairs!r}"
 
 
-def _cosines(codes: Tensor) -> tuple[Tensor, Tensor]:
+def _cosines(codes: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
     """Cosines between the modalities of a row ``(B, M, M)``, and between a row and the next ``(B, M)``."""
-    if codes.ndim != 3:
-        raise ValueError(f"codes must have shape (B, M, D), got {tuple(codes.shape)}.")
     values = at_least_float32(codes)
+    if present is not None:  # NaN of what is absent would reach the gradient of what it is multiplied with
+        values = torch.where(present.to(values.device)[..., None], values, 0)
     unit = values * (values.square().sum(-1, keepdim=True) + EPS).rsqrt()
     # a product and a sum, not a matrix product: autocast would turn that one into half precision
     within = (unit[:, :, None] * unit[:, None]).sum(-1)
     return within, (unit * unit.roll(-1, 0)).sum(-1)
 
 
-def _select(
-    hinge: Tensor, codes: Tensor, present: Tensor | None, pairs: Pairs | tuple[int, int], subject: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Hinges ``(B, M, M)`` and the mask of those that count."""
+def _counted(codes: Tensor, present: Tensor | None, pairs: Pairs | tuple[int, int], subject: Tensor | None) -> Tensor:
+    """Which hinges count, bool ``(B, M, M)``."""
+    if codes.ndim != 3:
+        raise ValueError(f"codes must have shape (B, M, D), got {tuple(codes.shape)}.")
     rows, count = codes.shape[:2]
     there = torch.ones(rows, count, dtype=torch.bool, device=codes.device) if present is None else present
     if there.shape != (rows, count) or there.dtype != torch.bool:
@@ -231,12 +232,12 @@ def _select(
             f"present must be bool of shape {(rows, count)}, got {there.dtype} of shape {tuple(there.shape)}."
         )
     there = there.to(codes.device)
-    anchor = there & there.roll(-1, 0)
+    anchor = there & there.roll(-1, 0) & (rows > 1)  # a row alone is no other subject
     if subject is not None:
         if subject.shape != (rows,):
             raise ValueError(f"subject must have shape ({rows},), got {tuple(subject.shape)}.")
         anchor = anchor & (subject != subject.roll(-1)).to(codes.device)[:, None]
-    return hinge, anchor[:, :, None] & there[:, None] & _chosen(pairs, count, codes.device)
+    return anchor[:, :, None] & there[:, None] & _chosen(pairs, count, codes.device)
 
 
 def _chosen(pairs: Pairs | tuple[int, int], count: int, device: torch.device) -> Tensor:

@@ -131,6 +131,23 @@ def test_absent_is_left_out(loss):
 
 
 @BOTH
+def test_nan_of_the_absent_reaches_no_gradient(loss):
+    codes, present = codes_of(), torch.ones(5, 3, dtype=torch.bool)
+    present[0, 1] = present[3, 2] = False
+    spoilt = torch.where(present[..., None], codes, torch.nan).requires_grad_()
+    value = loss(spoilt, present)
+    torch.testing.assert_close(value, loss(codes, present))
+    gradient = torch.autograd.grad(value, spoilt)[0]
+    assert gradient.isfinite().all()
+    assert gradient.any()
+
+
+@BOTH
+def test_one_row_is_not_compared_with_itself(loss):
+    assert loss(codes_of(1)) == 0
+
+
+@BOTH
 def test_rows_of_one_subject_are_not_compared(loss):
     codes = codes_of(4)
     found = loss(codes, subject=torch.tensor([3, 3, 5, 6]))
