@@ -47,7 +47,8 @@ def knowledge_distillation_loss(
             one-hot labels.
         modality: for the second form: index of each row's modality, shape ``(N,)``.
         num_modalities: for the second form: number of modalities M. It is not taken from the batch, which may lack one.
-        labelled: which rows carry a label, bool ``(N,)``, or one such mask for each modality. ``None`` means all.
+        labelled: which rows carry a label, bool ``(N,)``, or one such mask for each modality, or ``None`` for one
+            whose rows all do. ``None`` means all.
         temperature: T, larger is softer.
         absent: a class without pixels in a modality has the uniform distribution there (``"uniform"``, as in the
             original code: the other modality's row is pulled to it), or adds nothing to a pair with it (``"skip"``).
@@ -162,7 +163,10 @@ def _class_logits(
     sums = torch.cat([class_logit_sums(x, _kept(y, mask)) for x, y, mask in zip(logits, labels, masks, strict=True)])
     counts = torch.tensor([len(part) for part in logits])
     index = torch.arange(len(logits)).repeat_interleave(counts).to(sums.device, non_blocking=True)
-    kept = None if labelled is None else torch.cat([mask.to(sums.device) for mask in labelled])
+    every = [
+        torch.ones(len(x), dtype=torch.bool) if mask is None else mask for x, mask in zip(logits, masks, strict=True)
+    ]
+    kept = None if labelled is None else torch.cat([mask.to(sums.device) for mask in every])
     return pool_class_logits(sums, index, len(logits), kept)
 
 

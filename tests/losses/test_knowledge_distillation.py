@@ -321,3 +321,11 @@ def test_messages(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+def test_no_mask_of_one_modality_means_all_of_its_rows():
+    logits, labels = [torch.randn(2, 3, 4), torch.randn(3, 3, 4)], [torch.randint(3, (n, 1, 4)) for n in (2, 3)]
+    mask = torch.tensor([True, False, True])
+    found = knowledge_distillation_loss(logits, labels, labelled=[None, mask])
+    every = torch.ones(2, dtype=torch.bool)
+    torch.testing.assert_close(found, knowledge_distillation_loss(logits, labels, labelled=[every, mask]))
