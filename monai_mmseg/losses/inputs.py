@@ -41,6 +41,19 @@ def at_least_float32(values: Tensor) -> Tensor:
     return plain.to(torch.promote_types(plain.dtype, torch.float32))
 
 
+def can_be_read(values: Tensor) -> bool:
+    """Whether a check may look at numbers: that would make a GPU wait, and cut a compiled graph.
+
+    Args:
+        values: any tensor.
+
+    Examples:
+        >>> can_be_read(torch.zeros(1)), can_be_read(torch.zeros(0))
+        (True, False)
+    """
+    return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()
+
+
 def check_same_shape(first_name: str, first: Tensor, second_name: str, second: Tensor, *, min_dims: int = 1) -> None:
     """Raises an error unless both tensors have one shape of at least ``min_dims`` dimensions.
 
@@ -168,7 +181,7 @@ def onehot_labels(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.f
     if labels.ndim < 3 or labels.shape[1] != 1:
         raise ValueError(f"labels must hold class indices of shape (N, 1, *spatial), got shape {tuple(labels.shape)}.")
     plain = plain_tensor(labels)
-    if plain.is_floating_point() and _can_be_read(plain) and bool((part := plain % 1 > 0).any()):
+    if plain.is_floating_point() and can_be_read(plain) and bool((part := plain % 1 > 0).any()):
         raise ValueError(
             f"labels must hold whole numbers, got {float(plain[part][0]):g}: interpolate them by the nearest "
             "neighbour, or give one-hot labels."
@@ -277,7 +290,7 @@ class PerSampleLoss(ReducedLoss):
 
 
 def _check_probabilities(pred: Tensor) -> None:
-    if _can_be_read(pred):
+    if can_be_read(pred):
         low, high = (float(v) for v in pred.detach().aminmax())
         if low < -TOLERANCE or high > 1 + TOLERANCE:
             raise ValueError(
@@ -289,13 +302,8 @@ def _check_class_indices(target: Tensor, probs: Tensor) -> None:
     if target.shape != (probs.shape[0], 1, *probs.shape[2:]):
         wanted = (probs.shape[0], 1, *probs.shape[2:])
         raise ValueError(f"target must hold class indices of shape {wanted}, got shape {tuple(target.shape)}.")
-    if _can_be_read(target):
+    if can_be_read(target):
         known = torch.where(target == UNANNOTATED, torch.zeros_like(target), target)
         low, high = (float(v) for v in known.aminmax())
         if not (low >= 0 and high < probs.shape[1]):  # nor NaN
             raise ValueError(f"target must hold classes 0 to {probs.shape[1] - 1}, got {low:g} to {high:g}.")
-
-
-def _can_be_read(values: Tensor) -> bool:
-    """Whether its numbers may be looked at: that would make a GPU wait, and cut a compiled graph."""
-    return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()

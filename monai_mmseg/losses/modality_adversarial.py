@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from monai_mmseg.losses.inputs import at_least_float32
-from monai_mmseg.losses.masked import masked_mean
+from monai_mmseg.losses.inputs import at_least_float32, can_be_read
+from monai_mmseg.losses.masked import mask_samples, masked_mean
 
 
 def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def modality_classification(logits: Tensor, modality: Tensor) -> Tensor:
         Loss of shape ``(N,)``, at least float32.
 
     Raises:
-        ValueError: when the shapes do not fit.
+        ValueError: when the shapes do not fit, or (on a CPU) a modality is none of them.
 
     Examples:
         >>> modality_classification(torch.zeros(2, 4), torch.tensor([0, 3]))  # ln 4
@@ -53,7 +53,7 @@ def modality_confusion(logits: Tensor, modality: Tensor) -> Tensor:
         Loss of shape ``(N,)``, never negative, at least float32; zero for one modality.
 
     Raises:
-        ValueError: when the shapes do not fit.
+        ValueError: when the shapes do not fit, or (on a CPU) a modality is none of them.
 
     Examples:
         >>> sure = torch.tensor([[4.0, 0.0]])
@@ -135,9 +135,10 @@ def _pair(first: Tensor, second: Tensor, targets: tuple[float, float], present: 
         )
     total = at_least_float32(first).new_zeros(())
     for column, (logits, target) in enumerate(zip((first, second), targets, strict=True)):
-        values = at_least_float32(logits).reshape(rows)
+        mask = None if present is None else present[:, column].to(logits.device)
+        values = mask_samples(at_least_float32(logits).reshape(rows), mask)
         loss = F.binary_cross_entropy_with_logits(values, torch.full_like(values, target), reduction="none")
-        total = total + 0.5 * masked_mean(loss, None if present is None else present[:, column].to(loss.device))
+        total = total + 0.5 * masked_mean(loss, mask)
     return total
 
 
@@ -147,3 +148,8 @@ def _check(logits: Tensor, modality: Tensor) -> None:
             f"logits and modality must have shapes (N, M) and (N,), got {tuple(logits.shape)} and "
             f"{tuple(modality.shape)}."
         )
+    if modality.dtype != torch.int64:
+        raise ValueError(f"modality must be torch.int64, got {modality.dtype}.")
+    count = logits.shape[1]
+    if can_be_read(modality) and (int(modality.min()) < 0 or int(modality.max()) >= count):
+        raise ValueError(f"modality must hold numbers from 0 to {count - 1}, got {sorted(set(modality.tolist()))}.")

@@ -72,3 +72,25 @@ def test_messages():
         pair_encoder_loss(torch.zeros(2, 2), torch.zeros(2, 2))
     with pytest.raises(ValueError, match=r"present must be bool of shape \(2, 2\), got torch.float32"):
         pair_discriminator_loss(torch.zeros(2, 1), torch.zeros(2, 1), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("loss", [pair_discriminator_loss, pair_encoder_loss])
+def test_nan_of_the_absent_reaches_no_gradient(loss):
+    first = torch.tensor([[1.0], [torch.nan]], requires_grad=True)
+    loss(first, torch.zeros(2, 1), torch.tensor([[True, True], [False, True]])).backward()
+    assert first.grad[0].isfinite()
+    assert first.grad[1] == 0
+
+
+@pytest.mark.parametrize("loss", [modality_classification, modality_confusion])
+@pytest.mark.parametrize(
+    ("modality", "message"),
+    [
+        (torch.tensor([0, 3]), r"modality must hold numbers from 0 to 2, got \[0, 3\]\."),
+        (torch.tensor([0, -100]), r"modality must hold numbers from 0 to 2, got \[-100, 0\]\."),
+        (torch.tensor([0, 1], dtype=torch.int32), r"modality must be torch\.int64, got torch\.int32\."),
+    ],
+)
+def test_modalities_that_there_are_not(loss, modality, message):
+    with pytest.raises(ValueError, match=message):
+        loss(torch.zeros(2, 3), modality)
