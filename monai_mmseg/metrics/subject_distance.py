@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 from monai.metrics import CumulativeIterationMetric, do_metric_reduction
 from monai.utils import MetricReduction
 from torch import Tensor
 
+from monai_mmseg.meta_tensors import plain_tensor
 from monai_mmseg.metrics.segmentation import segmentation_scores
 
 DistanceKind = Literal["hausdorff", "hausdorff95", "surface_distance"]
@@ -65,18 +67,18 @@ class SubjectDistance(CumulativeIterationMetric):
     def _compute_tensor(
         self, y_pred: Tensor, y: Tensor | None = None, spacing: Sequence[float] | None = None, **_: Any
     ) -> Tensor:
-        """Distances of shape ``(B, K - 1)``; ``spacing`` defaults to that of the labels' MetaTensor, else 1 mm."""
+        """Distances of shape ``(B, K - 1)``; ``spacing`` defaults to that of each label's MetaTensor, else 1 mm."""
         if y is None or y.shape != y_pred.shape:
             wanted = "no labels" if y is None else f"shape {tuple(y.shape)}"
             raise ValueError(f"y must be one-hot labels of shape {tuple(y_pred.shape)}, got {wanted}.")
-        dims = y.ndim - 2
-        if spacing is None:
-            spacing = _spacing_of(y, dims)
+        if y.ndim < 3 or y.shape[1] < 2:
+            raise ValueError(f"y must be one-hot labels (B, K, *spatial), background first, got {tuple(y.shape)}.")
+        spacings = _spacings_of(y) if spacing is None else [spacing] * len(y)
         labels = {index: str(index) for index in range(1, y.shape[1])}
         rows = []
-        for pred_row, label_row in zip(y_pred, y, strict=True):
-            pred_classes, label_classes = torch.as_tensor(pred_row).argmax(0), torch.as_tensor(label_row).argmax(0)
-            scores = segmentation_scores(pred_classes, label_classes, labels, spacing, self.penalty)
+        classes = (plain_tensor(one).argmax(1) for one in (y_pred, y))
+        for pred_classes, label_classes, own in zip(*classes, spacings, strict=True):
+            scores = segmentation_scores(pred_classes, label_classes, labels, own, self.penalty)
             rows.append([getattr(score, self.kind) for score in scores])
         return torch.tensor(rows, device=y_pred.device)
 
@@ -89,8 +91,11 @@ class SubjectDistance(CumulativeIterationMetric):
         return reduced
 
 
-def _spacing_of(y: Tensor, dims: int) -> list[float]:
+def _spacings_of(y: Tensor) -> list[list[float]]:
+    """Spacing of each row; a batch has an affine for all or one for each."""
+    rows, dims = len(y), y.ndim - 2
     if not isinstance(y, MetaTensor):
-        return [1.0] * dims
-    pixdim = torch.as_tensor(y.pixdim, dtype=torch.float64).reshape(-1, y.pixdim.shape[-1])
-    return [float(s) for s in pixdim[0, :dims]]
+        return [[1.0] * dims] * rows
+    affines = torch.as_tensor(y.affine).reshape(-1, *y.affine.shape[-2:]).expand(rows, -1, -1)
+    found = (affine_to_spacing(affine, len(affine) - 1, dtype=torch.float64) for affine in affines)
+    return [[float(s) for s in sizes[:dims]] for sizes in found]

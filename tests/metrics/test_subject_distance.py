@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import DiceMetric, HausdorffDistanceMetric
 
@@ -84,3 +84,30 @@ def test_messages(subjects):
         SubjectDistance()(subjects[0], [subjects[1][0][:2]])
     with pytest.raises(ValueError, match=r"aggregate\(\) needs at least one batch, got none\."):
         SubjectDistance().aggregate()
+
+
+def test_each_row_of_a_batch_has_its_own_spacing(subjects):
+    pred, label = (torch.stack(both) for both in subjects)
+    affines = [torch.diag(torch.tensor([1.0, size, 1, 1])) for size in (2.0, 3.0)]
+    alone = [MetaTensor(one, affine=affine) for one, affine in zip(label, affines, strict=True)]
+    batch = list_data_collate(alone)
+    assert batch.affine.shape == (2, 4, 4)
+    torch.testing.assert_close(SubjectDistance()(pred, batch), SubjectDistance()(list(pred), alone))
+    one_affine = MetaTensor(label, affine=affines[0])
+    assert SubjectDistance()(pred, one_affine)[0].tolist() == [0.0, 4.0]
+
+
+def test_spacing_of_a_tilted_slice():
+    slanted = torch.tensor(
+        [[0.0, 0, 1, 0], [3.0, 0, 0, 0], [4.0, 2, 0, 0], [0.0, 0, 0, 1]]
+    )  # 5 mm along the first axis
+    pred, label = onehot(torch.eye(4, dtype=torch.long)[:1].T), onehot(torch.eye(4, dtype=torch.long)[2:3].T)
+    found = SubjectDistance()(pred[None], MetaTensor(label[None], affine=slanted))
+    assert found[0, 0] == 10
+
+
+@pytest.mark.parametrize("channels", [slice(1, 2), slice(0, 1)])
+def test_one_channel_is_refused(subjects, channels):
+    pred, label = (torch.stack(both)[:, channels] for both in subjects)
+    with pytest.raises(ValueError, match=r"y must be one-hot labels \(B, K, \*spatial\), background first, got \(2, 1"):
+        SubjectDistance()(pred, label)
