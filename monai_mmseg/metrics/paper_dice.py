@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from monai.metrics import compute_dice
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from monai_mmseg.metrics.original_overlap import original_dice
 from monai_mmseg.metrics.pooled_dice import pooled_dice
+from monai_mmseg.metrics.segmentation import class_indices
 
 #: Methods whose papers (or their code) have a rule.
 PAPER_DICE = ("dafnet", "ummkd", "csa", "disentangle")
@@ -40,7 +42,7 @@ def paper_dice(pred: NDArray[Any], label: NDArray[Any], num_classes: int, rule: 
         Score in [0, 1]; NaN where ``ummkd`` and ``csa`` find no class at all, as the original does.
 
     Raises:
-        ValueError: the rule is unknown.
+        ValueError: the rule is unknown, the shapes do not fit, or a number is no class.
 
     Reference:
         Chartsias et al., doi:10.1109/TMI.2020.3036584; Dou et al., arXiv:2001.03111; Ouyang et al., arXiv:2102.11456.
@@ -55,7 +57,14 @@ def paper_dice(pred: NDArray[Any], label: NDArray[Any], num_classes: int, rule: 
     """
     if rule not in PAPER_DICE:
         raise ValueError(f"rule must be one of {list(PAPER_DICE)}, got {rule!r}.")
-    classes = [torch.as_tensor(x).long().movedim(slice_axis, 0) for x in (pred, label)]
+    arrays = {"pred": class_indices("pred", pred), "label": class_indices("label", label)}
+    shapes = [one.shape for one in arrays.values()]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 3:
+        raise ValueError(f"pred and label must have one shape (X, Y, Z), got {shapes[0]} and {shapes[1]}.")
+    for name, one in arrays.items():
+        if one.size and not 0 <= one.min() <= one.max() < num_classes:
+            raise ValueError(f"{name} must hold classes 0 to {num_classes - 1}, got {one.min()} to {one.max()}.")
+    classes = [torch.from_numpy(np.ascontiguousarray(one)).movedim(slice_axis, 0) for one in arrays.values()]
     if rule == "dafnet":
         return float(pooled_dice(*(_onehot(x, num_classes) for x in classes)).mean())
     volumes = [_onehot(x[None], num_classes) for x in classes]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from monai_mmseg.losses.dice import foreground_dice_loss
+from monai_mmseg.losses.inputs import TOLERANCE
 
 
 def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tensor:
@@ -26,7 +27,7 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tens
         Scores of shape ``(N,)``: 1 when both are empty, 0 when one is.
 
     Raises:
-        ValueError: when the shapes differ or there is no foreground class.
+        ValueError: when the shapes differ, there is no foreground class, or ``probs`` are logits.
 
     Reference:
         Chartsias et al., IEEE TMI 2020, doi:10.1109/TMI.2020.3036584, section V.
@@ -34,10 +35,12 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tens
 
     Examples:
         >>> import torch
-        >>> import torch
         >>> onehot = torch.eye(2)[torch.tensor([[0, 1, 1]])].movedim(-1, 1)  # three pixels
         >>> pooled_dice(torch.tensor([[[0.9, 0.9, 0.2], [0.1, 0.1, 0.8]]]), onehot)
         tensor([0.6667])
     """
     probs = probs.detach()
+    if probs.numel() and not (float(probs.min()) > -TOLERANCE and float(probs.max()) < 1 + TOLERANCE):
+        low, high = float(probs.min()), float(probs.max())
+        raise ValueError(f"probs must hold probabilities, got numbers from {low:g} to {high:g}; apply a softmax first.")
     return 1 - foreground_dice_loss(probs.round() if binarise else probs, onehot)

@@ -97,6 +97,29 @@ def surface_distances(pred: ArrayLike, label: ArrayLike, spacing: Sequence[float
     )
 
 
+def class_indices(name: str, values: ArrayLike | Tensor) -> NDArray[np.int64]:
+    """Class indices as an array of integers, whatever they are given as.
+
+    Args:
+        name: how the caller's signature names them.
+        values: whole numbers of any type.
+
+    Raises:
+        ValueError: when they are other numbers.
+
+    Examples:
+        >>> class_indices("pred", [0.0, 2.0])
+        array([0, 2])
+    """
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if not np.issubdtype(array.dtype, np.integer):
+        rounded = np.rint(array)
+        if not np.array_equal(rounded, array):
+            raise ValueError(f"{name} must hold whole class indices, got other numbers ({array.dtype}).")
+        array = rounded
+    return array.astype(np.int64, copy=False)
+
+
 def segmentation_scores(
     pred: ArrayLike | Tensor,
     label: ArrayLike | Tensor,
@@ -139,7 +162,7 @@ def segmentation_scores(
         liver 1.0 0.0 False
         spleen 0.0 24.49 True
     """
-    pred_classes, label_classes = _class_indices("pred", pred), _class_indices("label", label)
+    pred_classes, label_classes = class_indices("pred", pred), class_indices("label", label)
     _check_geometry(pred_classes.shape, label_classes.shape, spacing)
     if penalty is None:
         penalty = image_diagonal(label_classes.shape, spacing)
@@ -184,16 +207,6 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
         there = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
         box.append(slice(int(there[0]), int(there[-1]) + 1))
     return tuple(box)
-
-
-def _class_indices(name: str, values: ArrayLike | Tensor) -> NDArray[np.int64]:
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if not np.issubdtype(array.dtype, np.integer):
-        rounded = np.rint(array)
-        if not np.array_equal(rounded, array):
-            raise ValueError(f"{name} must hold whole class indices, got other numbers ({array.dtype}).")
-        array = rounded
-    return array.astype(np.int64, copy=False)
 
 
 def _check_geometry(pred: tuple[int, ...], label: tuple[int, ...], spacing: Sequence[float]) -> None:

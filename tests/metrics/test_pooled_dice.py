@@ -53,3 +53,9 @@ def test_half_is_no_class():
 
 def test_has_no_gradient():
     assert not pooled_dice(torch.rand(1, 2, 4, requires_grad=True), torch.rand(1, 2, 4)).requires_grad
+
+
+def test_logits_are_refused():
+    onehot = torch.eye(2)[torch.tensor([[0, 1]])].movedim(-1, 1)
+    with pytest.raises(ValueError, match=r"probs must hold probabilities, got numbers from -3 to 3; apply a softmax"):
+        pooled_dice(torch.tensor([[[3.0, -3.0], [-3.0, 3.0]]]), onehot)
