@@ -15,7 +15,7 @@ from monai_mmseg.data.datalist import group_by_subject
 from monai_mmseg.data.disk_arrays import Rows, neighbours, slices_first
 from monai_mmseg.data.volume_dataset import Cache, VolumeDataset, numbers_of
 from monai_mmseg.meta_tensors import plain_tensor
-from monai_mmseg.unannotated import is_foreground
+from monai_mmseg.unannotated import UNANNOTATED, is_foreground
 
 
 class _Subject(NamedTuple):
@@ -163,6 +163,8 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
     def _load(self, number: int) -> _Subject:
         volumes = self.transform(dict(self.data[number]))
         count = len(self.modalities)
+        if missing := [key for key in ("image", "present") if key not in volumes]:
+            raise ValueError(f"transform must give image and present, got {sorted(map(str, volumes))}: no {missing}.")
         image, present = (plain_tensor(torch.as_tensor(volumes[key])) for key in ("image", "present"))
         image = image.to(torch.float32)
         if present.ndim == 1:
@@ -181,7 +183,11 @@ class PairedSliceDataset(VolumeDataset[_Subject]):
             # a view of one number: no memory for labels that are not there
             label = torch.zeros((), dtype=torch.uint8).expand(depth, count, *size)
         else:
-            label = slices_first(plain_tensor(torch.as_tensor(label)).to(torch.uint8))
+            label = slices_first(_label(plain_tensor(torch.as_tensor(label)), count, (*size, depth)))
+            if "labelled" not in volumes:
+                raise ValueError(
+                    "transform must give labelled, bool (M,), beside label: of which modalities it is one."
+                )
         labelled = plain_tensor(torch.as_tensor(volumes.get("labelled", torch.zeros(count)))).bool()
         name = str(volumes.get("subject", self.data[number].get("subject", number)))
         given = {key: plain_tensor(torch.as_tensor(volumes[key])) for key in self.extra_keys if key in volumes}
@@ -233,6 +239,23 @@ def _grouped(data: Sequence[Mapping[str, Any]], modalities: Sequence[str]) -> li
             "nobody drew would be taught as background. bundles/unet, ummkd, ummkd_3d and csa can."
         )
     return group_by_subject(flat, modalities) if flat else list(map(dict, data))
+
+
+def _label(label: Tensor, count: int, grid: tuple[int, ...]) -> Tensor:
+    """Label as uint8, of one modality each or of the subject, on the grid of the image."""
+    if label.shape[0] not in (1, count) or label.shape[1:] != grid:
+        raise ValueError(
+            f"transform must give label (M, H, W, D) or (1, H, W, D) on the grid of image {grid} with M={count}, got "
+            f"{tuple(label.shape)}."
+        )
+    # MONAI's resampling gives labels as floating-point numbers
+    whole = label.round() if label.is_floating_point() else label
+    if whole.numel() and not 0 <= float(whole.min()) <= float(whole.max()) <= UNANNOTATED:
+        raise ValueError(
+            f"transform must give classes from 0, and {UNANNOTATED} where nobody annotated, got labels from "
+            f"{float(whole.min()):g} to {float(whole.max()):g}; MapLabelValued changes them."
+        )
+    return whole.to(torch.uint8)
 
 
 def _row(rows: Rows, place: int) -> Tensor:

@@ -303,3 +303,36 @@ def test_labels_that_show_some_classes_are_refused():
     items = [{"image": "a.nii", "label": "b.nii", "modality": "t1", "subject": "s", "unknown": [False, True]}]
     with pytest.raises(ValueError, match=r"b.nii shows some classes only \('annotated'\), which this method cannot"):
         PairedSliceDataset(items, dict, modalities=["t1"])
+
+
+def one_subject(**entries):
+    """A data set of one subject with two modalities, of which the transform gives these entries."""
+    given = {"image": torch.rand(2, 4, 4, 3), "present": torch.ones(2, dtype=torch.bool), **entries}
+    item = [{"image": "a.nii", "subject": "a"}]
+    return PairedSliceDataset(item, lambda _: {k: v for k, v in given.items() if v is not None}, modalities=["m", "n"])
+
+
+@pytest.mark.parametrize("value", [-1, 256, 500, torch.nan])
+def test_labels_that_do_not_fit_a_byte_are_refused(value):
+    label = torch.zeros(2, 4, 4, 3)
+    label[0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"transform must give classes from 0, and 255 where nobody annotated, got"):
+        one_subject(label=label, labelled=torch.ones(2, dtype=torch.bool))
+
+
+def test_labels_are_rounded():
+    data = one_subject(label=torch.full((2, 4, 4, 3), 1.9999), labelled=torch.ones(2, dtype=torch.bool))
+    assert data[0]["label"].unique().tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"label": torch.zeros(2, 5, 4, 3), "labelled": torch.ones(2)}, r"on the grid of image \(4, 4, 3\) with M=2"),
+        ({"label": torch.zeros(2, 4, 4, 3)}, r"transform must give labelled, bool \(M,\), beside label"),
+        ({"present": None}, r"transform must give image and present, got \['image'\]: no \['present'\]\."),
+    ],
+)
+def test_what_the_transform_leaves_out_is_told(entries, message):
+    with pytest.raises(ValueError, match=message):
+        one_subject(**entries)
