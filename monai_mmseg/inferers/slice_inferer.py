@@ -11,7 +11,7 @@ from typing import Any
 from monai.inferers import SliceInferer
 from torch import Tensor
 
-from monai_mmseg.inferers.window_inferer import WindowInferer
+from monai_mmseg.inferers.window_inferer import WindowInferer, by_volume
 
 
 class ModalitySliceInferer(SliceInferer, WindowInferer):
@@ -38,8 +38,12 @@ class ModalitySliceInferer(SliceInferer, WindowInferer):
             inputs: ``(B, C, X, Y, Z)``.
             network: two-dimensional network.
             *args: for the network, after the image.
-            **kwargs: for the network, except ``condition``, which is cut into slices like `inputs`.
+            **kwargs: for the network, except ``condition``, which is cut into slices like `inputs`; ``modality`` and
+                ``present`` may have one entry for each volume, as for :class:`WindowInferer`.
         """
+        return by_volume(self._slices, inputs, network, args, kwargs)
+
+    def _slices(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         condition = {"condition": kwargs.pop("condition")} if "condition" in kwargs else {}
 
         def run(image: Tensor, *cut: Tensor) -> Any:

@@ -11,7 +11,7 @@ import torch
 from monai.inferers import SliceInferer
 from torch import Tensor
 
-from monai_mmseg.inferers.window_inferer import WindowInferer
+from monai_mmseg.inferers.window_inferer import WindowInferer, by_volume
 from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 
 
@@ -43,8 +43,11 @@ class SynthesisInferer(SliceInferer, WindowInferer):
             inputs: ``(B, M * S, X, Y, Z)``.
             network: two-dimensional network; it is given all further arguments after the image.
             *args: see there.
-            **kwargs: see there.
+            **kwargs: see there; ``present`` may have one entry for each volume, as for :class:`WindowInferer`.
         """
+        return cast(Tensor, by_volume(self._slices, inputs, network, args, kwargs))
+
+    def _slices(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         named = kwargs if self.target is None else {"target": self.target, **kwargs}
 
         def run(image: Tensor) -> Tensor:

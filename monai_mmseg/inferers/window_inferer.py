@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,8 @@ from monai_mmseg.memory import keep_freed_memory
 
 MOST_WINDOWS = 32
 """Windows at a time at most: more do not make a GPU faster."""
+OF_EACH = ("modality", "present")
+"""What networks are told of each volume, by name."""
 SHARE_OF_FREE_MEMORY = 0.5
 """Of a GPU's free memory, for the windows of one batch."""
 
@@ -52,8 +54,12 @@ class WindowInferer(SlidingWindowInferer):
             inputs: ``(B, C, *spatial)``.
             network: takes windows ``(N, C, *roi_size)``.
             *args: for the network.
-            **kwargs: for the network.
+            **kwargs: for the network; ``modality`` and ``present`` may have one entry for each volume, which are then
+                run one after the other.
         """
+        return by_volume(self._run, inputs, network, args, kwargs)
+
+    def _run(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         device = torch.device(self.sw_device or inputs.device)
         keep_freed_memory(device)
         if self.windows != "auto":
@@ -93,6 +99,56 @@ class WindowInferer(SlidingWindowInferer):
             done.append(part(start, stop))
             start = stop
         return _joined(done)
+
+
+def by_volume(
+    infer: Callable[..., Any],
+    inputs: Tensor,
+    network: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """What an inferer gives, volume by volume where its network is told something of each.
+
+    Inferers cut a batch into windows of their own order, in which what is told of a volume would meet another one.
+
+    Args:
+        infer: ``(inputs, network, *args, **kwargs)``.
+        inputs: ``(B, C, *spatial)``.
+        network: takes windows of ``inputs``.
+        args: for the network.
+        kwargs: likewise; :data:`OF_EACH` may have an entry for each volume.
+
+    Raises:
+        ValueError: if it has another number of entries.
+    """
+    told: dict[str, Any] = {name: value for name in OF_EACH if _is_list(value := kwargs.get(name))}
+    if not told:
+        return infer(inputs, network, *args, **kwargs)
+    if wrong := {name: len(value) for name, value in told.items() if len(value) != len(inputs)}:
+        raise ValueError(f"the network must be told of each of {len(inputs)} volumes, got entries {wrong}.")
+    others = {name: value for name, value in kwargs.items() if name not in told}
+    done = []
+    for row in range(len(inputs)):
+        own = {name: value[row] for name, value in told.items()}
+
+        def run(windows: Tensor, *more: Any, own: Mapping[str, Any] = own, **named: Any) -> Any:
+            return network(windows, *more, **named, **{name: _for_all(one, windows) for name, one in own.items()})
+
+        cut = {name: _rows(value, row, row + 1, len(inputs)) for name, value in others.items()}
+        done.append(infer(inputs[row : row + 1], run, *args, **cut))
+    return _joined(done)
+
+
+def _is_list(value: Any) -> bool:
+    return value.ndim > 0 if isinstance(value, Tensor) else isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _for_all(value: Any, windows: Tensor) -> Any:
+    """What is told of a volume, for all of its windows: one name or number, or a row for each."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.expand(len(windows), *value.shape) if value.ndim else value.item()
 
 
 def _rows(value: Any, start: int, stop: int, count: int) -> Any:

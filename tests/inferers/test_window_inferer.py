@@ -65,3 +65,30 @@ def test_parts_that_fit_on_a_gpu(monkeypatch):
 def test_other_batches_are_refused(wrong):
     with pytest.raises(ValueError, match="sw_batch_size must be a whole number of at least 1"):
         WindowInferer(sw_batch_size=wrong, **SETTINGS)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, "auto"])
+@pytest.mark.parametrize(
+    "infer",
+    [
+        lambda n: WindowInferer((4, 4, 2), n),
+        lambda n: ModalitySliceInferer(roi_size=(4, 4), sw_batch_size=n, spatial_dim=2),
+    ],
+)
+@pytest.mark.parametrize("modality", [torch.tensor([0, 1]), ["ct", "mr"]])
+def test_windows_meet_what_is_told_of_their_own_volume(infer, count, modality):
+    def network(image, modality, present):
+        assert len(present) == len(image)
+        there = present.float().reshape(-1, 2, *[1] * (image.ndim - 2))
+        return (image + {0: 10, 1: 20, "ct": 10, "mr": 20}[modality]) * there
+
+    volumes = torch.rand(2, 2, 8, 4, 4)
+    present = torch.tensor([[True, False], [True, True]])
+    found = infer(count)(volumes, network, modality=modality, present=present)
+    torch.testing.assert_close(found[0, 0], volumes[0, 0] + 10)
+    assert not found[0, 1].any()
+    torch.testing.assert_close(found[1], volumes[1] + 20)
+    with pytest.raises(
+        ValueError, match=r"the network must be told of each of 2 volumes, got entries \{'modality': 1\}"
+    ):
+        infer(1)(volumes, network, modality=modality[:1])
