@@ -35,14 +35,19 @@ def affine_slices(
         shift: rows and columns, as a share of half the height and width; positive moves down and right.
         nearest: for labels, 0 outside; otherwise linear, with the border value outside.
 
+    Raises:
+        ValueError: if the image is no slice.
+
     Examples:
         >>> image = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
         >>> affine_slices(image, 90.0).round()
         tensor([[[1., 3.],
                  [0., 2.]]])
     """
+    if image.ndim != 3:
+        raise ValueError(f"image must be a slice (C, H, W), got shape {tuple(image.shape)}.")
     height, width = image.shape[-2:]
-    matrix = torch.tensor(affine_matrix(degrees, scale, shift, height / width))
+    matrix = torch.tensor(affine_matrix(degrees, scale, shift, height / width), device=image.device)
     grid = F.affine_grid(matrix[None], [1, 1, height, width], align_corners=False)
     mode, padding = ("nearest", "zeros") if nearest else ("bilinear", "border")
     moved = F.grid_sample(image[None].to(torch.float32), grid, mode=mode, padding_mode=padding, align_corners=False)
@@ -74,7 +79,7 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
     """The same random rotation, scale and shift for all keys.
 
     Use it on slices. ``rotate=20`` alone is DAFNet's augmentation; more helps where there are few subjects or the
-    network is small.
+    network is small. Results are tensors without metadata, moved or not.
 
     Args:
         keys: images and labels, each ``(C, H, W)``.
@@ -137,10 +142,10 @@ class RandAffineSlicesd(RandomizableTransform, MapTransform):
         """Return a copy of the dictionary with every key moved alike."""
         result = dict(data)
         self.randomize()
-        if not self._do_transform:
-            return result
         for key, mode in self.key_iterator(result, self.mode):
-            value = result[key]
-            array = plain_tensor(value)
+            array = plain_tensor(result[key])
+            if not self._do_transform:
+                result[key] = array  # loaders cannot join tensors with and without metadata
+                continue
             result[key] = affine_slices(array, self.degrees, self.factor, self.shift, nearest=mode == "nearest")
         return result

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor, list_data_collate
 from scipy import ndimage
 
 from monai_mmseg.transforms import RandAffineSlicesd, affine_slices
@@ -95,3 +96,16 @@ def test_it_is_fast():
 def test_errors(kwargs, message):
     with pytest.raises(ValueError, match=message):
         RandAffineSlicesd("image", **kwargs)
+
+
+def test_a_loader_joins_what_was_moved_and_what_was_not():
+    move = RandAffineSlicesd("image", rotate=20, prob=0.5).set_random_state(0)
+    items = [{"image": MetaTensor(torch.rand(1, 8, 8))} for _ in range(8)]
+    made = [move(item) for item in items]
+    assert 0 < sum(bool((one["image"] == item["image"]).all()) for one, item in zip(made, items, strict=True)) < 8
+    assert list_data_collate(made)["image"].shape == (8, 1, 8, 8)
+
+
+def test_volumes_are_refused():
+    with pytest.raises(ValueError, match=r"image must be a slice \(C, H, W\), got shape \(1, 8, 8, 4\)\."):
+        RandAffineSlicesd("image", rotate=20)({"image": torch.rand(1, 8, 8, 4)})
