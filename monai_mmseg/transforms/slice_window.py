@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, RandomizableTransform
 from torch import Tensor
 
@@ -128,7 +129,7 @@ class RandSliceWindow(RandomizableTransform):
         self.start = choice[int(place * len(choice))]
 
     def __call__(self, img: Tensor, label: Tensor | None = None, randomize: bool = True) -> Tensor:
-        """Return a window ``(C, X, Y, window)``, a copy.
+        """Return a window ``(C, X, Y, window)``, a copy; a MetaTensor has the affine of the window.
 
         Args:
             img: ``(C, X, Y, Z)``.
@@ -137,7 +138,12 @@ class RandSliceWindow(RandomizableTransform):
         """
         if randomize:
             self.randomize((img.shape[-1], label))
-        return img[..., self.start : self.start + self.window].clone()
+        window = img[..., self.start : self.start + self.window].clone()
+        if isinstance(window, MetaTensor):
+            step = torch.eye(4, dtype=window.affine.dtype)
+            step[2, 3] = self.start
+            window.affine = window.affine @ step
+        return window
 
 
 class RandSliceWindowd(Randomizable, MapTransform):

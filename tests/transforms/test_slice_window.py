@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.inferers.utils import dense_patch_slices
 
 from monai_mmseg.transforms import RandSliceWindow, RandSliceWindowd
@@ -103,3 +104,15 @@ def test_a_volume_without_label_key():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_window_lies_where_it_was_cut():
+    affine = torch.tensor([[2.0, 0, 0, 5], [0, 0, 4, -3], [0, 3, 0, 7], [0, 0, 0, 1]], dtype=torch.float64)
+    volume = MetaTensor(torch.arange(9.0).expand(1, 4, 4, 9), affine=affine)
+    crop = RandSliceWindowd("image", 3, 0.0).set_random_state(1)
+    window = crop({"image": volume})["image"]
+    first = window[0, 0, 0, 0].item()
+    assert first > 0
+    assert window.affine[:3, 3].tolist() == [5, -3 + 4 * first, 7]
+    torch.testing.assert_close(window.affine[:3, :3], affine[:3, :3])
+    torch.testing.assert_close(volume.affine, affine)
