@@ -27,7 +27,8 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
 
     Raises:
         KeyError: (in a call) if nothing says which modalities are there.
-        ValueError: if the mode is unknown, or (in a call) the channels cannot be divided among the modalities.
+        ValueError: if the mode is unknown, or (in a call) the channels cannot be divided among the modalities, an
+            image cannot hold NaN, or ``present`` has another shape.
 
     Examples:
         >>> drop = RandDropModalityd(prob=1.0).set_random_state(0)
@@ -63,6 +64,10 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
         if self.present_key not in result:
             raise KeyError(f"{self.present_key!r} must say which modalities are there, got {sorted(map(str, result))}.")
         present = torch.as_tensor(result[self.present_key])
+        if present.ndim != 1:
+            raise ValueError(
+                f"{self.present_key} must have an entry for each modality, shape (M,), got {tuple(present.shape)}."
+            )
         there = present.nonzero()[:, 0].tolist()
         gone = self._gone(there) if self._do_transform and len(there) > 1 else []
         for key in self.key_iterator(result):
@@ -72,6 +77,8 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
                     f"{key} must have the same number of channels for each of {len(present)} modalities, got "
                     f"{image.shape[0]}."
                 )
+            if not image.is_floating_point():
+                raise ValueError(f"{key} must be of floating point, for absent is NaN, got {image.dtype}.")
             if gone:
                 result[key] = image.clone()
                 result[key].unflatten(0, (len(present), -1))[gone] = torch.nan

@@ -71,3 +71,19 @@ def test_refuses():
         RandDropModalityd()({"image": torch.zeros(4, 2, 2), "present": torch.ones(3) > 0})
     with pytest.raises(KeyError, match="'present' must say which modalities are there"):
         RandDropModalityd()({"image": torch.zeros(4, 2, 2)})
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            {"present": torch.ones(2, 3, dtype=torch.bool)},
+            r"present must have an entry for each modality, shape \(M,\)",
+        ),
+        ({"image": torch.zeros(2, 4, dtype=torch.int16)}, r"image must be of floating point, for absent is NaN, got"),
+    ],
+)
+def test_what_cannot_become_absent_is_refused(item, message):
+    whole = {"image": torch.zeros(2, 4), "present": torch.ones(2, dtype=torch.bool)}
+    with pytest.raises(ValueError, match=message):
+        RandDropModalityd(prob=1.0, mode="subset")({**whole, **item})
