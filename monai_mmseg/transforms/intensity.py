@@ -28,7 +28,7 @@ def scale_intensity(
     Source: fact sheet of DAFNet, sec. 7 (minimum and maximum of each slice to -1 and 1, a constant slice to -1).
 
     Args:
-        values: image of any shape; NaN (absent) stays NaN and is not counted.
+        values: image of any shape; NaN (absent) stays NaN and is not counted. Whole numbers become float32.
         dims: axes over which percentiles are taken.
         lower: percentile that becomes the lower end.
         upper: percentile that becomes the upper end.
@@ -39,6 +39,7 @@ def scale_intensity(
         tensor([[-1.,  0.,  1.],
                 [-1., -1., -1.]])
     """
+    values = values if values.is_floating_point() else values.to(torch.float32)
     if lower == 0 and upper == 100:
         absent = torch.isnan(values)
         low = torch.where(absent, torch.inf, values).amin(list(dims), keepdim=True)

@@ -77,6 +77,8 @@ class RandScaleShiftForegroundd(RandomizableTransform, MapTransform):
 
     def _changed(self, image: Tensor) -> Tensor:
         values = plain_tensor(image)
+        if not values.is_floating_point():  # a factor below 1 would be 0
+            values = values.to(torch.float32)
         factor, number = (
             row[: len(values)].to(values).reshape(-1, *[1] * (values.ndim - 1))
             for row in (1 + self.scale * self._uniform[0], self.shift * self._uniform[1])

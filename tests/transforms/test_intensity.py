@@ -84,3 +84,8 @@ def test_padding_and_even_crops_of_monai_are_those_of_the_original(misc):
     for ours, theirs in zip(wide, torch.as_tensor(misc["crop1_edge"]).permute(0, 3, 1, 2), strict=True):
         cropped = ResizeWithPadOrCrop(misc["crop1_size"].tolist(), mode="edge")(ours).as_tensor()
         torch.testing.assert_close(cropped[:, 1:8], theirs[:, :7])
+
+
+def test_whole_numbers_become_floating_point():
+    values = torch.tensor([[0, 5, 10]], dtype=torch.uint8)
+    assert scale_intensity(values, dims=[1]).tolist() == [[-1.0, 0.0, 1.0]]

@@ -47,3 +47,13 @@ def test_messages():
         RandScaleShiftForegroundd("image", scale=-0.1)
     with pytest.raises(ValueError, match="shift must not be negative, got -1"):
         RandScaleShiftForegroundd("image", shift=-1)
+
+
+def test_whole_numbers_become_floating_point():
+    image = torch.tensor([[100, 50, 0]], dtype=torch.int16)
+    whole, float_ = (
+        RandScaleShiftForegroundd("image", scale=0.1).set_random_state(3)({"image": one})["image"]
+        for one in (image, image.float())
+    )
+    torch.testing.assert_close(whole, float_)
+    assert whole[0, 0] != 100
