@@ -20,8 +20,8 @@ def random_intensity_maps(images: Tensor) -> Tensor:
     are negated and half get Gaussian noise of 0.1. All is drawn from the generator of the device.
 
     Args:
-        images: in [-1, 1], shape ``(N, C, *spatial)``; values outside are cut off. The channels of an image share one
-            curve.
+        images: in [-1, 1], shape ``(N, C, *spatial)``; values outside are cut off, NaN (absent) stays. The channels of
+            an image share one curve.
 
     Returns:
         The copies, in [-1, 1], same shape and type, without gradient.
@@ -39,7 +39,7 @@ def random_intensity_maps(images: Tensor) -> Tensor:
     pieces = torch.randint(KNOTS[0], KNOTS[1] + 1, (rows, 1), device=device)
     curve = curve / curve.gather(1, pieces).clamp(min=1e-6) * 2 - 1
     position = (values.clamp(-1, 1) + 1) / 2 * pieces
-    left = torch.minimum(position.floor().long(), pieces - 1)
+    left = torch.minimum(position.nan_to_num(0.0).floor().long(), pieces - 1)
     low, high = curve.gather(1, left), curve.gather(1, left + 1)
     drawn = torch.rand(2, rows, 1, device=device)
     changed = (low + (high - low) * (position - left)) * (1 - 2 * (drawn[0] < FLIPPED).float())

@@ -33,3 +33,10 @@ def test_shape_and_type_stay_and_gradients_end():
     found = random_intensity_maps(image)
     assert (found.shape, found.dtype, found.requires_grad) == (image.shape, image.dtype, False)
     assert random_intensity_maps(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
+
+
+def test_absent_stays_absent():
+    images = torch.rand(2, 2, 4)
+    images[0, 1] = torch.nan
+    changed = random_intensity_maps(images)
+    assert torch.equal(changed.isnan(), images.isnan())
