@@ -54,6 +54,7 @@ class RandForegroundWindowd(MapTransform, Randomizable):
         share: of windows around the foreground, 0 to 1.
 
     Raises:
+        KeyError: (in a call) if :class:`ForegroundPlacesd` did not come before.
         ValueError: if an argument is out of range, or (in a call) a volume is smaller than the window.
 
     Examples:
@@ -90,6 +91,8 @@ class RandForegroundWindowd(MapTransform, Randomizable):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Cut one window; ``foreground`` is gone afterwards."""
         result = dict(data)
+        if PLACES not in result:
+            raise KeyError(f"{PLACES!r} must say where the foreground is: put ForegroundPlacesd in front.")
         places = result.pop(PLACES)
         size = tuple(result[self.keys[0]].shape[1:])
         if len(size) != len(self.spatial_size) or any(w > s for w, s in zip(self.spatial_size, size, strict=True)):

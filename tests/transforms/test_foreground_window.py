@@ -73,3 +73,8 @@ def test_errors():
         RandForegroundWindowd("image", (0, 1))
     with pytest.raises(ValueError, match="at least of the size"):
         RandForegroundWindowd("image", (9, 1, 1))(ForegroundPlacesd()(numbered()))
+
+
+def test_places_are_missed():
+    with pytest.raises(KeyError, match="'foreground' must say where the foreground is: put ForegroundPlacesd in front"):
+        RandForegroundWindowd("image", (2, 2))({"image": torch.zeros(1, 4, 4)})
