@@ -157,9 +157,11 @@ class ConditionalConv(nn.Module):
                 are not copied.
 
         Raises:
-            ValueError: for an index that is no modality, or another number of rows.
+            ValueError: for an index that is no modality or no whole number, or another number of rows.
         """
         rows = x.shape[0]
+        if isinstance(modality, Tensor) and modality.is_floating_point():
+            raise ValueError(f"modality must hold whole numbers, got {modality.dtype}.")
         index = [modality] * rows if isinstance(modality, int) else [int(m) for m in modality]
         if len(index) != rows or any(not 0 <= m < self.num_modalities for m in index):
             raise ValueError(

@@ -84,7 +84,9 @@ def pool_anatomies(
     found = []
     for pool in pools:
         if pool == "mean":
-            mask = is_present.to(anatomies.device).reshape([*is_present.shape, *[1] * (anatomies.dim() - 2)])
+            mask = is_present.to(anatomies.device, torch.bool).reshape(
+                [*is_present.shape, *[1] * (anatomies.dim() - 2)]
+            )
             if list(is_present.shape) != list(anatomies.shape[:2]):
                 raise ValueError(
                     f"present must have the shape {list(anatomies.shape[:2])} of the anatomies, got "

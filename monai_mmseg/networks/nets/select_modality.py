@@ -55,11 +55,19 @@ class SelectModality(nn.Module):
         Args:
             image: the stack ``(B, M * k, *spatial)``, of which the first of the ``k`` slices is used, or one modality
                 alone ``(B, 1, *spatial)``. NaN anywhere means absent; where nothing is there the network sees zeros.
+
+        Raises:
+            ValueError: if the channels are no stack of the modalities.
         """
         return self.network(self.select(image)[0])
 
     def select(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees of ``image``, ``(B, 1, *spatial)``, and its modality ``(B,)``; see :meth:`forward`."""
+        if image.shape[1] > 1 and image.shape[1] % self.num_modalities != 0:
+            raise ValueError(
+                f"image must have one channel, or as many for each of {self.num_modalities} modalities, got "
+                f"{image.shape[1]}."
+            )
         chosen = torch.full([image.shape[0]], self.modality, device=image.device)
         if image.shape[1] > 1:
             first = image[:, :: image.shape[1] // self.num_modalities]

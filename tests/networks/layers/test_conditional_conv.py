@@ -165,3 +165,9 @@ def test_messages_of_settings(settings, message):
 def test_messages_of_modalities(modality):
     with pytest.raises(ValueError, match="modality must be one index below 2 or one for each of 2 rows"):
         ConditionalConv(2, 3, 4, 2)(torch.rand(2, 3, 8, 8), modality)
+
+
+def test_fractions_are_no_modalities():
+    conv = ConditionalConv(2, 1, 2, num_modalities=2)
+    with pytest.raises(ValueError, match=r"modality must hold whole numbers, got torch\.float32\."):
+        conv(torch.rand(2, 1, 4, 4), torch.tensor([0.6, 1.9]))

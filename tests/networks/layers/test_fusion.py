@@ -104,3 +104,9 @@ def test_pools_of_what_is_there(size):
         pool_anatomies(s, pools=["sum"])
     with pytest.raises(ValueError, match="present must have the shape"):
         pool_anatomies(s, present[:, :2], pools=["mean"])
+
+
+def test_presence_in_numbers():
+    anatomies, present = torch.rand(2, 3, 4, 5), torch.tensor([[1, 0, 1], [0, 1, 1]])
+    for there in (present, present.float()):
+        torch.testing.assert_close(pool_anatomies(anatomies, there), pool_anatomies(anatomies, present.bool()))

@@ -49,3 +49,11 @@ def test_dropout_is_that_of_the_network():
 def test_error():
     with pytest.raises(ValueError, match=r"modality must be one of 0 .. 1, got 2"):
         SelectModality(nn.Identity(), 2, 2)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_channels_that_are_no_stack_are_refused(channels):
+    net = SelectModality(nn.Conv2d(1, 3, 1), 1, 3)
+    message = rf"image must have one channel, or as many for each of 3 modalities, got {channels}\."
+    with pytest.raises(ValueError, match=message):
+        net(torch.rand(1, channels, 8, 8))
