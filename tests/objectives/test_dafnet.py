@@ -165,6 +165,21 @@ def test_a_batch_with_one_modality_only_trains(k):
     assert all(g.isfinite().all() for g in gradients(objective, batch).values())
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_batch_with_nothing_at_all_has_all_terms(k):
+    objective, batch = make_objective(k=k), make_batch(k=k)
+    batch["present"] = torch.zeros_like(batch["present"])
+    batch["image"] = torch.full_like(batch["image"], torch.nan)
+    previous = {}
+    for phase in objective.phases:
+        terms, outputs = objective(batch, phase, previous)
+        previous |= outputs
+        assert terms.keys() == objective.weights[phase].keys()
+        objective.total(terms, phase).backward()
+    assert not any(p.grad.any() for p in objective.network.parameters() if p.grad is not None)
+    assert all(buffer.isfinite().all() for buffer in objective.buffers())
+
+
 def transformer_gradient(grads):
     return sum(g.abs().sum() for n, g in grads.items() if n.startswith("network.transformer"))
 

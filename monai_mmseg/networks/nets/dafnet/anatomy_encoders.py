@@ -144,6 +144,8 @@ class AnatomyEncoders(nn.Module):
                 f"images must hold one tensor for each of {self.num_modalities} modalities, got {len(images)}."
             )
         check_divisible(images[0].shape[2:], self.halvings, "the size of image")
+        if not any(len(image) for image in images):
+            return images[0].new_zeros(0, self.expanding.out.out_channels, *images[0].shape[2:])
         paths = [path(image) for path, image in zip(self.contracting, images, strict=True) if len(image)]
         levels = [torch.cat(level) for level in zip(*paths, strict=True)]
         hidden = self.expanding(levels, rows=[len(image) for image in images])
