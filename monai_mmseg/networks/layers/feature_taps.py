@@ -48,6 +48,7 @@ class FeatureTaps:
         self.names = tuple(names)
         self.modules = {name: _find(network, name) for name in names}
         self._calls: dict[str, list[tuple[str | None, Tensor]]] = {}
+        self._versions: dict[str, list[int | None]] = {}
         self._hooks: ExitStack | None = None
 
     def __enter__(self) -> FeatureTaps:
@@ -55,6 +56,7 @@ class FeatureTaps:
         if self._hooks is not None:
             raise RuntimeError("these taps are recording already: one pass at a time, or taps of their own for each.")
         self._calls = {name: [] for name in self.names}
+        self._versions = {name: [] for name in self.names}
         self._hooks = ExitStack()
         for name, module in self.modules.items():
             self._hooks.callback(module.register_forward_hook(self._recorder(name)).remove)
@@ -74,6 +76,7 @@ class FeatureTaps:
                 raise TypeError(f"module {name!r} puts out {type(output).__name__}, not one tensor: tap a part of it.")
             selection = active_selection()
             self._calls[name].append((None if selection is None else selection.modality, output))
+            self._versions[name].append(_version(output))
 
         return record
 
@@ -86,8 +89,8 @@ class FeatureTaps:
 
         Raises:
             KeyError: for a name that is not tapped.
-            RuntimeError: unless the module ran once. In a mixed batch that a network runs modality by modality it runs
-                once for each: see :meth:`rows`.
+            RuntimeError: unless the module ran once, and no layer behind it wrote into its features. In a mixed batch
+                that a network runs modality by modality it runs once for each: see :meth:`rows`.
         """
         calls = self._calls_of(name)
         if len(calls) != 1:
@@ -107,7 +110,8 @@ class FeatureTaps:
 
         Raises:
             KeyError: for a name that is not tapped.
-            RuntimeError: if the module ran neither once for all rows nor once for each modality.
+            RuntimeError: if the module ran neither once for all rows nor once for each modality, or a layer behind it
+                wrote into its features.
         """
         calls = self._calls_of(name)
         if len(calls) == 1 and len(calls[0][1]) == len(modality):
@@ -132,7 +136,19 @@ class FeatureTaps:
     def _calls_of(self, name: str) -> list[tuple[str | None, Tensor]]:
         if name not in self.modules:
             raise KeyError(f"{name!r} is not tapped, only {list(self.names)} are.")
-        return self._calls.get(name, [])
+        calls = self._calls.get(name, [])
+        kept = zip(calls, self._versions.get(name, []), strict=True)
+        if any(version is not None and _version(output) != version for (_, output), version in kept):
+            raise RuntimeError(
+                f"what module {name!r} put out was overwritten by a layer behind it that works in place: tap that "
+                "layer, or build it with inplace=False."
+            )
+        return calls
+
+
+def _version(output: Tensor) -> int | None:
+    """How often a tensor was written to, where that is counted."""
+    return None if output.is_inference() or torch.compiler.is_compiling() else output._version
 
 
 def _find(network: nn.Module, name: str) -> nn.Module:

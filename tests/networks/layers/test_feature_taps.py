@@ -115,3 +115,18 @@ def test_compiled_beside_the_taps():
     with FeatureTaps(net, ["2"]) as taps:
         torch.testing.assert_close(net(image), expected)
     assert taps["2"].shape == (2, 4, 8, 8)
+
+
+def test_features_that_a_later_layer_overwrites_are_refused():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1))
+    with FeatureTaps(net, ["0", "1"]) as taps:
+        net(torch.randn(2, 1, 8, 8))
+    assert taps["1"].min() >= 0
+    message = r"what module '0' put out was overwritten by a layer behind it that works in place: tap that layer"
+    with pytest.raises(RuntimeError, match=message):
+        taps["0"]
+    with pytest.raises(RuntimeError, match=message):
+        taps.rows("0", torch.zeros(2, dtype=torch.long), ["ct"])
+    with torch.inference_mode(), FeatureTaps(net, ["1"]) as taps:
+        net(torch.randn(2, 1, 8, 8))
+    assert taps["1"].shape == (2, 4, 6, 6)
