@@ -85,7 +85,8 @@ def subject_margin(
             ``None`` compares all.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality, one row).
+        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its own
+            next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
         ValueError: when the arguments do not fit together.
@@ -129,7 +130,8 @@ def modality_margin(
         subject: as there.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality, one row).
+        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its own
+            next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
         ValueError: when the arguments do not fit together.
@@ -232,7 +234,7 @@ def _counted(codes: Tensor, present: Tensor | None, pairs: Pairs | tuple[int, in
             f"present must be bool of shape {(rows, count)}, got {there.dtype} of shape {tuple(there.shape)}."
         )
     there = there.to(codes.device)
-    anchor = there & there.roll(-1, 0) & (rows > 1)  # a row alone is no other subject
+    anchor = there & there.roll(-1, 0)
     if subject is not None:
         if subject.shape != (rows,):
             raise ValueError(f"subject must have shape ({rows},), got {tuple(subject.shape)}.")

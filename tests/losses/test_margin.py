@@ -142,9 +142,12 @@ def test_nan_of_the_absent_reaches_no_gradient(loss):
     assert gradient.any()
 
 
-@BOTH
-def test_one_row_is_not_compared_with_itself(loss):
-    assert loss(codes_of(1)) == 0
+def test_one_row_is_its_own_next_as_in_the_original_unless_its_subject_is_named():
+    codes, margin = codes_of(1), 0.25
+    unit = torch.nn.functional.normalize(codes, dim=2)[0]
+    within = (unit @ unit.T)[~torch.eye(3, dtype=torch.bool)]
+    torch.testing.assert_close(subject_margin(codes, margin=margin), (1 + margin - within).relu().mean())
+    assert subject_margin(codes, margin=margin, subject=torch.zeros(1, dtype=torch.long)) == 0
 
 
 @BOTH
