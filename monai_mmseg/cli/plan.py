@@ -28,7 +28,8 @@ def plan(
     Args:
         datalist: datalist.json of the data.
         out: folder of the bundle to write.
-        method: unet, ummkd, ummkd_3d, csa, dafnet, disentangle or unet_randomised; default is what fits the data.
+        method: unet, ummkd, ummkd_3d, csa, dafnet, dafnet_pretrained, disentangle or unet_randomised; default is what
+            fits the data.
         budget: time of the training, such as 10m, 2h or 2d.
         memory: GB that a training step may take; default is most of the GPU, or half of what is free for a CPU.
         target: modality to segment with the help of the others, where they are not aligned.

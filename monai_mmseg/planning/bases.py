@@ -57,7 +57,7 @@ def fixed_settings(context: Context) -> dict[str, Any]:
         'model.pt'
     """
     common: dict[str, Any] = {**NO_PHANTOM, "method": context.method}
-    if context.method == "dafnet":
+    if context.base == "dafnet":
         wide = context.knobs["features"][0]
         bare = not context.situation.labelled[context.situation.target]
         own = {"segmentor_features": 2 * wide, "discriminator_features": 2 * wide}

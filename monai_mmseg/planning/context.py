@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_mmseg.planning.situation import RANDOMISED, Situation
+from monai_mmseg.planning.situation import PRETRAINED, RANDOMISED, Situation
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TRAINING_SHARE = 0.85  # of the budget; the rest is reading, validation, and a machine that is busier another time
@@ -92,7 +92,7 @@ class Context:
         """Bundle that the plan changes."""
         if self.method == RANDOMISED:
             return "ummkd_3d" if self.volumes else "ummkd"
-        return "disentangle_tumour" if self.method == "disentangle" else self.method
+        return {"disentangle": "disentangle_tumour", PRETRAINED: "dafnet"}.get(self.method, self.method)
 
     @property
     def dims(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from monai_mmseg.planning import dafnet_rules as dafnet
 from monai_mmseg.planning import data_rules as data
 from monai_mmseg.planning import training_rules as training
 from monai_mmseg.planning.context import Context
@@ -15,6 +16,7 @@ Decision = tuple[Any, str]  # value and reason
 
 SLICES, VOLUMES, TASK, PLAIN = ("ummkd", "csa"), "ummkd_3d", "disentangle_tumour", "unet"
 UNPAIRED = (*SLICES, VOLUMES)
+GENERATOR = "loss_weights#generator"
 ALL = (*UNPAIRED, "dafnet", TASK, PLAIN)
 
 
@@ -73,9 +75,12 @@ RULES: tuple[Rule, ...] = (
     Rule("decay", ("epochs",), "lr_decay", UNPAIRED, training.lr_decay),
     Rule("decay", ("steps",), "lr_decay_steps", UNPAIRED, training.lr_decay_steps),
     Rule("validation", ("seconds of a validation", "epochs"), "val_interval", ALL, training.val_interval),
-    Rule("stop", ("epochs",), "patience", ("dafnet",), training.patience),
-    Rule("selection", ("labels of each modality",), "validation_target", ("dafnet",), training.validation_target),
-    Rule("selection", ("labels",), "validation_modalities", ("dafnet",), training.validation_modalities),
+    Rule("pretraining", ("labels of each modality",), "pretraining", ("dafnet",), dafnet.pretraining),
+    Rule("pretraining", ("labels of each modality",), f"{GENERATOR}#randomised", ("dafnet",), dafnet.randomised),
+    Rule("inference", ("labels of each modality",), "inference", ("dafnet",), dafnet.inference),
+    Rule("stop", ("epochs",), "patience", ("dafnet",), dafnet.patience),
+    Rule("selection", ("labels of each modality",), "validation_target", ("dafnet",), dafnet.validation_target),
+    Rule("selection", ("labels",), "validation_modalities", ("dafnet",), dafnet.validation_modalities),
 )
 
 

@@ -21,6 +21,7 @@ MOSTLY = 0.5  # share of subjects that must have several modalities for a data s
 GAP = 0.02  # share of images that may be missing in a complete one
 
 RANDOMISED = "unet_randomised"
+PRETRAINED = "dafnet_pretrained"
 
 METHODS: Mapping[str, str] = {
     "unet": "a plain network: registered modalities are its channels",
@@ -28,6 +29,7 @@ METHODS: Mapping[str, str] = {
     "ummkd_3d": "one network for unpaired modalities, volumes",
     "csa": "one network for unpaired modalities, their class affinities made alike, slices",
     "dafnet": "modalities of a subject that are not aligned, labels in some of them",
+    PRETRAINED: "the same without a label of one: labels in random contrasts first, that one alone at test",
     "disentangle": "registered sequences of which some are missing, in two stages",
     RANDOMISED: "one plain network for all modalities, learned from those with labels in random contrasts",
 }
@@ -65,10 +67,15 @@ class Situation:
     @property
     def lender(self) -> str:
         """Modality whose masks could be registered to a misaligned target without a label that trains; else empty."""
-        if self.name != MISALIGNED or self.target not in (*self.unlabelled, *self.held_out):
+        if self.name != MISALIGNED or not self.bare_target:
             return ""
         most = max((one for one in self.modalities if one != self.target), key=lambda one: self.labelled[one])
         return most if self.labelled[most] else ""
+
+    @property
+    def bare_target(self) -> bool:
+        """Whether no label of the target trains."""
+        return self.target in (*self.unlabelled, *self.held_out)
 
     @property
     def unlabelled(self) -> list[str]:
@@ -216,6 +223,7 @@ def possible_methods(situation: Situation) -> dict[str, str]:
         "ummkd_3d": unpaired,
         "csa": unpaired,
         "dafnet": apart or half,
+        PRETRAINED: apart or half or ("" if situation.bare_target else f"labels of {situation.target} train"),
         "disentangle": off or half,
         RANDOMISED: "",
     }
@@ -267,10 +275,11 @@ def _chosen(situation: Situation, reasons: Mapping[str, str], volumes: tuple[boo
         raise PlanError(f"ummkd, as csa, cannot be trained on these data: {reasons['ummkd']}; possible: {RANDOMISED}.")
     bare = situation.unlabelled or list(situation.held_out)
     if situation.name == MISALIGNED and bare:
-        return "dafnet", (
+        method = PRETRAINED if situation.bare_target else "dafnet"
+        return method, (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has no label that trains: those of the "
             "others are borrowed. On phantoms masks that were registered once did better, one true label no worse "
-            "than they: mmseg compare DATALIST --methods dafnet unet_registered_masks unet_source_randomised"
+            f"than they: mmseg compare DATALIST --methods {method} unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
@@ -302,7 +311,7 @@ def _unused(situation: Situation, method: str) -> str:
     if method == "unet":
         bare = situation.bare_subjects
         return f"; {counted(bare, 'subject')} without a label {'is' if bare == 1 else 'are'} not used" if bare else ""
-    if method in ("dafnet", "disentangle"):
+    if method in ("dafnet", PRETRAINED, "disentangle"):
         return ""  # they learn from images without labels, too
     told = "; images without a label are not used" if _counted_labels(situation) else ""
     if unwatched := situation.unwatched:

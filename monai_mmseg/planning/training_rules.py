@@ -365,25 +365,3 @@ def lr_decay(context: Context) -> Decision:
 def lr_decay_steps(context: Context) -> Decision:
     """Steps between two decays."""
     return context.knobs["epoch_length"], "once an epoch"
-
-
-def patience(context: Context) -> Decision:
-    """Epochs without gain before it stops."""
-    return context.knobs["max_epochs"], "the schedule of the rate is made for all epochs: none is left out"
-
-
-def validation_target(context: Context) -> Decision | None:
-    """Which modality's Dice is watched."""
-    situation = context.situation
-    name, labelled = situation.target, [one for one in situation.modalities if situation.labelled[one]]
-    watched = [one for one in labelled if one not in situation.unwatched] or labelled
-    if name in watched:
-        return None
-    where = " in fold 0, which watches" if name in labelled else ""
-    return watched[0], f"{name} has no labels to be scored with{where}: {watched[0]} has"
-
-
-def validation_modalities(context: Context) -> Decision | None:
-    """Images that validation is given."""
-    found = validation_target(context)
-    return None if found is None else ([found[0]], "the modality that is scored, alone")

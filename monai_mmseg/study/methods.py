@@ -148,6 +148,9 @@ _TUMOUR, _PET = "disentangle_tumour", "disentangle_pet"
 _LABELLED = ("two modalities", "target labels", "pairs")
 _LIST: tuple[Method, ...] = (
     _dafnet("dafnet", "anatomy apart from contrast, the images of a pair fused"),
+    _dafnet(
+        "dafnet_pretrained", "as dafnet, labels in random contrasts first; the target alone", "randomised_pretraining"
+    ),
     _dafnet("unet_target", "U-Net on the target and its labels", "unet_target", needs=_LABELLED, bare=()),
     _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
     _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),

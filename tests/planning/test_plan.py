@@ -34,7 +34,8 @@ PLANS = [
     ("csa", unpaired(), {}),
     ("unet_randomised", unpaired(bare=("mr",)), {}),
     ("unet_randomised", unpaired(bare=("mr",)), {"volumes": True}),
-    ("dafnet", paired(offset=6.0, bare=("t2",)), {}),
+    ("dafnet", paired(offset=6.0), {}),
+    ("dafnet_pretrained", paired(offset=6.0, bare=("t2",)), {}),
     ("disentangle", paired(), {}),
 ]
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
+from monai_mmseg.bundle.collection import bundles_folder
 from monai_mmseg.planning import RULES, Context, apply_rules, seconds_of
 from monai_mmseg.planning.context import rounded_up
 from monai_mmseg.planning.data_rules import is_ct, volumes_pay
@@ -20,6 +22,7 @@ GAPS = fingerprint_of({"a": ("t1", "t2"), "b": ("t1", "t2"), "c": ("t2",)})
 EMPTY = paired()
 for _one in EMPTY["intensity"].values():
     _one["image"].update({"p0.5": 0.0, "p50": 0.0})
+PRETRAINED = context_of(paired(offset=6.0, bare=("t2",)), "dafnet_pretrained")
 GREY = ["RandScaleIntensityd", "RandShiftIntensityd", "RandGaussianNoised"]
 
 
@@ -116,6 +119,9 @@ EXPECTED = {
     "tile_prob": [(context_of(unpaired(), "ummkd_3d"), 0.33)],
     "class_weights": [(context_of(paired(), "disentangle"), [1.0, 5.0, 5.0])],
     "learning_rate": [(ummkd(), 0.003), (context_of(paired(offset=6.0), "dafnet"), 0.002)],
+    "pretraining": [(PRETRAINED, 0.6)],
+    "loss_weights#generator#randomised": [(PRETRAINED, 10.0)],
+    "inference": [(PRETRAINED, "single")],
     "patience": [(context_of(paired(offset=6.0), "dafnet"), 40)],
     "validation_target": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), "t1"), (unwatched(), "t2")],
     "validation_modalities": [(context_of(paired(offset=6.0, bare=("t2",)), "dafnet"), ["t1"])],
@@ -172,6 +178,14 @@ def test_ct_that_is_not_in_hu_is_taken_for_what_it_is():
     data = unpaired()
     data["intensity"]["ct"]["image"].update({"p0.5": 24.0})
     assert not is_ct(context_of(data, "ummkd"), "ct")
+
+
+def test_the_pretraining_is_that_of_the_overlay_which_the_studies_ran():
+    overlay = json.loads((bundles_folder() / "dafnet/configs/settings/randomised_pretraining.json").read_text())
+    del overlay["_desc_"]
+    found = decided(PRETRAINED)
+    assert {knob: found[knob][0] for knob in overlay} == overlay
+    assert not overlay.keys() & decided(context_of(paired(offset=6.0, bare=("t2",)), "dafnet")).keys()
 
 
 def test_images_without_labels_do_not_widen_what_is_seen():

@@ -20,8 +20,8 @@ CASES = [
     ("mr of others without labels", unpaired(bare=("mr",)), {}, "unpaired", RANDOM),
     ("one of three without", THREE, {}, "unpaired", RANDOM),
     ("moved, labels in both", paired(offset=6.0), {}, "paired, misaligned", "csa"),
-    ("moved, labels in one", paired(offset=6.0, bare=("t2",)), {}, "paired, misaligned", "dafnet"),
-    ("never meet", paired(offset=None, bare=("t1",)), {}, "paired, misaligned", "dafnet"),
+    ("moved, labels in one", paired(offset=6.0, bare=("t2",)), {}, "paired, misaligned", "dafnet_pretrained"),
+    ("never meet", paired(offset=None, bare=("t1",)), {}, "paired, misaligned", "dafnet_pretrained"),
     ("registered", paired(), {}, "registered, complete", "unet"),
     ("registered, t1 may lack", paired(), {"may_lack": ["t1"]}, "registered, with gaps", "unet"),
     ("gaps", GAPS, {}, "registered, with gaps", "unet"),
@@ -93,6 +93,11 @@ def test_labels_that_show_other_classes():
         (unpaired(bare=("mr",)), "ummkd", "ummkd cannot be trained .* mr has none; possible: unet_randomised"),
         (fingerprint_of({"a": ("ct",)}), "unet_randomised", "there is one modality, ct; possible: unet"),
         (paired(offset=6.0, bare=("t2",)), "ummkd", r"ummkd cannot be trained .* t2 has none; possible: dafnet"),
+        (
+            paired(offset=6.0),
+            "dafnet_pretrained",
+            "dafnet_pretrained cannot be trained .*: labels of t2 train; possible: ",
+        ),
         (paired(offset=6.0), "unet", "unet cannot be trained .* not aligned"),
         (unpaired(), "disentangle", "hardly any subject has several modalities"),
         (unpaired(), "nnunet", "method must be one of unet"),
@@ -132,11 +137,11 @@ def test_a_misaligned_target_whose_labels_are_all_held_out_borrows():
     situation = find_situation(found)
     assert situation.target == "t1"
     method, reason = choose_method(situation, volumes=(False, "thick"), ct=False)
-    assert method == "dafnet"
+    assert method == "dafnet_pretrained"
     assert "t1 has no label that trains" in reason
 
 
-@pytest.mark.parametrize(("labelled", "method"), [(0, "dafnet"), (1, "csa"), (8, "csa")])
+@pytest.mark.parametrize(("labelled", "method"), [(0, "dafnet_pretrained"), (1, "csa"), (8, "csa")])
 def test_a_misaligned_target_with_a_label_that_trains_learns_by_itself(labelled, method):
     """One label that trains is enough; one that only watches, of subject 0, does not count."""
     found = fingerprint_of({f"s{number}": ("cine", "lge") for number in range(12)}, offset=6.0)
@@ -144,7 +149,15 @@ def test_a_misaligned_target_with_a_label_that_trains_learns_by_itself(labelled,
         one["fold"], one["labelled"] = int(number > 0), ["cine", "lge"] if number <= labelled else ["cine"]
     chosen, reason = choose_method(find_situation(found), volumes=(False, "thick"), ct=False)
     assert chosen == method
-    assert ("lge has no label that trains" in reason) is (method == "dafnet")
+    assert ("lge has no label that trains" in reason) is (method == "dafnet_pretrained")
+
+
+def test_a_target_that_is_asked_for_and_has_labels_needs_no_pretraining():
+    found = paired(offset=6.0, bare=("t2",))
+    chosen = [
+        choose_method(find_situation(found, target=one), volumes=(False, "thick"), ct=False)[0] for one in ("t1", "t2")
+    ]
+    assert chosen == ["dafnet", "dafnet_pretrained"]
 
 
 def test_few_labels_that_are_enough_are_told():
