@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.bundle.naming import check_prediction_names
+import nibabel as nib
+
+from monai_mmseg.bundle.naming import check_prediction_names, tell_other_modalities
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
 from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
 
@@ -121,6 +123,7 @@ def inference_items(
     section: str = "test",
     fold: int | None = None,
     target: str | None = None,
+    default_modality: str | None = None,
     phantom_dir: str | os.PathLike[str] | None = None,
     phantom: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
@@ -128,11 +131,13 @@ def inference_items(
 
     Args:
         dataset_dir: a folder with ``datalist.json`` (its ``section``, or ``training`` where there is none, which is
-            logged), or a folder of NIfTI files, each an image of the target or a 4D stack of all modalities.
+            logged), or a folder of NIfTI files, each one image or a 4D stack of all modalities. Names that end in
+            another modality than such an image is taken for are logged.
         modalities: names of the modalities that the network knows.
         section: section of the datalist.
         fold: only items of this fold, which a training left out.
         target: modality whose images give the predictions their names, where a subject has it.
+        default_modality: what the images of a folder without a datalist are of; the target if it is not given.
         phantom_dir: see :func:`find_datalist`.
         phantom: see :func:`find_datalist`.
 
@@ -152,6 +157,7 @@ def inference_items(
         ['1.2.840']
     """
     if files := _loose_files(dataset_dir, fold):
+        _tell_others(files, default_modality or target, modalities)
         return [{"subject": image_stem(path), "image": str(path)} for path in files]
     items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities, fold)
     groups = [{"subject": one["subject"], "image": one["image"]} for one in group_by_subject(items, list(modalities))]
@@ -180,6 +186,7 @@ def volume_items(
     """
     if files := _loose_files(dataset_dir, fold):
         name = default_modality or modalities[0]
+        _tell_others(files, name, modalities)
         return [{"subject": image_stem(path), "image": str(path), "modality": name} for path in files]
     items = _section_items(find_datalist(dataset_dir, phantom_dir, phantom), section, modalities, fold)
     check_prediction_names(items)
@@ -198,6 +205,23 @@ def _loose_files(dataset_dir: str | os.PathLike[str], fold: int | None = None) -
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"dataset_dir must hold one image a subject, got {twice} as .nii and as .nii.gz.")
     return files
+
+
+def _tell_others(files: Sequence[Path], modality: str | None, modalities: Sequence[str]) -> None:
+    """Warn of loose files of one image whose names say that it is not of this modality."""
+    if modality is not None:
+        taken = ["" if _is_stack(path) else modality for path in files]
+        remedy = "`mmseg predict` goes by names {subject}_{modality}, and a datalist says it, too."
+        tell_other_modalities(files, taken, modalities, remedy=remedy)
+
+
+def _is_stack(path: Path) -> bool:
+    try:
+        image: Any = nib.load(path)
+        shape = tuple(image.shape)
+    except Exception:  # nibabel raises its own, OSError, EOFError and zlib errors; the reader will say what is wrong
+        return False
+    return len(shape) > 3 and shape[3] > 1
 
 
 def _section_items(

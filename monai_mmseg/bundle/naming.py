@@ -1,10 +1,11 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the label volumes that a bundle writes."""
+"""Names of the label volumes that a bundle writes, and what names of images say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from monai.data.folder_layout import default_name_formatter
 from monai.utils import ImageMetaKey
 
 from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
+from monai_mmseg.names import first_names
+
+logger = logging.getLogger(__name__)
 
 
 def prediction_name(metadict: Mapping[str, Any] | None, saver: Any) -> dict[str, Any]:
@@ -87,3 +91,29 @@ def _naming_image(image: Any, target: str | None) -> Any:
     if not isinstance(image, Mapping):
         return image
     return image[target] if target in image else next(iter(image.values()))
+
+
+def tell_other_modalities(files: Sequence[Path], taken: Sequence[str], known: Sequence[str], *, remedy: str) -> None:
+    """Warn of images that are taken for one modality where the ends of their names say another.
+
+    Args:
+        files: the images.
+        taken: the modality that each is taken for; an empty one is of a file that is not looked at.
+        known: the modalities that a name can say.
+        remedy: what to do, a sentence.
+    """
+    others: dict[str, list[str]] = {}
+    for file, modality in zip(files, taken, strict=True):
+        stem = image_stem(file).casefold()
+        said = max((name for name in known if stem.endswith(f"_{name.casefold()}")), key=len, default="")
+        if modality and said and said.casefold() != modality.casefold():
+            others.setdefault(modality, []).append(file.name)
+    for modality, names in others.items():
+        logger.warning(
+            "%d of %d images are taken as %s, and their names say another modality: %s. %s",
+            len(names),
+            len(files),
+            modality,
+            first_names(names, 3),
+            remedy,
+        )

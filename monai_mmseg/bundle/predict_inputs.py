@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import nibabel as nib
 
 from monai_mmseg.bundle.dicom import dicom_to_nifti
+from monai_mmseg.bundle.naming import tell_other_modalities
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
-from monai_mmseg.names import first_names
 from monai_mmseg.transforms.dicom_headers import dicom_files
 from monai_mmseg.transforms.image_files import NIFTI_ENDINGS, VOLUME_ENDINGS, is_dicom_file
 
@@ -90,7 +90,9 @@ def find_inputs(
         raise ValueError(f"{wrong[0]} is no image that is read here: {', '.join(_FILES)}, or DICOM.")
     found = _named(files, modalities, asked)
     if asked.pattern is None:
-        _tell_other_modalities(files, found, [*modalities, *known])
+        taken = [str(item.get("modality", "")) for item in found.items]
+        remedy = f"Without --modality, names {PATTERN} say it."
+        tell_other_modalities(files, taken, [*modalities, *known], remedy=remedy)
     return found
 
 
@@ -136,26 +138,6 @@ def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked) -> In
         f"the model knows {', '.join(modalities)}; say which {files[0].name} is of with --modality, or name the images "
         f"{PATTERN}, or give a datalist."
     )
-
-
-def _tell_other_modalities(files: Sequence[Path], found: Inputs, known: Sequence[str]) -> None:
-    """Warn of images that are taken for one modality where the ends of their names say another."""
-    others: dict[str, list[str]] = {}
-    for file, item in zip(files, found.items, strict=True):
-        stem, taken = image_stem(file).casefold(), str(item.get("modality", "")).casefold()
-        said = max((name for name in known if stem.endswith(f"_{name.casefold()}")), key=len, default="")
-        if taken and said and said.casefold() != taken:
-            others.setdefault(item["modality"], []).append(file.name)
-    for modality, names in others.items():
-        logger.warning(
-            "%d of %d images are taken as %s, and their names say another modality: %s. Without --modality, names "
-            "%s say it.",
-            len(names),
-            len(files),
-            modality,
-            first_names(names, 3),
-            PATTERN,
-        )
 
 
 def _regular(pattern: str, modalities: Sequence[str]) -> re.Pattern[str]:

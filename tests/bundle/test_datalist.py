@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 import monai_mmseg.phantom
-from monai_mmseg.bundle import find_datalist, inference_items, read_items, training_subjects
+from monai_mmseg.bundle import find_datalist, inference_items, read_items, training_subjects, volume_items
 
 
 def item(subject, modality, fold=None, label=True):
@@ -176,6 +178,32 @@ def test_files_in_a_folder_are_subjects_by_their_whole_names(tmp_path):
     (tmp_path / "s01.a.nii.gz").touch()
     with pytest.raises(ValueError, match=r"one image a subject, got \['s01.a'\] as .nii and as .nii.gz"):
         inference_items(tmp_path, ["lge"])
+
+
+@pytest.mark.parametrize("items", [inference_items, volume_items])
+def test_loose_files_whose_names_say_another_modality_are_told(items, tmp_path, caplog):
+    """LGE would be segmented as cine; a 4D file holds all modalities, whatever its name ends in."""
+    for name in ("s1_cine", "s1_LGE", "s2"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2, 2), np.uint8), np.eye(4)), tmp_path / "s3_lge.nii.gz")
+    items(tmp_path, ["cine", "lge"], default_modality="cine")
+    (said,) = caplog.messages
+    assert said == (
+        "1 of 4 images are taken as cine, and their names say another modality: s1_LGE.nii.gz. "
+        "`mmseg predict` goes by names {subject}_{modality}, and a datalist says it, too."
+    )
+
+
+def test_loose_files_are_of_the_target(tmp_path, caplog):
+    for name in ("s1_cine", "s1_lge"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    inference_items(tmp_path, ["cine", "lge"], target="lge")
+    assert [one.split(":")[0] for one in caplog.messages] == [
+        "1 of 2 images are taken as lge, and their names say another modality"
+    ]
+    caplog.clear()
+    inference_items(tmp_path, ["cine", "lge"], target="cine", default_modality="lge")
+    assert "s1_cine.nii.gz" in caplog.text
 
 
 def test_training_subjects_where_they_are_at_hand(datalist):
