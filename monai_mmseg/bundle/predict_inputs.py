@@ -176,6 +176,8 @@ def _listed(datalist: Path, modalities: Sequence[str], asked: Asked) -> list[dic
         if len(there) != 1:
             raise ValueError(f"{datalist} has no section 'test'; choose with --section: {', '.join(there) or 'none'}.")
         section = there[0]
+        if section == "training":
+            logger.warning("%s has no section 'test': its training images are predicted.", datalist)
     items = listed.items(section)
     wanted = [asked.modality] if asked.modality is not None else list(modalities)
     kept = [item for item in items if item["modality"] in wanted]

@@ -32,7 +32,7 @@ def predict(
         modality: which one the images are of, where the bundle knows several and nothing else says it; of a datalist,
             the only one to take.
         pattern: how the files of several modalities are named; default is {subject}_{modality}.
-        section: of a datalist; default is test.
+        section: of a datalist; default is test, or the only one there is.
         overwrite: write into a folder that is not empty; predictions of the same names are replaced, others stay.
         uncertainty: also write maps of uncertainty, and quality.csv with foretold Dice; takes several times as long.
     """

@@ -171,6 +171,17 @@ def test_a_datalist_is_read_as_its_sections_say(heart, tmp_path):
     assert not (tmp_path / "three").exists()
 
 
+def test_training_images_of_a_list_without_a_test_section_are_told(tmp_path, caplog):
+    image(tmp_path / "data" / "a.nii.gz")
+    path = listed(tmp_path / "data", [], training=[{"image": "a.nii.gz", "modality": "ct", "subject": "a"}])
+    said = f"{path} has no section 'test': its training images are predicted."
+    find_inputs(path, ["ct"], Asked(), tmp_path)
+    assert caplog.messages == [said]
+    caplog.clear()
+    find_inputs(path, ["ct"], Asked(section="training"), tmp_path)
+    assert not caplog.messages
+
+
 def test_classes_in_another_order_than_the_model(heart, tmp_path):
     """An evaluation with this list would score the chamber as the muscle."""
     image(tmp_path / "a.nii.gz")
