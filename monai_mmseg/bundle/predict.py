@@ -46,6 +46,7 @@ class Predicted(NamedTuple):
     files: list[Path]
     images: int
     labels: dict[str, str]
+    channels: list[str]  # what the fourth axis of stacks was taken as; empty where images were of one modality each
 
 
 def find_model(bundle: str | os.PathLike[str]) -> Model:
@@ -122,7 +123,7 @@ def predict(
         uncertainty: also write maps of uncertainty and ``quality.csv``; costs an inference a sample.
 
     Returns:
-        The files that were written, and the names of their classes.
+        The files that were written, the names of their classes, and what a fourth axis was taken as.
 
     Raises:
         FileExistsError: `out` is not empty, or the folder of the images.
@@ -171,7 +172,7 @@ def predict(
     files = [path for path, state in _state(target).items() if before.get(path) != state]
     if not files:
         raise ValueError(f"{bundle} ran and wrote nothing into {out}; its postprocessing must save to output_dir.")
-    return Predicted(sorted(files), len(inputs.items), model.labels)
+    return Predicted(sorted(files), len(inputs.items), model.labels, model.sources if inputs.stacks else [])
 
 
 def _state(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -46,6 +46,8 @@ def predict(
     classes = ", ".join(f"{value} {name}" for value, name in done.labels.items())
     numbers = f"{counted(done.images, 'image')}, {counted(len(done.files), 'file')}"
     print(f"\n{numbers} in {out}" + (f"; classes: {classes}" if classes else ""))
+    if done.channels:  # phases of a cine, as many as the modalities, would pass for them
+        print(f"the fourth axis of each image was taken as {', '.join(done.channels)}, in this order")
 
 
 def _tell_masks(bundle: str, place: Path) -> None:

@@ -125,10 +125,16 @@ def test_names_that_say_the_modality_are_not_told(names, asked, tmp_path, caplog
     assert not caplog.messages
 
 
-def test_a_stack_has_all_modalities(pairs, tmp_path):
+def test_a_stack_has_all_modalities(pairs, tmp_path, capsys):
+    """Which are said: two phases of a cine would be taken for them, too."""
     image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
-    predict(pairs, tmp_path / "in", tmp_path / "out")
+    assert main(["predict", str(pairs), str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     assert nib.load(tmp_path / "out" / "s1_seg.nii.gz").shape == (24, 20, 6)
+    said = "the fourth axis of each image was taken as cine, lge, in this order"
+    assert said in capsys.readouterr().out
+    image(tmp_path / "single" / "s1_lge.nii.gz")
+    assert main(["predict", str(pairs), str(tmp_path / "single"), "--out", str(tmp_path / "more")]) == 0
+    assert "fourth axis" not in capsys.readouterr().out
 
 
 def test_masks_among_the_images_are_told(heart, tmp_path, caplog):
