@@ -167,7 +167,9 @@ def predict(
             stems = prediction_stems(inputs.items)
             spare_listed([target / f"{stem}{post}.nii.gz" for stem in stems for post in POSTFIXES], listed)
         data = _write_data(inputs, model, scratch / "data")
-        with _plain_errors():
+        places = {str(data / Path(item["image"]).name): item["image"] for item in inputs.items if inputs.stacks}
+        places |= {str(path): str(images) for path in (scratch / "dicom").iterdir()}
+        with _named_as_given(places), _plain_errors():
             _run(model, data, target, uncertainty)
     files = [path for path, state in _state(target).items() if before.get(path) != state]
     if not files:
@@ -235,6 +237,20 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _named_as_given(places: Mapping[str, str]) -> Iterator[None]:
+    """Errors that name what was given, not its copy or link in a folder that is gone when they are read."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        text = str(error)
+        for place, given in places.items():
+            text = text.replace(place, given)
+        if text == str(error):
+            raise
+        raise ValueError(text) from error
 
 
 @contextmanager

@@ -295,6 +295,14 @@ def test_an_image_that_cannot_be_read_is_one_line(heart, tmp_path, capfd):
     assert re.fullmatch(r"mmseg predict: .*broken\.nii\.gz: cannot be read as an image .*\n", said), said
 
 
+def test_an_error_names_the_file_that_was_given(heart, tmp_path):
+    """Not its link in a folder that is gone: one network for CT and MR takes no files of both."""
+    scan = image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
+    with pytest.raises(ValueError, match=r"expected one 3D volume, got 2 volumes") as caught:
+        predict(heart, tmp_path / "in", tmp_path / "out")
+    assert str(caught.value).startswith(f"{scan}: ")
+
+
 def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path):
     bundle = small_bundle(tmp_path / "bundle", "ummkd", UMMKD)
     scan, model = image(tmp_path / "scan.nii.gz"), bundle / "models" / "model.pt"
