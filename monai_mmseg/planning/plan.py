@@ -29,8 +29,8 @@ from monai_mmseg.planning.data_rules import ENOUGH_STEPS, is_ct, volumes_pay
 from monai_mmseg.planning.fingerprint import fingerprint
 from monai_mmseg.planning.network import voxels_per_second
 from monai_mmseg.planning.readme import about, readme
-from monai_mmseg.planning.rules import Fired, apply_rules
-from monai_mmseg.planning.situation import METHODS, PlanError, choose_method, find_situation
+from monai_mmseg.planning.rules import UNPAIRED, Fired, apply_rules
+from monai_mmseg.planning.situation import METHODS, RANDOMISED, PlanError, choose_method, find_situation
 from monai_mmseg.planning.timing import measure_bundle
 from monai_mmseg.planning.write import write_bundle
 
@@ -128,6 +128,10 @@ def make_plan(
     volumes = volumes_pay(context)
     context.volumes = volumes[0]
     context.method, reason = choose_method(situation, method, volumes=volumes, ct=ct)
+    if target is not None and context.method in (*UNPAIRED, RANDOMISED):
+        logger.warning(
+            "--target %s changes nothing: %s segments each image by itself, of every modality.", target, context.method
+        )
     staged = folder.with_name(f".{folder.name}.{os.getpid()}.plan")
     with atomic_folder(staged) as part:
         fired = _write_and_time(context, part, folder.name, listed.path.parent, where, reason)

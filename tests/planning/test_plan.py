@@ -130,8 +130,9 @@ def data(tmp_path_factory):
     return make_cmr_phantom(folder, subjects=counts, test_subjects={"bssfp": 1, "lge": 1}, folds=2, size=48)
 
 
-def test_plan_is_measured_written_and_kept(data, tmp_path, monkeypatch):
+def test_plan_is_measured_written_and_kept(data, tmp_path, monkeypatch, caplog):
     made = make_plan(data, tmp_path / "mine", budget="1m", device="cpu", workers=1)
+    assert "--target" not in caplog.text
     assert (made.situation, made.method, made.stages) == ("unpaired", "csa", ["configs/train.json"])
     assert 0 < made.seconds <= 60
     plan = json.loads((tmp_path / "mine" / "plan.json").read_text())
@@ -149,8 +150,10 @@ def test_plan_is_measured_written_and_kept(data, tmp_path, monkeypatch):
         make_plan(data, tmp_path / "mine", device="cpu")
     (tmp_path / "mine" / "models" / "model.pt").write_bytes(b"weights")
     monkeypatch.setattr(planning_plan, "measure_bundle", lambda *args, **kwargs: plan["machine"]["seconds"])
-    again = make_plan(data, tmp_path / "mine", method="ummkd", budget="1m", device="cpu", overwrite=True)
+    asked = {"method": "ummkd", "target": "lge"}
+    again = make_plan(data, tmp_path / "mine", **asked, budget="1m", device="cpu", overwrite=True)
     assert again.method == "ummkd"
+    assert "--target lge changes nothing: ummkd segments each image by itself" in caplog.text
     assert again.moved is not None
     assert (again.moved / "models" / "model.pt").read_bytes() == b"weights"
     assert not list((tmp_path / "mine" / "models").iterdir())
