@@ -146,6 +146,12 @@ def quality(
             continue
         lines = quality_rows(qualities.compare_quality(used, signal))
         print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
+    if fit is None and section == "training" and fold is None:
+        print(
+            "mmseg quality: weights that were trained on these subjects are sure of them, and right; give --fold with "
+            "the one that they left out.",
+            file=sys.stderr,
+        )
     if fit is not None:
         known = _trained_on(datalist, fit, {pair.quality.subject for pair in pairs}) if section == "training" else []
         if known:

@@ -31,5 +31,7 @@ def test_quality_is_compared_on_the_grid_that_was_predicted(tmp_path, capsys, ca
     rows = [Quality(one, "lge", name, math.nan, at / 10, at / 10, 0.1, "shift") for at, one in enumerate(names[:4])]
     write_quality(tmp_path / "out" / "quality.csv", rows)
     assert main(["quality", str(study), str(tmp_path / "out"), "--section", "training"]) == 0
-    assert "1 of 4 lines have no true label in training: s4" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "1 of 4 lines have no true label in training: s4" in err
+    assert "weights that were trained on these subjects are sure of them" in err
     assert "Without an image of lge, scored on the grid of another: s3 on cine." in caplog.text

@@ -126,6 +126,8 @@ def read_nnunet(
         broken["dataset.json"] = f"numTraining is {told}, {len(training)} training cases are there: was all copied?"
     own = any(about.modality for about in whose.values())  # the name of the channel says nothing then
     notes = [*([] if own else decided), *(remarks if labels is None else []), *split_notes]
+    if len(names) == 1 and case is None and modality_from is None and (root / "cases.csv").is_file():
+        notes.append("each case is a subject; cases.csv says who and what it is: --modality-from cases.csv")
     table = dict(classes.values)
     if ignored is not None:
         table[ignored] = UNANNOTATED if ignore is None else 0

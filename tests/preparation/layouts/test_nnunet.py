@@ -70,7 +70,9 @@ def test_mixed_modalities(tmp_path):
     found = read_nnunet(folder, case="{modality}_{subject}")  # both of person 1
     assert rows(found.cases, "subject", "modality") == [("1", "ct"), ("1", "mr"), ("2", "mr")]
     (folder / "cases.csv").write_text("case,modality,subject\nct_1,CT,anna\nmr_1,MR,anna\nmr_2,MR,ben\n")
+    assert "--modality-from cases.csv" in read_nnunet(folder).notes[-1]  # else a person's cases are subjects, untold
     found = read_nnunet(folder, modality_from="cases.csv")
+    assert found.notes == []
     assert rows(found.cases, "subject", "modality") == [("anna", "CT"), ("anna", "MR"), ("ben", "MR")]
     for words, message in (
         ({"modality_from": "ct=^ct_"}, "case 'mr_1' fits none of the modalities"),
