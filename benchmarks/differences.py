@@ -5,7 +5,8 @@
 ``python -m benchmarks.differences "dafnet_table_2/scores.csv" lge unet_both:dafnet`` prints, for each setting: the
 means of each training, the difference with its hierarchical 95 % interval, and the paired permutation test of the
 subjects' means, corrected by Holm's method for the pairs that were named. Where settings are phantoms of their own,
-``--together`` adds all of them as one setting: their subjects side by side.
+``--together`` adds all of them as one setting: their subjects side by side. ``--distance`` does the same for the
+surface distance in mm, of which less is better.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ from monai_mmseg.metrics.significance import holm_correction, paired_permutation
 from monai_mmseg.study.content import Setting
 from monai_mmseg.study.statistics import hierarchical_interval
 
-USAGE = "python -m benchmarks.differences FILES MODALITY METHOD:METHOD [METHOD:METHOD ...] [--together]"
-TOGETHER = "--together"
+USAGE = "python -m benchmarks.differences FILES MODALITY METHOD:METHOD [METHOD:METHOD ...] [--together] [--distance]"
+TOGETHER, DISTANCE = "--together", "--distance"
 Values = Mapping[str, NDArray[np.float64]]  # method to (trainings, subjects)
 
 
-def together(settings: Sequence[Setting]) -> Values:
-    """Dice of all subjects of settings that share none; NaN where a setting has fewer trainings than another.
+def together(settings: Sequence[Setting], score: str = "dice") -> Values:
+    """Scores of all subjects of settings that share none; NaN where a setting has fewer trainings than another.
 
     Args:
         settings: of :func:`~benchmarks.kept_scores.read_kept`; methods that one of them lacks are left out.
+        score: ``dice`` or ``surface_distance``.
 
     Examples:
         >>> together([])
         {}
     """
-    parts = [one.sample("dice").values for one in settings]
+    parts = [one.sample(score).values for one in settings]
     found = {}
     for name in [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]:
         most = max(len(part[name]) for part in parts)
@@ -45,13 +47,14 @@ def together(settings: Sequence[Setting]) -> Values:
     return found
 
 
-def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]]) -> list[str]:
+def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]], *, less: bool = False) -> list[str]:
     """Lines of text on one setting.
 
     Args:
         where: name of the setting.
         values: of each method, shape ``(trainings, subjects)``.
         pairs: of methods; one that is not there is left out, and not counted for Holm's correction.
+        less: less is better.
     """
     lines = []
     for name in dict.fromkeys(one for pair in pairs for one in pair if one in values):
@@ -68,7 +71,8 @@ def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]]) ->
     corrected = holm_correction(p) if p else {}
     for (first, second), (a, b) in found.items():
         at, name = hierarchical_interval(a, b), f"{first}:{second}"
-        ahead = int((np.nanmean(a, axis=0) > np.nanmean(b, axis=0)).sum())
+        means = [np.nanmean(one, axis=0) * (-1 if less else 1) for one in (a, b)]
+        ahead = int((means[0] > means[1]).sum())
         lines.append(
             f"{where} {first} - {second}: {at.mean:+.3f} ({at.low:.3f} to {at.high:.3f}), p {p[name]:.3f}, Holm "
             f"{corrected[name]:.3f}, ahead in {ahead} of {a.shape[1]}"
@@ -88,7 +92,9 @@ def main(words: Sequence[str]) -> None:
     Args:
         words: of the command line, see the top.
     """
-    given = [word for word in words if word != TOGETHER]
+    given = [word for word in words if word not in (TOGETHER, DISTANCE)]
+    less = DISTANCE in words
+    score = "surface_distance" if less else "dice"
     pairs = [(first, second) for first, _, second in (word.partition(":") for word in given[2:])]
     if not pairs or not all(map(all, pairs)):
         sys.exit(USAGE)
@@ -102,9 +108,9 @@ def main(words: Sequence[str]) -> None:
     if unknown := sorted({name for pair in pairs for name in pair} - known):
         sys.exit(f"{given[0]} has no scores of {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     for setting in settings:
-        print(*differences(setting.name, setting.sample("dice").values, pairs), sep="\n")
+        print(*differences(setting.name, setting.sample(score).values, pairs, less=less), sep="\n")
     if TOGETHER in words:
-        print(*differences("all", together(settings), pairs), sep="\n")
+        print(*differences("all", together(settings, score), pairs, less=less), sep="\n")
 
 
 if __name__ == "__main__":

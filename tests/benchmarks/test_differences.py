@@ -57,6 +57,15 @@ def test_phantoms_of_their_own_are_one_setting_together(kept, capsys):
     assert last.endswith("ahead in 4 of 4")
 
 
+def test_of_distances_less_is_better(kept, capsys):
+    rows = [f"mr_4,{method},0,LV,{one},0.5,{mm}" for method, mm in (("a", 1.5), ("b", 2.0)) for one in ("s1", "s2")]
+    (kept / "far.csv").write_text("setting,method,seed,class,subject,dice,surface_distance\n" + "\n".join(rows) + "\n")
+    main(["far.csv", "lge", "a:b", "--distance"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("mr_4 a - b: -0.500 (-0.500 to -0.500)")
+    assert last.endswith("ahead in 2 of 2")
+
+
 @pytest.mark.parametrize("words", [[], ["scores.csv", "mr"], ["scores.csv", "mr", "a"]])
 def test_what_is_no_pair_shows_the_usage(kept, words):
     with pytest.raises(SystemExit, match="METHOD:METHOD"):
