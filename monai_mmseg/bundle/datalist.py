@@ -198,7 +198,7 @@ def _loose_files(dataset_dir: str | os.PathLike[str], fold: int | None = None) -
     folder = Path(dataset_dir)
     if (folder / "datalist.json").is_file() or not folder.is_dir():
         return []
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(_IMAGES))
+    files = sorted(path for path in folder.iterdir() if path.name.lower().endswith(_IMAGES) and path.name[0] != ".")
     stems = [image_stem(path) for path in files]
     if files and fold is not None:
         raise ValueError(f"fold must be null for a folder without a datalist, got {fold} with {dataset_dir}.")

@@ -221,3 +221,10 @@ def test_training_subjects_where_they_are_at_hand(datalist):
     assert training_subjects(datalist, ["cine", "lge"], 5) == []
     datalist.write_text(json.dumps({**content, "training": []}))
     assert training_subjects(datalist, ["cine", "lge"], 0) == []
+
+
+@pytest.mark.parametrize("find", [inference_items, volume_items])
+def test_files_of_a_folder_in_any_letter_case_and_no_hidden_ones(find, tmp_path):
+    for name in ("a.nii.gz", "B.NII.GZ", "C.Nii", "._a.nii.gz"):  # the last is what macOS leaves beside a file
+        (tmp_path / name).touch()
+    assert sorted(item["subject"] for item in find(tmp_path, ["cine", "lge"])) == ["B", "C", "a"]

@@ -137,6 +137,13 @@ def test_a_stack_has_all_modalities(pairs, tmp_path, capsys):
     assert "fourth axis" not in capsys.readouterr().out
 
 
+def test_a_stack_in_large_letters_is_predicted_with_the_others(pairs, tmp_path):
+    image(tmp_path / "in" / "a.nii.gz", (24, 20, 6, 2))
+    image(tmp_path / "in" / "b.nii.gz", (24, 20, 6, 2)).rename(tmp_path / "in" / "B.NII.GZ")
+    predict(pairs, tmp_path / "in", tmp_path / "out")
+    assert written(tmp_path / "out") == ["B_seg.nii.gz", "a_seg.nii.gz"]
+
+
 def test_masks_among_the_images_are_told(heart, tmp_path, caplog):
     """By name beside an image, by a name that masks have, or by values; a scan in whole numbers is none."""
     scan = image(tmp_path / "in" / "a.nii.gz")
