@@ -9,6 +9,7 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from math import prod
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ _COPIES_VOXELS = {
 _CROPS = ("ResizeWithPadOrCrop", "CenterSpatialCrop")
 _CUT = 0.1
 """Share of a class's largest section at a cropped side, from which on it counts as cut rather than as a stray voxel."""
+_SMALL = (1 / 16, 64)
+"""Share of what the network sees at once, and pixels of a slice, below which an image has no room for an organ."""
 
 
 class InvertPredictiond(Invertd):
@@ -88,7 +91,7 @@ class InvertClassesd(InvertPredictiond):
     and taking their ``argmax`` afterwards.
 
     Logs a warning where a class ends at a side at which the preprocessing has cropped the image: the rest of it was not
-    seen and becomes background.
+    seen and becomes background. And where the image is next to nothing on the network's grid.
 
     Args:
         keys: of class probabilities, ``(C, *spatial)``; they become ``(1, *spatial)``, uint8.
@@ -124,6 +127,7 @@ class InvertClassesd(InvertPredictiond):
         for key, image in zip(self.keys, self.orig_keys, strict=True):
             if not isinstance(asked.get(image), MetaTensor) or key not in asked:
                 continue
+            _tell_small(asked[key], asked[image])
             _tell_cut(asked[key], asked[image])
             marked = MetaTensor(asked[image].as_tensor()).copy_meta_from(asked[image])
             # what MONAI copies: to the prediction, for the transforms that are undone
@@ -141,9 +145,30 @@ class InvertClassesd(InvertPredictiond):
         return found
 
 
+def _tell_small(values: Tensor, image: MetaTensor) -> None:
+    """Warn where probabilities ``(C, *spatial)`` are of an image that hardly covers a voxel or a slice of them."""
+    window = [int(size) for size in values.shape[1:]]
+    crops = _crops(image)
+    sizes = [int(size) for size in crops[0][TraceKeys.ORIG_SIZE]] if len(crops) == 1 else window
+    seen = [min(pair) for pair in zip(sizes, window, strict=False)]
+    if len(seen) < len(window) or (prod(seen) >= _SMALL[0] * prod(window) and prod(seen[:2]) >= _SMALL[1]):
+        return
+    logger.warning(
+        "%s: on the network's grid the image is %s voxels (rows, columns, slices)%s, too few to show anything: are its "
+        "voxel sizes in mm, and its slices in the plane that the network was trained on?",
+        path_of(image),
+        " x ".join(map(str, seen)),
+        "" if seen == window else f" of {' x '.join(map(str, window))}",
+    )
+
+
+def _crops(image: MetaTensor) -> list[Any]:
+    return [operation for operation in image.applied_operations if operation[TraceKeys.CLASS_NAME] in _CROPS]
+
+
 def _tell_cut(values: Tensor, image: MetaTensor) -> None:
     """Warn where a class of probabilities ``(C, *spatial)`` ends at a side that the preprocessing cropped."""
-    crops = [operation for operation in image.applied_operations if operation[TraceKeys.CLASS_NAME] in _CROPS]
+    crops = _crops(image)
     if len(crops) != 1:
         return
     extra = crops[0][TraceKeys.EXTRA_INFO]

@@ -101,6 +101,27 @@ def test_an_organ_that_the_grid_cuts_is_told(caplog, rows, columns, pixdim, told
         assert texts[0].startswith("a/x.nii.gz")
 
 
+@pytest.mark.parametrize(
+    ("shape", "spacing", "told"),
+    [
+        ((40, 36, 14), 1e-3, "is 1 x 1 x 14 voxels (rows, columns, slices) of 24 x 32 x 14, too few"),  # metres
+        ((40, 1, 14), 1.0, "is 1 x 32 x 14 voxels (rows, columns, slices) of 24 x 32 x 14, too few"),  # another plane
+        ((12, 14, 1), 1.0, None),  # small, and one slice: a patch may be so
+    ],
+)
+def test_an_image_that_is_nearly_nothing_on_the_grid_is_told(caplog, shape, spacing, told):
+    preprocessing = Compose([ToSliceGridd("image", slice_axis="axial", spatial_size=[24, 32], pixdim=[1.0, 1.0])])
+    affine = torch.diag(torch.tensor([spacing, spacing, spacing, 1.0]))
+    item = preprocessing({"image": MetaTensor(torch.rand(1, *shape), affine, {"filename_or_obj": "a/x.nii.gz"})})
+    item["pred"] = MetaTensor(torch.zeros(2, *item["image"].shape[1:])).copy_meta_from(item["image"])
+    InvertClassesd("pred", preprocessing)(item)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == (told is not None)
+    if told is not None:
+        assert texts[0].startswith("a/x.nii.gz: on the network's grid the image")
+        assert told in texts[0]
+
+
 class Writing:
     """An engine that 'predicts' volumes and saves them."""
 
