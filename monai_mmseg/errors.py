@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -177,6 +177,32 @@ def _weights_of(error: BaseException) -> str:
     return f"weights {path}" if path else "weights"
 
 
+def image_of(error: BaseException) -> str:
+    """The image that was read or segmented when an error came up.
+
+    Args:
+        error: as it was caught.
+
+    Returns:
+        Its path, or those of its modalities; empty where no frame had one image in hand.
+
+    Examples:
+        >>> image_of(ValueError("no frames"))
+        ''
+    """
+    for frame in _frames(error):
+        for name in ("data_i", "batchdata"):  # MONAI's dataset, its evaluator
+            item = frame.f_locals.get(name)
+            image = item.get("image") if isinstance(item, Mapping) else None
+            image = getattr(image, "meta", {}).get("filename_or_obj", image)
+            images = list(image.values()) if isinstance(image, Mapping) else image
+            images = images if isinstance(images, list) else [images]
+            several = len(images) > 1 and not isinstance(image, Mapping)  # a batch: which of them is not known
+            if images and not several and all(isinstance(one, str | os.PathLike) for one in images):
+                return ", ".join(map(os.fspath, images))
+    return ""
+
+
 _Found = tuple[str, str] | None
 
 
@@ -186,7 +212,7 @@ def _disk_full(cause: _Link, error: BaseException) -> _Found:
     writer = re.search(r"PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+", cause.message)
     if not full and not writer and "no space left on device" not in cause.message.lower():
         return None
-    name = getattr(cause.error, "filename", None)
+    name = getattr(cause.error, "filename2", None) or getattr(cause.error, "filename", None)  # of a copy: the new one
     text = f"{name}: no space left on the disk." if name else "No space left on the disk."
     return text, "Free some, or write elsewhere (--output_dir, --ckpt_dir, --out)."
 
@@ -201,6 +227,9 @@ def _out_of_memory(cause: _Link, error: BaseException) -> _Found:
     sentences = re.split(r"(?<=\.) ", first)
     text = " ".join(sentences[:2])
     text = text if "memory" in text.lower() else f"Out of memory: {text}"
+    if image := image_of(error):
+        text = text if image in text else f"{image}: {text}"
+        return text, "On the network's grid the image needs more memory than there is: are its voxel sizes in mm?"
     return text, "Smaller batch_size, spatial_size or features need less memory."
 
 

@@ -76,6 +76,7 @@ def test_errors_of_loading_processes_with_a_chain_of_their_own():
     ("error", "message"),
     [
         (OSError(28, "No space left on device", "a/b.json"), "a/b.json: no space left on the disk.\nFree some"),
+        (OSError(28, "No space left on device", "from/m.pt", None, "to/m.pt"), "to/m.pt: no space left on the disk."),
         (
             RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file data/0"),
             "No space",

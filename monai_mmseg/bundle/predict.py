@@ -23,6 +23,7 @@ from monai_mmseg.bundle.weights_fit import check_fit
 from monai_mmseg.data.datalist import read_datalist
 from monai_mmseg.data.label_sets import check_class_order
 from monai_mmseg.data.originals import spare_listed
+from monai_mmseg.errors import image_of
 from monai_mmseg.evaluation.files import POSTFIXES, prediction_stems
 from monai_mmseg.files import is_unfinished, remove_leftovers, write_json
 from monai_mmseg.networks.initialisation import NotDrawn
@@ -241,16 +242,29 @@ def _quiet(name: str) -> Iterator[None]:
 
 @contextmanager
 def _named_as_given(places: Mapping[str, str]) -> Iterator[None]:
-    """Errors that name what was given, not its copy or link in a folder that is gone when they are read."""
+    """Errors and warnings that name what was given, not its copy or link in a folder that is soon gone."""
+
+    def renamed(text: str) -> str:
+        for place, given in places.items():
+            text = text.replace(place, given)
+        return text
+
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made = usual(*args, **kwargs)
+        if made.name.startswith("monai_mmseg."):
+            made.msg, made.args = renamed(made.getMessage()), ()
+        return made
+
+    usual = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(record)
     try:
         yield
     except (OSError, ValueError) as error:
-        text = str(error)
-        for place, given in places.items():
-            text = text.replace(place, given)
-        if text == str(error):
+        if (text := renamed(str(error))) == str(error):
             raise
         raise ValueError(text) from error
+    finally:
+        logging.setLogRecordFactory(usual)
 
 
 @contextmanager
@@ -272,7 +286,9 @@ def _plain_errors() -> Iterator[None]:
             raise cause from None
         lines = str(cause).strip().splitlines()
         more = f"\n... {len(lines) - 3} more lines" if len(lines) > 3 else ""
-        raise ValueError(f"{type(cause).__name__}: " + "\n".join(lines[:3]) + more) from error
+        image = image_of(error)
+        place = f"{image}: " if image and image not in str(cause) else ""
+        raise ValueError(f"{place}{type(cause).__name__}: " + "\n".join(lines[:3]) + more) from error
     finally:
         for logger, (level, disabled) in zip(loggers, before, strict=True):
             logger.setLevel(level)

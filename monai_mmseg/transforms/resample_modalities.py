@@ -122,7 +122,7 @@ class ResampleModalitiesd(OneImaged, InvertibleTransform):
                     raise ValueError(f"{path_of(frame)}: the image holds nothing but background on the grid.")
                 why = "it has one value alone" if constant else f"nothing of it lies where {path_of(frame)} is"
                 hint = "" if constant else "; do the files share scanner coordinates?"
-                logger.warning("%s: %s, so it counts as absent%s", path_of(image), why, hint)
+                logger.warning("%s: %s: %s, so it counts as absent%s", path_of(image), name, why, hint)
                 del found[name]
         if not found:
             raise ValueError(f"{path_of(frame)}: no modality holds more than background on the grid.")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 
 import nibabel as nib
@@ -17,6 +18,7 @@ from monai_mmseg.bundle.predict import find_model, predict
 from monai_mmseg.bundle.predict_inputs import Asked, find_inputs
 from monai_mmseg.cli.main import main
 from monai_mmseg.files import write_nifti
+from monai_mmseg.transforms import LoadImageItemd, LoadImageModalitiesd
 from tests.bundle.small_bundle import DAFNET, UMMKD, image, small_bundle
 
 
@@ -308,6 +310,38 @@ def test_an_error_names_the_file_that_was_given(heart, tmp_path):
     with pytest.raises(ValueError, match=r"expected one 3D volume, got 2 volumes") as caught:
         predict(heart, tmp_path / "in", tmp_path / "out")
     assert str(caught.value).startswith(f"{scan}: ")
+
+
+def test_a_warning_names_the_file_that_was_given(pairs, tmp_path, monkeypatch, caplog):
+    scan = image(tmp_path / "in" / "s1.nii.gz", (64, 64, 6, 2))
+    usual, load = logging.getLogRecordFactory(), LoadImageModalitiesd.__call__
+
+    def warning(self, data):
+        logging.getLogger("monai_mmseg.transforms").warning("%s: 100 %% odd.", data["image"])
+        return load(self, data)
+
+    monkeypatch.setattr(LoadImageModalitiesd, "__call__", warning)
+    predict(pairs, tmp_path / "in", tmp_path / "out")
+    assert f"{scan}: 100 % odd." in caplog.messages
+    assert logging.getLogRecordFactory() is usual
+
+
+def test_an_image_that_needs_too_much_memory_is_named(heart, tmp_path, monkeypatch, capfd):
+    scans = [image(tmp_path / "in" / f"s{n}.nii.gz") for n in range(3)]
+    read = LoadImageItemd.__call__
+
+    def failing(self, data):
+        if str(data["image"]) == str(scans[1]):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return read(self, data)
+
+    monkeypatch.setattr(LoadImageItemd, "__call__", failing)
+    words = ["predict", str(heart), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--modality", "ct"]
+    assert main(words) == 1
+    said = capfd.readouterr().err
+    assert f"mmseg predict: {scans[1]}: RuntimeError: DefaultCPUAllocator: can't allocate memory" in said
+    assert said.endswith("are its voxel sizes in mm?\n")
+    assert written(tmp_path / "out") == ["s0_seg.nii.gz"]
 
 
 def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(tmp_path):

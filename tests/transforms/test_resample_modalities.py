@@ -194,7 +194,7 @@ def test_an_image_of_one_value_counts_as_absent(caplog):
     data = {"image": ball(2.0, 30), "frame": 0, "siblings": {"t2": {"image": flat, "label": None}}}
     out = ResampleModalitiesd(modalities=["t1", "t2"], pixdim=(2, 2, 2), label_key=None)(data)
     assert out["present"].tolist() == [True, False]
-    assert caplog.messages == ["flat.nii.gz: it has one value alone, so it counts as absent"]
+    assert caplog.messages == ["flat.nii.gz: t2: it has one value alone, so it counts as absent"]
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
@@ -210,7 +210,7 @@ def test_a_reference_of_one_value_gives_the_grid_alone(caplog, value, background
     assert out["present"].tolist() == [False, True]
     assert out["image"][0].isnan().all()
     assert bool(out["labelled"])
-    assert caplog.messages == ["flat.nii.gz: it has one value alone, so it counts as absent"]
+    assert caplog.messages == ["flat.nii.gz: t1: it has one value alone, so it counts as absent"]
     whole = resample({**data, "image": label})
     assert torch.equal(out["image"][1].as_tensor(), whole["image"][1].as_tensor())
     back = resample.inverse(out)["image"]
@@ -235,7 +235,7 @@ def test_what_lies_elsewhere_counts_as_absent(caplog):
         out = ResampleModalitiesd(modalities=["t1", "t2"], pixdim=(2, 2, 2), label_key=None)(data)
     assert out["present"].tolist() == [True, False]
     assert out["image"][1].isnan().all()
-    assert "away.nii.gz: nothing of it lies where" in caplog.text
+    assert "away.nii.gz: t2: nothing of it lies where" in caplog.text
 
 
 @pytest.mark.parametrize(
