@@ -12,7 +12,7 @@ from typing import Any
 
 import nibabel as nib
 
-from monai_mmseg.bundle.naming import check_prediction_names, tell_other_modalities
+from monai_mmseg.bundle.naming import check_prediction_names, tell_left_out, tell_other_modalities
 from monai_mmseg.data.datalist import group_by_subject, load_datalist, read_datalist
 from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
 
@@ -204,6 +204,8 @@ def _loose_files(dataset_dir: str | os.PathLike[str], fold: int | None = None) -
         raise ValueError(f"fold must be null for a folder without a datalist, got {fold} with {dataset_dir}.")
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"dataset_dir must hold one image a subject, got {twice} as .nii and as .nii.gz.")
+    if files:
+        tell_left_out(folder, files, "`mmseg predict` and a datalist take all formats")
     return files
 
 

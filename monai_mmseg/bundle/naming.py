@@ -13,7 +13,8 @@ from monai.data.folder_layout import default_name_formatter
 from monai.utils import ImageMetaKey
 
 from monai_mmseg.evaluation.files import image_stem, prediction_stem, prediction_stems
-from monai_mmseg.names import first_names
+from monai_mmseg.names import counted, first_names
+from monai_mmseg.transforms.image_files import VOLUME_ENDINGS, image_ending
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,21 @@ def _naming_image(image: Any, target: str | None) -> Any:
     if not isinstance(image, Mapping):
         return image
     return image[target] if target in image else next(iter(image.values()))
+
+
+def tell_left_out(folder: Path, files: Iterable[Path], instead: str) -> None:
+    """Warn of images in a folder that are not predicted, as their format is not looked for there.
+
+    Args:
+        folder: where the images are.
+        files: those that are taken.
+        instead: what takes the others, an imperative.
+    """
+    taken = {path.name for path in files}
+    there = (path.name for path in folder.iterdir() if image_ending(path) in VOLUME_ENDINGS and path.is_file())
+    if left := sorted(name for name in there if name not in taken and name[0] != "." and not name.endswith(".img")):
+        count = f"{counted(len(left), 'image')} {'is' if len(left) == 1 else 'are'}"
+        logger.warning("%s: %s not predicted: %s. %s.", folder, count, first_names(left, 3), instead)
 
 
 def tell_other_modalities(files: Sequence[Path], taken: Sequence[str], known: Sequence[str], *, remedy: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 
 from monai_mmseg.bundle.dicom import dicom_to_nifti
-from monai_mmseg.bundle.naming import tell_other_modalities
+from monai_mmseg.bundle.naming import tell_left_out, tell_other_modalities
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
 from monai_mmseg.transforms.dicom_headers import dicom_files
@@ -107,6 +107,8 @@ def _image_files(folder: Path) -> list[Path]:
             f"{folder} holds DICOM files, such as {min(slices).name}, beside {files[0].name}; give one of them, or a "
             "datalist."
         )
+    if files:
+        tell_left_out(folder, files, "A datalist takes them")
     return files
 
 

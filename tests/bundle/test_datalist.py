@@ -228,3 +228,12 @@ def test_files_of_a_folder_in_any_letter_case_and_no_hidden_ones(find, tmp_path)
     for name in ("a.nii.gz", "B.NII.GZ", "C.Nii", "._a.nii.gz"):  # the last is what macOS leaves beside a file
         (tmp_path / name).touch()
     assert sorted(item["subject"] for item in find(tmp_path, ["cine", "lge"])) == ["B", "C", "a"]
+
+
+def test_images_of_other_formats_beside_nifti_files_are_told(tmp_path, caplog):
+    for name in ("a.nii.gz", "b.mha", "c.hdr", "c.img", "notes.txt"):
+        (tmp_path / name).touch()
+    assert len(inference_items(tmp_path, ["cine"])) == 1
+    assert caplog.messages == [
+        f"{tmp_path}: 2 images are not predicted: b.mha, c.hdr. `mmseg predict` and a datalist take all formats."
+    ]

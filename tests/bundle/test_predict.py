@@ -146,6 +146,13 @@ def test_a_stack_in_large_letters_is_predicted_with_the_others(pairs, tmp_path):
     assert written(tmp_path / "out") == ["B_seg.nii.gz", "a_seg.nii.gz"]
 
 
+def test_images_in_two_files_are_told(tmp_path, caplog):
+    for name in ("a_ct.nii.gz", "b_ct.hdr", "b_ct.img"):
+        (tmp_path / name).touch()
+    assert len(find_inputs(tmp_path, ["ct", "mr"], Asked(), tmp_path).items) == 1
+    assert caplog.messages == [f"{tmp_path}: 1 image is not predicted: b_ct.hdr. A datalist takes them."]
+
+
 def test_masks_among_the_images_are_told(heart, tmp_path, caplog):
     """By name beside an image, by a name that masks have, or by values; a scan in whole numbers is none."""
     scan = image(tmp_path / "in" / "a.nii.gz")
