@@ -34,6 +34,7 @@ from monai_mmseg.evaluation.quality import (
     write_quality,
 )
 from monai_mmseg.inferers.sampled_inferer import SampledInferer
+from monai_mmseg.names import first_names
 from monai_mmseg.runs.identity import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ def check_uncertainty(
 ) -> None:
     """Refuse settings of samples that nothing would read, and labels that an older ``quality.csv`` would be taken for.
 
-    When to use: in ``initialize`` of an inference that can sample.
+    When to use: in ``initialize`` of an inference that can sample. Logs a warning where a ``quality.csv`` of these
+    weights has subjects that are predicted anew without samples.
 
     Args:
         uncertainty: whether it does.
@@ -82,13 +84,22 @@ def check_uncertainty(
 
 def _check_older(path: Path, weights: Path) -> None:
     try:
-        told = {row.weights for row in read_quality(path)}
+        rows = read_quality(path)
     except (OSError, ValueError):  # none, or one that cannot be read
         return
-    if told - {"", file_sha256(weights)}:
+    if {row.weights for row in rows} - {"", file_sha256(weights)}:
         raise ConfigError(
             f"{path} foretells the Dice of other weights' predictions: this run would replace them and leave it.\n"
             "Give --uncertainty true, another --output_dir, or remove it."
+        )
+    parser = resolving_parser()
+    items = parser.get_parsed_content("dataset#data", default=()) if parser is not None else ()
+    if again := sorted({row.subject for row in rows} & {str(item.get("subject")) for item in items}):
+        logger.warning(
+            "%s and its maps of uncertainty stay as an earlier run left them: if the image of %s is another one now, "
+            "they are not of its prediction. Ask for uncertainty again, or give another folder.",
+            path,
+            first_names(again, 3),
         )
 
 

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
 from monai.transforms import Compose
@@ -59,6 +60,18 @@ def test_labels_of_other_weights_are_not_put_beside_what_was_foretold(weights, t
     check_uncertainty(True, **places)
     with pytest.raises(ConfigError, match=r"quality.csv foretells the Dice of other weights' predictions"):
         check_uncertainty(False, **places)
+
+
+def test_what_an_earlier_run_foretold_of_an_image_of_this_name_is_told(weights, tmp_path, monkeypatch, caplog):
+    row = Quality("s1", "", "LV", math.nan, 0.5, 0.5, 0.1, "shift", weights=file_sha256(weights))
+    write_quality(tmp_path / "quality.csv", [row, row._replace(subject="s2")])
+    places = {"argv": ["x"], "output_dir": tmp_path, "weights": weights}
+    for subject, told in (("s1", 1), ("s3", 0)):
+        parser = ConfigParser({"dataset": {"data": [{"subject": subject, "image": "a.nii.gz"}]}})
+        monkeypatch.setattr("monai_mmseg.bundle.uncertainty.resolving_parser", lambda parser=parser: parser)
+        caplog.clear()
+        check_uncertainty(False, **places)
+        assert [f"if the image of {subject} is another one now" in text for text in caplog.messages] == [True] * told
 
 
 def test_no_dice_is_foretold_without_what_the_validation_subjects_had(weights, tmp_path, caplog):
