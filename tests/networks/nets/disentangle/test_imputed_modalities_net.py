@@ -27,6 +27,15 @@ def test_zero(size, channels):
     assert not list(net.state_dict())
 
 
+@pytest.mark.filterwarnings("ignore")  # tracing warns of every size that it keeps
+def test_what_is_missing_is_found_in_a_traced_network():
+    net = ImputedModalitiesNet(nn.Conv2d(2, 3, 3, padding=1), ("t1", "t2")).eval()
+    traced = torch.jit.trace(net, torch.rand(1, 2, 8, 8))
+    image = torch.rand(3, 2, 6, 10)
+    image[1, 0], image[2, 1] = NAN, NAN
+    torch.testing.assert_close(traced(image), net(image))
+
+
 def test_average(tmp_path):
     net = ImputedModalitiesNet(nn.Conv2d(2, 1, 1), ("t1", "t2"), fill="average")
     images = torch.rand(3, 2, 4, 5)
