@@ -119,6 +119,7 @@ class SaveUncertaintyd(Transform):
         weights: file of the network; a ``quality.json`` beside it foretells Dice, else that column stays empty.
         modalities: names in the order of ``present`` in the items, where they have it: Dice is not foretold without a
             modality that all validation subjects had.
+        seen: those of them that the network looks at; ``None``: all.
 
     Raises:
         ValueError: that file is broken, or of other weights or samples.
@@ -140,8 +141,10 @@ class SaveUncertaintyd(Transform):
         output_dir: str | os.PathLike[str],
         weights: str | os.PathLike[str],
         modalities: Sequence[str] = (),
+        seen: Sequence[str] | None = None,
     ) -> None:
         self.modalities = list(modalities)
+        self.seen = self.modalities if seen is None else list(seen)
         self.key, self.output_dir, self.weights = key, Path(output_dir), Path(weights)
         self.labels = {int(value): str(name) for value, name in labels.items() if int(value) != 0}
         self.samples = inferer.description
@@ -197,6 +200,7 @@ class SaveUncertaintyd(Transform):
         subject = getattr(item["image"], "meta", {}).get("subject", item.get("subject", ""))
         about = (str(subject), str(item.get("modality", "")))
         missing = missing_modalities(item["present"], self.modalities) if "present" in item else ()
+        missing = tuple(name for name in missing if name in self.seen)
         told = sampled_qualities(found, self.labels, about, self.samples, missing)
         rows = [row._replace(weights=self.digest) for row in told]
         return [self._line.foretell(row) for row in rows] if self._line is not None else rows
