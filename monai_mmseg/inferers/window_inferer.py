@@ -121,6 +121,13 @@ def by_volume(
 
     Raises:
         ValueError: if it has another number of entries.
+
+    Examples:
+        >>> def whole(windows, network, **kwargs):
+        ...     return network(windows, **kwargs)
+        >>> net = lambda windows, modality: windows * modality
+        >>> by_volume(whole, torch.ones(2, 1, 3), net, (), {"modality": torch.tensor([1, 2])}).flatten()
+        tensor([1., 1., 1., 2., 2., 2.])
     """
     told: dict[str, Any] = {name: value for name in OF_EACH if _is_list(value := kwargs.get(name))}
     if not told:
@@ -130,7 +137,7 @@ def by_volume(
     others = {name: value for name, value in kwargs.items() if name not in told}
     done = []
     for row in range(len(inputs)):
-        own = {name: value[row] for name, value in told.items()}
+        own = {name: _plain(value[row]) for name, value in told.items()}
 
         def run(windows: Tensor, *more: Any, own: Mapping[str, Any] = own, **named: Any) -> Any:
             return network(windows, *more, **named, **{name: _for_all(one, windows) for name, one in own.items()})
@@ -146,9 +153,12 @@ def _is_list(value: Any) -> bool:
 
 def _for_all(value: Any, windows: Tensor) -> Any:
     """What is told of a volume, for all of its windows: one name or number, or a row for each."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.expand(len(windows), *value.shape) if value.ndim else value.item()
+    return value.expand(len(windows), *value.shape) if isinstance(value, Tensor) else value
+
+
+def _plain(value: Any) -> Any:
+    """A number for a tensor of one: read once a volume, not once for its every batch of windows."""
+    return value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
 
 
 def _rows(value: Any, start: int, stop: int, count: int) -> Any:

@@ -164,7 +164,8 @@ def _class_logits(
     counts = torch.tensor([len(part) for part in logits])
     index = torch.arange(len(logits)).repeat_interleave(counts).to(sums.device, non_blocking=True)
     every = [
-        torch.ones(len(x), dtype=torch.bool) if mask is None else mask for x, mask in zip(logits, masks, strict=True)
+        torch.ones(len(x), dtype=torch.bool, device=x.device) if mask is None else mask
+        for x, mask in zip(logits, masks, strict=True)
     ]
     kept = None if labelled is None else torch.cat([mask.to(sums.device) for mask in every])
     return pool_class_logits(sums, index, len(logits), kept)

@@ -85,8 +85,8 @@ def subject_margin(
             ``None`` compares all.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its own
-            next, as in the original code; with ``subject`` it counts nothing.
+        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its
+        own next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
         ValueError: when the arguments do not fit together.
@@ -130,8 +130,8 @@ def modality_margin(
         subject: as there.
 
     Returns:
-        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its own
-            next, as in the original code; with ``subject`` it counts nothing.
+        Scalar, at least float32; zero where nothing can be compared (one modality). A batch of one row is its
+        own next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
         ValueError: when the arguments do not fit together.

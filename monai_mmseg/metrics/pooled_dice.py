@@ -40,7 +40,7 @@ def pooled_dice(probs: Tensor, onehot: Tensor, *, binarise: bool = True) -> Tens
         tensor([0.6667])
     """
     probs = probs.detach()
-    if probs.numel() and not (float(probs.min()) > -TOLERANCE and float(probs.max()) < 1 + TOLERANCE):
-        low, high = float(probs.min()), float(probs.max())
+    low, high = map(float, probs.aminmax()) if probs.numel() else (0.0, 1.0)
+    if not (low > -TOLERANCE and high < 1 + TOLERANCE):  # nor NaN
         raise ValueError(f"probs must hold probabilities, got numbers from {low:g} to {high:g}; apply a softmax first.")
     return 1 - foreground_dice_loss(probs.round() if binarise else probs, onehot)
