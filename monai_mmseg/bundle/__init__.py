@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from monai_mmseg.bundle.ahead import AheadLoader
 from monai_mmseg.bundle.checks import ConfigError, check_config, check_overrides
+from monai_mmseg.bundle.class_volumes import TellVolumesd
 from monai_mmseg.bundle.data_checks import DataConflict, check_data, check_labels
 from monai_mmseg.bundle.datalist import find_datalist, inference_items, read_items, training_subjects, volume_items
 from monai_mmseg.bundle.gaps import TellGaps
@@ -42,6 +43,7 @@ __all__ = [
     "SaveUncertaintyd",
     "SettingsConflict",
     "TellGaps",
+    "TellVolumesd",
     "TrainedSettings",
     "WeightsError",
     "bundle_root",

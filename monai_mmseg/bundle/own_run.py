@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.bundle.class_volumes import VOLUMES, class_volumes
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.bundle.datalist import find_datalist
 from monai_mmseg.bundle.gaps import training_gaps
@@ -22,6 +25,8 @@ from monai_mmseg.bundle.settings import model_settings
 from monai_mmseg.distributed import of_first
 from monai_mmseg.runs.lock import FolderInUse
 from monai_mmseg.runs.owner import FolderTaken, RunOwner
+
+logger = logging.getLogger(__name__)
 
 
 def own_run(
@@ -69,8 +74,11 @@ def own_run(
 
     strict = is_training_command()
     settings = model_settings()
+    learned: Callable[[], Mapping[str, Any]] | None = None
     if parser is not None and reads_list and Path(dataset_dir, "datalist.json").is_file():
         settings.update(training_gaps(parser) | seen_images(parser))
+        items = parser.get_parsed_content("train#dataset#data")
+        learned = partial(_volumes, items, settings.get("knobs", {}).get("labels") or {})
     return RunOwner(
         ckpt_dir,
         output_dir,
@@ -79,7 +87,17 @@ def own_run(
         resume=resume,
         overwrite=overwrite,
         strict=strict,
+        learned=learned,
     )
+
+
+def _volumes(items: list[dict[str, Any]], labels: Mapping[str, str]) -> dict[str, Any]:
+    """What a training learned from, read when it has ended; files that are gone by then must not end it otherwise."""
+    try:
+        return class_volumes(items, labels)
+    except (OSError, ValueError) as error:
+        logger.warning("the volumes of the classes are not kept with the weights: %s", error)
+        return {VOLUMES: {}}
 
 
 def check_folders(owner: RunOwner) -> None:

@@ -11,6 +11,7 @@
 ``overlays``       names of the overlays below ``configs``, in their order
 ``overrides``      what the command line changed besides
 ``datalist``       name, path and fingerprint of the data
+``class_volumes``  smallest and largest volume of each class in the labels of a training that has ended, mL
 ``versions``       of Python and the packages
 =================  ===================================================================================
 

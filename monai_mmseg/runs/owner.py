@@ -69,6 +69,7 @@ class RunOwner:
         overwrite: move a finished run away.
         strict: for programs that train into one folder again and again, ``False``: a finished run moves away without
             being asked, but for its weights, which they may read before they replace them.
+        learned: what else the settings of a finished training say, found when it has ended.
 
     Raises:
         FolderTaken: by :meth:`check` and :meth:`claim`.
@@ -96,11 +97,13 @@ class RunOwner:
         resume: bool = False,
         overwrite: bool = False,
         strict: bool = True,
+        learned: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.ckpt_dir, self.output_dir = Path(ckpt_dir), Path(output_dir)
         self._find_datalist = datalist
         self.settings = dict(settings or {})
         self.resume, self.overwrite, self.strict = bool(resume), bool(overwrite), bool(strict)
+        self._learned = learned
         self.id, self.resumed = "", False
         self._locks = [FolderLock(folder) for folder in dict.fromkeys((self.ckpt_dir, self.output_dir))]
 
@@ -148,6 +151,8 @@ class RunOwner:
             state: ``"trained"``, or ``"training"`` for a run that was cut off.
         """
         if self.is_main and self.id:
+            if state == "trained" and self._learned is not None:
+                self.settings.update(self._learned())
             self._write_settings(state)
             self.release()
 
