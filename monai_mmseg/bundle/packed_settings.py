@@ -12,6 +12,8 @@ from typing import Any
 from monai_mmseg.bundle.trained import PATHS
 from monai_mmseg.runs.model_settings import SETTINGS
 
+LEFT_OUT = "left_out"
+"""Key of the settings of a network of one modality: the others that it was trained beside, which it does not take."""
 _NO_KNOBS = ("multi_gpu_train",)
 """Overlays that say how a training runs, not what it makes; a packed bundle keeps their files."""
 
@@ -84,7 +86,7 @@ def packed_settings(settings: Mapping[str, Any], modality: str | None) -> dict[s
 
     Args:
         settings: content of the settings; empty settings stay empty.
-        modality: the only one that is left, if it was taken out.
+        modality: the only one that is left, if it was taken out; the others stand under :data:`LEFT_OUT`.
 
     Returns:
         The content for the packed bundle.
@@ -107,6 +109,7 @@ def packed_settings(settings: Mapping[str, Any], modality: str | None) -> dict[s
     if modality is not None:
         knobs = {key: value for key, value in packed["knobs"].items() if key != "separate"}
         packed["knobs"] = {**knobs, "modalities": [modality], "default_modality": modality}
+        packed[LEFT_OUT] = [name for name in settings.get("knobs", {}).get("modalities", ()) if name != modality]
         packed["definitions"] = dict(settings.get("definitions", {}))
     return packed
 

@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_mmseg.bundle.collection import bundle_names
 from monai_mmseg.bundle.naming import check_prediction_names
+from monai_mmseg.bundle.packed_settings import LEFT_OUT
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
 from monai_mmseg.bundle.weights_fit import check_fit
 from monai_mmseg.data.datalist import read_datalist
@@ -39,6 +40,7 @@ class Model(NamedTuple):
     labels: dict[str, str]  # value to name; empty if it draws images
     target: str | None  # whose file names a subject's prediction
     weights: Path
+    left_out: list[str]  # modalities that were taken out when it was packed
 
 
 class Predicted(NamedTuple):
@@ -85,7 +87,8 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
                 f"{root} has no weights: {weights} is missing. Train first:\n  python -m monai.bundle run training "
                 f"--config_file {shlex.quote(str(root / 'configs' / 'train.json'))} --dataset_dir DATA"
             )
-        knobs: Mapping[str, Any] = read_settings(weights.parent).get("knobs", {})
+        settings = read_settings(weights.parent)
+        knobs: Mapping[str, Any] = settings.get("knobs", {})
         found = {
             name: knobs[name] if name in knobs else parser.get_parsed_content(name, default=None)
             for name in ("modalities", "labels", "target", "default_modality")
@@ -96,7 +99,7 @@ def find_model(bundle: str | os.PathLike[str]) -> Model:
     target = found["target"] or found["default_modality"]
     labels = {str(value): str(name) for value, name in (found["labels"] or {}).items()}
     modalities = list(found["modalities"])
-    return Model(root.absolute(), modalities, list(sources), labels, target, weights)
+    return Model(root.absolute(), modalities, list(sources), labels, target, weights, settings.get(LEFT_OUT, []))
 
 
 def predict(
@@ -161,7 +164,9 @@ def predict(
         scratch = Path(folder)
         (scratch / "dicom").mkdir()
         asked = Asked(modality, pattern, section)
-        inputs = find_inputs(Path(images), model.sources, asked, scratch / "dicom", known=model.modalities)
+        inputs = find_inputs(
+            Path(images), model.sources, asked, scratch / "dicom", known=[*model.modalities, *model.left_out]
+        )
         listed = Path(images, "datalist.json") if Path(images).is_dir() else Path(images)
         if listed.suffix == ".json" and listed.is_file():
             check_class_order(listed, read_datalist(listed).labels, model.labels)

@@ -92,6 +92,8 @@ def find_inputs(
     if asked.pattern is None:
         taken = [str(item.get("modality", "")) for item in found.items]
         remedy = f"Without --modality, names {PATTERN} say it."
+        if asked.modality is None:
+            remedy = "It is the only one that this network takes."
         tell_other_modalities(files, taken, [*modalities, *known], remedy=remedy)
     return found
 

@@ -260,6 +260,7 @@ def test_settings_of_one_modality_name_it_alone(heart, tmp_path):
     out = pack_bundle(heart, tmp_path / "mr", model=model, modality="mr")
     packed = json.loads((out / "models" / "settings.json").read_text(encoding="utf-8"))
     assert packed["knobs"] == {"modalities": ["mr"], "pixdim": [2.0, 2.0, 2.0], "default_modality": "mr"}
+    assert packed["left_out"] == find_model(out).left_out == ["ct"]
     network = packed["definitions"]["network_def"]
     assert network["_target_"] == "monai_mmseg.networks.nets.DilatedResidualNet"
     assert (network["features"], network["in_channels"], network["out_channels"]) == ([4] * 8, 3, 5)
