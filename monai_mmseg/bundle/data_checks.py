@@ -280,11 +280,24 @@ def check_labels(trained: TrainedSettings, dataset_dir: str | os.PathLike[str]) 
             "$monai_mmseg.bundle.check_labels(@trained, @dataset_dir)"
     """
     path, labels = Path(dataset_dir) / "datalist.json", trained.get("labels")
-    if not path.is_file() or not labels:
-        return
-    listed = {str(value): name for value, name in read_datalist(path).labels.items()}
-    ours = {str(value): str(name) for value, name in labels.items()}
-    if any(listed[value] != name for value, name in ours.items() if value in listed):
+    if path.is_file() and labels:
+        check_class_names(path, read_datalist(path).labels, labels)
+
+
+def check_class_names(path: Path, labels: Mapping[Any, str], known: Mapping[Any, str]) -> None:
+    """Refuse a datalist that calls a value of a model otherwise.
+
+    Args:
+        path: the datalist, for the message.
+        labels: its classes, value to name.
+        known: those of the model.
+
+    Raises:
+        DataConflict: with both.
+    """
+    listed = {str(value): name for value, name in labels.items()}
+    ours = {str(value): str(name) for value, name in known.items()}
+    if any(listed[value] != name for value, name in ours.items() if value in listed and value != "0"):
         raise DataConflict(
             f"{path} declares {_shown(listed)}; the model was trained for {_shown(ours)}. Its output has the model's "
             "values: make the list say so, or leave 'labels' out of it."

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_mmseg.bundle.collection import bundle_names
+from monai_mmseg.bundle.data_checks import check_class_names
 from monai_mmseg.bundle.naming import check_prediction_names
 from monai_mmseg.bundle.packed_settings import LEFT_OUT
 from monai_mmseg.bundle.predict_inputs import Asked, Inputs, find_inputs
@@ -133,7 +134,7 @@ def predict(
         FileExistsError: `out` is not empty, or the folder of the images.
         FileNotFoundError: there is no such bundle or image, or the bundle has no weights.
         ValueError: the images cannot be told apart, read or predicted, or the datalist has the model's
-            classes in another order.
+            classes in another order or by other names.
 
     Examples:
         Slices of a CT that lie in one file::
@@ -169,7 +170,9 @@ def predict(
         )
         listed = Path(images, "datalist.json") if Path(images).is_dir() else Path(images)
         if listed.suffix == ".json" and listed.is_file():
-            check_class_order(listed, read_datalist(listed).labels, model.labels)
+            labels = read_datalist(listed).labels
+            check_class_order(listed, labels, model.labels)
+            check_class_names(listed, labels, model.labels)
             stems = prediction_stems(inputs.items)
             spare_listed([target / f"{stem}{post}.nii.gz" for stem in stems for post in POSTFIXES], listed)
         data = _write_data(inputs, model, scratch / "data")

@@ -57,7 +57,7 @@ def by_hand(bundle, data, out):
 
 
 def listed(folder, items, modalities=("ct", "mr"), **more):
-    content = {"modalities": list(modalities), "labels": {"0": "background", "1": "a"}, "test": items, **more}
+    content = {"modalities": list(modalities), "labels": {"0": "background"}, "test": items, **more}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "datalist.json").write_text(json.dumps(content))
     return folder / "datalist.json"
@@ -223,6 +223,11 @@ def test_classes_in_another_order_than_the_model(heart, tmp_path):
     for images in (path, tmp_path):
         with pytest.raises(ValueError, match=r"datalist.json: its labels .* myocardium, LV has another value"):
             predict(heart, images, tmp_path / "out")
+    listed(
+        tmp_path, [{"image": "a.nii.gz", "modality": "ct", "subject": "a"}], labels={"0": "background", "1": "liver"}
+    )
+    with pytest.raises(ValueError, match=r"datalist.json declares 1 liver; the model was trained for 1 myocardium, "):
+        predict(heart, tmp_path, tmp_path / "out")
 
 
 def test_other_formats_are_read(heart, tmp_path):
