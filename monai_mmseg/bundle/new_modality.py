@@ -173,6 +173,8 @@ def _grow_transforms(parser: ConfigParser, trained: TrainedSettings, new_modalit
                 continue
             differ += [name] if any(transforms.get(one) != transforms[source] for one in known) else []
             definition["transforms"] = {**transforms, new_modality: copy.deepcopy(transforms[source])}
+            if source in definition.get("hounsfield", ()):
+                definition["hounsfield"] = [*definition["hounsfield"], new_modality]
     if differ and like is None:
         logger.warning(
             "%s: %r has that of %r, the default modality; those of others differ. --like names another one.",

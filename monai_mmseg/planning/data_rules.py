@@ -188,10 +188,16 @@ def _own_intensity(context: Context, name: str) -> Decision:
 
 def intensity(context: Context) -> Decision:
     """Of each modality by itself."""
+    return _by_modality(context, "@default_modality")
+
+
+def _by_modality(context: Context, default_modality: str) -> Decision:
     found = {name: _own_intensity(context, name) for name in context.situation.modalities}
+    windows = [name for name, (step, _) in found.items() if step["_target_"] == "ScaleIntensityRanged"]
     definition = {
         "_target_": "monai_mmseg.transforms.ByModalityd",
-        "default_modality": "@default_modality",
+        "default_modality": default_modality,
+        **({"hounsfield": windows} if windows else {}),
         "transforms": {name: step for name, (step, _) in found.items()},
     }
     return definition, "; ".join(words for _, words in found.values())
@@ -208,7 +214,7 @@ def stack_intensity(context: Context) -> Decision:
     """Mean 0 and deviation 1 of each channel, of the body where the rest is 0; CT alone by one window."""
     names = context.situation.modalities
     if len(names) == 1 and is_ct(context, names[0]):
-        return _own_intensity(context, names[0])
+        return _by_modality(context, names[0])
     if background(context)[0] is None:
         definition: dict[str, Any] = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": True}
         return definition, "each image's own grey values: mean 0, deviation 1"

@@ -100,20 +100,28 @@ def mask_warnings(volumes: Sequence[VolumeFacts], values: Collection[int]) -> li
 
 
 def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
-    """Images of a modality called CT that are not in Hounsfield units.
+    """Images of a modality called CT that are not in Hounsfield units, and single ones of another that look so.
 
     Fat is -100 and air -1000: no value below -50 means another scale, or that both were erased.
     """
     found = []
     for modality, mine in by_modality(volumes).items():
         if not _CT_WORDS.intersection(re.split(r"[^a-z]+", modality.lower())):
+            airy = [volume for volume in mine if volume.low < -500]
+            if 0 < len(airy) < len(mine):
+                found.append(
+                    f"modality {modality!r}: {len(airy)} of {len(mine)} images reach below -500, as air does in CT, such "
+                    f"as {airy[0].path} with values {airy[0].low:.4g} to {airy[0].high:.4g}; are they of another "
+                    f"modality? {first_names(volume.subject for volume in airy)}"
+                )
             continue
         kinds: dict[str, list[VolumeFacts]] = defaultdict(list)
         for volume in mine:
             if volume.high - volume.low <= 50:
                 kinds["normalised?"].append(volume)
             elif volume.low > -50:
-                kinds["scaled to 0..255?" if volume.high <= 255 else "stored with 1000 or 1024 added?"].append(volume)
+                why = "scaled to 0..255?" if volume.high <= 255 else "stored with 1000 or 1024 added?"
+                kinds["cut to a window?" if volume.low < 0 else why].append(volume)
         for why, those in kinds.items():
             one = those[0]
             found.append(

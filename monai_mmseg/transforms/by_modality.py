@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from monai.transforms.utils import allow_missing_keys_mode
 logger = logging.getLogger(__name__)
 
 MODALITY_META = "modality"
-_FAT = -50.0  # HU: every image of a body has something below, fat being -100 and air -1000
+_FAT, _AIR = -50.0, -500.0  # HU: every image of a body has something below the first, fat being -100; of air alone
 
 
 class ByModalityd(InvertibleTransform):
@@ -28,16 +28,19 @@ class ByModalityd(InvertibleTransform):
     cached, take :class:`RandByModalityd`. Volumes remember which transform they
     went through (in their metadata), so ``Invertd`` undoes the right one.
 
-    A first step that is a window from below -50 (``ScaleIntensityRanged``) is one of Hounsfield units. An image that
-    comes to it without a value below -50 is told once: its numbers are of another kind.
+    A first step that is a window from below -50 (``ScaleIntensityRanged``) is one of Hounsfield units, as is that of
+    `hounsfield`. An image that comes to it without a value below -50 is told once, since its numbers are of another
+    kind; so is, beside such a modality, an image of another one that reaches below -500, as only air in CT does.
 
     Args:
         transforms: modality to dictionary transform; ``None`` leaves that modality as it is.
         modality_key: entry of the item that names its modality.
         default_modality: modality of items without that entry; ``None`` refuses them.
+        hounsfield: modalities in Hounsfield units whose window does not show it.
 
     Raises:
-        ValueError: if there are no transforms or some are random, or (in a call) the modality of an item has none.
+        ValueError: if there are no transforms or some are random, `hounsfield` names another modality, or (in a call)
+            the modality of an item has none.
 
     Examples:
         >>> from monai.transforms import ScaleIntensityRanged, ScaleIntensityd
@@ -55,6 +58,7 @@ class ByModalityd(InvertibleTransform):
         *,
         modality_key: str = "modality",
         default_modality: str | None = None,
+        hounsfield: Sequence[str] = (),
     ) -> None:
         # configs allow keys that start with an underscore as comments
         self.transforms = {str(name): one for name, one in transforms.items() if not str(name).startswith("_")}
@@ -66,7 +70,10 @@ class ByModalityd(InvertibleTransform):
         if chance and not isinstance(self, Randomizable):
             raise ValueError(f"transforms of {chance} draw at random; RandByModalityd is the class for those.")
         self.modality_key, self.default_modality = modality_key, default_modality
-        self._windows = {name: list(filter(_of_hounsfield, _steps(one)[:1])) for name, one in self.transforms.items()}
+        if isinstance(hounsfield, str) or not set(hounsfield) <= self.transforms.keys():
+            raise ValueError(f"hounsfield must list some of {list(self.transforms)}, got {hounsfield!r}.")
+        first = {name: _steps(one)[0] for name, one in self.transforms.items() if _steps(one)}
+        self._windows = {name: one for name, one in first.items() if name in hounsfield or _of_hounsfield(one)}
         self._told: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -98,20 +105,20 @@ class ByModalityd(InvertibleTransform):
             return dict(transform.inverse(dict(data)))
 
     def _check_units(self, name: Any, data: Mapping[Hashable, Any]) -> None:
-        for window in self._windows[name]:
-            for key in set(window.keys) & data.keys():
-                least = float(data[key].min())
-                place = str(getattr(data[key], "meta", {}).get("filename_or_obj", "an image"))
-                if least > _FAT and place not in self._told:
-                    self._told.add(place)
-                    logger.warning(
-                        "%s is taken as %s in Hounsfield units, which begin far below -50, but its least value is "
-                        "%.4g: stored with 1000 or 1024 added, scaled, or another modality? What is predicted of it "
-                        "is wrong.",
-                        place,
-                        name,
-                        least,
-                    )
+        for key in {key for one in self._windows.values() for key in getattr(one, "keys", ())} & data.keys():
+            least = float(data[key].min())
+            place = str(getattr(data[key], "meta", {}).get("filename_or_obj", "an image"))
+            if (least > _FAT if name in self._windows else least < _AIR) and place not in self._told:
+                self._told.add(place)
+                logger.warning(
+                    "%s is taken as %s in Hounsfield units, which begin far below -50, but its least value is %.4g: "
+                    "stored with 1000 or 1024 added, scaled, or another modality? What is predicted of it is wrong."
+                    if name in self._windows
+                    else "%s is taken as %s, but its least value is %.4g, as of air in CT: is it another modality?",
+                    place,
+                    name,
+                    least,
+                )
 
     def _of(self, name: Any) -> Callable[[Any], Any] | None:
         if name is None:

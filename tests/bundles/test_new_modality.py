@@ -108,7 +108,8 @@ MR_STEP = {"_target_": "NormalizeIntensityd", "keys": "image", "channel_wise": T
 @pytest.mark.parametrize("like", ["mr", None])
 def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, like):
     before, after = tmp_path / "before", tmp_path / "after"
-    HEART.train(before, unpaired(HEART), intensity=_said_for(["ct", "mr"], [CT_STEP, MR_STEP]))
+    said = {**_said_for(["ct", "mr"], [CT_STEP, MR_STEP]), "hounsfield": ["ct"]}
+    HEART.train(before, unpaired(HEART), intensity=said)
     noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 1.0}
     drawn = {**_said_for(["ct", "mr"], [None, noise]), "_target_": "monai_mmseg.transforms.RandByModalityd"}
     data = one_more()
@@ -118,6 +119,7 @@ def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, lik
     assert found == {
         **_said_for(["ct", "mr", "mr_b"], [CT_STEP, MR_STEP, MR_STEP if like else CT_STEP]),
         "default_modality": "ct",
+        "hounsfield": ["ct"] if like else ["ct", "mr_b"],
     }
     assert workflow.parser["appearance"][0]["transforms"] == {"ct": None, "mr": noise, "mr_b": noise if like else None}
     told = "appearance, intensity: 'mr_b' has that of 'ct', the default modality; those of others differ. --like names"

@@ -157,6 +157,7 @@ def test_ct_has_one_window_and_mr_its_own_percentiles():
     assert [one["_target_"] for one in mr["transforms"]] == ["ScaleIntensityRangePercentilesd", "NormalizeIntensityd"]
     assert mr["transforms"][1]["nonzero"] is False
     assert "ct is in HU: -50 to 250" in text
+    assert found["hounsfield"] == ["ct"]  # which a window from -50 does not show
 
 
 def test_a_modality_without_labels_is_learned_from_random_contrasts_of_the_others():
@@ -165,6 +166,7 @@ def test_a_modality_without_labels_is_learned_from_random_contrasts_of_the_other
     assert found["appearance"][0][0]["_target_"].endswith("RandAppearanced")
     ct, mr = (found["intensity"][0]["transforms"][name] for name in ("ct", "mr"))
     assert ct == mr  # no window of HU, which MR has not
+    assert "hounsfield" not in found["intensity"][0]
     assert "appearance" not in decided(ummkd())
 
 
@@ -244,7 +246,9 @@ def test_augmentation_of_disentangling():
 def test_intensities_of_a_stack():
     assert value(context_of(paired(), "unet"), "intensity")["_target_"] == "NormalizeIntensityd"
     assert value(context_of(EMPTY, "unet"), "intensity")["_target_"].endswith("NormalizeForegroundd")
-    assert value(context_of(ONE, "unet"), "intensity")["a_min"] == -50.0  # CT alone: one window for all
+    ct_alone = value(context_of(ONE, "unet"), "intensity")
+    assert (ct_alone["default_modality"], ct_alone["hounsfield"]) == ("ct", ["ct"])
+    assert ct_alone["transforms"]["ct"]["a_min"] == -50.0  # one window for all
 
 
 def test_epochs_fill_the_budget():

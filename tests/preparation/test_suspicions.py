@@ -86,6 +86,7 @@ def test_one_voxel_is_not_absent(study):
         (lambda hu: (hu - hu.mean()) / hu.std(), "normalised?"),
         (lambda hu: hu, None),
         (lambda hu: hu.clip(-160, 240), None),  # a window keeps the scale
+        (lambda hu: (hu * 2 + 300).clip(-40, 240), "cut to a window?"),
     ],
 )
 def test_ct_that_is_not_in_hounsfield_units(tmp_path, change, said):
@@ -102,6 +103,15 @@ def test_ct_that_is_not_in_hounsfield_units(tmp_path, change, said):
         assert said in found[0]
         assert found[0].startswith("modality 'ct': 1 of 2 images are not in Hounsfield units, such as ")
         assert found[0].endswith(": p2")
+
+
+def test_an_image_of_another_modality_that_looks_like_ct(tmp_path):
+    study = write_study(tmp_path, {"mr": GRIDS["t1"]}, ("p1", "p2", "p3"))
+    assert not any("air" in one for one in warnings_of(study))
+    rewrite(study, "images/p2_mr", lambda image: image - 1024)
+    (found,) = [one for one in warnings_of(study) if "air" in one]
+    assert found.startswith("modality 'mr': 1 of 3 images reach below -500, as air does in CT, such as ")
+    assert found.endswith("; are they of another modality? p2")
 
 
 def test_an_erased_background_in_some_images(study):

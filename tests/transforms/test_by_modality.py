@@ -126,6 +126,8 @@ def test_seeds_reach_the_transforms():
         (lambda: ByModalityd({"_desc_": "x"}), "got none"),
         (lambda: ByModalityd({"ct": None}, default_modality="mr"), r"one of \['ct'\], got 'mr'"),
         (lambda: ByModalityd({"ct": None, "mr": Compose([RandFlipd("x")])}), r"\['mr'\] draw at random; RandBy"),
+        (lambda: ByModalityd({"ct": None}, hounsfield="ct"), r"hounsfield must list some of \['ct'\], got 'ct'"),
+        (lambda: ByModalityd({"ct": None}, hounsfield=["mr"]), r"hounsfield must list some of \['ct'\], got \['mr'\]"),
         (lambda: ByModalityd({"ct": None})({"modality": "mr"}), r"must be one of \['ct'\], got 'mr'"),
         (lambda: ByModalityd({"ct": None})({}), "the item has no 'modality' and there is no default_modality"),
     ],
@@ -148,3 +150,18 @@ def test_ct_that_is_not_in_hounsfield_units_is_told_once(caplog):
         scale({"image": air + 1024, "modality": "ct"})
     assert caplog.text.count("p1.nii.gz is taken as ct in Hounsfield units") == 1
     assert "but its least value is 0: stored with 1000 or 1024 added" in caplog.text
+
+
+def test_units_that_the_window_does_not_show(caplog):
+    """Of an abdomen's organs alone a window begins above fat; beside it, an image of MR that holds air is CT."""
+    window = ScaleIntensityRanged("image", a_min=4, a_max=240, b_min=0.0, b_max=1.0, clip=True)
+    scale = ByModalityd({"ct": window, "mr": None}, hounsfield=["ct"])
+    hu = MetaTensor(torch.tensor([[[-1024.0, 40.0]]]), meta={"filename_or_obj": "p1.nii.gz"})
+    scale({"image": hu, "modality": "ct"})
+    scale({"image": hu + 1024, "modality": "mr"})
+    assert caplog.text == ""
+    scale({"image": hu, "modality": "mr"})
+    assert "p1.nii.gz is taken as mr, but its least value is -1024, as of air in CT" in caplog.text
+    other = MetaTensor(torch.tensor([[[0.0, 900.0]]]), meta={"filename_or_obj": "p2.nii.gz"})
+    scale({"image": other, "modality": "ct"})
+    assert "p2.nii.gz is taken as ct in Hounsfield units" in caplog.text
