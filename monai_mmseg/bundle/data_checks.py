@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -191,7 +192,8 @@ def _settle_labels(parser: ConfigParser, listed: Datalist, defaults: list[Any]) 
         parser["labels"] = ours
         return
     what = "the same classes in another order; which value is which?" if permuted else "other classes."
-    whose, advice = "the config", f'give --labels "{json.dumps(ours, ensure_ascii=False)}"; else mend the datalist.'
+    quoted = shlex.quote(json.dumps(ours, ensure_ascii=False))
+    whose, advice = "the config", f"give --labels {quoted}; else mend the datalist."
     if not defaults:
         whose, advice = "the weights", "other weights are needed for them; else mend the datalist."
         if permuted:

@@ -98,6 +98,12 @@ class UnpairedSliceDataset(UnpairedVolumes):
                 "slice_transform that crops."
             )
         self.modality_indices = [self.volume_modalities[number] for number, _ in self.index]
+        # a sampler of balanced batches leaves out what has no sample, and the network would never see it
+        if keep == "foreground" and (lost := set(self.volume_modalities) - set(self.modality_indices)):
+            raise ValueError(
+                f"no slice of modality {', '.join(repr(self.modalities[one]) for one in sorted(lost))} is left with "
+                "keep='foreground': its labels are empty. keep='all' takes its slices, or leave it out of data."
+            )
 
     def __len__(self) -> int:
         return len(self.index)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
-from monai_mmseg.losses.masked import group_sums, mask_samples
+from monai_mmseg.losses.masked import check_rows, group_sums, mask_samples
 
 SizeNorm = Literal["feature", "input", "fraction", "none"]
 
@@ -141,6 +141,7 @@ def _parts(
             raise ValueError("first in one tensor needs second and labels in one tensor.")
         if modality is None or num_modalities is None or not (labelled is None or isinstance(labelled, Tensor)):
             raise ValueError("features in one tensor need modality, num_modalities and one mask labelled, or none.")
+        check_rows("modality", modality, len(first), torch.long)
         parts = [_Part(first, second, labels, labelled, modality, num_modalities)]
     else:
         if any(isinstance(x, Tensor) for x in (second, labels, labelled)) or modality is not None or num_modalities:

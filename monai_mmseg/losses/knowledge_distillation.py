@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
 from monai_mmseg.losses.class_logits import ClassLogits, class_logit_sums, pool_class_logits
-from monai_mmseg.losses.masked import mask_samples
+from monai_mmseg.losses.masked import check_rows, mask_samples
 
 AbsentClass = Literal["uniform", "skip"]
 Maps = Tensor | Sequence[Tensor]  # rows of several modalities, or a tensor for each
@@ -148,6 +148,9 @@ def _class_logits(
             raise ValueError("logits in one tensor need labels in one tensor, modality and num_modalities.")
         if labelled is not None and not isinstance(labelled, Tensor):
             raise ValueError(f"labelled must be one mask for logits in one tensor, got {type(labelled).__name__}.")
+        check_rows("modality", modality, len(logits), torch.long)
+        if labelled is not None:
+            check_rows("labelled", labelled, len(logits), torch.bool)
         sums = class_logit_sums(logits, _kept(labels, labelled))
         return pool_class_logits(sums, modality.to(sums.device), num_modalities, labelled)
     if isinstance(labels, Tensor) or isinstance(labelled, Tensor) or modality is not None or num_modalities is not None:

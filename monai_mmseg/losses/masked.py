@@ -43,7 +43,7 @@ def mask_samples(values: Tensor, mask: Tensor | None, name: str = "mask") -> Ten
     """
     if mask is None:
         return values
-    _check_rows(name, mask, values.shape[0], torch.bool)
+    check_rows(name, mask, values.shape[0], torch.bool)
     return torch.where(mask.reshape(-1, *[1] * (values.ndim - 1)), values, values.new_zeros(()))
 
 
@@ -261,7 +261,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> Tensor:
     """Bool table of shape ``(num_groups, N)``: which row counts in which group."""
-    _check_rows("group", group, rows, torch.long)
+    check_rows("group", group, rows, torch.long)
     if num_groups < 1:
         raise ValueError(f"num_groups must be at least 1, got {num_groups}.")
     # reading the range would make a GPU wait, and cut a compiled graph
@@ -274,12 +274,30 @@ def _members(group: Tensor, num_groups: int, rows: int, mask: Tensor | None) -> 
         raise ValueError(f"group must hold numbers from 0 to {num_groups - 1}, got {sorted(set(group.tolist()))}.")
     members = group[None] == torch.arange(num_groups, device=group.device)[:, None]
     if mask is not None:
-        _check_rows("mask", mask, rows, torch.bool)
+        check_rows("mask", mask, rows, torch.bool)
         members = members & mask[None]
     return members
 
 
-def _check_rows(name: str, values: Tensor, rows: int, dtype: torch.dtype) -> None:
+def check_rows(name: str, values: Tensor, rows: int, dtype: torch.dtype) -> None:
+    """Raises an error unless there is one value of a type for each row.
+
+    Args:
+        name: how the caller's signature names the values.
+        values: what should have shape ``(rows,)``.
+        rows: number of rows.
+        dtype: the type.
+
+    Raises:
+        ValueError: when they are no tensor, or of another shape or type.
+
+    Examples:
+        >>> check_rows("labelled", torch.ones(2), 2, torch.bool)
+        Traceback (most recent call last):
+        ValueError: labelled must be torch.bool of shape (2,), got torch.float32 of shape (2,).
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(f"{name} must be a tensor, {dtype} of shape ({rows},), got {values!r}.")
     if values.shape != (rows,) or values.dtype != dtype:
         raise ValueError(
             f"{name} must be {dtype} of shape ({rows},), got {values.dtype} of shape {tuple(values.shape)}."

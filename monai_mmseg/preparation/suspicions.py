@@ -110,8 +110,8 @@ def ct_warnings(volumes: Sequence[VolumeFacts]) -> list[str]:
             airy = [volume for volume in mine if volume.low < -500]
             if 0 < len(airy) < len(mine):
                 found.append(
-                    f"modality {modality!r}: {len(airy)} of {len(mine)} images reach below -500, as air does in CT, such "
-                    f"as {airy[0].path} with values {airy[0].low:.4g} to {airy[0].high:.4g}; are they of another "
+                    f"modality {modality!r}: {len(airy)} of {len(mine)} images reach below -500, as air does in CT, "
+                    f"such as {airy[0].path} with values {airy[0].low:.4g} to {airy[0].high:.4g}; are they of another "
                     f"modality? {first_names(volume.subject for volume in airy)}"
                 )
             continue

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
@@ -42,6 +44,20 @@ def test_a_training_says_that_it_watches_agreement(config, caplog):
     config["fold"] = 1
     config.check(labelled="some")
     assert caplog.text == ""
+
+
+def test_the_flag_for_classes_in_another_order_can_be_pasted(config):
+    path = Path(config["dataset_dir"]) / "datalist.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["labels"] = {"0": "background", "1": "left kidney", "2": "liver"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    config["labels"] = {"0": "background", "1": "liver", "2": "left kidney"}
+    own = Path(config["bundle_root"]) / "configs" / "train.json"
+    own.write_text(json.dumps({"labels": config["labels"]}), encoding="utf-8")
+    with pytest.raises(DataConflict, match="the same classes in another order; which value is which") as error:
+        config.check(labelled="some")
+    words = shlex.split(str(error.value).partition("give ")[2].partition("; else")[0])
+    assert words == ["--labels", json.dumps(content["labels"])]
 
 
 def test_an_evaluation_of_borrowed_labels_is_refused(config):

@@ -224,6 +224,17 @@ def test_whole_volumes(items):
     assert data[1]["labelled"].item() is False
 
 
+def test_a_modality_that_loses_all_its_slices_is_named():
+    """A sampler of balanced batches would leave it out, and the network would never see it."""
+
+    def volume(item):
+        return {"image": torch.rand(1, 4, 4, 2), "label": torch.full((1, 4, 4, 2), float(item["modality"] == "ct"))}
+
+    items = [{"image": f"{name}.nii", "modality": name} for name in ("ct", "mr")]
+    with pytest.raises(ValueError, match="no slice of modality 'mr' is left with keep='foreground': its labels are"):
+        UnpairedSliceDataset(items, volume, modalities=["ct", "mr"], keep="foreground")
+
+
 def made(**tensors):
     return lambda item: {**item, "label": None, **tensors}
 

@@ -299,3 +299,9 @@ def test_wrong_settings_of_the_module():
     with pytest.raises(ValueError, match="size_norm must be one of"):
         AffinityConsistencyLoss(3, size_norm="x")
     assert "size_norm='none'" in repr(AffinityConsistencyLoss(3, size_norm="none"))
+
+
+def test_the_modality_is_a_tensor_of_indices():
+    features, labels = torch.zeros(2, 3, 4), torch.zeros(2, 1, 4)
+    with pytest.raises(ValueError, match=r"modality must be a tensor, torch.int64 of shape \(2,\), got \['ct', 'mr'\]"):
+        AffinityConsistencyLoss(2, 2)(features, features, labels, ["ct", "mr"])

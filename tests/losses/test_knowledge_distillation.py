@@ -315,6 +315,18 @@ L, Y = torch.zeros(2, 3, 4), torch.zeros(2, 1, 4)
             lambda: pool_class_logits(class_logit_sums(L, Y), torch.zeros(3).long(), 1),
             "group must be torch.int64 of shape (2,), got torch.int64 of shape (3,).",
         ),
+        (
+            lambda: knowledge_distillation_loss(L, Y, ["ct", "mr"], 2),
+            "modality must be a tensor, torch.int64 of shape (2,), got ['ct', 'mr'].",
+        ),
+        (
+            lambda: knowledge_distillation_loss(L, Y, torch.zeros(2, dtype=torch.int32), 2),
+            "modality must be torch.int64 of shape (2,), got torch.int32 of shape (2,).",
+        ),
+        (
+            lambda: knowledge_distillation_loss(L, Y, torch.zeros(2).long(), 2, torch.ones(2)),
+            "labelled must be torch.bool of shape (2,), got torch.float32 of shape (2,).",
+        ),
     ],
 )
 def test_messages(call, message):
