@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from monai_mmseg.bundle.suggestions import close_ids
 from monai_mmseg.bundle.targets import accepted_arguments, find_target
 from monai_mmseg.bundle.values import read_booleans, value_errors
 from monai_mmseg.errors import install_hook
+
+logger = logging.getLogger(__name__)
 
 ALWAYS_KNOWN = frozenset(
     {"_meta_", "imports", "initialize", "run", "finalize", "training", "evaluating", "displayable_configs", "run_name"}
@@ -70,6 +73,7 @@ def check_config(
     parser = resolving_parser()
     files, overrides, allowed = _given(command, config_files)
     errors = _name_errors(files, overrides, {*allow, *allowed}) if files else []
+    _tell_overruled(files, overrides)
     if parser is not None:
         defaults = _defaults(files)
         read_booleans(parser, defaults)
@@ -191,6 +195,22 @@ def _late_bases(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         for number, (source, content) in enumerate(sources)
         if number and source and {"imports", "run"} <= set(content)
     ]
+
+
+def _tell_overruled(files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Warn of overlays of ``settings`` that contradict each other: two of one kind, of which one has no effect."""
+    said: dict[str, tuple[str, Any]] = {}
+    for path in files:
+        if os.path.basename(os.path.dirname(os.path.abspath(path))) != "settings":
+            continue
+        for key, value in ConfigParser.load_config_file(path).items():
+            if key.startswith(("_", "+")) or key in overrides:
+                continue
+            other, before = said.get(key, (path, value))
+            if before != value:
+                names = os.path.basename(other), os.path.basename(path)
+                logger.warning("%s and %s set %s otherwise: that of %s holds, the later one.", *names, key, names[1])
+            said[key] = path, value
 
 
 def _ids_of_training(base: str) -> set[str]:

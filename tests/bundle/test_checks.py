@@ -107,6 +107,17 @@ def test_overlays_name_the_whole_id(train, key):
         check_overrides(overlay(train, {key: 3}), {})
 
 
+@pytest.mark.parametrize(("more", "told"), [([], True), (["--learning_rate", "0.3"], False)])
+def test_overlays_that_contradict_each_other_are_told(train, more, told, caplog):
+    (train.parent / "settings").mkdir()
+    files = [str(train)]
+    for name, rate in (("slow", 0.1), ("same", 0.1), ("fast", 0.2)):
+        files.append(overlay(train, {"learning_rate": rate}, f"settings/{name}.json")[1])
+    check_config(argv=[MAIN, "run", "--config_file", str(files), *more])
+    line = "same.json and fast.json set learning_rate otherwise: that of fast.json holds, the later one."
+    assert caplog.messages == [line] * told
+
+
 def test_a_whole_config_behind_an_overlay_would_set_it_back(train):
     base = {**json.loads(train.read_text()), "imports": ["$import os"], "run": ["$0"]}
     train.write_text(json.dumps(base))
