@@ -81,7 +81,7 @@ class QualityScoring:
         """Score images that have no final label.
 
         Args:
-            request: ``max_samples``: how many images at most; ``device``.
+            request: ``max_samples``: how many images at most, not counting those that cannot be read; ``device``.
             datastore: of MONAI Label.
 
         Returns:
@@ -91,9 +91,11 @@ class QualityScoring:
         state = " ".join([*(file_sha256(path)[:16] for path in files), self.samples])
         images = list(datastore.get_unlabeled_images())
         new = [one for one in images if datastore.get_image_info(one).get(self.name, {}).get("of") != state]
-        asked, line, failed = new[: int(request.get("max_samples") or len(new))], self.calibration(), 0
+        most, line, failed, executed = int(request.get("max_samples") or len(new)), self.calibration(), 0, 0
         unforetold = []
-        for image in asked:
+        for image in new:
+            if executed == most:
+                break
             try:
                 note = self.score(datastore.get_image_uri(image), request.get("device"), line)
             except Exception:  # one image that cannot be read must not hide the scores of all others
@@ -102,6 +104,7 @@ class QualityScoring:
                 continue
             note[self.name]["of"] = state
             datastore.update_image_info(image, note)
+            executed += 1
             logger.info("%s: %s %s", self.name, image, note[self.name])
             if line is not None and note[self.name]["by"] != FORETOLD[0]:
                 unforetold.append(image)
@@ -114,7 +117,7 @@ class QualityScoring:
                 SIGNALS[0],
             )
         skipped = len(images) - len(new)
-        return {"total": len(images), "skipped": skipped, "executed": len(asked) - failed, "failed": failed}
+        return {"total": len(images), "skipped": skipped, "executed": executed, "failed": failed}
 
     def calibration(self) -> StoredCalibration | None:
         """What was fitted for these weights; ``None``, and a warning, where they have been trained on since."""

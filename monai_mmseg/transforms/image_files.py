@@ -122,6 +122,8 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         Traceback (most recent call last):
         monai_mmseg.transforms.image_files.VolumeError: ...a.nii.gz: cannot be read as an image (it is a Git LFS ...
     """
+    if not str(path):  # pathlib takes it for the working folder, and what lies there is somebody else
+        raise FileNotFoundError("image must be a path, got an empty one: MONAI Label knows no image of that name.")
     where = Path(path)
     if not os.path.exists(where):
         lost = os.path.islink(where)

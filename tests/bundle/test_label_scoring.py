@@ -69,6 +69,13 @@ def test_an_image_is_scored_once_for_each_state_of_the_network(scoring, tmp_path
     assert (note["dice"], note["by"], note["classes"]) == (0.5, "predicted_dice", {"LV": 0.4, "RV": 0.6})
 
 
+def test_images_that_cannot_be_read_leave_room_for_others(scoring):
+    store = Store()
+    store.info = {name: {} for name in ("broken1", "broken2", *EXPECTED)}
+    assert scoring({"max_samples": 2}, store) == {"total": 5, "skipped": 0, "executed": 2, "failed": 2}
+    assert scoring({"max_samples": 2}, store) == {"total": 5, "skipped": 2, "executed": 1, "failed": 2}
+
+
 def test_an_image_without_what_the_validation_subjects_had(scoring, tmp_path, caplog):
     """Its score is not that of the line, and is said to be too high beside the others."""
     scoring.modalities = ["cine", "lge"]

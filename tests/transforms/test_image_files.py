@@ -19,6 +19,7 @@ from PIL import Image
 
 from monai_mmseg.transforms import VolumeError, read_volume
 from monai_mmseg.transforms.image_files import IMAGE_ENDINGS, check_image_file, image_ending
+from tests.dicom_files import write_series
 from tests.transforms.nifti_bytes import AFFINE, VOXELS, nifti
 
 
@@ -218,6 +219,15 @@ def test_links_and_special_files(tmp_path):
         read_volume(tmp_path / "c.nii.gz")
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_volume(tmp_path / "a\0b.nii.gz")
+
+
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch):
+    """MONAI Label gives it for an id that its datastore does not have."""
+    write_series(tmp_path, np.ones((2, 3, 3), np.int16), [(0, 0, 0), (0, 0, 5)])
+    assert read_volume(tmp_path).shape == (1, 3, 3, 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="image must be a path, got an empty one"):
+        read_volume("")
 
 
 def test_folders_hold_dicom_or_nothing(tmp_path):
