@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def trained_settings(ckpt_dir: str | os.PathLike[str], free: Iterable[str] = ())
 
     Raises:
         ValueError: ``settings.json`` is broken or holds an expression.
+        SettingsConflict: in MONAI Label, if it would show other names of classes than those of the training.
 
     Examples:
         In ``inference.json``::
@@ -111,7 +113,25 @@ def trained_settings(ckpt_dir: str | os.PathLike[str], free: Iterable[str] = ())
             found.ckpt_dir / MODEL,
             SETTINGS,
         )
+    if "monailabel" in sys.modules:
+        _check_shown_names(found)
     return found
+
+
+def _check_shown_names(trained: TrainedSettings) -> None:
+    """MONAI Label names classes after ``metadata.json``, which says the defaults of a bundle that is not packed."""
+    root, labels = trained.ckpt_dir.parent, trained.get("labels")
+    metadata = root / "configs" / "metadata.json"
+    if not labels or not metadata.is_file():
+        return
+    pred = read_json(metadata)["network_data_format"]["outputs"]["pred"]
+    shown = pred.get("channel_def") or {}
+    if pred["format"] == "segmentation" and shown != labels:
+        raise SettingsConflict(
+            f"{metadata} names the classes {', '.join(shown.values())}, by which MONAI Label would show them; the "
+            f"weights were trained for {', '.join(labels.values())}.\nServe it packed: mmseg bundle pack {root} "
+            "--out NEW_FOLDER."
+        )
 
 
 def trained_target(trained: TrainedSettings, name: str, default: str) -> str | Callable[..., Any]:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -194,6 +196,20 @@ def test_a_packed_bundle_that_knows_no_place_scores_nothing_else(bundle):
     phantom = parser(bundle, "train", "evaluate")
     resolve(phantom, USE)
     assert phantom["dataset_dir"] == "nowhere"  # the phantom is made anew where the bundle puts it
+
+
+def test_monai_label_shows_no_other_names(bundle, monkeypatch):
+    """It takes them from the metadata, whatever the weights were trained for."""
+    record(bundle, **KNOBS)
+    pred = {"format": "segmentation", "channel_def": {"0": "background", "1": "LV"}}
+    metadata = bundle / "configs" / "metadata.json"
+    metadata.write_text(json.dumps({"network_data_format": {"outputs": {"pred": pred}}}))
+    trained_settings(bundle / "models")  # elsewhere nobody reads them
+    monkeypatch.setitem(sys.modules, "monailabel", ModuleType("monailabel"))
+    with pytest.raises(SettingsConflict, match="classes background, LV.* trained for background, liver.\nServe it packed"):
+        trained_settings(bundle / "models")
+    metadata.write_text(metadata.read_text().replace("LV", "liver"))
+    assert trained_settings(bundle / "models").get("labels") == KNOBS["labels"]
 
 
 def test_weights_without_settings_are_said(bundle, caplog):
