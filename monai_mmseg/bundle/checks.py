@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigComponent, ConfigParser
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 
 from monai_mmseg.bundle.command_line import RunCommand, is_own_process, parse_run_command, run_arguments
 from monai_mmseg.bundle.parser import resolving_parser
@@ -80,6 +81,8 @@ def check_config(
         if is_own_process():
             install_hook(_error_log(parser))
         errors += value_errors(parser, defaults)
+        if files and (command is None or not command.config_files):
+            errors += _unread(parser, Path(files[0]).parent, {*allow, *ALWAYS_KNOWN})
     if not errors:
         return
     error = _config_error(errors)
@@ -101,6 +104,16 @@ def _given(
     paths = [os.fspath(file) for file in files]
     # a client of a federation works in a folder of its own, from which the bundle's may not be found
     return (paths if all(os.path.isfile(path) for path in paths) else []), {}, set()
+
+
+def _unread(parser: ConfigParser, folder: Path, allowed: Iterable[str]) -> Iterator[str]:
+    """Overrides of a script or a federated client whose names no config of the bundle has, and nothing refers to."""
+    content = parser.get()
+    known = {*allowed, *DEFAULT_MLFLOW_SETTINGS["configs"], *map(_top, config_references(content))}
+    for path in (*folder.glob("*.json"), *folder.glob("settings/*.json")):
+        known |= {_top(name) for name in ConfigParser.load_config_file(path)}
+    others = {name: value for name, value in content.items() if name in known}
+    return (f"{name}: {_place(others, name)}" for name in content if name not in known)
 
 
 def _defaults(files: Sequence[str]) -> dict[str, Any]:

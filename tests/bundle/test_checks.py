@@ -210,3 +210,11 @@ def test_run_in_this_process(train, monkeypatch):
     # the same command with resume and a larger total goes on
     monai.bundle.run(run_id="training", config_file=str(train), resume=True, **{"train#trainer#max_epochs": 3})
     assert torch.load(models / "resume.pt", weights_only=True)["iteration"] == 9
+
+
+def test_a_script_or_client_cannot_misspell_an_override(train):
+    """MonaiAlgo gives train_kwargs so: with another name of dataset_dir a site would train on the phantom."""
+    workflow = ConfigWorkflow(str(train), workflow_type="train", logging_file=False, learning_rat=1)
+    with pytest.raises(RuntimeError) as error:
+        workflow.initialize()
+    assert "learning_rat: there is no 'learning_rat'; did you mean 'learning_rate'" in str(error.value.__cause__)
