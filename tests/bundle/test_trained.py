@@ -206,7 +206,9 @@ def test_monai_label_shows_no_other_names(bundle, monkeypatch):
     metadata.write_text(json.dumps({"network_data_format": {"outputs": {"pred": pred}}}))
     trained_settings(bundle / "models")  # elsewhere nobody reads them
     monkeypatch.setitem(sys.modules, "monailabel", ModuleType("monailabel"))
-    with pytest.raises(SettingsConflict, match="classes background, LV.* trained for background, liver.\nServe it packed"):
+    with pytest.raises(
+        SettingsConflict, match=r"names the classes background, LV.* for background, liver\.\nServe it packed"
+    ):
         trained_settings(bundle / "models")
     metadata.write_text(metadata.read_text().replace("LV", "liver"))
     assert trained_settings(bundle / "models").get("labels") == KNOBS["labels"]
