@@ -51,7 +51,7 @@ def load_pretrained_encoder(
     Raises:
         SystemExit: with both paths and the command as message, if neither file is there and the command line is a
             ``monai.bundle`` run.
-        ValueError: if the weights are those of another encoder.
+        ValueError: if the weights are those of another encoder, or of one with its modalities at other places.
 
     Examples:
         In ``initialize`` of ``train.json``::
@@ -152,8 +152,8 @@ def _load_first(
     places = [Path(place) for place in (path, own) if place is not None]
     for place in places:
         if place.is_file():
-            load(place)
             _compare_settings(place, part, compared)
+            load(place)
             logger.info("%s of %s", part, place.as_posix())
             return
     message = f"The {part}'s weights {places[0].as_posix()} are missing. {how}"
@@ -164,10 +164,19 @@ def _load_first(
 
 
 def _compare_settings(path: Path, part: str, names: Sequence[str]) -> None:
-    """Say what a part was trained with and is not what it gets now."""
+    """Say what a part was trained with and is not what it gets now; modalities in another order are refused."""
     parser, knobs = resolving_parser(), read_settings(path.parent).get("knobs", {})
     if parser is None:
         return
     for name in names:
-        if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != knobs[name]:
-            logger.warning("%s is %s here, and the %s %s was trained with %s.", name, now, part, path, knobs[name])
+        if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != (was := knobs[name]):
+            # a name that is new may be another word for the same
+            moved = [
+                one for one, other in zip(was, now, strict=False) if one != other and {one, other} & {*was} & {*now}
+            ]
+            if name == "modalities" and part == "encoder" and (moved or len(now) != len(was)):
+                raise ValueError(
+                    f"modalities is {now} here, and the encoder {path.as_posix()} was trained with {was}, of which each "
+                    "has kernels by its place. Give this training the same in this order; subjects may lack some."
+                )
+            logger.warning("%s is %s here, and the %s %s was trained with %s.", name, now, part, path, was)

@@ -48,7 +48,7 @@ class HoldThenCosine:
         if 0 < self.first < steps:
             step, steps = (step, self.first) if step < self.first else (step - self.first, steps - self.first)
         start = self.hold * steps
-        if step <= start:
+        if step <= start or self.hold == 1:
             return 1.0
         done = min((step - start) / (steps - start), 1.0)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))

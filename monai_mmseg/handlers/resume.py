@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from monai_mmseg.files import atomic_save
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+_LENGTHS = ("total_iters", "T_max", "steps", "first")  # of PolynomialLR, CosineAnnealingLR and HoldThenCosine
 
 
 class ResumeCheckpoint:
@@ -27,7 +29,8 @@ class ResumeCheckpoint:
 
     When to use: once, as the **last** entry of ``train#handlers``, so that the validation of an epoch is part of what
     is saved with it. It takes from the trainer: the objective with its extra state, the optimisers, gradient scalers,
-    weight averaging, and counters (``max_epochs`` then means the total). Random numbers need no saving, because the
+    weight averaging, and counters (``max_epochs`` then means the total, and a schedule that ends with the run is run
+    through anew where that is another). Random numbers need no saving, because the
     trainer seeds them from its seed and the number of the epoch. From ``validator`` it takes the best metric, what
     ``CheckpointSaver`` knows of the best file, and the patience of ``EarlyStopHandler``.
 
@@ -153,7 +156,7 @@ class ResumeCheckpoint:
         for name, optimizer in trainer.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         for name, scheduler in self.schedulers.items():
-            scheduler.load_state_dict(state["schedulers"][name])
+            _restore_schedule(scheduler, state["schedulers"][name])
         for phase in trainer.phases:
             if phase.scaler is not None and phase.name in state["scalers"]:
                 phase.scaler.load_state_dict(state["scalers"][phase.name])
@@ -189,6 +192,24 @@ class ResumeCheckpoint:
                 raise ValueError(
                     f"optimizers[{name!r}] has a learning-rate scheduler that `schedulers` of ResumeCheckpoint lacks."
                 )
+
+
+def _restore_schedule(scheduler: Any, state: Mapping[str, Any]) -> None:
+    """The place in a schedule; one of another length is run through, so that rates are those of a run that long."""
+    if _lengths(scheduler.state_dict()) == _lengths(state):
+        scheduler.load_state_dict(state)
+        return
+    for group, rate in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, strict=True):
+        group["lr"] = rate
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of .lr_scheduler.step")  # no step of the optimiser
+        for _ in range(state["last_epoch"]):
+            scheduler.step()
+
+
+def _lengths(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = [state, *(one or {} for one in state.get("lr_lambdas", ()))]
+    return [{name: part[name] for name in _LENGTHS if name in part} for part in parts]
 
 
 def _best_of(engine: Engine) -> dict[str, Any]:

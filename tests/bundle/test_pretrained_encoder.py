@@ -70,3 +70,23 @@ def test_an_encoder_of_another_spacing_is_said(tmp_path, caplog):
         config.get_parsed_content("load")
         assert (f"pixdim is {pixdim} here, and the encoder" in caplog.text) == said
         assert "num_slices" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("modalities", "refused"),
+    [(["t2", "t1"], True), (["t1"], True), (["t1", "flair"], False), (["t1", "t2"], False)],
+)
+def test_an_encoder_of_modalities_in_another_order_is_refused(tmp_path, monkeypatch, modalities, refused):
+    net, trained = fused_of(), changed()
+    torch.save(trained.encoder.state_dict(), tmp_path / "model.pt")
+    write_settings(tmp_path, {"knobs": {"modalities": ["t1", "t2"]}})
+    config = ConfigParser({"modalities": modalities})
+    monkeypatch.setattr("monai_mmseg.bundle.pretrained_encoder.resolving_parser", lambda: config)
+    if refused:
+        with pytest.raises(
+            ValueError, match=r"modalities is .* here, and the encoder .* was trained with \['t1', 't2'\]"
+        ):
+            load_pretrained_encoder(net, tmp_path / "model.pt")
+        return
+    load_pretrained_encoder(net, tmp_path / "model.pt")  # `flair` may be another word for what was called `t2`
+    torch.testing.assert_close(net.encoder.state_dict(), trained.encoder.state_dict())

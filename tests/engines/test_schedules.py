@@ -12,6 +12,8 @@ def test_values_worked_out_by_hand():
     assert [factor(0), factor(2)] == [1.0, 1.0]
     assert factor(6) == pytest.approx(0.55)  # half way: the mean of 1 and 0.1
     assert factor(10) == factor(99) == pytest.approx(0.1)
+    held = HoldThenCosine(steps=10, hold=1.0, final=0.1)  # all of the run: there is no cosine, also behind its end
+    assert [held(10), held(11)] == [1.0, 1.0]
 
 
 def test_settings_travel_in_the_state_of_lambda_lr():

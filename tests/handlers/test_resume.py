@@ -1,5 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import math
 import multiprocessing
 import signal
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
-from monai.handlers import CheckpointSaver
+from monai.handlers import CheckpointSaver, LrScheduleHandler
 
+from monai_mmseg.engines import HoldThenCosine
 from monai_mmseg.handlers import AveragedValidationHandler, EarlyStop, FinalModelSaver, ResumeCheckpoint
 from tests.engines.toy import toy_items, toy_trainer
 from tests.handlers.killed_run import run
@@ -204,3 +206,38 @@ def test_final_model_has_averaged_weights(tmp_path):
         assert all(torch.equal(saved[k], v) for k, v in trainer.network.state_dict().items())
     with pytest.raises(ValueError, match="every must be at least 1"):
         FinalModelSaver(tmp_path, trainer.network, every=0)
+
+
+@pytest.mark.parametrize(("ends", "rates"), [(2, [1.0, 0.5]), (4, [1.0, 0.75])])  # 1 - epoch / ends
+@pytest.mark.parametrize("kind", ["polynomial", "cosine"])
+def test_a_schedule_that_ends_with_the_run_is_as_long_as_the_run_is_now(tmp_path, kind, ends, rates):
+    seen = []
+
+    def train(epochs, *, resume=False):
+        def handlers(objective, optimizers, average):
+            schedulers = []
+            for optimizer in optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = 1e-3
+                if kind == "polynomial":
+                    schedulers.append(torch.optim.lr_scheduler.PolynomialLR(optimizer, epochs))
+                else:
+                    factor = HoldThenCosine(epochs, hold=0, final=0)
+                    schedulers.append(torch.optim.lr_scheduler.LambdaLR(optimizer, factor))
+            keep = ResumeCheckpoint(tmp_path, schedulers, resume=resume)
+            return [*(LrScheduleHandler(one, print_lr=False) for one in schedulers), keep]
+
+        trainer = toy_trainer(epochs, handlers=handlers)
+        optimizers = list(trainer.optimizers.values())
+        first = Events.EPOCH_STARTED
+        trainer.add_event_handler(first, lambda: seen.append(optimizers[0].param_groups[0]["lr"] / 1e-3))
+        trainer.run()
+
+    train(ends)
+    if kind == "cosine":
+        rates = [(1 + math.cos(math.pi * (1 - rate))) / 2 for rate in rates]
+    assert seen[:2] == pytest.approx(rates)
+    train(2 * ends, resume=True)  # epochs ends to 2 * ends - 1 of a straight run
+    assert len(seen) == 2 * ends
+    assert seen[ends] == pytest.approx(0.5)  # half of the run: both curves are at a half
+    assert seen[-1] == pytest.approx(1 / (2 * ends) if kind == "polynomial" else (1 - math.cos(math.pi / 2 / ends)) / 2)
