@@ -123,9 +123,11 @@ def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked) -> In
     unnamed = [file for file in files if found[file] is None]
     items: list[dict[str, Any]] = []
     if asked.modality is None and not unnamed:
+        known = {name.casefold(): name for name in modalities} | {name: name for name in modalities}
         for file, match in found.items():
             assert match is not None
-            items.append({"image": str(file.resolve()), **match.groupdict()})
+            name = known.get(match["modality"]) or known[match["modality"].casefold()]
+            items.append({"image": str(file.resolve()), "subject": match["subject"], "modality": name})
         return Inputs(items, stacks=False)
     if asked.pattern is not None or (asked.modality is None and len(unnamed) < len(files)):
         raise ValueError(
@@ -154,7 +156,7 @@ def _regular(pattern: str, modalities: Sequence[str]) -> re.Pattern[str]:
     groups = {"{subject}": "(?P<subject>.+?)", "{modality}": f"(?P<modality>{names})"}
     # what follows the names may be an ending that was typed
     words[-1] = words[-1].removesuffix(".gz").removesuffix(".nii")
-    return re.compile("".join(groups.get(word, re.escape(word)) for word in words))
+    return re.compile("".join(groups.get(word, re.escape(word)) for word in words), re.IGNORECASE)  # as in an import
 
 
 def _is_stack(file: Path) -> bool:

@@ -176,7 +176,7 @@ def _compare_settings(path: Path, part: str, names: Sequence[str]) -> None:
             ]
             if name == "modalities" and part == "encoder" and (moved or len(now) != len(was)):
                 raise ValueError(
-                    f"modalities is {now} here, and the encoder {path.as_posix()} was trained with {was}, of which each "
-                    "has kernels by its place. Give this training the same in this order; subjects may lack some."
+                    f"modalities is {now} here, and the encoder {path.as_posix()} was trained with {was}, each with "
+                    "kernels by its place. Give this training the same in this order; subjects may lack some."
                 )
             logger.warning("%s is %s here, and the %s %s was trained with %s.", name, now, part, path, was)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import monai_mmseg
 from monai_mmseg.cli.console import print_table
-from monai_mmseg.data.visits import examination_name, person_of
+from monai_mmseg.data.visits import person_of
 from monai_mmseg.unannotated import UNANNOTATED
 
 if TYPE_CHECKING:
@@ -171,17 +171,17 @@ def print_imported(layout: Layout, path: Path) -> None:
         layout: what the reader found.
         path: the datalist.
     """
-    from monai_mmseg.preparation.layouts.importing import left_out
+    from monai_mmseg.data.datalist import read_datalist
+    from monai_mmseg.preparation.layouts.importing import record_of
     from monai_mmseg.preparation.layouts.label_map import value_spans
 
-    broken = left_out(path)
-    named = ((case, examination_name(case.subject, case.visit)) for case in layout.cases)
-    cases = [case for case, name in named if case.subject not in layout.broken and name not in broken]
+    record = record_of(path)
+    items = [(section, one) for section, found in read_datalist(path).sections.items() for one in found]
     rows = []
     for modality in layout.modalities:
-        mine = [case for case in cases if case.modality == modality]
-        labelled = sum(case.label is not None for case in mine)
-        rows.append([modality, len(mine), labelled, sum(case.section == "test" for case in mine)])
+        mine = [(section, one) for section, one in items if one["modality"] == modality]
+        labelled = sum("label" in one for _, one in mine)
+        rows.append([modality, len(mine), labelled, sum(section == "test" for section, _ in mine)])
     print_table(f"{layout.name}: {path}", ["modality", "images", "labelled", "for testing"], rows)
     classes: dict[int, list[int]] = {}
     for value, one in layout.values.items():
@@ -193,8 +193,8 @@ def print_imported(layout: Layout, path: Path) -> None:
     if missing := [name for one, name in layout.labels.items() if one not in classes]:
         print(f"in no label, neither taught nor scored here: {', '.join(missing)}")
     for title, lines in (
-        ("left out", [f"{subject}: {reason}" for subject, reason in broken.items()]),
-        ("decided", layout.notes),
+        ("left out", [f"{subject}: {reason}" for subject, reason in record["broken"].items()]),
+        ("decided", record["notes"]),
     ):
         if lines:
             print(f"{title}:", *(f"  - {line}" for line in lines), sep="\n")

@@ -131,18 +131,17 @@ def import_layout(
     return path
 
 
-def left_out(path: Path) -> dict[str, str]:
-    """Subjects, or visits of them, that an import left out, and why.
+def record_of(path: Path) -> dict[str, Any]:
+    """What an import wrote down.
 
     Args:
         path: the datalist that it wrote.
 
     Returns:
-        Name, with the visit behind it, to reason.
+        Among others ``broken``, subjects, or visits of them, that were left out, and why; and ``notes``.
     """
-    record = read_json(companion(path, _RECORD))
-    found: dict[str, str] = record["broken"]
-    return found
+    record: dict[str, Any] = read_json(companion(path, _RECORD))
+    return record
 
 
 def companion(path: Path, name: str) -> Path:

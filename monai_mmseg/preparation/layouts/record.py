@@ -11,9 +11,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from monai_mmseg.data.visits import examination_name
+from monai_mmseg.names import first_names
 from monai_mmseg.preparation.intensities import mean_intensities
 from monai_mmseg.preparation.layouts.layout import Case, Layout, Step
+from monai_mmseg.preparation.layouts.write import UNFIT
 from monai_mmseg.runs.versions import software_versions
+
+_UNFIT = "no label, since the one of the subject lies on the grid of its other images: "
 
 
 def preparation(
@@ -41,8 +46,10 @@ def preparation(
     if told.get("source") is not None:
         told["source"] = relative(Path(told["source"]), root)
     training: dict[str, list[Any]] = {}
+    unfit: list[str] = []
     for cases, facts in subjects:
         for case, one in zip(cases, facts["cases"], strict=True):
+            unfit += [f"{examination_name(case.subject, case.visit)} {case.modality}"] if UNFIT in one else []
             if case.section == "training":
                 training.setdefault(case.modality, []).append(one["intensity"])
     return {
@@ -54,7 +61,7 @@ def preparation(
         "labels": {str(value): name for value, name in layout.labels.items()},
         "label_values": {str(value): one for value, one in sorted(layout.values.items())},
         "steps": [_step(one) for one in layout.steps],
-        "notes": list(layout.notes),
+        "notes": [*layout.notes, *([_UNFIT + first_names(unfit)] if unfit else [])],
         "broken": dict(broken),
         "intensities_of_training": {
             name: {"images": len(training[name]), **mean_intensities(training[name])}

@@ -25,8 +25,12 @@ from monai_mmseg.preparation.layouts.layout import Case, Step
 from monai_mmseg.preparation.layouts.pictures import natural_order, read_pictures, read_series
 from monai_mmseg.transforms.read_volume import check_image_values, check_same_grid, read_volume
 
-IMAGES, LABELS = "images", "labels"
+IMAGES, LABELS, UNFIT = "images", "labels", "unfit"  # unfit: the label lies on another image's grid alone
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class OtherGrid(ValueError):
+    """A label that lies elsewhere than its image."""
 
 
 class Subject(NamedTuple):
@@ -43,6 +47,8 @@ class Subject(NamedTuple):
 def write_subject(subject: Subject) -> dict[str, Any] | str:
     """Read, check, change and write the images and labels of one subject.
 
+    A label that several images share is that of those whose grid it has; one at least.
+
     Args:
         subject: what to do.
 
@@ -54,16 +60,24 @@ def write_subject(subject: Subject) -> dict[str, Any] | str:
         MemoryError: if there is not enough memory.
     """
     problems, facts, sound, reader = [], [], [], _Reader()
+    unfit: list[tuple[Case, str]] = []
     for case, name in zip(subject.cases, subject.names, strict=True):
         try:
-            facts.append(_write_case(case, name, subject, reader))
-            sound.append(case)
+            try:
+                facts.append(_write_case(case, name, subject, reader))
+                sound.append(case)
+            except OtherGrid as error:
+                unfit.append((case, str(error)))
+                facts.append({**_write_case(case._replace(label=None), name, subject, reader), UNFIT: True})
         except Exception as error:
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
                 raise
             text = str(error) if isinstance(error, ValueError) else short_message(error)
             problems.append(" ".join(text.split()))
+    placed = {case.label for case in sound}
+    problems += [reason for case, reason in unfit if case.label not in placed]
     if problems:
+        sound += [case for case, _ in unfit if case.label in placed]
         return with_others(" ".join(dict.fromkeys(problems)), sound)
     try:
         found = {"cases": facts, "inputs": reader.hashes()}
@@ -229,8 +243,11 @@ def _on_axes_of(image: MetaTensor, label: MetaTensor, case: Case) -> MetaTensor:
         label.meta["filename_or_obj"] = str(case.label)
     if image.shape[1:] != label.shape[1:]:
         shapes = [tuple(one.shape[1:]) for one in (label, image)]
-        raise ValueError(f"{case.label}: the label has shape {shapes[0]}, its image {case.image} {shapes[1]}.")
-    check_same_grid(image, label)
+        raise OtherGrid(f"{case.label}: the label has shape {shapes[0]}, its image {case.image} {shapes[1]}.")
+    try:
+        check_same_grid(image, label)
+    except ValueError as error:
+        raise OtherGrid(str(error)) from error
     return label
 
 

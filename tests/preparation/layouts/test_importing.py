@@ -268,7 +268,7 @@ def test_other_visits_of_a_person_stay_and_what_goes_with_a_broken_image_is_told
     path = import_layout(bad, tmp_path / "out", skip_broken=True)
     kept = [(one["subject"], one["modality"]) for one in load_datalist(path)]
     assert kept == [("p_s1", "ct"), ("p_s1", "mr")]  # the third visit is for testing
-    (told,) = importing.left_out(path).items()
+    (told,) = importing.record_of(path)["broken"].items()
     assert told[0] == "p_s0"
     assert told[1].endswith("; with its other images: mr")
     whole = replace(bad, cases=visits[2:], broken={"p": "a label without an image"})
@@ -279,7 +279,7 @@ def test_other_visits_of_a_person_stay_and_what_goes_with_a_broken_image_is_told
 def test_names_of_no_use_are_of_one_visit(layout, tmp_path):
     cases = [case._replace(subject="p", visit="a/b" if case.subject == "s0" else case.subject) for case in layout.cases]
     path = import_layout(replace(layout, cases=cases), tmp_path / "out", skip_broken=True)
-    assert list(importing.left_out(path)) == ["p_a/b"]
+    assert list(importing.record_of(path)["broken"]) == ["p_a/b"]
     assert [one["subject"] for one in load_datalist(path)] == ["p_s1", "p_s1"]
 
 
@@ -337,3 +337,17 @@ def test_files_of_another_list_stay(layout, tmp_path):
     (tmp_path / "out" / "one_preparation.json").unlink()  # as of a list that was written by hand
     with pytest.raises(FileExistsError, match=r"one.json has .*s0_ct.nii.gz and 5 more files"):
         import_layout(layout, tmp_path / "out" / "two.json", overwrite=True)
+
+
+def test_a_label_of_all_images_is_that_of_those_whose_grid_it_has(layout, tmp_path):
+    far = np.diag([1.0, 1.0, 9.0, 1.0])
+    cases = [case._replace(label=layout.cases[2 * (n // 2)].label) for n, case in enumerate(layout.cases)]
+    write(cases[3].image, np.ones((4, 4, 4), np.float32).cumsum(0), far)  # s1: MR has slices of its own
+    made = import_layout(replace(layout, cases=cases), tmp_path / "out")
+    items = [item for section in read_datalist(made).sections.values() for item in section]
+    unlabelled = [(item["subject"], item["modality"]) for item in items if "label" not in item]
+    assert unlabelled == [("s1", "mr")]
+    assert [note for note in importing.record_of(made)["notes"] if "s1 mr" in note]
+    alone = [case._replace(label=None) if n == 2 else case for n, case in enumerate(cases)]
+    with pytest.raises(ValueError, match=r"s1: .*s1_ct_l.nii.gz: the label has shape .*with its other images: ct"):
+        import_layout(replace(layout, cases=alone), tmp_path / "none")
