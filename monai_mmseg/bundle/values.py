@@ -105,7 +105,20 @@ def value_errors(parser: ConfigParser, defaults: Mapping[str, Any]) -> list[str]
         elif problem := _not_among(one.value, one.kinds):
             found[one.name] = problem
     lines = [f"{name} {problem}" for name, problem in found.items()]
-    return [*lines, *_window_errors(parser, set(found))]
+    return [*lines, *_window_errors(parser, set(found)), *_source_errors(parser)]
+
+
+def _source_errors(parser: ConfigParser) -> list[str]:
+    """A modality of the inference that the network does not know, which would be left out like one that is missing."""
+    if "sources" not in parser or parser.get("sources") == "@modalities":
+        return []
+    try:
+        sources, modalities = (parser.get_parsed_content(name) for name in ("sources", "modalities"))
+    except Exception:  # what reads them will say what is wrong
+        return []
+    if isinstance(sources, list | tuple) and sources and all(name in modalities for name in sources):
+        return []
+    return [f"sources must be a list of some of {list(modalities)}, got {sources!r}."]
 
 
 def _look(parser: ConfigParser, name: str) -> tuple[bool, Any]:

@@ -85,6 +85,7 @@ def evaluate_subsets(
     image_key: str = "image",
     subject_key: str = "subject",
     labelled_key: str = "labelled",
+    present_key: str = "present",
 ) -> ScoreTable:
     """Scores of one predictor with each subset of the modalities.
 
@@ -104,6 +105,7 @@ def evaluate_subsets(
         image_key: of the image.
         subject_key: of the name.
         labelled_key: of the flag.
+        present_key: of a mask ``(M,)``, if there is one: false is absent, too, whatever stands in the image.
 
     Returns:
         A score a subject, subset and case of ``score``.
@@ -129,8 +131,10 @@ def evaluate_subsets(
         image, subject = torch.as_tensor(sample[image_key]), str(sample[subject_key])
         image = plain_tensor(image)
         subjects.append(subject)
-        absent = image.unflatten(0, (len(names), -1)).isnan().flatten(1).any(1).tolist()
-        lacking = {name for name, gone in zip(names, absent, strict=True) if gone}
+        there = ~image.unflatten(0, (len(names), -1)).isnan().flatten(1).any(1)
+        if present_key in sample:  # zeros may stand where a mask says that nothing is
+            there &= torch.as_tensor(sample[present_key]).to(there).reshape(len(names))
+        lacking = {name for name, one in zip(names, there.tolist(), strict=True) if not one}
         for text, subset in chosen.items():
             if lacking.isdisjoint(subset):
                 made = predict(hide_modalities(image, names, subset).unsqueeze(0))

@@ -159,7 +159,8 @@ def _volumes(item: Mapping[str, Any], labels: Mapping[int, str]) -> tuple[MetaTe
     image = read_one_volume(item["image"])
     check_image_values(image)
     if image.min() == image.max():
-        raise VolumeError(f"{item['image']}: the image is constant ({float(image.min()):g}).")
+        what = f"the image is constant ({float(image.min()):g})"
+        raise VolumeError(f"{item['image']}: {what}. What is missing has no entry in the datalist: remove it.")
     if not item.get("label"):
         return _oriented(image), None
     label = read_one_volume(item["label"])

@@ -152,7 +152,7 @@ def _look(entry: Entry, labels: Mapping[int, str], found: SubjectFacts, statisti
     found.passes(where, check_image_values, image)
     low, high = float(image.min()), float(image.max())
     if low == high and np.isfinite(low):
-        found.errors.append(f"{where}: {item['image']}: the image is constant ({low:g})")
+        found.errors.append(f"{where}: {item['image']}: the image is constant ({low:g}); a missing one has no entry")
     if label is not None and not found.passes(where, check_same_grid, image, label):
         label = None
     orient = OrientSlices()

@@ -77,8 +77,9 @@ class RandDropModalityd(RandomizableTransform, MapTransform):
                     f"{key} must have the same number of channels for each of {len(present)} modalities, got "
                     f"{image.shape[0]}."
                 )
-            if not image.is_floating_point():
-                raise ValueError(f"{key} must be of floating point, for absent is NaN, got {image.dtype}.")
+            if not isinstance(image, torch.Tensor) or not image.is_floating_point():
+                what = image.dtype if isinstance(image, torch.Tensor) else type(image).__name__
+                raise ValueError(f"{key} must be a tensor of floating point, for absent is NaN, got {what}.")
             if gone:
                 result[key] = image.clone()
                 result[key].unflatten(0, (len(present), -1))[gone] = torch.nan

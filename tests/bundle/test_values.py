@@ -132,6 +132,15 @@ def test_windows_and_components():
     ]
 
 
+@pytest.mark.parametrize("sources", [["flair", "T2"], "t1gd", []])
+def test_sources_must_be_known(sources):
+    config = {"modalities": "$['t1', 't1gd', 'flair']", "sources": sources}
+    (line,) = value_errors(ConfigParser(config), {"sources": "@modalities"})
+    assert line == f"sources must be a list of some of ['t1', 't1gd', 'flair'], got {sources!r}."
+    for right in (["flair", "t1"], "@modalities"):
+        assert value_errors(ConfigParser({**config, "sources": right}), {}) == []
+
+
 def test_all_errors_are_listed():
     assert len(errors(resume="off", gain="ten", section="tset")) == 3
 

@@ -78,6 +78,15 @@ def test_predictor_gets_each_subset_and_incomplete_subjects_are_counted():
     assert all(math.isfinite(line.measures["dice"].mean) for line in lines.values())
 
 
+def test_a_mask_says_what_is_absent_whatever_stands_in_the_image():
+    blank = sample("s01", present=torch.tensor([True, False, True, True]))
+    blank["image"][1] = 0
+    table = evaluate_subsets(lambda image: image, [blank], NAMES, lambda *_: [Score("", "", {}, {"dice": 1.0})])
+    assert {one.case["subset"] for one in table} == {
+        " + ".join(subset) for subset in modality_subsets(NAMES) if NAMES[1] not in subset
+    }
+
+
 def test_nothing_to_score_is_an_error():
     with pytest.raises(ValueError, match="at least one labelled subject"):
         evaluate_subsets(lambda x: x, [sample("s01", labelled=False)], NAMES, lambda *_: [])

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,7 +81,8 @@ def test_refuses():
             {"present": torch.ones(2, 3, dtype=torch.bool)},
             r"present must have an entry for each modality, shape \(M,\)",
         ),
-        ({"image": torch.zeros(2, 4, dtype=torch.int16)}, r"image must be of floating point, for absent is NaN, got"),
+        ({"image": torch.zeros(2, 4, dtype=torch.int16)}, r"a tensor of floating point.* got torch.int16"),
+        ({"image": np.zeros((2, 4), np.float32)}, r"a tensor of floating point.* got ndarray"),
     ],
 )
 def test_what_cannot_become_absent_is_refused(item, message):

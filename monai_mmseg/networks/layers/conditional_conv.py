@@ -160,8 +160,8 @@ class ConditionalConv(nn.Module):
             ValueError: for an index that is no modality or no whole number, or another number of rows.
         """
         rows = x.shape[0]
-        if isinstance(modality, Tensor) and modality.is_floating_point():
-            raise ValueError(f"modality must hold whole numbers, got {modality.dtype}.")
+        if isinstance(modality, Tensor) and (modality.is_floating_point() or modality.dtype == torch.bool):
+            raise ValueError(f"modality must hold whole numbers, got {modality.dtype}.")  # bool is `present`, no index
         index = [modality] * rows if isinstance(modality, int) else [int(m) for m in modality]
         if len(index) != rows or any(not 0 <= m < self.num_modalities for m in index):
             raise ValueError(

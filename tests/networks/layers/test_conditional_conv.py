@@ -171,3 +171,5 @@ def test_fractions_are_no_modalities():
     conv = ConditionalConv(2, 1, 2, num_modalities=2)
     with pytest.raises(ValueError, match=r"modality must hold whole numbers, got torch\.float32\."):
         conv(torch.rand(2, 1, 4, 4), torch.tensor([0.6, 1.9]))
+    with pytest.raises(ValueError, match=r"modality must hold whole numbers, got torch\.bool\."):
+        conv(torch.rand(2, 1, 4, 4), torch.tensor([True, False]))  # a column of `present`
