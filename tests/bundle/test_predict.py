@@ -99,15 +99,6 @@ def test_the_longest_modality_that_fits_is_meant(tmp_path):
         assert (item["subject"], item["modality"]) == ("p", "t2_flair")
 
 
-def test_letter_case_of_modalities_does_not_count(tmp_path):
-    for name in ("p_T1", "p_FLAIR", "q_t1"):
-        image(tmp_path / f"{name}.nii.gz")
-    items = find_inputs(tmp_path, ["t1", "flair"], Asked(), tmp_path).items
-    assert [(item["subject"], item["modality"]) for item in items] == [("p", "flair"), ("p", "t1"), ("q", "t1")]
-    items = find_inputs(tmp_path, ["t1", "T1", "flair"], Asked(), tmp_path).items  # but where it tells two apart
-    assert [(item["subject"], item["modality"]) for item in items] == [("p", "flair"), ("p", "T1"), ("q", "t1")]
-
-
 def test_one_modality_for_names_that_say_others_is_told(tmp_path, caplog):
     """Each sequence of a subject would be a subject, segmented as T1."""
     for name in ("n6_t1", "n6_T2", "n6_flair", "n7"):
