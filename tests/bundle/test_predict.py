@@ -111,17 +111,6 @@ def test_one_modality_for_names_that_say_others_is_told(tmp_path, caplog):
     )
 
 
-def test_names_of_what_a_packed_network_left_out_are_told(tmp_path, caplog):
-    image(tmp_path / "p_mr.nii.gz")
-    (item,) = find_inputs(tmp_path, ["ct"], Asked(), tmp_path, known=["mr"]).items
-    assert item["modality"] == "ct"
-    (said,) = caplog.messages
-    assert said == (
-        "1 of 1 images are taken as ct, and their names say another modality: p_mr.nii.gz. It is the only one that "
-        "this network takes."
-    )
-
-
 @pytest.mark.parametrize(
     ("names", "asked"),
     [
