@@ -55,6 +55,16 @@ FIGURES = (
         "individual",
     ),
     Figure(
+        "csa_labels",
+        ("csa_labels/scores*.csv",),
+        "lge",
+        "labelled LGE patients",
+        "Dice of LGE over the number of labelled LGE patients: a network shared with bSSFP is worth most with one",
+        "csa",
+        ("csa", "msbn", "joint", "individual"),
+        "individual",
+    ),
+    Figure(
         "dafnet_misalignment",
         ("dafnet_misalignment/scores*.csv",),
         "lge",
