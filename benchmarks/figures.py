@@ -76,6 +76,7 @@ FIGURES = (
             "unet_registered_masks",
             "unet_source_randomised",
             "dafnet",
+            "dafnet_pretrained",
             "copy",
             "register",
             "unet_copied_masks",

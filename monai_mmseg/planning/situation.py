@@ -279,7 +279,8 @@ def _chosen(situation: Situation, reasons: Mapping[str, str], volumes: tuple[boo
         return method, (
             f"modalities of a subject are not aligned, and {', '.join(bare)} has no label that trains: those of the "
             "others are borrowed. On phantoms masks that were registered once did better, one true label no worse "
-            f"than they: mmseg compare DATALIST --methods {method} unet_registered_masks unet_source_randomised"
+            "than they; where organs lay twice as far apart, so did a plain network in random contrasts: "
+            f"mmseg compare DATALIST --methods {method} unet_registered_masks unet_source_randomised"
         )
     if situation.name in (UNPAIRED, MISALIGNED):
         kind = "unpaired" if situation.name == UNPAIRED else "not aligned"
