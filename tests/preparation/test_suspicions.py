@@ -368,7 +368,7 @@ def test_a_blank_image_is_told_as_that_alone(study):
     report = check_datalist(study)
     assert [told for told in report.warnings if "looks like a label" in told] == []
     assert len(report.errors) == 1
-    assert report.errors[0].endswith("the image is constant (0)")
+    assert report.errors[0].endswith("the image is constant (0); a missing one has no entry")
 
 
 def test_one_broken_item_is_one(study, capsys):
