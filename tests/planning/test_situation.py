@@ -160,6 +160,17 @@ def test_a_target_that_is_asked_for_and_has_labels_needs_no_pretraining():
     assert chosen == ["dafnet", "dafnet_pretrained"]
 
 
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [(6.0, "On phantoms masks that were"), (8.9, "They lie 9 mm apart: "), (None, "On phantoms masks that were")],
+)
+def test_what_did_better_depends_on_how_far_images_lie_apart(offset, said):
+    found = find_situation(paired(offset=offset, bare=("t2",)))
+    method, reason = choose_method(found, volumes=(False, "thick"), ct=False)
+    assert method == "dafnet_pretrained"
+    assert f"those of the others are borrowed. {said}" in reason
+
+
 def test_few_labels_that_are_enough_are_told():
     found = fingerprint_of({f"s{number}": ("cine", "lge") for number in range(12)}, offset=6.0)
     for number, one in enumerate(found["subjects"]):
