@@ -46,8 +46,19 @@ def told_classes(cell: str | Path, datalist: str | Path) -> list[tuple[float, bo
 
 
 def main(studies: list[str]) -> None:
-    """Print the table."""
+    """Print the table.
+
+    Args:
+        studies: folders.
+
+    Raises:
+        SystemExit: there is no prediction.
+    """
     cells = sorted(path for study in studies for path in Path(study).glob("cells/*/*/fold*_seed*/predictions"))
+    if not cells:
+        raise SystemExit(
+            f"no study with predictions among {studies}; usage: python -m benchmarks.told_volumes STUDY ..."
+        )
     rows = []
     for path in cells:
         cell = path.parent

@@ -213,11 +213,13 @@ def _late_bases(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
 def _tell_overruled(files: Sequence[str], overrides: Mapping[str, Any]) -> None:
     """Warn of overlays of ``settings`` that contradict each other: two of one kind, of which one has no effect."""
     said: dict[str, tuple[str, Any]] = {}
+    given = set(map(_normal, overrides))
     for path in files:
         if os.path.basename(os.path.dirname(os.path.abspath(path))) != "settings":
             continue
-        for key, value in ConfigParser.load_config_file(path).items():
-            if key.startswith(("_", "+")) or key in overrides:
+        for name, value in ConfigParser.load_config_file(path).items():
+            key = _normal(name)
+            if key.startswith(("_", "+")) or key in given:
                 continue
             other, before = said.get(key, (path, value))
             if before != value:

@@ -51,6 +51,10 @@ def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str])
     Returns:
         :data:`VOLUMES` to class to ``{"labels", "ml"}``; no class where fewer than :data:`FEWEST` labels show it.
 
+    Raises:
+        FileNotFoundError: a label is not there.
+        ValueError: a label cannot be read.
+
     Examples:
         >>> class_volumes([{"subject": "a", "image": "a.nii"}], {0: "background", 1: "LV"})
         {'class_volumes': {}}
@@ -60,10 +64,10 @@ def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str])
     rows = []
     for label in found[:: -(-len(found) // _MOST)] if found else []:
         volume = read_volume(label.path)
-        values = plain_tensor(volume)[0].numpy()
-        counts = np.bincount(values.astype(np.uint8).ravel(), minlength=UNANNOTATED + 1)
+        values = plain_tensor(volume)[0]
+        counts = _counts(values)
         if not counts[UNANNOTATED]:
-            row = counts[:size] * np.prod(voxel_sizes(volume.affine, values.shape)) / 1000
+            row = counts[:size].numpy() * np.prod(voxel_sizes(volume.affine, values.shape)) / 1000
             row[[value for value, hidden in enumerate(label.unknown[:size]) if hidden]] = np.nan
             rows.append(row)
     volumes = {}
@@ -72,6 +76,11 @@ def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str])
         if len(known) >= FEWEST and str(value) in map(str, labels):
             volumes[str(value)] = {"labels": len(known), "ml": [round(min(known), 4), round(max(known), 4)]}
     return {VOLUMES: volumes}
+
+
+def _counts(classes: Tensor) -> Tensor:
+    """Voxels of each value from 0 to 255."""
+    return torch.bincount(classes.to(torch.uint8).flatten(), minlength=UNANNOTATED + 1)
 
 
 def _labels(item: Mapping[str, Any]) -> Iterator[_Label]:
@@ -111,11 +120,18 @@ class TellVolumesd(MapTransform):
         weights: file of the network, whose ``settings.json`` lies beside it.
         labels: value to name.
 
-    Examples:
-        In ``postprocessing`` of ``inference.json``::
+    Raises:
+        ValueError: that file is broken.
 
-            {"_target_": "monai_mmseg.bundle.TellVolumesd", "keys": "pred",
-             "weights": "@checkpointloader#load_path", "labels": "@labels"}
+    Examples:
+        >>> import tempfile
+        >>> from monai.data import MetaTensor
+        >>> from monai_mmseg.runs.model_settings import write_settings
+        >>> pred = MetaTensor(torch.ones(1, 10, 10, 10), meta={"filename_or_obj": "s01.nii.gz"})  # 1 mL
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_settings(folder, {"class_volumes": {"1": {"labels": 8, "ml": [40.0, 90.0]}}})
+        ...     tell = TellVolumesd("pred", f"{folder}/model.pt", {1: "LV"})
+        >>> _ = tell({"pred": pred})  # logs "s01.nii.gz: volumes in mL unlike those of ...: LV 1 (40 to 90). ..."
     """
 
     def __init__(
@@ -141,12 +157,12 @@ class TellVolumesd(MapTransform):
 
     def _tell(self, classes: Any) -> None:
         values: Tensor = plain_tensor(classes)
-        counts = torch.stack([(values == int(value)).sum() for value in self.volumes]).tolist()
+        counts = _counts(values).tolist()
         voxel = float(np.prod(voxel_sizes(classes.affine, values.shape[1:]))) / 1000
         slab = min(values.shape[1:]) == 1
         odd = []
-        for (value, known), count in zip(self.volumes.items(), counts, strict=True):
-            volume, (low, high) = count * voxel, known["ml"]
+        for value, known in self.volumes.items():
+            volume, (low, high) = counts[int(value)] * voxel, known["ml"]
             if is_unlike(volume, known) and not (slab and volume < low):
                 odd.append(f"{self.names.get(value, value)} {_shown(volume)} ({_shown(low)} to {_shown(high)})")
         if odd:

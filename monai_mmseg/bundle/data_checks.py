@@ -296,6 +296,12 @@ def check_class_names(path: Path, labels: Mapping[Any, str], known: Mapping[Any,
 
     Raises:
         DataConflict: with both.
+
+    Examples:
+        >>> check_class_names(Path("a.json"), {1: "LV"}, {"1": "LV", "2": "RV"})
+        >>> check_class_names(Path("a.json"), {1: "liver"}, {"1": "LV"})
+        Traceback (most recent call last):
+        monai_mmseg.bundle.data_checks.DataConflict: a.json declares 1 liver; the model was trained for 1 LV. ...
     """
     listed = {str(value): name for value, name in labels.items()}
     ours = {str(value): str(name) for value, name in known.items()}

@@ -95,7 +95,7 @@ def _volumes(items: list[dict[str, Any]], labels: Mapping[str, str]) -> dict[str
     """What a training learned from, read when it has ended; files that are gone by then must not end it otherwise."""
     try:
         return class_volumes(items, labels)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         logger.warning("the volumes of the classes are not kept with the weights: %s", error)
         return {VOLUMES: {}}
 

@@ -12,6 +12,7 @@
 ``overrides``      what the command line changed besides
 ``datalist``       name, path and fingerprint of the data
 ``class_volumes``  smallest and largest volume of each class in the labels of a training that has ended, mL
+``left_out``       of a packed network of one modality: the others that it was trained beside
 ``versions``       of Python and the packages
 =================  ===================================================================================
 

@@ -123,7 +123,9 @@ def check_image_file(path: str | Path) -> type[ImageReader]:
         monai_mmseg.transforms.image_files.VolumeError: ...a.nii.gz: cannot be read as an image (it is a Git LFS ...
     """
     if not str(path):  # pathlib takes it for the working folder, and what lies there is somebody else
-        raise FileNotFoundError("image must be a path, got an empty one: MONAI Label knows no image of that name.")
+        raise FileNotFoundError(
+            "image must be a path, got an empty one, as MONAI Label gives it for an id that it does not know."
+        )
     where = Path(path)
     if not os.path.exists(where):
         lost = os.path.islink(where)
