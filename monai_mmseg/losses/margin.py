@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -89,7 +90,7 @@ def subject_margin(
         own next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
-        ValueError: when the arguments do not fit together.
+        ValueError: when the arguments do not fit together, or ``margin`` is not finite.
 
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Eq. 4. Differs from the paper: pairs of a modality with itself are
@@ -102,7 +103,7 @@ def subject_margin(
     """
     count = _counted(codes, present, pairs, subject)
     within, across = _cosines(codes, present)
-    return mean_of_columns((margin - within + across[..., None]).relu(), count)
+    return mean_of_columns((_finite(margin) - within + across[..., None]).relu(), count)
 
 
 def modality_margin(
@@ -134,7 +135,7 @@ def modality_margin(
         own next, as in the original code; with ``subject`` it counts nothing.
 
     Raises:
-        ValueError: when the arguments do not fit together.
+        ValueError: when the arguments do not fit together, or ``margin`` is not finite.
 
     Reference:
         Ouyang et al., IPMI 2021, arXiv:2102.11456: Eq. 5, without pairs of a modality with itself.
@@ -146,7 +147,7 @@ def modality_margin(
     """
     count = _counted(codes, present, pairs, subject)
     within, across = _cosines(codes, present)
-    return mean_of_columns((margin - across[..., None] + within).relu(), count)
+    return mean_of_columns((_finite(margin) - across[..., None] + within).relu(), count)
 
 
 class SubjectMarginLoss(_Loss):
@@ -170,7 +171,7 @@ class SubjectMarginLoss(_Loss):
 
     def __init__(self, margin: float = 0.1, *, pairs: Pairs | Sequence[int] = "all", pool: int = 16) -> None:
         super().__init__()
-        self.margin, self.pairs, self.pool = float(margin), _checked(pairs), pool
+        self.margin, self.pairs, self.pool = _finite(margin), _checked(pairs), pool
 
     def forward(self, anatomy: Tensor, present: Tensor | None = None, subject: Tensor | None = None) -> Tensor:
         """Returns the loss of the batch."""
@@ -201,7 +202,7 @@ class ModalityMarginLoss(_Loss):
 
     def __init__(self, margin: float = 0.1, *, pairs: Pairs | Sequence[int] = "all") -> None:
         super().__init__()
-        self.margin, self.pairs = float(margin), _checked(pairs)
+        self.margin, self.pairs = _finite(margin), _checked(pairs)
 
     def forward(self, codes: Tensor, present: Tensor | None = None, subject: Tensor | None = None) -> Tensor:
         """Returns the loss of the batch."""
@@ -210,6 +211,12 @@ class ModalityMarginLoss(_Loss):
     def extra_repr(self) -> str:
         """Returns the settings for ``print(loss)``."""
         return f"margin={self.margin:g}, pairs={self.pairs!r}"
+
+
+def _finite(margin: float) -> float:
+    if not math.isfinite(margin):
+        raise ValueError(f"margin must be a finite number, got {margin}.")
+    return float(margin)
 
 
 def _cosines(codes: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:

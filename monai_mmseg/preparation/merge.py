@@ -80,7 +80,10 @@ def merge_datalists(paths: Sequence[str | Path], out: str | Path, *, overwrite: 
     stop_at_errors(report, ", ".join(map(str, paths)))
     root = Path(out).resolve().parent
     relative = {section: [_relative(item, root) for item in items] for section, items in sections.items()}
-    return write_new_json(out, {**content, **relative}, overwrite=overwrite)
+    path = write_new_json(out, {**content, **relative}, overwrite=overwrite)
+    if path.name != "datalist.json":
+        logger.warning("%s: `mmseg plan` and bundles look for a file called datalist.json.", path)
+    return path
 
 
 def _heads(contents: Sequence[Mapping[str, Any]], parts: Sequence[Datalist]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -214,6 +216,8 @@ def test_signature():
         (lambda c: modality_margin(c, pairs=(1, 1)), "two different indices below 3"),
         (lambda c: modality_margin(c, pairs="some"), "pairs must be 'all'"),
         (lambda c: SubjectMarginLoss(pairs=(1,)), "pairs must be 'all'"),
+        (lambda c: SubjectMarginLoss(math.nan), "margin must be a finite number"),
+        (lambda c: modality_margin(c, margin=math.inf), "margin must be a finite number"),
         (lambda c: modality_margin(c, subject=torch.zeros(3)), r"subject must have shape \(5,\)"),
         (lambda c: anatomy_signature(torch.zeros(1, 1, 4, 8, 32)), "at least 16 pixels"),
         (lambda c: anatomy_signature(torch.zeros(1, 1, 4, 32, 32), mode="sum"), "mode must be"),

@@ -39,6 +39,13 @@ def test_items_and_files_of_both(lists, tmp_path, capsys):
     assert json.loads(out.read_text(encoding="utf-8"))["training"][0]["image"] == "../one/images/a_ct.nii.gz"
 
 
+def test_a_name_that_no_bundle_looks_for_is_told(lists, tmp_path, caplog):
+    merge_datalists(lists, tmp_path / "both" / "datalist.json")
+    assert "look for a file called" not in caplog.text
+    merge_datalists(lists, tmp_path / "both.json")
+    assert "both.json: `mmseg plan` and bundles look for a file called datalist.json." in caplog.text
+
+
 def test_refuses_what_does_not_fit(lists, tmp_path):
     out = tmp_path / "datalist.json"
     with pytest.raises(ValueError, match="two datalists or more"):

@@ -162,8 +162,11 @@ class ConditionalConv(nn.Module):
         rows = x.shape[0]
         if isinstance(modality, Tensor) and (modality.is_floating_point() or modality.dtype == torch.bool):
             raise ValueError(f"modality must hold whole numbers, got {modality.dtype}.")  # bool is `present`, no index
-        index = [modality] * rows if isinstance(modality, int) else [int(m) for m in modality]
-        if len(index) != rows or any(not 0 <= m < self.num_modalities for m in index):
+        if isinstance(modality, Tensor):
+            modality = modality.tolist()
+        given = [modality] * rows if isinstance(modality, int) else list(modality)  # 0.5 is not 0
+        index = [int(m) for m in given]
+        if len(index) != rows or index != given or any(not 0 <= m < self.num_modalities for m in index):
             raise ValueError(
                 f"modality must be one index below {self.num_modalities} or one for each of {rows} rows, got "
                 f"{modality}."

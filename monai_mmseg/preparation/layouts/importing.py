@@ -42,6 +42,9 @@ DATALIST = "datalist.json"
 _RECORD, _TERMS = "preparation.json", "LICENCE.txt"
 _FILES, _DONE, _MOVING = "files", "visits", "moving"  # of the stage
 _MOST_ROWS = 30  # of the contact sheet
+_MORE_VALUES = (
+    "\nA class may have several values (liver=1+6); if one has two meanings: import parts, `mmseg data merge`."
+)
 
 
 class BrokenSubjects(ValueError):
@@ -369,7 +372,8 @@ def _item(case: Case, made: Mapping[str, Any], root: Path, annotated: Mapping[st
 def _refusal(broken: Mapping[str, str], count: int, visits: bool) -> str:
     what = "visit" if visits else "subject"
     are = f"{len(broken)} of {count} {what}s cannot be used" if len(broken) > 1 else f"a {what} cannot be used"
-    return f"{are}, nothing is written (--skip-broken leaves out such {what}s):{_lines(broken)}"
+    many = sum("label values must be some of" in reason for reason in broken.values()) > 1
+    return f"{are}, nothing is written (--skip-broken leaves out such {what}s):{_lines(broken)}{_MORE_VALUES * many}"
 
 
 def _lines(broken: Mapping[str, str]) -> str:

@@ -161,7 +161,7 @@ def test_messages_of_settings(settings, message):
         ConditionalConv(**{"spatial_dims": 2, "in_channels": 3, "out_channels": 4, "num_modalities": 2, **settings})
 
 
-@pytest.mark.parametrize("modality", [2, -1, [0], [0, 5], torch.tensor([0, 1, 1])])
+@pytest.mark.parametrize("modality", [2, -1, [0], [0, 5], [0, 0.5], torch.tensor([0, 1, 1])])
 def test_messages_of_modalities(modality):
     with pytest.raises(ValueError, match="modality must be one index below 2 or one for each of 2 rows"):
         ConditionalConv(2, 3, 4, 2)(torch.rand(2, 3, 8, 8), modality)

@@ -259,6 +259,13 @@ def test_all_that_is_broken_is_told_and_nothing_is_left(layout, tmp_path):
         import_layout(replace(bad, cases=layout.cases[:4]), tmp_path / "none", skip_broken=True)
 
 
+def test_numbers_that_differ_between_parts_name_the_way(layout, tmp_path):
+    for place in (1, 3):
+        write(layout.cases[place].label, label_of([5, 9]).astype(np.int16), AFFINE)
+    with pytest.raises(ValueError, match=r"found \[9\].*\nA class may have several values .*mmseg data merge`\.$"):
+        import_layout(layout, tmp_path / "out")
+
+
 def test_other_visits_of_a_person_stay_and_what_goes_with_a_broken_image_is_told(layout, tmp_path):
     visits = [case._replace(subject="p", visit=case.subject) for case in layout.cases]
     visits[0].image.write_bytes(visits[0].image.read_bytes()[:99])
