@@ -52,8 +52,8 @@ def average_sites(states: Sequence[Mapping[str, Tensor]], samples: Sequence[Mapp
     Raises:
         ValueError: if sites and their samples differ in number, a number is negative, or there is no sample at all; a
             modality with samples has no entry in any state, while other modalities have; one without samples is
-            none of the states, while these have one that is not among the samples; sites differ in the shape of an
-            entry; or an entry that counts is not finite.
+            none of the states, while these have one that is not among the samples; a site with samples lacks an entry
+            that others sent; sites differ in the shape or type of an entry; or an entry that counts is not finite.
 
     Reference:
         H. B. McMahan et al., AISTATS 2017, arXiv:1602.05629: Eq. 1; X. Li et al., ICLR 2021, arXiv:2102.07623, whose
@@ -77,6 +77,11 @@ def average_sites(states: Sequence[Mapping[str, Tensor]], samples: Sequence[Mapp
             for site, (weight, state) in enumerate(zip(own, states, strict=True))
             if key in state
         }
+        if lost := [site for site, weight in enumerate(own) if weight and site not in given]:
+            raise ValueError(
+                f"states must agree in their entries, got no {key!r} from site {lost[0]} (counted from 0), which has "
+                "samples for it: the networks are not the same at all sites, or it must send what it has learned."
+            )
         counted = {site: pair for site, pair in given.items() if pair[0]} or {0: (1, next(iter(given.values()))[1])}
         _check_entry(key, counted)
         mean[key] = _mean(list(counted.values()))
@@ -114,6 +119,12 @@ def _check_entry(key: str, given: Mapping[int, tuple[int, Tensor]]) -> None:
         raise ValueError(
             f"states must agree in shape, got {key!r} as {shapes} (site, counted from 0, and shape): labels or "
             "modalities are not the same at all sites."
+        )
+    types = {site: str(tensor.dtype).removeprefix("torch.") for site, (_, tensor) in given.items()}
+    if len(set(types.values())) > 1:
+        raise ValueError(
+            f"states must agree in type, got {key!r} as {types} (site, counted from 0, and type): convert them to that "
+            "of the network before the mean."
         )
     broken = [site for site, (_, tensor) in given.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:

@@ -64,7 +64,7 @@ def test_a_modality_spelt_otherwise_is_not_averaged_over_all_sites():
     shared = [{key: one for key, one in state.items() if ".norms." not in key} for state in states()]
     assert average_sites(shared, [{"CT": 1}, {"mr": 3}, {"mr": 1}]).keys() == shared[0].keys()
     lists = {"norms.0.weight": torch.ones(1), "streams.0.first.weight": torch.ones(1)}
-    assert average_sites([lists, {}], [{"ct": 1}, {"mr": 1}]) == lists
+    assert average_sites([lists, lists], [{"ct": 1}, {"mr": 1}]) == lists
 
 
 def test_a_modality_spelt_otherwise_of_which_nothing_was_sent_is_no_site_without_it():
@@ -86,6 +86,28 @@ def test_sites_with_other_classes_or_broken_weights_are_named():
         average_sites([first, second, {**third, "network.0.bias": torch.tensor([1.0, torch.nan])}], SITES)
     unasked = {**second, "network.1.norms.ct.bias": torch.full((2,), torch.nan)}  # it has no CT
     assert average_sites([first, unasked, third], SITES)["network.1.norms.ct.bias"].tolist() == [1.0, 1.0]
+
+
+def test_a_site_with_another_network_is_named():
+    """Else the mean would be of the others alone, and nobody would know."""
+    first, second, third = states()
+    other = {f"module.{key}": one for key, one in second.items()}
+    with pytest.raises(ValueError, match=r"got no 'network.0.weight' from site 1 .*, which has samples for it"):
+        average_sites([first, other, third], SITES)
+    with pytest.raises(ValueError, match=r"got no 'module.network.0.weight' from site 0 "):
+        average_sites([first, {**second, **other}, third], SITES)
+    forgotten = {key: one for key, one in second.items() if ".norms." not in key}
+    with pytest.raises(ValueError, match=r"got no 'network.1.norms.mr.weight' from site 1 "):
+        average_sites([first, forgotten, third], SITES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int8, torch.float64])
+def test_a_site_that_sends_another_type_is_named(dtype):
+    """Weights in whole numbers would be taken for counters, of which the largest counts."""
+    first, second, third = states()
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(ValueError, match=rf"got 'network.0.bias' as {{0: '{name}', 1: 'float32', 2: 'float32'}}"):
+        average_sites([{**first, "network.0.bias": torch.ones(2, dtype=dtype)}, second, third], SITES)
 
 
 @pytest.mark.parametrize(
