@@ -39,7 +39,7 @@ class QualityScoring:
     ``quality.json`` beside them. Its information gets ``<name>`` (mean Dice, the signal that foretold it, Dice of each
     class) and ``<name>_risk``, 1 - Dice. Without a calibration of these very weights the signal is ``expected_dice``:
     too high, and good for the order alone. So is an image scored without a modality that all validation subjects had,
-    which is logged.
+    or of a modality that none of these was of, which is logged.
 
     Args:
         name: of the method.
@@ -49,6 +49,7 @@ class QualityScoring:
         weights: file of the network.
         samples: which ones, in one line.
         modalities: names in the order of ``present``, bool ``(M,)``.
+        modality: of the images, where each is of one.
 
     Examples:
         >>> import torch
@@ -68,8 +69,9 @@ class QualityScoring:
         weights: str | Path,
         samples: str,
         modalities: Sequence[str] = (),
+        modality: str = "",
     ) -> None:
-        self.modalities = list(modalities)
+        self.modalities, self.modality = list(modalities), modality
         self.name, self.infer, self.labels = name, infer, dict(labels)
         self.weights, self.samples = Path(weights), samples
 
@@ -111,7 +113,7 @@ class QualityScoring:
         if unforetold:
             logger.warning(
                 "%s: %s scored by %s, which is too high beside the others: all validation subjects of the fit had a "
-                "modality that is missing.",
+                "modality that is missing, or none was of theirs.",
                 self.name,
                 first_names(unforetold, most=3),
                 SIGNALS[0],
@@ -140,7 +142,7 @@ class QualityScoring:
         """
         found = self.infer(image, device)
         missing = missing_modalities(found["present"], self.modalities) if "present" in found else ()
-        rows: list[Quality] = sampled_qualities(found, self.labels, (image, ""), self.samples, missing)
+        rows: list[Quality] = sampled_qualities(found, self.labels, (image, self.modality), self.samples, missing)
         if line is not None:
             rows = [line.foretell(row) for row in rows]
         signal = shared_signals(Pair(row, 0.0) for row in rows)[0]
@@ -210,5 +212,6 @@ def _scoring(name: str, path: str, conf: Mapping[str, Any]) -> QualityScoring:
         return {**item[task.output_label_key], **({"present": item["present"]} if "present" in item else {})}
 
     labels = {value: label for label, value in task.labels.items()}
-    modalities = task.bundle_config.get_parsed_content("modalities", default=[])
-    return QualityScoring(name, infer, labels, task.get_path(), task.inferer().description, modalities)
+    ask = task.bundle_config.get_parsed_content
+    about = ask("modalities", default=[]), ask("default_modality", default="")
+    return QualityScoring(name, infer, labels, task.get_path(), task.inferer().description, *about)

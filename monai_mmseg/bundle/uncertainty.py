@@ -118,7 +118,7 @@ class SaveUncertaintyd(Transform):
         output_dir: folder of the files.
         weights: file of the network; a ``quality.json`` beside it foretells Dice, else that column stays empty.
         modalities: names in the order of ``present`` in the items, where they have it: Dice is not foretold without a
-            modality that all validation subjects had.
+            modality that all validation subjects had, nor for images of one that none of these was of, which is said.
         seen: those of them that the network looks at; ``None``: all.
 
     Raises:
@@ -146,7 +146,7 @@ class SaveUncertaintyd(Transform):
         self.modalities = list(modalities)
         self.seen = self.modalities if seen is None else list(seen)
         self.key, self.output_dir, self.weights = key, Path(output_dir), Path(weights)
-        self.labels = {int(value): str(name) for value, name in labels.items() if int(value) != 0}
+        self.labels = {int(value): str(labels[value]) for value in sorted(labels, key=int) if int(value) != 0}
         self.samples = inferer.description
         self.invert = InvertPredictiond("uncertainty", transform)
         self.save = SaveImagePredictiond(
@@ -154,6 +154,7 @@ class SaveUncertaintyd(Transform):
         )
         self.digest = file_sha256(self.weights) if self.weights.is_file() else ""
         self.rows: list[Quality] = []
+        self._unfitted: set[str] = set()
         self._line = self._calibration()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -203,7 +204,18 @@ class SaveUncertaintyd(Transform):
         missing = tuple(name for name in missing if name in self.seen)
         told = sampled_qualities(found, self.labels, about, self.samples, missing)
         rows = [row._replace(weights=self.digest) for row in told]
-        return [self._line.foretell(row) for row in rows] if self._line is not None else rows
+        if self._line is None:
+            return rows
+        if not self._line.is_of(about[1]) and about[1] not in self._unfitted:
+            self._unfitted.add(about[1])
+            logger.warning(
+                "%s was fitted on images of %s: for those of %s predicted_dice stays empty. Fit on both: `mmseg "
+                "quality --fit` without --modality.",
+                self.weights.parent / CALIBRATION,
+                ", ".join(self._line.modalities),
+                about[1],
+            )
+        return [self._line.foretell(row) for row in rows]
 
 
 def sampled_qualities(

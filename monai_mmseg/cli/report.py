@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_mmseg.evaluation.quality import Quality
 
 
 def evaluate(
@@ -100,6 +103,7 @@ def quality(
         fold: only the items of this fold.
         fit: folder of the weights; a line from the best signal to Dice is fitted and stored there as quality.json.
     """
+    from math import isnan
     from pathlib import Path
 
     from monai_mmseg.data.datalist import read_datalist
@@ -119,6 +123,8 @@ def quality(
         raise ValueError(
             f"{predictions}/{qualities.QUALITY} names no modality: give --modality, of {listed.modalities}."
         )
+    rows = [row for row in rows if row.modality in ("", *names)]
+    _check_order(rows, listed.labels, f"{predictions}/{qualities.QUALITY}", datalist)
     items, table = listed.select(section, fold=fold), ScoreTable()
     for name in names:
         # who lacks the modality was predicted on another of its images, and is scored there, as the evaluation does
@@ -137,12 +143,17 @@ def quality(
             f"mmseg quality: {len(rows) - len(pairs)} of {len(rows)} lines have no true label in {section}: {lost}",
             file=sys.stderr,
         )
+    if silent := dict.fromkeys(one.subject for one in table if one.subject not in {row.subject for row in rows}):
+        print(f"mmseg quality: {qualities.QUALITY} has no line of {', '.join(silent)}: left out", file=sys.stderr)
     foretold = qualities.with_foretold(pairs)
     if len(foretold) < len(pairs):
         print(f"mmseg quality: {qualities.unforetold_text(pair.quality for pair in pairs)}", file=sys.stderr)
     for signal in qualities.FORETOLD:
         used = foretold if signal == qualities.FORETOLD[0] else pairs
         if signal not in qualities.shared_signals(used):
+            gaps = dict.fromkeys(one.quality.subject for one in used if isnan(getattr(one.quality, signal)))
+            if len(gaps) < len({one.quality.subject for one in used}):
+                print(f"mmseg quality: {signal} is left out: it is not there for {', '.join(gaps)}", file=sys.stderr)
             continue
         lines = quality_rows(qualities.compare_quality(used, signal))
         print(signal, *(f"  {name}: {value}" for name, value in lines), sep="\n")
@@ -153,7 +164,7 @@ def quality(
             file=sys.stderr,
         )
     if fit is not None:
-        known = _trained_on(datalist, fit, {pair.quality.subject for pair in pairs}) if section == "training" else []
+        known = _trained_on(items, datalist, fit, {pair.quality.subject for pair in pairs})
         if known:
             print(
                 f"mmseg quality: {fit}/model.pt was trained on {len(known)} of these subjects (first: {known[0]}); of "
@@ -190,13 +201,32 @@ def _tell_left_out(items: Sequence[Mapping[str, Any]], predictions: str, modalit
         )
 
 
-def _trained_on(datalist: str, weights: str, subjects: set[str]) -> list[str]:
-    """Which subjects lie in folds that a training did not leave out, if it was a training on this datalist."""
+def _check_order(rows: Sequence[Quality], labels: Mapping[int, str], path: str, datalist: str) -> None:
+    """Lines of an image are in the order of the network's values; in another order the labels are of other classes."""
+    known = [labels[value] for value in sorted(labels)]
+    images: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        images.setdefault((row.subject, row.modality), []).append(row.name)
+    for names in images.values():
+        named = [name for name in names if name in known]
+        if named != [name for name in known if name in named]:
+            raise ValueError(
+                f"{path} has the classes in the order {', '.join(names)}, {datalist} in the order {', '.join(known)}: "
+                "one value means two classes. Give the datalist that the network knows, or predict again with this one."
+            )
+
+
+def _trained_on(items: Sequence[Mapping[str, Any]], datalist: str, weights: str, subjects: set[str]) -> list[str]:
+    """Which subjects a training has learned from: by what the weights remember, or as its datalist has the folds."""
+    from monai_mmseg.bundle.seen import SEEN, item_marks
     from monai_mmseg.data.datalist import read_datalist
     from monai_mmseg.runs.identity import datalist_identity
     from monai_mmseg.runs.model_settings import read_settings
 
     settings = read_settings(weights)
+    if SEEN in settings:
+        seen = set(settings[SEEN].get("trained", ()))
+        return sorted({str(item["subject"]) for item in items if seen.intersection(item_marks(item))} & subjects)
     before, now = settings.get("datalist") or {}, datalist_identity(datalist)
     if before.get("fingerprint") != now["fingerprint"]:
         return []

@@ -169,7 +169,7 @@ def shared_signals(pairs: Iterable[Pair]) -> list[str]:
 
 
 def with_foretold(pairs: Iterable[Pair]) -> list[Pair]:
-    """Pairs without those that have no foretold Dice for what they lack, where the others have it.
+    """Pairs without those that have no foretold Dice for what they lack or are of, where the others have it.
 
     Args:
         pairs: of :func:`true_pairs`.
@@ -179,19 +179,19 @@ def with_foretold(pairs: Iterable[Pair]) -> list[Pair]:
     """
     pairs = list(pairs)
     told = [pair for pair in pairs if math.isfinite(pair.quality.predicted_dice)]
-    if told and all(math.isfinite(pair.quality.predicted_dice) or pair.quality.missing for pair in pairs):
-        return told
-    return pairs
+    kinds = {pair.quality.modality for pair in told}
+    rest = [pair.quality for pair in pairs if math.isnan(pair.quality.predicted_dice)]
+    return told if told and all(row.missing or row.modality not in kinds for row in rest) else pairs
 
 
 def unforetold_text(rows: Iterable[Quality]) -> str:
-    """Which subjects have no foretold Dice for what they lack, and why; empty where there is none.
+    """Which subjects have no foretold Dice for what they lack or are of, and why; empty where there is none.
 
     Args:
         rows: of predictions beside whose weights a calibration lies.
 
     Returns:
-        One sentence.
+        A sentence or two.
 
     Examples:
         >>> row = Quality("s1", "", "LV", math.nan, 0.9, 0.9, 0.1, "shift", missing="t1")
@@ -201,7 +201,12 @@ def unforetold_text(rows: Iterable[Quality]) -> str:
     rows = list(rows)
     lacking = [f"{row.subject} ({row.missing} missing)" for row in rows if row.lacks and math.isnan(row.predicted_dice)]
     why = "all validation subjects of the fit had a modality that is missing"
-    return f"No Dice is foretold for {first_names(lacking, most=3)}: {why}." if lacking else ""
+    found = {row.modality for row in rows if math.isfinite(row.predicted_dice)}
+    other = sorted({row.modality for row in rows if not row.lacks} - found) if found else []
+    told = [f"No Dice is foretold for {first_names(lacking, most=3)}: {why}."] if lacking else []
+    if other:
+        told += [f"No Dice is foretold for images of {', '.join(other)}: the line was fitted on others, or later."]
+    return " ".join(told)
 
 
 class Agreement(NamedTuple):
@@ -270,11 +275,17 @@ class StoredCalibration(NamedTuple):
     weights: str  # SHA-256 of the file
     radius: float = 1.0  # half the width of the interval with COVERAGE; 1 says nothing: fewer than four subjects
     lacked: tuple[str, ...] = ()  # modalities that one of the subjects lacked at least
+    modalities: tuple[str, ...] = ()  # of their images, where each image is of one; none: others, or not known
+
+    def is_of(self, modality: str) -> bool:
+        """Whether images of a modality were among those of the fit; true where there is nothing to tell by."""
+        return not modality or not self.modalities or modality in self.modalities
 
     def foretell(self, row: Quality) -> Quality:
         """A row with the Dice that its signal foretells, and the interval around it.
 
-        Without a modality that all subjects of the fit had the line does not hold: the row stays as it is.
+        Without a modality that all subjects of the fit had, and for images of a modality that none of them was of, the
+        line does not hold: the row stays as it is.
 
         Examples:
             >>> found = StoredCalibration("expected_dice", Calibration(2, -1), 0.02, 8, 8, "shift", "abc", 0.125)
@@ -282,7 +293,7 @@ class StoredCalibration(NamedTuple):
             >>> row.predicted_dice, row.predicted_low, row.predicted_high
             (0.9375, 0.8125, 1.0)
         """
-        if not set(row.lacks) <= set(self.lacked):
+        if not (self.is_of(row.modality) and set(row.lacks) <= set(self.lacked)):
             return row
         dice = float(self.line(getattr(row, self.signal)))
         low, high = np.clip([dice - self.radius, dice + self.radius], 0, 1).tolist()
@@ -329,6 +340,7 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         weights,
         min(1.0, interval_radius(errors[best], people, COVERAGE)),
         tuple(sorted({name for pair in pairs for name in pair.quality.lacks})),
+        tuple(sorted({pair.quality.modality for pair in pairs} - {""})),
     )
 
 
@@ -367,8 +379,8 @@ def read_calibration(folder: str | Path, weights: str, samples: str) -> StoredCa
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
             raise ValueError("another format")
-        own = {"line": Calibration(**content["line"]), "lacked": tuple(content.get("lacked", ()))}
-        found = StoredCalibration(**{**content, **own})
+        names = {key: tuple(content.get(key, ())) for key in ("lacked", "modalities")}
+        found = StoredCalibration(**{**content, **names, "line": Calibration(**content["line"])})
         if found.signal not in SIGNALS:
             raise ValueError(f"unknown signal {found.signal!r}")
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -89,6 +89,17 @@ def test_an_image_without_what_the_validation_subjects_had(scoring, tmp_path, ca
     assert "net_quality: s2 scored by expected_dice, which is too high beside the others" in caplog.text
 
 
+def test_images_of_a_modality_that_the_fit_had_none_of(scoring, tmp_path, caplog):
+    line = StoredCalibration("pairwise_dice", Calibration(2, -1), 0.1, 8, 16, "shift", file_sha256(scoring.weights))
+    write_calibration(tmp_path, line._replace(modalities=("mr",)))
+    found = {}
+    for scoring.modality in ("ct", "mr"):
+        scoring({}, store := Store())
+        found[scoring.modality] = store.info["s1"]["net_quality"]["by"]
+    assert found == {"ct": "expected_dice", "mr": "predicted_dice"}
+    assert caplog.text.count("scored by expected_dice, which is too high beside the others") == 1
+
+
 def test_the_line_of_older_weights_is_left_out(scoring, tmp_path, caplog):
     line = StoredCalibration("expected_dice", Calibration(2, -1), 0.1, 8, 16, "shift", "of older weights")
     write_calibration(tmp_path, line)

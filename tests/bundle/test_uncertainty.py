@@ -29,7 +29,7 @@ def weights(tmp_path):
     return tmp_path / "model.pt"
 
 
-def save(out, weights, subject, present=None):
+def save(out, weights, subject, present=None, **about):
     """Two voxels of two classes of one subject."""
     inferer = SampledInferer(SimpleInferer(), ["mirror"])
     image = MetaTensor(torch.zeros(1, 2, 1, 1), meta={"filename_or_obj": f"{subject}.nii.gz", "subject": subject})
@@ -37,7 +37,8 @@ def save(out, weights, subject, present=None):
     found |= {name: torch.ones(2) for name in ("expected_dice", "pairwise_dice")}
     transform = SaveUncertaintyd("pred", Compose([]), inferer, {"0": "background", "1": "LV"}, out, weights, NAMES)
     transform.invert, transform.save = dict, dict  # volumes have tests of their own
-    transform({"image": image, "pred": found, **({} if present is None else {"present": torch.tensor(present)})})
+    about |= {} if present is None else {"present": torch.tensor(present)}
+    transform({"image": image, "pred": found, **about})
 
 
 def test_a_second_run_keeps_what_is_said_of_other_images(weights, tmp_path):
@@ -94,3 +95,17 @@ def test_no_dice_is_foretold_without_what_the_validation_subjects_had(weights, t
     why = "all validation subjects of the fit had a modality that is missing"
     told = f"No Dice is foretold for s0 (lge missing), s3 (lge missing): {why}."
     assert [record.message for record in caplog.records] == [told]
+
+
+def test_no_dice_is_foretold_for_a_modality_that_the_fit_had_no_image_of(weights, tmp_path, caplog):
+    out, samples = tmp_path / "out", SampledInferer(SimpleInferer(), ["mirror"]).description
+    line = StoredCalibration("expected_dice", Calibration(1, -0.5), 0.1, 8, 8, samples, file_sha256(weights), 0.25)
+    write_calibration(tmp_path, line._replace(modalities=("ct",)))
+    save(out, weights, "s1", modality="ct")
+    assert not caplog.messages
+    save(out, weights, "s2", modality="mr")
+    assert {row.subject: row.predicted_dice for row in read_quality(out / "quality.csv")} == {
+        "s1": 0.5,
+        "s2": pytest.approx(math.nan, nan_ok=True),
+    }
+    assert "was fitted on images of ct: for those of mr predicted_dice stays empty" in caplog.text

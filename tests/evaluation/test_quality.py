@@ -114,6 +114,24 @@ def test_nothing_is_foretold_without_what_all_of_the_fit_had(tmp_path):
     assert with_foretold(fitted) == fitted  # nothing was foretold
 
 
+def test_nothing_is_foretold_for_a_modality_that_the_fit_had_no_image_of(tmp_path):
+    fitted = [pair._replace(quality=pair.quality._replace(modality="ct")) for pair in pairs()]
+    write_calibration(tmp_path, calibrate(fitted, "abc"))
+    line = read_calibration(tmp_path, "abc", "shift")
+    assert line.modalities == ("ct",)
+    ct, mr, unnamed = (line.foretell(ROWS[0]._replace(modality=name)) for name in ("ct", "mr", ""))
+    assert (ct.predicted_dice, unnamed.predicted_dice) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert math.isnan(mr.predicted_dice)
+    assert math.isnan(mr.predicted_low)
+    told = [Pair(ct, 0.5), Pair(mr, 0.5)]
+    assert with_foretold(told) == told[:1]
+    assert with_foretold(told[1:]) == told[1:]
+    assert unforetold_text([ct, mr]).startswith("No Dice is foretold for images of mr: the line was fitted on others")
+    assert unforetold_text([mr]) == ""  # nothing was fitted
+    write_calibration(tmp_path, calibrate(pairs(), "abc"))  # of a bundle that segments a subject once
+    assert read_calibration(tmp_path, "abc", "shift").modalities == ()
+
+
 def _subject(rng, name):
     signal = rng.uniform(0.5, 1, 3)
     dice = np.clip(1.6 * signal - 0.75 + rng.normal(0, 0.05) + rng.normal(0, 0.04, 3), 0, 1)
