@@ -38,7 +38,9 @@ class _Label(NamedTuple):
     unknown: tuple[bool, ...]  # classes that it cannot show
 
 
-def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str]) -> dict[str, Any]:
+def class_volumes(
+    items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Smallest and largest volume of each class in the labels of a training.
 
     When to use: for the settings beside the weights, once. Labels that are borrowed or have voxels that nobody
@@ -47,6 +49,7 @@ def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str])
     Args:
         items: of a datalist that was read, flat or grouped by subject.
         labels: value to name.
+        before: what the weights say that the training starts from; their labels count, too.
 
     Returns:
         :data:`VOLUMES` to class to ``{"labels", "ml"}``; no class where fewer than :data:`FEWEST` labels show it.
@@ -73,8 +76,10 @@ def class_volumes(items: Iterable[Mapping[str, Any]], labels: Mapping[Any, str])
     volumes = {}
     for value in range(1, size):
         known = [float(row[value]) for row in rows if not np.isnan(row[value])]
-        if len(known) >= FEWEST and str(value) in map(str, labels):
-            volumes[str(value)] = {"labels": len(known), "ml": [round(min(known), 4), round(max(known), 4)]}
+        older = (before or {}).get(str(value), {"labels": 0, "ml": []})
+        count, ends = len(known) + older["labels"], [*known, *older["ml"]]
+        if count >= FEWEST and str(value) in map(str, labels):
+            volumes[str(value)] = {"labels": count, "ml": [round(min(ends), 4), round(max(ends), 4)]}
     return {VOLUMES: volumes}
 
 

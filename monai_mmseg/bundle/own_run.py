@@ -24,6 +24,7 @@ from monai_mmseg.bundle.seen import seen_images
 from monai_mmseg.bundle.settings import model_settings
 from monai_mmseg.distributed import of_first
 from monai_mmseg.runs.lock import FolderInUse
+from monai_mmseg.runs.model_settings import read_settings
 from monai_mmseg.runs.owner import FolderTaken, RunOwner
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,9 @@ def own_run(
     if parser is not None and reads_list and Path(dataset_dir, "datalist.json").is_file():
         settings.update(training_gaps(parser) | seen_images(parser))
         items = parser.get_parsed_content("train#dataset#data")
-        learned = partial(_volumes, items, settings.get("knobs", {}).get("labels") or {})
+        start = parser.get_parsed_content("start", default=None)
+        before = read_settings(Path(start).parent).get(VOLUMES, {}) if isinstance(start, str) else {}
+        learned = partial(_volumes, items, settings.get("knobs", {}).get("labels") or {}, before)
     return RunOwner(
         ckpt_dir,
         output_dir,
@@ -91,13 +94,13 @@ def own_run(
     )
 
 
-def _volumes(items: list[dict[str, Any]], labels: Mapping[str, str]) -> dict[str, Any]:
+def _volumes(items: list[dict[str, Any]], labels: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
     """What a training learned from, read when it has ended; files that are gone by then must not end it otherwise."""
     try:
-        return class_volumes(items, labels)
+        return class_volumes(items, labels, before)
     except (OSError, ValueError, MemoryError) as error:
         logger.warning("the volumes of the classes are not kept with the weights: %s", error)
-        return {VOLUMES: {}}
+        return {VOLUMES: dict(before)}
 
 
 def check_folders(owner: RunOwner) -> None:

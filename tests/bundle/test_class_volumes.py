@@ -46,6 +46,13 @@ def test_what_a_label_cannot_show_is_not_counted(items, tmp_path):
     assert found == {VOLUMES: {"1": {"labels": 3, "ml": [10.0, 20.0]}}}  # two labels show a tumour, or none
 
 
+def test_labels_of_the_weights_that_a_training_starts_from_count(items):
+    before = {"1": {"labels": 5, "ml": [12.0, 30.0]}, "2": {"labels": 2, "ml": [0.5, 1.0]}}
+    known = {"1": {"labels": 6, "ml": [10.0, 30.0]}, "2": {"labels": 3, "ml": [0.0, 1.0]}}
+    assert class_volumes(items[:1], LABELS, before) == {VOLUMES: known}
+    assert class_volumes([], LABELS, before)[VOLUMES] == {"1": before["1"]}
+
+
 def predicted(liver, tumour=0, shape=(20, 20, 10)):
     values = torch.zeros(4000, dtype=torch.uint8)
     values[:liver], values[liver : liver + tumour] = 1, 2

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,8 @@ def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, lik
     before, after = tmp_path / "before", tmp_path / "after"
     said = {**_said_for(["ct", "mr"], [CT_STEP, MR_STEP]), "hounsfield": ["ct"]}
     HEART.train(before, unpaired(HEART), intensity=said)
+    path = before / "models" / "settings.json"
+    path.write_text(json.dumps({**read(path), "class_volumes": {"1": {"labels": 5, "ml": [0.001, 0.002]}}}))
     noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 1.0}
     drawn = {**_said_for(["ct", "mr"], [None, noise]), "_target_": "monai_mmseg.transforms.RandByModalityd"}
     data = one_more()
@@ -121,6 +125,8 @@ def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, lik
         "default_modality": "ct",
         "hounsfield": ["ct"] if like else ["ct", "mr_b"],
     }
+    volumes = read(after / "models" / "settings.json")["class_volumes"]["1"]  # one label more than before
+    assert (volumes["labels"], volumes["ml"][0]) == (6, 0.001)
     assert workflow.parser["appearance"][0]["transforms"] == {"ct": None, "mr": noise, "mr_b": noise if like else None}
     told = "appearance, intensity: 'mr_b' has that of 'ct', the default modality; those of others differ. --like names"
     assert (told in "".join(capsys.readouterr())) == (like is None)
