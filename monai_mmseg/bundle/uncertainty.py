@@ -25,6 +25,7 @@ from monai_mmseg.bundle.predictions import InvertPredictiond, SaveImagePredictio
 from monai_mmseg.evaluation.layout import PLUS
 from monai_mmseg.evaluation.quality import (
     CALIBRATION,
+    LABELS_OF_MEAN,
     QUALITY,
     Quality,
     StoredCalibration,
@@ -49,7 +50,8 @@ def check_uncertainty(
 ) -> None:
     """Refuse settings of samples that nothing would read, and labels that an older ``quality.csv`` would be taken for.
 
-    When to use: in ``initialize`` of an inference that can sample. Logs a warning where a ``quality.csv`` of these
+    When to use: in ``initialize`` of an inference that can sample, and of an evaluation, which cannot but writes into
+    a folder where one may have been. Logs a warning where a ``quality.csv`` of these
     weights has subjects that are predicted anew without samples.
 
     Args:
@@ -60,8 +62,8 @@ def check_uncertainty(
 
     Raises:
         ConfigError: the command sets ``samples`` or ``sampled#...`` without ``uncertainty``; or the folder has a
-            ``quality.csv`` of other weights, which this run would not write anew; or ``sampled#checkpoints`` were
-            trained for other classes or images.
+            ``quality.csv`` of other weights, or of the mean of samples, which this run would not write anew; or
+            ``sampled#checkpoints`` were trained for other classes or images.
 
     Examples:
         >>> command = ["x/monai/bundle/__main__.py", "run", "--config_file", "inference.json", "--sampled#draws", "9"]
@@ -87,10 +89,13 @@ def _check_older(path: Path, weights: Path) -> None:
         rows = read_quality(path)
     except (OSError, ValueError):  # none, or one that cannot be read
         return
+    wrong = "labels of the mean of samples" if any(row.samples.endswith(LABELS_OF_MEAN) for row in rows) else ""
     if {row.weights for row in rows} - {"", file_sha256(weights)}:
+        wrong = "other weights' predictions"
+    if wrong:
         raise ConfigError(
-            f"{path} foretells the Dice of other weights' predictions: this run would replace them and leave it.\n"
-            "Give --uncertainty true, another --output_dir, or remove it."
+            f"{path} foretells the Dice of {wrong}: this run would replace them and leave it.\n"
+            "Remove it, or name another --output_dir; inference with --uncertainty true writes it anew."
         )
     parser = resolving_parser()
     items = parser.get_parsed_content("dataset#data", default=()) if parser is not None else ()

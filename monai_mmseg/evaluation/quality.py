@@ -33,6 +33,7 @@ SIGNALS = ("expected_dice", "pairwise_dice")
 FORETOLD = ("predicted_dice", *SIGNALS)
 NUMBERS = ("predicted_dice", *SIGNALS, "entropy")
 ENDS = ("predicted_low", "predicted_high")
+LABELS_OF_MEAN = "labels of mean"  # end of ``samples`` where the labels are not the network's own
 COVERAGE = 0.8
 """Share of images and classes whose true Dice shall lie between ``predicted_low`` and ``predicted_high``."""
 

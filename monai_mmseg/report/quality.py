@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_mmseg.evaluation.quality import (
     COVERAGE,
+    LABELS_OF_MEAN,
     QUALITY,
     Agreement,
     Pair,
@@ -47,6 +48,7 @@ def quality_values(content: RunContent, method: str | None, colors: Mapping[str,
         return None
     try:
         scored = true_pairs(read_quality(path), content.table, method)
+        _check_scored(scored, content.owner.newest.get("model"))
         pairs = with_foretold(scored)
         found = compare_quality(pairs)
     except (OSError, ValueError) as error:
@@ -61,6 +63,14 @@ def quality_values(content: RunContent, method: str | None, colors: Mapping[str,
         "curve": risk_chart(found),
         "classes": [(name, color) for name, color in colors.items() if name in {pair.quality.name for pair in pairs}],
     }
+
+
+def _check_scored(pairs: Sequence[Pair], model: str | None) -> None:
+    """What was foretold of other labels than were scored says nothing of the scores."""
+    if model and {pair.quality.weights for pair in pairs} - {"", model}:
+        raise ValueError("it foretells the Dice of other weights' predictions than were scored.")
+    if model and any(pair.quality.samples.endswith(LABELS_OF_MEAN) for pair in pairs):
+        raise ValueError("it foretells the Dice of labels of the mean of samples, and the network's own were scored.")
 
 
 def quality_rows(found: Agreement) -> list[tuple[str, str]]:

@@ -63,6 +63,14 @@ def test_labels_of_other_weights_are_not_put_beside_what_was_foretold(weights, t
         check_uncertainty(False, **places)
 
 
+def test_labels_of_a_mean_are_not_replaced_by_those_of_the_network(weights, tmp_path):
+    samples = SampledInferer(SimpleInferer(), ["mirror"], labels_of="mean").description
+    row = Quality("s1", "", "LV", math.nan, 0.5, 0.5, 0.1, samples, weights=file_sha256(weights))
+    write_quality(tmp_path / "quality.csv", [row])
+    with pytest.raises(ConfigError, match="foretells the Dice of labels of the mean of samples"):
+        check_uncertainty(False, ["x"], output_dir=tmp_path, weights=weights)
+
+
 def test_what_an_earlier_run_foretold_of_an_image_of_this_name_is_told(weights, tmp_path, monkeypatch, caplog):
     row = Quality("s1", "", "LV", math.nan, 0.5, 0.5, 0.1, "shift", weights=file_sha256(weights))
     write_quality(tmp_path / "quality.csv", [row, row._replace(subject="s2")])

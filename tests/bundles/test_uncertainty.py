@@ -33,6 +33,9 @@ def test_all_segmenting_bundles_ask_alike(name):
     assert saved == {key: value for key, value in asked.items() if key in saved}
     assert asked.keys() - saved.keys() <= {"seen"}  # DAFNet may look at the target alone
     assert found["evaluator"]["inferer"] == "$@sampled or @inferer"
+    evaluation = json.loads((BUNDLES / name / "configs" / "evaluate.json").read_text(encoding="utf-8"))
+    older = "check_uncertainty(False, output_dir=@prediction_dir, weights=@validate#handlers#0#load_path)"
+    assert f"$monai_mmseg.bundle.{older}" in evaluation["initialize"]  # which replaces what was foretold of
 
 
 def test_from_samples_to_foretold_dice(trained, heart, tmp_path, capsys):

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from monai_mmseg.evaluation import Score, ScoreTable
 from monai_mmseg.evaluation.quality import Quality, write_quality
 from monai_mmseg.report import write_report
-from monai_mmseg.runs import RunRecorder
+from monai_mmseg.runs import RunRecorder, record_evaluation
 
+SHA_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 DISTANCES = {"hausdorff95": 3.0, "surface_distance": 1.0}
 DICE = {"s1": 0.5, "s2": 0.9, "s3": 0.7}
 
@@ -49,6 +52,26 @@ def test_subjects_without_a_foretold_dice_are_left_out_and_named(tmp_path):
     assert "foretold by the line that was fitted" in text
     assert "No Dice is foretold for s2 (cine missing)" in text
     assert '<td class="text">images and classes</td><td>2</td>' in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights": "a" * 64}, "it foretells the Dice of other weights"),
+        ({"samples": "shift, labels of mean"}, "it foretells the Dice of labels of the mean"),
+        ({}, ""),
+        ({"weights": ""}, ""),  # written before they were noted
+    ],
+)
+def test_what_was_foretold_of_other_labels_than_were_scored_is_left_out(tmp_path, change, said):
+    make(tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"abc")
+    record_evaluation(tmp_path, tmp_path, "metrics/net.json", section="test")
+    rows = [Quality(s, "", "LV", math.nan, d, d, 0.1, "shift", weights=SHA_OF_ABC) for s, d in DICE.items()]
+    write_quality(tmp_path / "predictions" / "quality.csv", [row._replace(**change) for row in rows])
+    text = page(tmp_path)
+    assert ("Foretold quality" in text) == (not said)
+    assert not said or f"quality.csv is left out: {said}" in text
 
 
 def test_a_broken_file_is_named(tmp_path):
