@@ -209,6 +209,9 @@ class ObjectiveTrainer(SupervisedTrainer):
         keep_freed_memory(self.state.device)
         try:
             Workflow.run(self)  # not Trainer.run, whose scaler is for one optimiser and CUDA only
+        except BaseException:
+            self._internal_run_generator = None  # ignite keeps the one that ended: the next run would do nothing
+            raise
         finally:
             stop_workers(self.data_loader)
             give_back_freed_memory()

@@ -296,6 +296,25 @@ def test_epochs_shorter_than_the_data_start_anew():
     assert (trainer.state.iteration, len(seen)) == (6, 3)
 
 
+@pytest.mark.parametrize("stop", [FloatingPointError, KeyboardInterrupt])
+def test_a_run_after_one_that_broke_off_trains(stop):
+    """Ignite keeps the generator that ended, so the round after a failed one came back untrained, as if trained."""
+    trainer = toy_trainer(1)
+
+    @trainer.on(Events.ITERATION_COMPLETED(once=1))
+    def _(_engine):
+        raise stop
+
+    with pytest.raises(stop):
+        trainer.run()
+    before = [value.clone() for value in trainer.objective.network.parameters()]
+    trainer.state.max_epochs = trainer.state.epoch + 1  # as MONAI's client does
+    trainer.run()
+    assert trainer.state.epoch == 2
+    after = list(trainer.objective.network.parameters())
+    assert not all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def test_run_goes_on_as_federated_rounds_do():
     trainer = toy_trainer(1)
     trainer.run()
