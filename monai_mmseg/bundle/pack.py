@@ -29,6 +29,7 @@ from monai_mmseg.bundle.pack_weights import find_weights
 from monai_mmseg.bundle.packed_settings import (
     check_agreement,
     packed_settings,
+    started_definitions,
     training_overlays,
     training_overrides,
 )
@@ -105,7 +106,7 @@ def pack_bundle(
     changes: dict[str, Any] = {}
     for path in files[1:]:
         changes.update(read_json(path))
-    changes.update({**training_overrides(settings), **given})
+    changes.update({**started_definitions(settings), **training_overrides(settings), **given})
     if weights is not None:
         check_agreement(settings, _said(changes, merged(base, named(changes)), source), weights.parent)
     everything = merged(base, named(changes), settings)

@@ -16,6 +16,9 @@ LEFT_OUT = "left_out"
 """Key of the settings of a network of one modality: the others that it was trained beside, which it does not take."""
 _NO_KNOBS = ("multi_gpu_train",)
 """Overlays that say how a training runs, not what it makes; a packed bundle keeps their files."""
+_STARTING = "settings/new_modality"
+"""Overlay of a training that takes its network and images from other weights, and of its own ids what follows."""
+_STARTED_BY = ("new_modality", "like", "freeze")
 
 
 def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) -> list[str]:
@@ -35,7 +38,7 @@ def training_overlays(settings: Mapping[str, Any], given: Sequence[str] | None) 
         ['settings/film']
     """
     names = given or settings.get("overlays", ())
-    return [name for name in names if name not in _NO_KNOBS] if settings else list(names)
+    return [name for name in names if name not in (*_NO_KNOBS, _STARTING)] if settings else list(names)
 
 
 def training_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +54,29 @@ def training_overrides(settings: Mapping[str, Any]) -> dict[str, Any]:
         >>> training_overrides({"overrides": {"seed": 3, "stage_one": "/data/run/model.pt"}})
         {'seed': 3}
     """
-    return _without_paths(settings.get("overrides", {}))
+    given = _without_paths(settings.get("overrides", {}))
+    return {name: value for name, value in given.items() if name not in _STARTED_BY}
+
+
+def started_definitions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Components of a network that took in one more modality, which no overlay of its own training says.
+
+    Args:
+        settings: content of the settings; may be empty.
+
+    Returns:
+        Definitions by id, with that of the ``backbone``; none for another training.
+
+    Examples:
+        >>> network = {"_target_": "share_network", "network": {"_target_": "UNet"}}
+        >>> settings = {"overlays": ["settings/new_modality"], "definitions": {"network_def": network}}
+        >>> started_definitions(settings)["backbone"], started_definitions({**settings, "overlays": []})
+        ({'_target_': 'UNet'}, {})
+    """
+    if _STARTING not in settings.get("overlays", ()):
+        return {}
+    found = dict(settings["definitions"])
+    return {**found, "backbone": found["network_def"]["network"]}
 
 
 def check_agreement(settings: Mapping[str, Any], overrides: Mapping[str, Any], folder: str | os.PathLike[str]) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from monai_mmseg.bundle import pack_bundle
+from monai_mmseg.runs.model_settings import write_settings
 from tests.bundles.runs import HEART, causes, read, run, write
 
 
@@ -73,6 +75,23 @@ def test_old_modalities_stay_bit_equal(before, one_more, unpaired, tmp_path):
         values.append([score["values"] for score in table["scores"]])
     assert values[0] == values[1] != []
     assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(tmp_path / "models"))) == ["b_test_mr03_seg.nii.gz"]
+
+
+def test_what_knows_one_more_is_packed(unpaired, one_more, tmp_path):
+    """With the network of the weights that it started from, which its own training says nothing of."""
+    HEART.train(tmp_path / "before", unpaired(HEART), **{"backbone#features": [4] * 7 + [6]})
+    take_in(tmp_path / "before", one_more(), tmp_path / "after")
+    model = tmp_path / "after" / "models" / "model.pt"
+    settings = read(model.parent / "settings.json")
+    # as a run of MONAI's command line records it
+    started = {"overlays": ["settings/new_modality"], "overrides": {"new_modality": "mr_b", "like": "mr"}}
+    write_settings(model.parent, {**settings, **started})
+    for name, known in ((None, ["ct", "mr", "mr_b"]), ("mr_b", ["mr_b"])):
+        out = pack_bundle(HEART.root, tmp_path / f"packed_{name}", model=model, modality=name)
+        train, inference = (read(out / "configs" / f"{one}.json") for one in ("train", "inference"))
+        assert train["modalities"] == inference["modalities"] == known
+        assert not {"start", "new_modality", "like", "freeze"} & train.keys()
+        assert "use_start" not in str(train["initialize"])
 
 
 @pytest.mark.parametrize(
