@@ -22,6 +22,7 @@ from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
 from monai_mmseg.study.methods import Method, StudyError, find_method
+from monai_mmseg.study.overrides import check_method_overrides, check_overrides
 from monai_mmseg.study.published import read_published
 
 
@@ -238,7 +239,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
         raise StudyError("a study has one of 'budget' and 'steps'.")
-    _check_length(raw)
+    check_overrides(raw)
     plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
     kept = {key: raw[key] for key in plain if key in raw}
     if raw.get("source", "") == raw.get("target"):
@@ -254,7 +255,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     for name, one in raw.get("settings", {}).items():
         if isinstance(one, dict) and isinstance(one.get("phantom"), dict):
             _check_phantom(one["phantom"], str(one["phantom"].get("kind", kind)), f"settings: {name}: phantom: ")
-    methods = _methods(raw.get("methods", []))
+    methods = _methods(raw.get("methods", []), raw)
     if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
         raise StudyError(f"ours must be one of the methods {names}, got {raw['ours']!r}.")
     return Study(
@@ -272,14 +273,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
     )
 
 
-def _check_length(raw: Mapping[str, Any]) -> None:
-    """What all trainings override wins over a budget, which would then be said and not kept."""
-    given = next((name for name in ("budget", "steps") if name in raw), "")
-    if given and (both := sorted({"max_epochs", "epoch_length"} & set(raw.get("common", {})))):
-        raise StudyError(f"common: {', '.join(both)} and '{given}' both say how long to train: leave one of them out.")
-
-
-def _methods(given: Sequence[Any]) -> list[Method]:
+def _methods(given: Sequence[Any], raw: Mapping[str, Any]) -> list[Method]:
     if not given:
         raise StudyError("methods must name one at least; `mmseg compare --list` prints all.")
     found: dict[str, Method] = {}
@@ -292,6 +286,7 @@ def _methods(given: Sequence[Any]) -> list[Method]:
         method = find_method(str(about.get("method", about.get("name"))))
         name = str(about.get("name", method.name))
         _check_options(about.get("options", {}), method, f"methods: {name}: ")
+        check_method_overrides(about.get("overrides", {}), method, raw, f"methods: {name}: ")
         if problem := name_problem(name):
             raise StudyError(f"methods: {name!r} names files, but it {problem}.")
         if name[0] in "-$@%":

@@ -140,7 +140,8 @@ class Plans:
                 given |= {"target": self.facts.source} if "target" in given else {"modalities": [self.facts.source]}
             timed, measured = self._timed(bundle, data, (*overlays, *bare), given, share)
             write_json(kept, {"settings": timed, "measured": measured})
-        return Training(name, bundle, overlays, {**overrides, **timed, **self.study.common}, stage, modality, measured)
+        said = {**timed, **overrides, **self.study.common}  # what was asked for wins over what follows from the time
+        return Training(name, bundle, overlays, said, stage, modality, measured)
 
     def _settings(
         self, method: Method, bundle: Path, modality: str, stage: Stage | None

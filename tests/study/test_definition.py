@@ -33,6 +33,20 @@ WRONG = [
         {"methods": ["copy"], "steps": 3, "common": {"max_epochs": 2}},
         "common: max_epochs and 'steps' both say how long",
     ),
+    (
+        {"methods": [{"name": "long", "method": "dafnet", "overrides": {"max_epochs": 2}}], "steps": 3},
+        "methods: long: max_epochs and 'steps' both say how long",
+    ),
+    ({"methods": ["copy"], "common": {"seed": 7}}, "common: seed is given by 'seeds' for each cell: leave it out"),
+    ({"methods": ["copy"], "evaluating": {"dataset_dir": "x"}}, "evaluating: dataset_dir is given by 'datalist'"),
+    (
+        {"methods": [{"name": "other", "method": "dafnet", "overrides": {"fold": 1}}]},
+        "methods: other: fold is given by 'folds'",
+    ),
+    (
+        {"methods": [{"name": "c", "method": "copy", "overrides": {"seeed": 1}}]},
+        "methods: c: overrides are of bundles; baselines and programs have 'options'",
+    ),
     ({"methods": ["copy"], "phantom": {}}, "one of 'datalist' and 'phantom'"),
     (
         {"methods": [{"name": "c", "method": "active_contour", "options": {"alfa": 1}}]},

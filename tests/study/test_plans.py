@@ -57,6 +57,15 @@ def test_bundles_are_planned_once_on_one_grid(plans):
     assert (first.overrides["target"], first.overrides["max_epochs"], first.overrides["patience"]) == ("lge", 600, 600)
 
 
+def test_what_is_asked_for_wins_over_what_follows_from_the_time(plans):
+    found, _ = plans(budget="10m")
+    asked = METHODS["csa"]._replace(name="asked", overrides={"lr_decay": 0.9, "val_interval": 7})
+    (plain,), (own,) = found.trainings(METHODS["csa"]), found.trainings(asked)
+    assert (own.overrides["lr_decay"], own.overrides["val_interval"]) == (0.9, 7)
+    assert plain.overrides["lr_decay"] > 0.99
+    assert own.overrides["max_epochs"] == plain.overrides["max_epochs"]
+
+
 def test_a_plan_is_found_from_any_folder(plans, tmp_path, monkeypatch):
     found, _ = plans(steps=20)
     monkeypatch.chdir(tmp_path)
