@@ -205,6 +205,13 @@ def _joined(series: Sequence[DicomSeries], notes: list[str]) -> list[DicomSeries
     for several in parts.values():
         if len(several) > 1:
             files = {_identity(file): file for one in several for file in one.files}
+            if pair := _overwritten(files, several):
+                notes.append(
+                    f"{' and '.join(pair)} have one SOPInstanceUID and place, but other pixels. Identifiers were "
+                    "overwritten: series of several folders are not taken together."
+                )
+                joined += several
+                continue
             copies += sum(len(one.files) for one in several) - len(files)
             size = (*several[0].size[:2], len(files))
             joined.append(replace(several[0], files=tuple(files.values()), size=size))
@@ -220,6 +227,18 @@ def _identity(file: Path) -> tuple[str, ...]:
     header = read_header(file)
     uid = text(header, "SOPInstanceUID")
     return (uid, text(header, "ImagePositionPatient")) if uid else (str(file),)
+
+
+def _overwritten(files: Mapping[tuple[str, ...], Path], several: Iterable[DicomSeries]) -> list[str]:
+    """Two files of one identity that are no copies: anonymised patients may have one UID for all."""
+    repeated = ((file, files[_identity(file)]) for one in several for file in one.files)
+    pair = next((pair for pair in repeated if pair[0] != pair[1] and len({*map(_pixels_of, pair)}) > 1), ())
+    return [Path(*file.parts[-3:]).as_posix() for file in pair]
+
+
+def _pixels_of(file: Path) -> bytes:
+    pydicom, _ = optional_import("pydicom")
+    return bytes(pydicom.dcmread(file, force=True).get("PixelData", b""))
 
 
 def _usable(series: Sequence[DicomSeries], min_slices: int, notes: list[str]) -> list[DicomSeries]:

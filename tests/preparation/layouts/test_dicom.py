@@ -142,6 +142,20 @@ def test_phases_of_a_cine(tmp_path):
         read_dicom(tmp_path, frame="ed")
 
 
+@pytest.mark.parametrize("patient", ["", "anonymous"])
+def test_other_pixels_under_overwritten_identifiers_are_no_copies(tmp_path, patient):
+    for name in ("A", "B"):  # an anonymiser wrote one identifier everywhere
+        write_series(tmp_path / name / "s", SMALL + ord(name), SOPInstanceUID="1.2.9", PatientID=patient)
+    if patient:  # nothing but their folders tells two persons from two scans of one
+        found = read_dicom(tmp_path, subject="folder")
+        assert "2 images are mr" in read_dicom(tmp_path).broken["anonymous"]
+    else:
+        found = read_dicom(tmp_path)
+    assert [case.subject for case in found.cases] == ["A", "B"]
+    np.testing.assert_array_equal(read_files(found.cases[1].series), SMALL + ord("B"))
+    assert "Identifiers were overwritten: series of several folders are not taken together." in found.notes[0]
+
+
 def test_what_is_left_out_and_files_in_many_folders(tmp_path):
     names = ["a", "b", "c", "d"]
     write_series(tmp_path / "in", SMALL, names=names)
