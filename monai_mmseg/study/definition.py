@@ -71,6 +71,11 @@ class Study:
         rule = self.published.partition("_")[0]
         return self.paper_dice and (rule if rule in PAPER_DICE else "dafnet")
 
+    def aims_at(self, method: Method, target: str) -> bool:
+        """Whether a method segments the target; a plain network if it was named, or labels of it are taken away."""
+        named = self.target is not None or any(target in one.labels for one in self.settings)
+        return method.bundle == "dafnet" or (method.bundle == "unet" and named)
+
     def content(self) -> dict[str, Any]:
         """What decides over the cells, as JSON: lanes, methods and seeds that are added do not."""
         methods = {}

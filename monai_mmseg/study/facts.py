@@ -136,3 +136,17 @@ def refusal(method: Method, facts: Facts) -> str:
     if not method.scores and not any(facts.tested.get(name) for name in scored):
         return f"no tested image of {' or '.join(scored)} has a label: nothing can be scored"
     return ""
+
+
+def taken_away(aims: bool, method: Method, whole: Facts, facts: Facts) -> str:
+    """Why a plain network that is to segment the target cannot: a setting took its labels away; empty if it can.
+
+    It would segment another modality instead, with or without them alike.
+
+    Args:
+        aims: whether it is to segment the target.
+        method: any.
+        whole: of the data.
+        facts: of what it reads.
+    """
+    return NEEDS["target labels"](facts) if aims and method.bundle == "unet" and whole.labelled[whole.target] else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monai_mmseg.study.data import fold_sections, kept_label, source_data
 from monai_mmseg.study.definition import Study
-from monai_mmseg.study.facts import find_facts, refusal
+from monai_mmseg.study.facts import find_facts, refusal, taken_away
 
 
 def refused_cells(study: Study) -> dict[tuple[str, str], str]:
@@ -29,6 +29,7 @@ def refused_cells(study: Study) -> dict[tuple[str, str], str]:
         facts = find_facts(seen, whole.target, whole.source or None)
         kept = kept_label(listed, setting)
         for method in study.methods:
-            if reason := refusal(method, facts) or (kept if method.stacks else ""):
+            reason = refusal(method, facts) or (kept if method.stacks else "")
+            if reason := reason or taken_away(study.aims_at(method, facts.target), method, whole, facts):
                 found[method.name, setting.name] = reason
     return found

@@ -14,6 +14,7 @@ OWN = {
     "seed": "'seeds'",
     "fold": "'folds'",
     "dataset_dir": "'datalist'",
+    "target": "'target'",
     "method": "the method's 'name'",
     "ckpt_dir": "--out",
     "output_dir": "--out",

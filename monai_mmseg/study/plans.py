@@ -99,7 +99,7 @@ class Plans:
             listed, place = read_datalist(data / "datalist.json"), self.folder / f"{method.plan}_{data.name}"
         if not (place / "plan.json").is_file():
             budget = GENEROUS if self.study.budget is None else f"{self.study.budget:g}s"
-            target = self.facts.target if method.plan == "dafnet" else None
+            target = self.facts.target if self._aims(method) else None
             make_plan(
                 listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
             )
@@ -108,6 +108,11 @@ class Plans:
             with atomic_folder(place / "configs" / "settings") as part:
                 shutil.copytree(base, part, dirs_exist_ok=True)
         return place
+
+    def _aims(self, method: Method) -> bool:
+        """Whether it is to segment the target; only DAFNet and its rivals can without a label of it."""
+        able = method.bundle == "dafnet" or self.facts.labelled[self.facts.target] > 0
+        return able and self.study.aims_at(method, self.facts.target)
 
     def _grid(self) -> tuple[float, list[int]] | None:
         """Spacing and size of slices of the first plan, which the others take over."""
@@ -164,7 +169,7 @@ class Plans:
                 raise PlanError(f"overlay {name} of bundles/{own.bundle} does not fit what was planned for these data.")
         if not self.study.planned:
             overrides = {**self._data(config), **overrides}
-        if "target" in config and (method.bundle == "dafnet" if stage is None else stage.shares_grid):
+        if "target" in config and (self._aims(method) if stage is None else stage.shares_grid):
             overrides["target"] = self.facts.target
         if stage is not None and stage.shares_grid:
             overrides = {**self._shared(method, config), **overrides}

@@ -28,7 +28,7 @@ from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cell
 from monai_mmseg.study.contents import contents, settle_changes
 from monai_mmseg.study.data import fold_sections, kept_label, source_data, write_fold
 from monai_mmseg.study.definition import Setting, Study
-from monai_mmseg.study.facts import Facts, find_facts, refusal
+from monai_mmseg.study.facts import Facts, find_facts, refusal, taken_away
 from monai_mmseg.study.methods import Method, StudyError
 from monai_mmseg.study.nnunet import find_nnunet, run_nnunet_cell
 from monai_mmseg.study.plans import Plans, Training
@@ -91,6 +91,7 @@ class _Run:
         self.data: dict[tuple[str, int], tuple[Path, Facts]] = {}
         self.trainings: dict[str, list[Training]] = {}
         self._kept: dict[str, str] = {}  # why a setting takes no label from methods that stack modalities
+        self._whole: dict[str, Facts] = {}  # of each setting before it takes labels away
         self._guard, self._count, self._begun = threading.Lock(), 0, time.monotonic()
 
     def run(self) -> None:
@@ -125,7 +126,7 @@ class _Run:
             if kind not in sources:
                 sources[kind] = source_data(self.study, setting, self.out)
             facts = find_facts(sources[kind], self.study.target, self.study.source)
-            self._kept[setting.name] = kept_label(sources[kind], setting)
+            self._kept[setting.name], self._whole[setting.name] = kept_label(sources[kind], setting), facts
             for fold in range(self.study.folds):
                 folder = self.out / "data" / setting.name / f"fold{fold}"
                 found = contents(sources[kind], fold_sections(sources[kind], setting, fold))
@@ -166,6 +167,8 @@ class _Run:
     def _refuse(self, cell: Cell) -> bool:
         method, (_, facts) = self._by_name(cell), self.data[cell.setting, cell.fold]
         reason = refusal(method, facts) or (self._kept[cell.setting] if method.stacks else "")
+        aims = self.study.aims_at(method, facts.target)
+        reason = reason or taken_away(aims, method, self._whole[cell.setting], facts)
         if not reason and method.kind == "program":
             try:
                 find_nnunet(self.study.nnunet)

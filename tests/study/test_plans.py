@@ -57,6 +57,17 @@ def test_bundles_are_planned_once_on_one_grid(plans):
     assert (first.overrides["target"], first.overrides["max_epochs"], first.overrides["patience"]) == ("lge", 600, 600)
 
 
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [({}, None), ({"target": "lge"}, "lge"), ({"settings": {"half": {"labels": {"lge": 0.5}}}}, "lge")],
+)
+def test_a_plain_network_segments_the_target_that_was_named(plans, asked, target):
+    found, made = plans(steps=20, **asked)
+    (training,) = found.trainings(METHODS["unet"])
+    assert made == [("unet", "2h", target, None)]
+    assert training.overrides.get("target") == target
+
+
 def test_what_is_asked_for_wins_over_what_follows_from_the_time(plans):
     found, _ = plans(budget="10m")
     asked = METHODS["csa"]._replace(name="asked", overrides={"lr_decay": 0.9, "val_interval": 7})

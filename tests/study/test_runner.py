@@ -10,6 +10,7 @@ from monai_mmseg.evaluation import Score, ScoreTable
 from monai_mmseg.study import CellResult, StudyError, read_cells, run_study
 from monai_mmseg.study import runner as module
 from monai_mmseg.study.definition import study_of
+from monai_mmseg.study.outlook import refused_cells
 from monai_mmseg.study.plans import Training
 from tests.study.listed import write_listed
 
@@ -72,6 +73,15 @@ def test_one_that_falls_or_is_refused_costs_no_other(tmp_path, ran):
     made = {one.state: one.made for one in read_cells(tmp_path / "out")}
     assert "torch" in made["done"]
     assert not made["refused"]
+
+
+def test_a_plain_network_without_labels_of_the_target_is_refused_where_others_learn_them(tmp_path, ran):
+    settings = {"all": {}, "none": {"labels": {"lge": 0.0}}}
+    given = study(tmp_path, "unet", "unet_source", settings=settings)
+    run_study(given, tmp_path / "out", say=lambda _: None)
+    assert [name for (name, *_), state in states(tmp_path).items() if state == "refused"] == ["unet"]
+    assert states(tmp_path)["unet", "none", 0] == "refused"
+    assert list(refused_cells(given).items()) == [(("unet", "none"), "no training image of lge has a label")]
 
 
 def test_a_study_that_was_killed_goes_on_and_ended_cells_stay(tmp_path, ran):
