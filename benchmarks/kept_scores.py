@@ -21,8 +21,8 @@ def read_kept(files: Sequence[str], modality: str, methods: Sequence[str] = ()) 
     """Settings by the number in their name; of two files with one cell the last one counts.
 
     Args:
-        files: tables of scores below `benchmarks/results`, with wildcards. One without a column ``setting`` is of the
-            setting that its name ends with.
+        files: tables of scores below `benchmarks/results`, with wildcards, or anywhere, such as `scores.csv` of a
+            study. One without a column ``setting`` is of the setting that its name ends with.
         modality: whose scores; a table without this column has one.
         methods: which, in this order; none: all that are there.
 
@@ -31,7 +31,8 @@ def read_kept(files: Sequence[str], modality: str, methods: Sequence[str] = ()) 
     """
     found: dict[Cell, list[Score]] = {}
     for pattern in files:
-        paths = sorted(RESULTS.glob(pattern))
+        paths = [] if Path(pattern).is_absolute() else sorted(RESULTS.glob(pattern))
+        paths = paths or [path for path in [Path(pattern)] if path.is_file()]
         if not paths:
             raise FileNotFoundError(f"{RESULTS / pattern}: no such table of scores.")
         for path in paths:
@@ -69,4 +70,4 @@ def _rows(path: Path, modality: str, methods: Collection[str]) -> Iterator[tuple
             case = {"modality": of, **{key: row[key] for key in ("class", "sequences") if key in row}}
             values = {name: float(row[name]) for name in ("dice", "surface_distance") if row.get(name)}
             cell = Cell(row["method"], setting, int(row.get("fold") or 0), int(row["seed"]))
-            yield cell, Score(row["method"], row["subject"], case, values)
+            yield cell, Score(row["method"], row["subject"], case, values, person=row.get("person") or "")

@@ -66,6 +66,22 @@ def test_of_distances_less_is_better(kept, capsys):
     assert last.endswith("ahead in 2 of 2")
 
 
+def test_visits_of_a_person_count_once_in_a_table_of_any_folder(kept, tmp_path_factory, capsys):
+    rows = [
+        f"all,{method},0,LV,{one},{one[:2]},{dice}"
+        for method, dice in (("a", 0.6), ("b", 0.5))
+        for one in ("p1_early", "p1_late", "p2_early")
+    ]
+    path = tmp_path_factory.mktemp("study") / "scores.csv"
+    path.write_text("setting,method,seed,class,subject,person,dice\n" + "\n".join(rows) + "\n")
+    main([str(path), "lge", "a:b"])
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.endswith("(trainings 0.600; 2 subjects)")
+    assert last.endswith("ahead in 2 of 2")
+    with pytest.raises(SystemExit, match="no such table of scores"):
+        main([str(path.with_name("none.csv")), "lge", "a:b"])
+
+
 @pytest.mark.parametrize("words", [[], ["scores.csv", "mr"], ["scores.csv", "mr", "a"]])
 def test_what_is_no_pair_shows_the_usage(kept, words):
     with pytest.raises(SystemExit, match="METHOD:METHOD"):
