@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from monai_mmseg.planning.context import FACTORS, Context, rounded_up, time_text
-from monai_mmseg.planning.situation import RANDOMISED
+from monai_mmseg.planning.situation import MISALIGNED, RANDOMISED
 
 ENOUGH_STEPS = 600  # of training, for which voxels are made coarser where the budget is short
 ENOUGH_VOLUME_STEPS = 600
@@ -19,6 +19,7 @@ COARSER = 1.2  # one axis is the slice axis from here on
 NEIGHBOURS = 6.0  # mm between slices that still tell something about each other
 AIR, OPEN_AIR = -200.0, -500.0  # HU
 SAMPLES = 16  # slices a step
+FEW_SAMPLES = 4  # in random contrasts, of misaligned images; with unpaired ones they cost Dice of those with labels
 PAIRED_SAMPLES = 6  # of several modalities each
 WINDOW_SAMPLES = 4  # windows a step
 COSTS = {"dafnet": 3.0, "disentangle_tumour": 1.5}
@@ -85,6 +86,24 @@ def volumes_pay(context: Context) -> tuple[bool, str]:
     return True, f"voxels are nearly cubes, and {time} have room for {ENOUGH_VOLUME_STEPS} steps of {found[1]}"
 
 
+def samples_of(context: Context) -> int:
+    """Samples of a step, over all modalities."""
+    if context.base == "dafnet":
+        return PAIRED_SAMPLES
+    if context.dims == 3:
+        return WINDOW_SAMPLES if context.base == "ummkd_3d" else 2
+    return FEW_SAMPLES if _few(context) else SAMPLES
+
+
+def enough_steps(context: Context) -> int:
+    """Steps that a network of slices needs, as many samples whatever a step has."""
+    return ENOUGH_STEPS * (SAMPLES // FEW_SAMPLES) if _few(context) else ENOUGH_STEPS
+
+
+def _few(context: Context) -> bool:
+    return context.method == RANDOMISED and context.dims == 2 and context.situation.name == MISALIGNED
+
+
 def window_size(context: Context, factor: float) -> list[int]:
     """Whole slices that hold the foreground, and as many of them as are thick enough."""
     inside, across = context.spacing
@@ -107,13 +126,11 @@ def _grid(context: Context) -> tuple[list[float], list[int], str]:
         mm = inside * pick
         if context.dims == 3:
             size = window_size(context, pick)
-            voxels: float = math.prod(size) * (WINDOW_SAMPLES if context.base == "ummkd_3d" else 2)
             wanted = ENOUGH_VOLUME_STEPS
         else:
             size = [rounded_up((one - spare) / mm, multiple, least) for one in context.extent[:2]]
-            samples = PAIRED_SAMPLES if context.base == "dafnet" else SAMPLES
-            voxels, wanted = math.prod(size) * samples, ENOUGH_STEPS
-        steps = context.steps(voxels, context.dims, cost)
+            wanted = enough_steps(context)
+        steps = context.steps(math.prod(size) * samples_of(context), context.dims, cost)
         if steps >= wanted:
             break
     mm = round(inside * pick, 3)

@@ -25,7 +25,7 @@ from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning.bases import fixed_settings, stage_one_settings
 from monai_mmseg.planning.context import Context, seconds_of
-from monai_mmseg.planning.data_rules import ENOUGH_STEPS, is_ct, volumes_pay
+from monai_mmseg.planning.data_rules import enough_steps, is_ct, volumes_pay
 from monai_mmseg.planning.fingerprint import fingerprint
 from monai_mmseg.planning.network import voxels_per_second
 from monai_mmseg.planning.readme import about, readme
@@ -157,12 +157,13 @@ def make_plan(
 
 def _warn_of_few_steps(context: Context) -> None:
     steps = context.knobs["max_epochs"] * context.knobs["epoch_length"]
-    if steps < ENOUGH_STEPS:
+    enough = enough_steps(context)
+    if steps < enough:
         logger.warning(
             "%d steps are few for a network to learn from; --budget %dm has room for about %d",
             steps,
-            math.ceil(max(context.budget, _expected(context)) / 60 * ENOUGH_STEPS / steps),
-            ENOUGH_STEPS,
+            math.ceil(max(context.budget, _expected(context)) / 60 * enough / steps),
+            enough,
         )
 
 

@@ -10,11 +10,9 @@ from typing import Any
 from monai_mmseg.planning.context import Context, time_text
 from monai_mmseg.planning.data_rules import (
     COSTS,
-    ENOUGH_STEPS,
     ENOUGH_VOLUME_STEPS,
-    PAIRED_SAMPLES,
-    SAMPLES,
-    WINDOW_SAMPLES,
+    enough_steps,
+    samples_of,
 )
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
 from monai_mmseg.planning.situation import RANDOMISED
@@ -33,19 +31,10 @@ def base_width(context: Context) -> int:
     if context.device != "cpu" and context.memory >= ROOMY:
         return LARGE
     if context.base in STACKS and context.dims == 3:
-        voxels = math.prod(context.knobs["spatial_size"]) * _samples(context)
+        voxels = math.prod(context.knobs["spatial_size"]) * samples_of(context)
         if context.steps(voxels, 3, COSTS.get(context.base, 1.0)) < ENOUGH_VOLUME_STEPS:
             return SMALL // 2
     return SMALL
-
-
-def _samples(context: Context) -> int:
-    """Samples of a step, over all modalities."""
-    if context.base == "dafnet":
-        return PAIRED_SAMPLES
-    if context.base in STACKS and context.dims == 3:
-        return 2
-    return WINDOW_SAMPLES if context.dims == 3 else SAMPLES
 
 
 def _step_bytes(context: Context, samples: int) -> int:
@@ -67,7 +56,7 @@ def _mm(context: Context) -> list[float]:
 
 def batch_size(context: Context) -> Decision:
     """Samples of each modality; halved until a step fits."""
-    samples = _samples(context)
+    samples = samples_of(context)
     parts = context.drawn
     each = max(1, samples // parts)
     for _ in range(context.shrink):
@@ -340,7 +329,7 @@ def max_epochs(context: Context) -> Decision:
     epochs, length, _, step, seconds = _schedule(context)
     how = "measured" if context.seconds is not None else "estimated"
     steps = f"{epochs * length} steps of {step:.3g} s ({how})"
-    few = "; few for a network to learn from" if epochs * length < ENOUGH_STEPS else ""
+    few = "; few for a network to learn from" if epochs * length < enough_steps(context) else ""
     return epochs, f"{steps} in a budget of {time_text(context.budget)}: {time_text(seconds)}{few}"
 
 

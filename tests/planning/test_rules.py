@@ -163,11 +163,19 @@ def test_ct_has_one_window_and_mr_its_own_percentiles():
 def test_a_modality_without_labels_is_learned_from_random_contrasts_of_the_others():
     found = decided(context_of(unpaired(bare=("mr",)), "unet_randomised"))
     assert found["batch_size"][0] == 16  # all of CT
+    assert value(context_of(paired(offset=6.0, bare=("t2",)), "unet_randomised"), "batch_size") == 4
     assert found["appearance"][0][0]["_target_"].endswith("RandAppearanced")
     ct, mr = (found["intensity"][0]["transforms"][name] for name in ("ct", "mr"))
     assert ct == mr  # no window of HU, which MR has not
     assert "hounsfield" not in found["intensity"][0]
     assert "appearance" not in decided(ummkd())
+
+
+@pytest.mark.parametrize("budget", [30, 120, 600, 7200])
+def test_smaller_steps_of_random_contrasts_leave_voxels_as_they_are(budget):
+    data = paired(offset=6.0, bare=("t2",))
+    few, many = (value(context_of(data, method, budget=budget), "pixdim") for method in ("unet_randomised", "ummkd"))
+    assert few == many  # as many samples in all
 
 
 def test_an_empty_background_takes_no_part():
