@@ -92,15 +92,16 @@ def samples_of(context: Context) -> int:
         return PAIRED_SAMPLES
     if context.dims == 3:
         return WINDOW_SAMPLES if context.base == "ummkd_3d" else 2
-    return FEW_SAMPLES if _few(context) else SAMPLES
+    return FEW_SAMPLES if few_slices(context) else SAMPLES
 
 
 def enough_steps(context: Context) -> int:
     """Steps that a network of slices needs, as many samples whatever a step has."""
-    return ENOUGH_STEPS * (SAMPLES // FEW_SAMPLES) if _few(context) else ENOUGH_STEPS
+    return ENOUGH_STEPS * (SAMPLES // FEW_SAMPLES) if few_slices(context) else ENOUGH_STEPS
 
 
-def _few(context: Context) -> bool:
+def few_slices(context: Context) -> bool:
+    """Whether steps have few slices, in random contrasts that keep the range of an image alone."""
     return context.method == RANDOMISED and context.dims == 2 and context.situation.name == MISALIGNED
 
 

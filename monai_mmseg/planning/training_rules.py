@@ -12,6 +12,7 @@ from monai_mmseg.planning.data_rules import (
     COSTS,
     ENOUGH_VOLUME_STEPS,
     enough_steps,
+    few_slices,
     samples_of,
 )
 from monai_mmseg.planning.network import step_bytes, unet_definition, unet_levels, unet_widths
@@ -190,6 +191,8 @@ def appearance(context: Context) -> Decision | None:
     if context.method != RANDOMISED:
         return None
     change = {"_target_": "monai_mmseg.transforms.RandAppearanced", "keys": "image"}
+    if few_slices(context):
+        change["keep"] = "range"  # with batches of few slices; of unpaired images it was no better
     bare = " and ".join(context.situation.unlabelled) or "any modality"
     words = f"random contrasts of every sample: what {bare} looks like is to be among them"
     return [{**change, "spatial_dims": "$len(@spatial_size)"}], words

@@ -63,9 +63,8 @@ class RandAppearanced(Randomizable, MapTransform):
     Args:
         keys: images ``(C, *spatial)``; a part of the channels with NaN (an absent modality) stays as it is.
         parts: into how many parts the channels are cut, each of which is changed by itself: the number of modalities.
-        keep: what an image has in common with what it was: its ``"range"``, or its mean and standard deviation,
-            ``"moments"``. A network of z-scores, too, learned more from the range: means and contrasts vary then, which
-            statistics of a batch normalisation else take for granted.
+        keep: what an image has in common with what it was: its ``"range"`` (methods that scale to one), or its mean and
+            standard deviation, ``"moments"`` (z-scores).
         spatial_dims: of the images.
         transforms: random array transforms of MONAI in the place of :func:`appearance_transforms`.
         allow_missing_keys: do not raise when a key is missing.
@@ -81,7 +80,7 @@ class RandAppearanced(Randomizable, MapTransform):
         >>> change = RandAppearanced("image", parts=2).set_random_state(0)
         >>> image = torch.rand(2, 16, 16)
         >>> changed = change({"image": image})["image"]
-        >>> bool((changed - image).abs().max() > 0.1), bool(torch.allclose(changed.amax((1, 2)), image.amax((1, 2))))
+        >>> bool((changed - image).abs().max() > 0.1), bool(torch.allclose(changed.mean((1, 2)), image.mean((1, 2))))
         (True, True)
     """
 
@@ -90,14 +89,14 @@ class RandAppearanced(Randomizable, MapTransform):
         keys: KeysCollection,
         *,
         parts: int = 1,
-        keep: Literal["range", "moments"] = "range",
+        keep: Literal["moments", "range"] = "moments",
         spatial_dims: int = 2,
         transforms: Sequence[Callable[[Any], Any]] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        if keep not in ("range", "moments"):
-            raise ValueError(f"keep must be 'range' or 'moments', got {keep!r}.")
+        if keep not in ("moments", "range"):
+            raise ValueError(f"keep must be 'moments' or 'range', got {keep!r}.")
         self.parts, self.keep = int(parts), keep
         self.change = Compose(appearance_transforms(spatial_dims) if transforms is None else transforms)
 

@@ -48,7 +48,7 @@ def test_same_seed_same_images_and_absent_ones_stay():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="keep must be 'range' or 'moments', got 'mean'"):
+    with pytest.raises(ValueError, match="keep must be 'moments' or 'range', got 'mean'"):
         RandAppearanced("image", keep="mean")
     with pytest.raises(ValueError, match="image must have a multiple of 3 channels, got 2"):
         RandAppearanced("image", parts=3)({"image": image_of()})
