@@ -59,10 +59,11 @@ def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]], *,
     lines = []
     for name in dict.fromkeys(one for pair in pairs for one in pair if one in values):
         means = np.nanmean(values[name], axis=1)
+        there = np.isfinite(values[name]).any(axis=0)
+        mean = np.nanmean(values[name][:, there], axis=0).mean()  # of subjects, also where one lacks a training
         spread = f" ± {means.std(ddof=1):.3f}" if len(means) > 1 else ""
-        subjects = int(np.isfinite(values[name]).any(axis=0).sum())
-        told = ", ".join(f"{mean:.3f}" for mean in means)
-        lines.append(f"{where} {name}: {means.mean():.3f}{spread} (trainings {told}; {subjects} subjects)")
+        told = ", ".join(f"{one:.3f}" for one in means)
+        lines.append(f"{where} {name}: {mean:.3f}{spread} (trainings {told}; {int(there.sum())} subjects)")
     found = {pair: _both(values, *pair) for pair in pairs if all(name in values for name in pair)}
     p = {
         ":".join(pair): paired_permutation_test(*(np.nanmean(one, axis=0) for one in both)).p_value

@@ -22,7 +22,7 @@ from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
 from monai_mmseg.study.methods import Method, StudyError, find_method
-from monai_mmseg.study.overrides import check_method_overrides, check_overrides
+from monai_mmseg.study.overrides import check_method_overrides, check_shared_overrides
 from monai_mmseg.study.published import read_published
 
 
@@ -244,7 +244,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
         raise StudyError("a study has one of 'budget' and 'steps'.")
-    check_overrides(raw)
+    check_shared_overrides(raw)
     plain = ("name", "about", "phantom", "target", "source", "paper_dice", "nnunet", "ours", "published")
     kept = {key: raw[key] for key in plain if key in raw}
     if raw.get("source", "") == raw.get("target"):

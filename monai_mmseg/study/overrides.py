@@ -23,7 +23,7 @@ OWN = {
 """Settings of every cell, and who gives them."""
 
 
-def check_overrides(raw: Mapping[str, Any]) -> None:
+def check_shared_overrides(raw: Mapping[str, Any]) -> None:
     """Check those of all trainings and of all evaluations.
 
     Args:
@@ -33,7 +33,7 @@ def check_overrides(raw: Mapping[str, Any]) -> None:
         StudyError: they say what the study says.
 
     Examples:
-        >>> check_overrides({"common": {"seed": 7}})
+        >>> check_shared_overrides({"common": {"seed": 7}})
         Traceback (most recent call last):
         monai_mmseg.study.methods.StudyError: common: seed is given by 'seeds' for each cell: leave it out.
     """

@@ -42,9 +42,7 @@ DATALIST = "datalist.json"
 _RECORD, _TERMS = "preparation.json", "LICENCE.txt"
 _FILES, _DONE, _MOVING = "files", "visits", "moving"  # of the stage
 _MOST_ROWS = 30  # of the contact sheet
-_MORE_VALUES = (
-    "\nA class may have several values (liver=1+6); if one has two meanings: import parts, `mmseg data merge`."
-)
+_MORE_VALUES = "\nA class may have several values (liver=1+6); one with two meanings: import parts, `mmseg data merge`."
 
 
 class BrokenSubjects(ValueError):
