@@ -109,8 +109,17 @@ def _alone(base: str, name: str, weight: str) -> Method:
     return Method(name, f"as {base}, a network for each modality", "bundle", EACH, base, (), own, plan=base, each=True)
 
 
-def _brain(bundle: str, name: str, about: str, *overlays: str, encoders: bool = False, scores: str = "") -> Method:
-    stages = (Stage("disentangle", {"stage_one": "models/model.pt"}),) if encoders else ()
+def _brain(
+    bundle: str,
+    name: str,
+    about: str,
+    *overlays: str,
+    encoders: bool = False,
+    encoder_overlays: Sequence[str] = (),
+    scores: str = "",
+) -> Method:
+    stage_one = Stage("disentangle", {"stage_one": "models/model.pt"}, overlays=_files(encoder_overlays))
+    stages = (stage_one,) if encoders else ()
     tumour = bundle == "disentangle_tumour"
     plan, needs = "disentangle" if tumour else "", ("two modalities", "pairs", *(("labels",) if tumour else ()))
     return Method(name, about, "bundle", needs, bundle, _files(overlays), plan=plan, stages=stages, scores=scores)
@@ -223,6 +232,13 @@ _LIST: tuple[Method, ...] = (
         "disentangle", "disentangle_redraw", "sequences drawn out of anatomy and contrast", scores="reconstruction.json"
     ),
     _brain(_TUMOUR, "disentangle", "segments the anatomy of several sequences; its encoders come first", encoders=True),
+    _brain(
+        _TUMOUR,
+        "disentangle_ramped",
+        "as disentangle, margins of the encoders grow to the paper's weights",
+        encoders=True,
+        encoder_overlays=["margin_ramp"],
+    ),
     _brain(_TUMOUR, "standard_zero", "segments the sequences, zeros where one is missing", "standard_zero"),
     _brain(_TUMOUR, "standard_average", "segments the sequences, means where one is missing", "standard_average"),
     _brain(_TUMOUR, "standard_dropout", "as standard_zero, sequences taken away at random", "modality_dropout"),
