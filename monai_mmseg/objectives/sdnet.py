@@ -168,7 +168,8 @@ class SDNetObjective(Objective):
         rows, net = self._rows(batch), self.sdnet
         if not len(rows.image):  # batch normalisation wants rows
             nothing = sum((p.sum() for p in self.parameters_of("generator")), rows.image.new_zeros(())) * 0
-            terms = dict.fromkeys(self.weights["generator"], nothing)
+            none = rows.image.new_zeros(0)
+            terms = {name: nothing + mean for name, mean in _means(none, none, none, none, rows.labelled).items()}
             empty = rows.image.new_zeros(0, self.num_classes, *rows.image.shape[2:])
             return PhaseOutput(terms, {"anatomy": rows.image, "mask_fakes": empty[:, 1:], "logits": empty})
         anatomy = net.anatomy(rows.image)
@@ -177,14 +178,9 @@ class SDNetObjective(Objective):
         style = net.style(anatomy, rows.image)
         rendered = at_least_float32(net.decode(anatomy, _drawn(style)))
         fakes = probs[rows.unlabelled, 1:]
-        group = 1 - rows.labelled.long()
         judged = least_squares_real(self.mask_discriminator(fakes)).flatten()
-        terms = {
-            "supervised": masked_mean(smooth_dice_loss(probs, rows.onehot), rows.labelled),
-            "adversarial_mask": masked_mean(judged),
-            "reconstruction": group_means(mean_absolute(rendered, rows.image), group, 2).sum(),
-            "kl": group_means(gaussian_kl(style.mu, style.logvar), group, 2).sum(),
-        }
+        dice, error = smooth_dice_loss(probs, rows.onehot), mean_absolute(rendered, rows.image)
+        terms = _means(dice, judged, error, gaussian_kl(style.mu, style.logvar), rows.labelled)
         kept = {"anatomy": anatomy, "mask_fakes": fakes, "logits": logits}
         return PhaseOutput(terms, {name: value.detach() for name, value in kept.items()})
 
@@ -192,7 +188,7 @@ class SDNetObjective(Objective):
         net = self.sdnet
         if not len(anatomy):
             nothing = sum((p.sum() for p in self.parameters_of("latent")), anatomy.new_zeros(())) * 0
-            return PhaseOutput({"latent": nothing}, {})
+            return PhaseOutput({"latent": nothing + masked_mean(anatomy.new_zeros(0))}, {})
         wanted = torch.randn(len(anatomy), net.style_channels, device=anatomy.device, dtype=anatomy.dtype)
         found = _drawn(net.style(anatomy, net.decode(anatomy, wanted)))
         return PhaseOutput({"latent": masked_mean(mean_absolute(found, wanted))}, {})
@@ -245,6 +241,17 @@ def smooth_dice_loss(probs: Tensor, onehot: Tensor) -> Tensor:
     """
     pred, true = probs[:, 1:].flatten(1), onehot[:, 1:].flatten(1)
     return 1 - 2 * ((pred * true).sum(1) + SMOOTH) / (pred.sum(1) + true.sum(1) + SMOOTH)
+
+
+def _means(dice: Tensor, judged: Tensor, error: Tensor, kl: Tensor, labelled: Tensor) -> dict[str, Tensor]:
+    """Terms of the generator, of values a row; other processes wait for a count of rows, also where there is none."""
+    group = 1 - labelled.long()
+    return {
+        "supervised": masked_mean(dice, labelled),
+        "adversarial_mask": masked_mean(judged),
+        "reconstruction": group_means(error, group, 2).sum(),
+        "kl": group_means(kl, group, 2).sum(),
+    }
 
 
 def _drawn(style: StyleOutput) -> Tensor:

@@ -114,6 +114,26 @@ def test_a_batch_without_images():
     gradients(objective, batch, "mask_discriminator", output.outputs)
 
 
+def test_processes_wait_for_each_other_as_often_without_images(monkeypatch):
+    """A process whose part of a batch lacks the modality must count rows with the others, or all hang."""
+    counted = []
+    monkeypatch.setattr("monai_mmseg.losses.masked.is_distributed", lambda: True)
+    monkeypatch.setattr("monai_mmseg.losses.masked.world_size", lambda: 1)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda count: counted.append(count.shape))
+    objective, batch = make(sources=[(0, 0)])
+    found = []
+    for there in (True, False):
+        batch["present"][:, 0] = there
+        batch["image"][:, 0] = 0.5
+        counted.clear()
+        output, _ = gradients(objective, batch, "generator")
+        gradients(objective, batch, "latent", output.outputs)
+        gradients(objective, batch, "mask_discriminator", output.outputs)
+        found.append(list(counted))
+    assert len(found[0]) == 7
+    assert found[0] == found[1]
+
+
 def test_the_pool_holds_the_last_masks_and_goes_with_a_resumed_run():
     objective, batch = make(pool_size=4)
     for value in (1.0, 2.0):
