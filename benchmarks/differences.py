@@ -53,7 +53,8 @@ def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]], *,
     Args:
         where: name of the setting.
         values: of each method, shape ``(trainings, subjects)``.
-        pairs: of methods; one that is not there is left out, and not counted for Holm's correction.
+        pairs: of methods; one that is not there, or shares less than two subjects, is left out, and not counted for
+            Holm's correction.
         less: less is better.
     """
     lines = []
@@ -65,6 +66,7 @@ def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]], *,
         told = ", ".join(f"{one:.3f}" for one in means)
         lines.append(f"{where} {name}: {mean:.3f}{spread} (trainings {told}; {int(there.sum())} subjects)")
     found = {pair: _both(values, *pair) for pair in pairs if all(name in values for name in pair)}
+    found = {pair: both for pair, both in found.items() if both[0].shape[1] > 1}
     p = {
         ":".join(pair): paired_permutation_test(*(np.nanmean(one, axis=0) for one in both)).p_value
         for pair, both in found.items()
@@ -82,9 +84,10 @@ def differences(where: str, values: Values, pairs: Sequence[tuple[str, str]], *,
 
 
 def _both(values: Values, *pair: str) -> list[NDArray[np.float64]]:
-    """Scores of two methods on the subjects that both have."""
+    """Scores of two methods on the subjects that both have, of trainings that have one of them."""
     common = np.logical_and.reduce([np.isfinite(values[name]).any(axis=0) for name in pair])
-    return [values[name][:, common] for name in pair]
+    both = [values[name][:, common] for name in pair]
+    return [one[np.isfinite(one).any(axis=1)] for one in both]
 
 
 def main(words: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from benchmarks.kept_scores import number_of, read_kept
 from monai_mmseg.files import write_text
 from monai_mmseg.study.content import Setting
 from monai_mmseg.study.curves import Style, label_curves, method_styles
+from monai_mmseg.study.statistics import summarise
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT, LEGEND = 460, 270, 475
@@ -134,9 +135,9 @@ def table(settings: Sequence[Setting]) -> list[str]:
             if dice is None or mm is None:
                 told.append("")
                 continue
-            means = np.nanmean(dice, axis=1)
-            spread = f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else ""
-            told.append(f"{np.nanmean(dice):.3f}{spread} ({np.nanmean(mm):.1f})")
+            found, far = (summarise(values, confidence=None) for values in (dice, mm))
+            spread = f" ± {found.sd_trainings:.3f}" if found.trainings > 1 else ""
+            told.append(f"{found.mean:.3f}{spread} ({far.mean:.1f})")
         lines.append(f"| {setting.name} | {' | '.join(told)} |")
     return lines
 
@@ -153,7 +154,8 @@ def equivalents(settings: Sequence[Setting], against: str) -> list[str]:
         []
     """
     counts = [number_of(one.name) for one in settings]
-    values = [{name: float(np.nanmean(x)) for name, x in one.sample("dice").values.items()} for one in settings]
+    samples = [one.sample("dice").values for one in settings]
+    values = [{name: summarise(x, confidence=None).mean for name, x in one.items()} for one in samples]
     own = np.maximum.accumulate([one[against] for one in values]) if values else []
     lines = []
     for setting, known in zip(settings, values, strict=True):

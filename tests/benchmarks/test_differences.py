@@ -66,6 +66,16 @@ def test_of_distances_less_is_better(kept, capsys):
     assert last.endswith("ahead in 2 of 2")
 
 
+def test_only_what_a_pair_has_in_common_counts(kept, capsys):
+    """A third training of "a" scored another subject alone: it is none of the pair. A single subject is no test."""
+    rows = (kept / "scores.csv").read_text() + "mr_4,a,2,mr,LV,s3,0.1\nmr_4,c,0,mr,LV,s1,0.1\n"
+    main(["scores.csv", "mr", "a:b"])
+    without = capsys.readouterr().out.splitlines()[-1]
+    (kept / "scores.csv").write_text(rows)
+    main(["scores.csv", "mr", "a:b", "a:c"])
+    assert capsys.readouterr().out.splitlines()[-1] == without
+
+
 def test_visits_of_a_person_count_once_in_a_table_of_any_folder(kept, tmp_path_factory, capsys):
     rows = [
         f"all,{method},0,LV,{one},{one[:2]},{dice}"

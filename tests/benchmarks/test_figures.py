@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, table
 from benchmarks.kept_scores import read_kept
-from monai_mmseg.evaluation import ScoreTable
+from monai_mmseg.evaluation import Score, ScoreTable
 from monai_mmseg.study import Cell, CellResult
 from monai_mmseg.study.content import Setting
 from tests.study.synthetic_study import scores
@@ -37,3 +37,19 @@ def test_labels_are_looked_up_on_the_curve_of_the_rival():
         settings.append(Setting(f"mr_{labels}", ended, list(zip(cells, tables, strict=True))))
     # half way from 1 to 4 in doublings is 2; above the curve's end nothing is known but "more"
     assert equivalents(settings, "own") == ["mr_1 is worth of own: other 2.0", "mr_4 is worth of own: other 4.0+"]
+
+
+def test_means_are_of_subjects_where_trainings_scored_other_ones():
+    """As in the picture: a subject that two trainings scored counts as one that a single training scored."""
+    cells = [Cell("own", "mr_1", 0, seed) for seed in range(2)]
+    given = [{"a": 0.5, "b": 0.9}, {"a": 0.5}]
+    tables = [
+        ScoreTable(
+            Score("own", name, {"modality": "mr", "class": "LV"}, {"dice": dice, "surface_distance": 10 * dice})
+            for name, dice in one.items()
+        )
+        for one in given
+    ]
+    ended = [CellResult(cell, Path(), "done") for cell in cells]
+    setting = Setting("mr_1", ended, list(zip(cells, tables, strict=True)))
+    assert table([setting])[-1] == "| mr_1 | 0.700 ± 0.141 (7.0) |"
