@@ -312,7 +312,7 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
         What :func:`write_calibration` stores.
 
     Raises:
-        ValueError: fewer than three persons, predictions by different samples, or by other weights.
+        ValueError: fewer than three persons, or pairs without one of them; different samples, or other weights.
     """
     pairs = list(pairs)
     if other := sorted({pair.quality.weights for pair in pairs} - {"", weights}):
@@ -323,6 +323,8 @@ def calibrate(pairs: Iterable[Pair], weights: str) -> StoredCalibration:
     people = [pair.whose for pair in pairs]
     if len(set(people)) < 3:
         raise ValueError(f"pairs must be of three persons or more with labels, got {len(set(people))}.")
+    if (left := len(pairs) - max(map(people.count, people))) < 3:
+        raise ValueError(f"pairs must be three or more without any one person, got {left}: of one class, label four.")
     if len(kinds := sorted({pair.quality.samples for pair in pairs})) > 1:
         raise ValueError(f"pairs must be of one kind of samples, got {kinds}.")
     dice = [pair.dice for pair in pairs]

@@ -180,6 +180,8 @@ def test_a_line_is_of_the_weights_that_predicted(tmp_path):
 def test_what_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="three persons or more with labels, got 2"):
         calibrate(pairs()[:2], "abc")
+    with pytest.raises(ValueError, match="three or more without any one person, got 2: of one class, label four"):
+        calibrate(pairs()[:3], "abc")  # a line of two says nothing of the third
     with pytest.raises(ValueError, match="one kind of samples"):
         calibrate([*pairs(), Pair(ROWS[0]._replace(samples="mirror"), 0.1)], "abc")
     with pytest.raises(ValueError, match="at least one, got none"):
