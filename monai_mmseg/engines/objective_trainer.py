@@ -157,6 +157,9 @@ class ObjectiveTrainer(SupervisedTrainer):
         phases = make_phases(bare, optimizers, updates, clip_norm)
         if accumulation_steps > 1 and any(phase.updates > 1 for phase in phases):
             raise ValueError("accumulation_steps > 1 and updates > 1 exclude each other: both mean several backwards.")
+        if accumulation_steps > 1 and bare.retraining:
+            again = f"phases {list(bare.retraining)} of {type(bare).__name__} train what an earlier phase trains"
+            raise ValueError(f"accumulation_steps must be 1: {again}, and the sums of their gradients would be one.")
         further = {} if metric_cmp_fn is None else {"metric_cmp_fn": metric_cmp_fn}
         super().__init__(
             device=device,

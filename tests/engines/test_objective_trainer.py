@@ -356,6 +356,13 @@ def test_constructor_refuses():
         ObjectiveTrainer("cpu", 1, batches, objective, {**good, "fit": part})
     with pytest.raises(ValueError, match="exclude each other"):
         ObjectiveTrainer("cpu", 1, batches, objective, good, updates={"critic": 2}, accumulation_steps=2)
+    again = ToyObjective(ToyNetwork())
+    again.retraining = ("critic",)
+    own = {name: torch.optim.SGD(again.parameters_of(name), lr=0.1) for name in PHASES}
+    with pytest.raises(
+        ValueError, match=r"accumulation_steps must be 1: phases \['critic'\] of ToyObjective train what"
+    ):
+        ObjectiveTrainer("cpu", 1, batches, again, own, accumulation_steps=2)
     with pytest.raises(ValueError, match=r"objective must be an Objective.*got ToyNetwork"):
         ObjectiveTrainer("cpu", 1, batches, objective.network, good)
     with pytest.raises(ValueError, match="clip_norm of phase 'fit' must be positive"):
