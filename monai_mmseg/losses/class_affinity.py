@@ -16,6 +16,7 @@ from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import check_rows, group_sums, mask_samples
 
 SizeNorm = Literal["feature", "input", "fraction", "none"]
+ZERO = 1e-16  # squared norm up to which a channel is not there; the derivative of 1 / norm overflows float32 at 1e-26
 
 
 class Affinities(NamedTuple):
@@ -215,9 +216,9 @@ def _masked_products(first: Tensor, second: Tensor, masks: Tensor) -> tuple[Tens
 
 
 def _cosines(products: Tensor, squares_1: Tensor, squares_2: Tensor) -> Tensor:
-    """Cosines; 0, with gradient 0, where a channel is zero in the region."""
+    """Cosines; 0, with gradient 0, where a channel is zero in the region, or so small that none is a number."""
     inverse_1, inverse_2 = (
-        torch.where(squares > 0, squares, 1).rsqrt() * (squares > 0) for squares in (squares_1, squares_2)
+        torch.where(squares > ZERO, squares, 1).rsqrt() * (squares > ZERO) for squares in (squares_1, squares_2)
     )
     return products * inverse_1[..., :, None] * inverse_2[..., None, :]
 
