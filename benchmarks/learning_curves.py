@@ -53,7 +53,7 @@ def read_cell(folder: Path, recipe: str) -> list[Row]:
     rows = []
     for number, epoch in enumerate(epochs, start=1):
         terms = [value for name, value in epoch.items() if name.count("/") == 1 and name.split("/")[1] in LOSSES]
-        loss = sum(float(value) for value in terms if value)
+        loss = sum(float(value) for value in terms if value) if any(terms) else float("nan")
         valid = float(epoch.get("validation/val_mean_dice") or "nan")
         last = test if number == len(epochs) else float("nan")
         rows.append(Row(recipe, cell["seed"], round(number * cell["steps"] / len(epochs)), loss, valid, last))
@@ -82,7 +82,7 @@ def write_table(rows: Sequence[Row]) -> None:
 
 
 def change(rows: Sequence[Row]) -> float:
-    """How much validation Dice grows over the last quarter of the steps, mean over the trainings.
+    """How much validation Dice grows over the last quarter of the steps, mean over the trainings that measured it.
 
     Args:
         rows: of one recipe, all seeds.
@@ -95,9 +95,11 @@ def change(rows: Sequence[Row]) -> float:
     grown = []
     for seed in {row.seed for row in rows}:
         seen = [row for row in rows if row.seed == seed and not np.isnan(row.validation)]
+        if not seen:
+            continue
         before = min(seen, key=lambda row: abs(row.step - 0.75 * seen[-1].step))
         grown.append(seen[-1].validation - before.validation)
-    return float(np.mean(grown))
+    return float(np.mean(grown)) if grown else float("nan")
 
 
 def draw(rows: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import learning_curves
-from benchmarks.learning_curves import main, read_cell, read_table
+from benchmarks.learning_curves import change, main, read_cell, read_table
 
 
 @pytest.fixture
@@ -34,6 +34,13 @@ def test_epochs_of_a_cell(cell):
     ]
     np.testing.assert_array_equal([row.validation for row in rows], [np.nan, 0.25, 0.75])
     np.testing.assert_array_equal([row.test for row in rows], [np.nan, np.nan, 0.625])
+
+
+def test_what_was_not_measured_is_no_number(cell):
+    (cell / "terms.csv").write_text("epoch,generator/self_reconstruction\n1,2.0\n2,1.0\n")
+    rows = read_cell(cell, "encoders")
+    assert np.isnan([(row.loss, row.validation) for row in rows]).all()
+    assert np.isnan(change(rows))
 
 
 def test_a_recipe_takes_the_place_of_its_earlier_trainings(cell, tmp_path, monkeypatch, capsys):
