@@ -236,7 +236,10 @@ def label_curves(
         if (match := NUMBER.match(setting.name)) and setting.main:
             stems.setdefault(match["stem"], []).append((float(match["number"]), setting))
     curves = []
-    for stem, found in ((stem, sorted(found)) for stem, found in stems.items() if len(found) > 1):
+    for stem, found in stems.items():
+        found.sort(key=lambda one: one[0])
+        if len(found) < 2:
+            continue
         common = [part for part in found[0][1].parts if all(part in setting.parts for _, setting in found)]
         parts = common if len(common) > 1 and not found[0][1].many else [None]
         known = [labels.get(setting.name) for _, setting in found] if labels else []
@@ -293,7 +296,7 @@ def _saved(
             continue  # what uses none of the labels saves none
         wanted = known[last][0]
         least = next((at for at, (mean, _) in own.items() if mean >= wanted), None)
-        if least is not None and least < last:
+        if least is not None and found[least][0] < found[last][0]:
             number = f"{found[last][0]:g}" if method in needs else "any number"
             out.append(
                 f"{lead} reaches with {found[least][0]:g} what {method} has with {number} "

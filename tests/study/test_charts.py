@@ -81,6 +81,16 @@ def test_labels_saved(tmp_path):
     assert list(map(float, re.findall(r'text-anchor="middle">(\d+)</text>', found.chart))) == [4, 16]
 
 
+def test_settings_of_one_number_stand_side_by_side(tmp_path):
+    for setting, dice in (("mr_4", 0.6), ("mr_04", 0.5), ("mr_2", 0.4)):
+        add_cell(tmp_path, "ours", scores("ours", [dice, dice]), setting=setting)
+        add_cell(tmp_path, "other", scores("other", [dice - 0.05, dice - 0.05]), setting=setting)
+    settings = read_study(tmp_path).settings
+    (found,) = label_curves(settings, method_styles(settings, "ours"), "ours")
+    assert re.findall(r'text-anchor="middle">(\d)<', found.chart) == ["2", "4", "4"]
+    assert found.saved == []  # four labels for four labels
+
+
 def test_labels_are_saved_by_what_needs_them(tmp_path):
     """Copied contours are the same with every number: they save no label, and have no number to be reached."""
     for setting, ours in (("lge_1", 0.7), ("lge_4", 0.8)):
