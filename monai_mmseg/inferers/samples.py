@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_mmseg.networks.nets.dafnet.dafnet import DAFNet
+from monai_mmseg.networks.nets.disentangle.disentangle import DisentangleNet
 from monai_mmseg.networks.nets.disentangle.downstream import DownstreamNet
 
 SHIFT = 1 / 32  # of the image's size
@@ -43,15 +44,22 @@ def mirrors(case: Case) -> Iterator[Tensor]:
 
 
 def contrasts(case: Case) -> Iterator[Tensor]:
-    """Images of more and of less contrast, brighter and darker, about the mean of each channel."""
+    """Images of more and of less contrast, brighter and darker, about the mean of each channel.
+
+    A value that tells a network where nothing is stays, and counts in no mean: else all of the image were an organ.
+    """
     known = ~case.inputs.isnan()
-    flat = case.inputs.nan_to_num().flatten(2).float()
+    for layer in case.network.modules() if isinstance(case.network, nn.Module) else ():
+        if isinstance(layer, DisentangleNet) and layer.background is not None:
+            known &= case.inputs != layer.background
+    flat = torch.where(known, case.inputs.nan_to_num(), 0).flatten(2).float()
     count = known.flatten(2).sum(2).clamp_min(1)
     mean = flat.sum(2) / count
     deviation = ((flat.square().sum(2) / count) - mean.square()).clamp_min(0).sqrt()
     mean, deviation = (one[:, :, None, None, None] for one in (mean, deviation))
     for gain, offset in ((GAIN, 0.0), (1 / GAIN, 0.0), (1.0, OFFSET), (1.0, -OFFSET)):
-        yield case.run(mean + gain * (case.inputs - mean) + offset * deviation, case.network)
+        changed = mean + gain * (case.inputs - mean) + offset * deviation
+        yield case.run(torch.where(known, changed, case.inputs.to(changed.dtype)), case.network)
 
 
 def subsets(case: Case) -> Iterator[Tensor]:

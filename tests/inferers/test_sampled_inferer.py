@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_mmseg.inferers import ModalitySliceInferer, SampledInferer, WindowInferer
 from monai_mmseg.inferers.samples import KINDS, redrawn
-from monai_mmseg.networks.nets import DAFNet, ImputedModalitiesNet
+from monai_mmseg.networks.nets import DAFNet, DisentangleNet, ImputedModalitiesNet
 
 IMAGE = torch.rand(1, 2, 16, 16, 3, generator=torch.Generator().manual_seed(1))
 
@@ -88,6 +88,21 @@ def test_contrast_leaves_absent_ones_absent_and_means_in_place():
     assert all(volume[:, 1].isnan().all() and not volume[:, 0].isnan().any() for volume in seen)
     means = [volume[:, 0].mean().item() for volume in seen]
     deviation = IMAGE[:, 0].std(correction=0).item()
+    assert means == pytest.approx([means[0]] * 3 + [means[0] + 0.2 * deviation, means[0] - 0.2 * deviation], abs=1e-5)
+
+
+def test_contrast_leaves_what_a_network_takes_for_nothing():
+    """A network that finds the head by the value around it took a brighter image for a head without an end."""
+    small = {"anatomy_features": (4, 8, 8, 8, 8), "decoder_features": (8, 8, 8, 8, 4, 4, 2)}
+    net = DisentangleNet(2, 1, modalities=("a", "b"), target="b", spatial_size=(64, 32), background=0.0, **small)
+    image, seen = IMAGE.clone(), []
+    image[:, :, :8] = 0.0
+    image[:, 1] = torch.nan
+    SampledInferer(lambda volume, _: (seen.append(volume), plane(volume))[1], ["contrast"])(image, net)
+    assert len(seen) == 5
+    assert all((volume[:, 0, :8] == 0).all() and volume[:, 1].isnan().all() for volume in seen)
+    means = [volume[:, 0, 8:].mean().item() for volume in seen]
+    deviation = IMAGE[:, 0, 8:].std(correction=0).item()
     assert means == pytest.approx([means[0]] * 3 + [means[0] + 0.2 * deviation, means[0] - 0.2 * deviation], abs=1e-5)
 
 
