@@ -16,7 +16,7 @@ from monai_mmseg.losses.inputs import at_least_float32, onehot_labels
 from monai_mmseg.losses.masked import check_rows, group_sums, mask_samples
 
 SizeNorm = Literal["feature", "input", "fraction", "none"]
-ZERO = 1e-16  # squared norm up to which a channel is not there; the derivative of 1 / norm overflows float32 at 1e-26
+ZERO = 1e-24  # squared norm up to which a channel is not there; the derivative of 1 / norm overflows float32 at 1e-26
 
 
 class Affinities(NamedTuple):
