@@ -87,7 +87,11 @@ BARE = ("settings/target_0",)
 DIPY, SKIMAGE = "dipy monai-mmseg[register]", "skimage monai-mmseg[register]"
 SUBSETS = "subsets.json"
 # a plan that was made for a target without labels says otherwise
-_BORROWED = {"target_fraction": 1.0, "validation_target": "@target", "validation_modalities": "@modalities"}
+LABELLED: Mapping[str, Any] = {
+    "target_fraction": 1.0,
+    "validation_target": "@target",
+    "validation_modalities": "@modalities",
+}
 
 
 def _dafnet(name: str, about: str, *overlays: str, needs: Sequence[str] = PAIRED, bare: Sequence[str] = BARE) -> Method:
@@ -164,8 +168,8 @@ _LIST: tuple[Method, ...] = (
     _dafnet("unet_both", "U-Net on the images of both modalities, mixed", "unet_both"),
     _dafnet("unet_source", "U-Net on the source, applied to the target as it is", "unet_source", bare=()),
     _dafnet("unet_copied_masks", "U-Net on the target with masks of the source", "unet_copied_masks", bare=()),
-    _registered(_dafnet("unet_registered_masks", "U-Net on the target", "unet_target", bare=()), **_BORROWED),
-    _registered(_dafnet("dafnet_registered_masks", "as dafnet", bare=()), **_BORROWED),
+    _registered(_dafnet("unet_registered_masks", "U-Net on the target", "unet_target", bare=()), **LABELLED),
+    _registered(_dafnet("dafnet_registered_masks", "as dafnet", bare=()), **LABELLED),
     _registered(_unpaired("csa", "csa_registered_masks", "as csa")),
     _dafnet("unet_source_randomised", "as unet_source, grey values at random", "unet_source", "randomised", bare=()),
     _dafnet("sdnet_single", "SDNet on the target", "sdnet_single", needs=_LABELLED, bare=()),
@@ -173,7 +177,7 @@ _LIST: tuple[Method, ...] = (
     _dafnet("dualstream", "a stream for each modality that meet in the middle", "dualstream"),
     _redrawn(
         _dafnet("translation", "U-Net on source images redrawn as the target (MUNIT)", "unet_target", bare=())._replace(
-            overrides=_BORROWED
+            overrides=LABELLED
         )
     ),
     _redrawn(_dafnet("dadr", "U-Net on the contents of both (MUNIT)", "unet_both"), representation="content"),

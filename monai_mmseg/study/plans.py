@@ -19,7 +19,7 @@ from monai_mmseg.planning import PlanError, make_plan
 from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_time
 from monai_mmseg.study.definition import Study
 from monai_mmseg.study.facts import Facts
-from monai_mmseg.study.methods import Method, Stage
+from monai_mmseg.study.methods import LABELLED, Method, Stage
 
 GRID = ("spatial_size", "pixdim", "slice_axis", "intensity_percentiles")
 GENEROUS = "2h"  # what a plan takes voxels for where steps are counted, not time
@@ -103,6 +103,7 @@ class Plans:
             make_plan(
                 listed.path, place, method=method.plan, budget=budget, target=target, grid=self._grid(), workers=1
             )
+        _read_all_labels(place / "configs" / "train.json")
         base = bundles_folder() / _content(place / "plan.json")["method"]["bundle"] / "configs" / "settings"
         if base.is_dir() and not (place / "configs" / "settings").is_dir():  # also of a study that was cut off here
             with atomic_folder(place / "configs" / "settings") as part:
@@ -211,6 +212,16 @@ class Plans:
                 share * study.budget, bundle, device=where, overlays=overlays, overrides=given
             )
         return {**timed, **decay_of(timed, _content(bundle / "configs" / "train.json"))}, measured
+
+
+def _read_all_labels(config: Path) -> None:
+    """Let a plan that was made without a label of the target read those of settings that have some.
+
+    Where a setting has none, the overlays of its cells say so, and such a setting may be run first.
+    """
+    content = _content(config)
+    if content.get("target_fraction") == 0:
+        write_json(config, {**content, **LABELLED})
 
 
 def _content(path: Path) -> dict[str, Any]:

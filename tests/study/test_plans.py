@@ -109,6 +109,17 @@ def test_borrowed_labels_are_timed_and_used_whatever_the_plan_says_of_the_target
     assert [one["dataset_dir"] for one in given] == [str(tmp_path / "register")] * 2
 
 
+def test_a_plan_without_a_label_of_the_target_reads_those_of_later_settings(plans):
+    """A setting without any may be run first: its cells have an overlay that says so."""
+    found, _ = plans(steps=20)
+    config = found.trainings(METHODS["dafnet"])[0].bundle / "configs" / "train.json"
+    content = json.loads(config.read_text(encoding="utf-8"))
+    bare = {"target_fraction": 0.0, "validation_target": "cine", "validation_modalities": ["cine"]}
+    config.write_text(json.dumps({**content, **bare}), encoding="utf-8")
+    found.trainings(METHODS["dafnet"])
+    assert json.loads(config.read_text(encoding="utf-8")) == content
+
+
 def test_a_network_of_all_modalities_is_planned_for_the_labels_that_it_borrows(plans, tmp_path):
     """Without these labels no plan could be made."""
     found, _ = plans(budget="10m")
