@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import signature
+from itertools import product
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -200,11 +201,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
 def _own_methods(raw: Mapping[str, Any]) -> dict[str, Any]:
     """What a study's file means by a name, which wins over the method of that name."""
     listed = raw.get("methods", [])
-    return (
-        {one["name"]: one for one in listed if isinstance(one, dict) and "name" in one}
-        if isinstance(listed, list)
-        else {}
-    )
+    found = listed if isinstance(listed, list) else []
+    return {one["name"]: one for one in found if isinstance(one, dict) and "name" in one}
 
 
 def _chosen(listed: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -271,7 +269,9 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         folds=folds,
         budget=seconds_of(raw["budget"]) if "budget" in raw else None,
         steps=steps,
-        overlays=_overlays(raw.get("overlays", ()), "*", "overlays: "),
+        overlays=_overlays(
+            raw.get("overlays", ()), {one.bundle for one in methods if one.bundle} or {"*"}, "overlays: "
+        ),
         common=raw.get("common", {}),
         evaluating=raw.get("evaluating", {}),
         **kept,
@@ -288,19 +288,23 @@ def _methods(given: Sequence[Any], raw: Mapping[str, Any]) -> list[Method]:
             raise StudyError(f"methods must be names or objects, got {one!r}.")
         _check_keys(about, _METHOD_KEYS, "methods: ")
         _check_types(about, _METHOD_KEYS, "methods: ")
+        if not {"method", "name"} & set(about):
+            raise StudyError(f"methods: one has neither 'method' nor 'name': {about}.")
         method = find_method(str(about.get("method", about.get("name"))))
         name = str(about.get("name", method.name))
-        _check_options(about.get("options", {}), method, f"methods: {name}: ")
-        check_method_overrides(about.get("overrides", {}), method, raw, f"methods: {name}: ")
+        where = f"methods: {name}: "
+        if "scores" in about and method.kind != "bundle":
+            raise StudyError(f"{where}scores are of bundles.")
+        _check_options(about.get("options", {}), method, where)
+        check_method_overrides(about.get("overrides", {}), method, raw, where)
         if problem := name_problem(name):
             raise StudyError(f"methods: {name!r} names files, but it {problem}.")
         if name[0] in "-$@%":
             raise StudyError(f"methods: {name!r} begins with {name[0]}, which commands and configs take for their own.")
         if name in found:
             raise StudyError(f"methods: {name!r} is there twice.")
-        found[name] = method._replace(
+        found[name] = method.with_overlays(_overlays(about.get("overlays", ()), {method.bundle}, where))._replace(
             name=name,
-            overlays=(*method.overlays, *_overlays(about.get("overlays", ()), method.bundle, f"methods: {name}: ")),
             overrides={**method.overrides, **about.get("overrides", {})},
             options={**method.options, **about.get("options", {})},
             scores=about.get("scores", method.scores),
@@ -341,13 +345,14 @@ def _seeds(given: Sequence[Any]) -> list[int]:
     return list(given)
 
 
-def _overlays(given: Sequence[Any], bundle: str, where: str) -> tuple[str, ...]:
-    """Names of configs of a bundle, or of any (``*``)."""
-    folders = list(bundles_folder().glob(f"{bundle or '-'}/configs"))
-    for name in given:
+def _overlays(given: Sequence[Any], bundles: Collection[str], where: str) -> tuple[str, ...]:
+    """Names of configs that each bundle has, or any (``*``): without one, a method differs from its rivals in more."""
+    for bundle, name in product(sorted(bundles), given):
+        folders = list(bundles_folder().glob(f"{bundle or '-'}/configs"))
         if not any((folder / f"{name}.json").is_file() for folder in folders):
-            found = [path.relative_to(one).with_suffix("") for one in folders for path in one.rglob("*.json")]
-            known = sorted({path.as_posix() for path in found})
+            known = sorted(
+                {p.relative_to(one).with_suffix("").as_posix() for one in folders for p in one.rglob("*.json")}
+            )
             close = [*(path for path in known if path == f"settings/{name}"), *get_close_matches(str(name), known, 1)]
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise StudyError(f"{where}there is no overlay {name!r} in bundles/{bundle}.{hint}")

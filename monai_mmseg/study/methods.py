@@ -61,13 +61,18 @@ class Method(NamedTuple):
     overrides: Mapping[str, Any] = {}
     bare: tuple[str, ...] = ()  # overlays where the target has no label
     plan: str = ""  # method of `mmseg plan` that sets the bundle up for any data
-    planned: Mapping[str, Any] | None = None  # overrides in the place of the overlays with the network of a plan
+    planned: Mapping[str, Any] | None = None  # overrides in the place of its own overlays with the network of a plan
+    added: tuple[str, ...] = ()  # overlays that came behind its own
     each: bool = False  # a training for each modality, scored together
     stages: tuple[Stage, ...] = ()
     borrows: str = ""  # function of `monai_mmseg.baselines`: its masks are labels of target images that lack one
     scores: str = ""  # file of the run's scores; default: those of label volumes
     package: str = ""  # that it needs, and its extra
     options: Mapping[str, Any] = {}  # of a baseline or a program
+
+    def with_overlays(self, more: Sequence[str]) -> Method:
+        """With further overlays, behind those that it has."""
+        return self._replace(overlays=(*self.overlays, *more), added=(*self.added, *more))
 
     @property
     def redraws(self) -> bool:
@@ -286,7 +291,7 @@ def find_method(name: str) -> Method:
         known = [path.stem for path in (bundles_folder() / method.bundle / "configs" / "settings").glob("*.json")]
         if overlay not in known:
             raise StudyError(f"bundles/{method.bundle} has no overlay {overlay!r}{_meant(overlay, known)}")
-    return method._replace(name=name, overlays=(*method.overlays, *(f"settings/{one}" for one in more)))
+    return method.with_overlays(_files(more))._replace(name=name)
 
 
 def _meant(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:

@@ -164,7 +164,7 @@ class Plans:
         if stage is not None and stage.bundle == method.bundle:  # on the same grid, with the same network
             overrides = {**method.overrides, **overrides}
         if self.study.planned and stage is None and method.planned is not None:
-            overlays, overrides = (), {**overrides, **method.planned}
+            overlays, overrides = method.added, {**method.planned, **overrides}
         for name in overlays:
             if not (bundle / "configs" / f"{name}.json").is_file():
                 raise PlanError(f"overlay {name} of bundles/{own.bundle} does not fit what was planned for these data.")

@@ -73,6 +73,12 @@ WRONG = [
         "methods: narrow: there is no overlay 'spade' in bundles/dafnet. Did you mean 'settings/spade'?",
     ),
     ({"methods": ["copy"], "overlays": ["demoo"]}, "there is no overlay 'demoo' in bundles/*. Did you mean 'demo'?"),
+    (
+        {"methods": ["copy", "dafnet", "csa"], "overlays": ["demo", "settings/spade"]},
+        "overlays: there is no overlay 'settings/spade' in bundles/csa.",
+    ),
+    ({"methods": [{"overlays": []}]}, "methods: one has neither 'method' nor 'name': {'overlays': []}"),
+    ({"methods": [{"method": "copy", "scores": "subsets.json"}]}, "methods: copy: scores are of bundles"),
     ({"methods": ["copy"], "ours": "copi"}, "ours must be one of the methods ['copy'], got 'copi'"),
     ({"methods": ["copy"], "published": "dafnet_erii"}, "Did you mean 'dafnet_eri'?"),
     ({"methods": ["copy"], "source": "lge", "target": "lge"}, "source and target must be two modalities"),

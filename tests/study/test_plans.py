@@ -174,6 +174,17 @@ def test_stages_of_a_network_of_the_plan_have_other_names(plans):
     assert (one.overlays, one.overrides["separate"], one.overrides["kd_weight"]) == ((), "encoder", 0.0)
 
 
+def test_a_plan_takes_the_place_of_a_method_s_own_overlays_alone(plans):
+    study = {
+        "steps": 20,
+        "methods": [{"name": "ours", "method": "y_shaped+running_means", "overrides": {"kd_weight": 0.25}}],
+    }
+    found, _ = plans(**study)
+    (one,) = found.trainings(found.study.methods[0])
+    assert (one.overlays, one.overrides["kd_weight"]) == (("settings/running_means",), 0.25)
+    assert one.overrides["separate"] == "encoder"
+
+
 def test_the_control_of_random_contrasts_has_their_plan(plans):
     found, made = plans(steps=20)
     (ours,), (control,) = (found.trainings(METHODS[name]) for name in ("unet_randomised", "unet_labelled"))
