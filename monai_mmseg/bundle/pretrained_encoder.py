@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def load_pretrained_encoder(
     how = "Training without labels writes them; add the overlays and the dataset_dir that you want"
     how = f"{how}:\n  {command}\nWeights that lie elsewhere: --stage_one FILE."
     if isinstance(network, FusedAnatomyNet):
-        _load_first("encoder", network.load_encoder, path, own, how, argv)
+        _load_first("encoder", partial(_load_anatomies, network), path, own, how, argv)
     elif takes_encoder(network):
         load = partial(_load_contents, next(one for one in network.modules() if isinstance(one, ContentUNet)))
         _load_first("encoder", load, path, own, how, argv, compared=("pixdim", "slice_axis", "intensity_percentiles"))
@@ -75,6 +76,25 @@ def takes_encoder(network: nn.Module) -> bool:
         False
     """
     return isinstance(network, FusedAnatomyNet) or any(isinstance(one, ContentUNet) for one in network.modules())
+
+
+def _load_anatomies(network: FusedAnatomyNet, path: Path) -> None:
+    """Say which arguments of the encoder the weights do not show: with others, they load and give other anatomies."""
+    network.load_encoder(path)
+    parser = resolving_parser()
+    was = read_settings(path.parent).get("definitions", {}).get("network_def", {})
+    if parser is None or "encoder_def" not in parser or was.get("_target_") != parser["encoder_def"].get("_target_"):
+        return
+    given = {name: parser.get_parsed_content(f"encoder_def#{name}") for name in parser["encoder_def"]}
+    usual = {name: one.default for name, one in signature(type(network.encoder)).parameters.items()}
+    for name, default in usual.items():
+        now, before = (_plain(one.get(name, default)) for one in (given, was))
+        if now != before and name not in {*_COMPARED, "target", "init", "anatomy_gain"}:
+            logger.warning("%s is %s in encoder_def, and %s was trained with %s.", name, now, path, before)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _load_contents(network: ContentUNet, path: Path) -> None:
@@ -165,9 +185,12 @@ def _load_first(
 
 def _compare_settings(path: Path, part: str, names: Sequence[str]) -> None:
     """Say what a part was trained with and is not what it gets now; modalities in another order are refused."""
-    parser, knobs = resolving_parser(), read_settings(path.parent).get("knobs", {})
+    parser, settings = resolving_parser(), read_settings(path.parent)
     if parser is None:
         return
+    if not settings:
+        logger.warning("no settings.json beside %s says what it was trained with: not compared.", path)
+    knobs = settings.get("knobs", {})
     for name in names:
         if name in knobs and name in parser and (now := parser.get_parsed_content(name)) != (was := knobs[name]):
             # a name that is new may be another word for the same

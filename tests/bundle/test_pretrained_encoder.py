@@ -90,3 +90,27 @@ def test_an_encoder_of_modalities_in_another_order_is_refused(tmp_path, monkeypa
         return
     load_pretrained_encoder(net, tmp_path / "model.pt")  # `flair` may be another word for what was called `t2`
     torch.testing.assert_close(net.encoder.state_dict(), trained.encoder.state_dict())
+
+
+def test_weights_that_come_without_their_settings_are_said(tmp_path, monkeypatch, caplog):
+    """Their modalities may have been others, or in another order."""
+    torch.save(changed().encoder.state_dict(), tmp_path / "model.pt")
+    monkeypatch.setattr(
+        "monai_mmseg.bundle.pretrained_encoder.resolving_parser", lambda: ConfigParser({"modalities": ["t2", "t1"]})
+    )
+    load_pretrained_encoder(fused_of(), tmp_path / "model.pt")
+    assert f"no settings.json beside {tmp_path / 'model.pt'} says what it was trained with" in caplog.text
+
+
+def test_arguments_of_the_encoder_that_weights_do_not_show_are_said(tmp_path, monkeypatch, caplog):
+    torch.save(changed().encoder.state_dict(), tmp_path / "model.pt")
+    encoder = {"_target_": "monai_mmseg.networks.nets.DisentangleNet", "modalities": ["t1", "t2"], "target": "t1"}
+    write_settings(tmp_path, {"definitions": {"network_def": {**encoder, "fifth": True, "anatomy_gain": 10.0}}})
+    for fifth, said in ((False, True), (True, False)):
+        caplog.clear()
+        config = ConfigParser({"encoder_def": {**encoder, "target": "t2", "in_channels": "@channels"}, "channels": 3})
+        config["encoder_def"] |= {"fifth": True} if fifth else {}
+        monkeypatch.setattr("monai_mmseg.bundle.pretrained_encoder.resolving_parser", lambda config=config: config)
+        load_pretrained_encoder(fused_of(), tmp_path / "model.pt")
+        told = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+        assert told == ([f"fifth is False in encoder_def, and {tmp_path / 'model.pt'} was trained with True."] * said)
