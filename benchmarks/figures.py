@@ -173,7 +173,13 @@ def main(names: Sequence[str]) -> None:
 
     Args:
         names: of figures; none: all.
+
+    Raises:
+        SystemExit: one is unknown.
     """
+    known = [one.name for one in FIGURES]
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"there is no figure {', '.join(unknown)}, but {', '.join(known)}.")
     for figure in FIGURES:
         if not names or figure.name in names:
             settings = read_kept(figure.files, figure.modality, figure.methods)

@@ -148,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(argv)
     if bool(asked.cells) != bool(asked.recipe):
         parser.error("cells and --as go together.")
+    files = [folder / name for folder in asked.cells for name in ("cell.json", "scores.json", "terms.csv")]
+    if lacking := [path for path in files if not path.is_file()]:
+        parser.error(f"{lacking[0]} is not there: cells are trainings that have ended.")
     rows = read_table()
     if asked.cells:
         new = [row for folder in asked.cells for row in read_cell(folder, asked.recipe)]

@@ -52,13 +52,13 @@ def main(studies: list[str]) -> None:
         studies: folders.
 
     Raises:
-        SystemExit: there is no prediction.
+        SystemExit: one has no prediction.
     """
-    cells = sorted(path for study in studies for path in Path(study).glob("cells/*/*/fold*_seed*/predictions"))
-    if not cells:
-        raise SystemExit(
-            f"no study with predictions among {studies}; usage: python -m benchmarks.told_volumes STUDY ..."
-        )
+    found = {study: sorted(Path(study).glob("cells/*/*/fold*_seed*/predictions")) for study in studies}
+    if not found or not all(found.values()):
+        bare = ", ".join(study for study, cells in found.items() if not cells) or "no study"
+        raise SystemExit(f"no predictions in {bare}; usage: python -m benchmarks.told_volumes STUDY ...")
+    cells = [path for paths in found.values() for path in paths]
     rows = []
     for path in cells:
         cell = path.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, table
+from benchmarks.figures import FIGURES, IMAGES, draw, equivalents, main, table
 from benchmarks.kept_scores import read_kept
 from monai_mmseg.evaluation import Score, ScoreTable
 from monai_mmseg.study import Cell, CellResult
@@ -26,6 +26,11 @@ def test_pictures_are_of_the_scores(figure):
 def test_a_table_that_is_not_there_is_said():
     with pytest.raises(FileNotFoundError, match="no such table of scores"):
         read_kept(["nowhere/*.csv"], "lge")
+
+
+def test_a_figure_that_is_not_there_is_said():
+    with pytest.raises(SystemExit, match="there is no figure csa_label, but unpaired_labels, csa_labels, "):
+        main(["csa_label"])
 
 
 def test_labels_are_looked_up_on_the_curve_of_the_rival():

@@ -54,3 +54,10 @@ def test_a_recipe_takes_the_place_of_its_earlier_trainings(cell, tmp_path, monke
     assert (tmp_path / "curves.svg").stat().st_size > 1000
     with pytest.raises(SystemExit):
         main([str(cell)])
+
+
+def test_a_training_that_has_not_ended_is_said(cell, capsys):
+    (cell / "scores.json").unlink()
+    with pytest.raises(SystemExit):
+        main([str(cell), "--as", "a"])
+    assert "scores.json is not there" in capsys.readouterr().err

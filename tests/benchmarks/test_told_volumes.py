@@ -8,6 +8,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from benchmarks.told_volumes import main
 
@@ -43,3 +44,9 @@ def test_classes_of_tested_volumes_by_their_dice(tmp_path, capsys):
         "Dice 0.4 to 0.6:     1 classes,    1 told",
         "Dice 0.8 to 1.0:     1 classes,    0 told",
     ]
+
+
+def test_a_study_without_predictions_is_said(tmp_path):
+    (tmp_path / "a" / "cells" / "all" / "csa" / "fold0_seed0" / "predictions").mkdir(parents=True)
+    with pytest.raises(SystemExit, match=f"no predictions in {tmp_path / 'b'}; usage"):
+        main([str(tmp_path / "a"), str(tmp_path / "b")])
