@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,12 @@ def warm_up() -> None:
     """Start the process that imports, without waiting for it; where processes cannot be forked, do nothing."""
     if WARM:
         multiprocessing.get_context("forkserver").set_forkserver_preload(list(IMPORTED))
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # it lets interrupts through when it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C would end its imports aloud
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_module(
@@ -165,11 +170,21 @@ def run_function(function: Callable[..., Any], *arguments: Any) -> None:
         function(*arguments)
         return
     warm_up()
-    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments)
+    process = multiprocessing.get_context("forkserver").Process(target=_call, args=(function, arguments))
     process.start()
     process.join()
     if process.exitcode:
         raise RuntimeError(f"{function.__name__} ended with status {process.exitcode}.")
+
+
+def _call(function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    _hear()
+    function(*arguments)
+
+
+def _hear() -> None:
+    """Ctrl-C ends this process; the one that it was forked from is deaf."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _check(code: int, log: Path) -> None:
@@ -197,6 +212,7 @@ def _run(
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
+    _hear()
     os.chdir(folder)
     sys.path.insert(0, folder)  # as -m does
     os.environ.update(environment)

@@ -1,7 +1,10 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,36 @@ def test_a_program_is_timed_and_its_failure_names_the_log(tmp_path):
     chain = "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise RuntimeError('wrapped') from error"
     with pytest.raises(process.CommandError, match="It says: ZeroDivisionError: division by zero"):
         process.run_program([sys.executable, "-c", chain], log, **given)
+
+
+@pytest.mark.skipif(not process.WARM, reason="processes cannot be forked")
+def test_an_interrupt_ends_commands_and_not_the_process_that_imports(tmp_path):
+    (tmp_path / "slow.py").write_text("import time; time.sleep(2)", encoding="utf-8")
+    (tmp_path / "stopped.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8")
+    program = f"""
+import os, signal
+from multiprocessing import forkserver
+from pathlib import Path
+from monai_mmseg.study import process
+process.IMPORTED = ("slow",)
+if __name__ == "__main__":
+    process.warm_up()
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+    place = Path({str(tmp_path)!r})
+    try:
+        process.run_module("stopped", [], place / "log", folder=place, environment={{}})
+    except process.CommandError:
+        print("stopped")
+"""
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    root = str(Path(process.__file__).parents[2])
+    found = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.stdout, found.stderr) == ("stopped\n", "")
+    assert "KeyboardInterrupt" in (tmp_path / "log").read_text(encoding="utf-8")
