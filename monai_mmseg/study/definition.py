@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from inspect import signature
 from itertools import product
@@ -47,6 +47,7 @@ class Study:
     target: str | None = None
     source: str | None = None
     settings: tuple[Setting, ...] = (Setting("all"),)
+    taken: frozenset[str] = frozenset()  # modalities whose labels a setting of its file takes away, run now or not
     seeds: tuple[int, ...] = (0,)
     folds: int = 1
     budget: float | None = None  # seconds of each training
@@ -74,7 +75,7 @@ class Study:
 
     def aims_at(self, method: Method, target: str) -> bool:
         """Whether a method segments the target; a plain network if it was named, or labels of it are taken away."""
-        named = self.target is not None or any(target in one.labels for one in self.settings)
+        named = self.target is not None or target in self.taken
         return method.bundle == "dafnet" or (method.bundle == "unet" and named)
 
     def content(self) -> dict[str, Any]:
@@ -191,9 +192,9 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
         if "methods" in given:
             kept.pop("ours", None)  # it may not be among those of this call; the folder of the study remembers it
             given["methods"] = [_own_methods(kept).get(name, name) for name in given["methods"]]
-        if "settings" in given:
-            given["settings"] = _chosen(kept.get("settings"), given["settings"])
-        return study_of({"name": Path(path).stem, **kept, **given}, Path(path).parent)
+        chosen = given.pop("settings", None)
+        study = study_of({"name": Path(path).stem, **kept, **given}, Path(path).parent)
+        return study if chosen is None else replace(study, settings=_chosen(study.settings, chosen))
     except ValueError as error:
         raise StudyError(f"{path}: {error}") from error
 
@@ -205,17 +206,15 @@ def _own_methods(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {one["name"]: one for one in found if isinstance(one, dict) and "name" in one}
 
 
-def _chosen(listed: Any, names: Sequence[str]) -> dict[str, Any]:
+def _chosen(settings: Sequence[Setting], names: Sequence[str]) -> tuple[Setting, ...]:
     """Some settings of a study's file, in its order."""
-    known = listed if isinstance(listed, dict) else {}
+    known = [one.name for one in settings]
     for name in names:
         if name not in known:
             close = get_close_matches(name, known, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise StudyError(
-                f"--settings: the study has none of the name {name!r}, but {', '.join(known) or 'no'}.{hint}"
-            )
-    return {name: one for name, one in known.items() if name in names}
+            raise StudyError(f"--settings: the study has none of the name {name!r}, but {', '.join(known)}.{hint}")
+    return tuple(one for one in settings if one.name in names)
 
 
 def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
@@ -259,12 +258,14 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         if isinstance(one, dict) and isinstance(one.get("phantom"), dict):
             _check_phantom(one["phantom"], str(one["phantom"].get("kind", kind)), f"settings: {name}: phantom: ")
     methods = _methods(raw.get("methods", []), raw)
+    settings = tuple(_settings(raw.get("settings", {"all": {}}), place))
     if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
         raise StudyError(f"ours must be one of the methods {names}, got {raw['ours']!r}.")
     return Study(
         methods=tuple(methods),
         datalist=place / raw["datalist"] if "datalist" in raw else None,
-        settings=tuple(_settings(raw.get("settings", {"all": {}}), place)),
+        settings=settings,
+        taken=frozenset(name for one in settings for name in one.labels),
         seeds=tuple(_seeds(raw.get("seeds", [0]))),
         folds=folds,
         budget=seconds_of(raw["budget"]) if "budget" in raw else None,

@@ -201,3 +201,14 @@ def test_some_settings_of_a_file(tmp_path: Path) -> None:
     assert [one.name for one in read_study(path, {"settings": ["none", "all"]}).settings] == ["all", "none"]
     with pytest.raises(ValueError, match="none of the name 'fuor', but all, four, none. Did you mean 'four'"):
         read_study(path, {"settings": ["fuor"]})
+
+
+def test_what_a_plain_network_segments_does_not_depend_on_which_settings_run_first(tmp_path: Path) -> None:
+    """One that takes labels of a modality away makes it the target, also in the settings that leave all."""
+    path = tmp_path / "study.json"
+    settings = {"all": {}, "four": {"labels": {"mr": 4}}}
+    path.write_text(json.dumps({**DATA, "methods": ["unet"], "settings": settings}))
+    for first in ("all", "four"):
+        study = read_study(path, {"settings": [first]})
+        assert study.aims_at(study.methods[0], "mr")
+        assert not study.aims_at(study.methods[0], "ct")
