@@ -218,7 +218,7 @@ def task_augmentation(context: Context) -> Decision:
 
 
 def plain_augmentation(context: Context) -> Decision:
-    """Of stacked modalities: moved, scaled, shifted; a mirror where it changes no class; modalities taken away."""
+    """Of stacked modalities: moved, scaled, shifted; a mirror where it changes no class."""
     both = {"keys": ["image", "label"], "mode": ["bilinear", "nearest"]}
     if context.dims == 2:
         affine = "monai_mmseg.transforms.RandAffineSlicesd"
@@ -244,10 +244,14 @@ def plain_augmentation(context: Context) -> Decision:
         shift = "monai_mmseg.transforms.RandScaleShiftForegroundd"
         steps.append({"_target_": shift, "keys": "image", "background": "@background"})
         words.append("grey values of the body scaled and shifted")
-    if gaps := sorted({*context.situation.missing, *context.situation.may_lack}):
-        steps.append({"_target_": "monai_mmseg.transforms.RandDropModalityd", "keys": "image", "prob": 0.5})
-        words.append(f"one modality taken away in every other sample, for {', '.join(gaps)} may be missing")
     return steps, "; ".join(words)
+
+
+def drop_prob(context: Context) -> Decision | None:
+    """A modality taken away where some may be missing."""
+    if not (gaps := sorted({*context.situation.missing, *context.situation.may_lack})):
+        return None
+    return 0.5, f"one modality is taken away in every other sample, for {', '.join(gaps)} may be missing"
 
 
 def foreground_share(context: Context) -> Decision:

@@ -239,12 +239,18 @@ def test_augmentation_moves_images_with_labels_and_mirrors_nothing():
         (paired(), {}, ["RandFlipd", "RandAffineSlicesd", *GREY]),
         (EMPTY, {"volumes": True}, ["RandFlipd", "RandAffined", "RandScaleShiftForegroundd"]),
         (paired(labels={"0": "background", "1": "left kidney"}), {}, ["RandAffineSlicesd", *GREY]),
-        (GAPS, {}, ["RandFlipd", "RandAffineSlicesd", *GREY, "RandDropModalityd"]),
+        (GAPS, {}, ["RandFlipd", "RandAffineSlicesd", *GREY]),
     ],
 )
 def test_augmentation_of_a_stack(data, settings, expected):
     steps = value(context_of(data, "unet", **settings), "augmentation")
     assert [one["_target_"].rpartition(".")[2] for one in steps] == expected
+
+
+def test_drop_out_is_a_setting_of_its_own_where_modalities_may_be_missing():
+    """Not a part of the augmentation, where no flag would switch it off and an overlay would add a second one."""
+    assert value(context_of(GAPS, "unet"), "drop_prob") == 0.5
+    assert "drop_prob" not in {rule.knob for rule in apply_rules(context_of(paired(), "unet"))}
 
 
 def test_augmentation_of_disentangling():
