@@ -58,6 +58,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from monai_mmseg.study import process
 process.IMPORTED = ("slow",)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 if __name__ == "__main__":
     process.warm_up()
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
