@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 
 import pytest
 import torch
-from monai.utils import set_determinism
+from monai.bundle import ComponentLocator
+from monai.utils import ensure_tuple, set_determinism
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -36,6 +38,22 @@ def _short_timing() -> None:
     from monai_mmseg.planning import timing
 
     timing.SHORT = 0.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _components_once() -> None:
+    """Look through a module of MONAI once: it does so for every config that is read."""
+    look = ComponentLocator()._find_classes_or_functions
+    known = cache(look)
+
+    def find(_: ComponentLocator, modnames: Sequence[str] | str) -> dict[str, list[str]]:
+        table: dict[str, list[str]] = {}
+        for one in ensure_tuple(modnames):
+            for name, modules in known(one).items():
+                table.setdefault(name, []).extend(modules)
+        return table
+
+    ComponentLocator._find_classes_or_functions = find  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")
