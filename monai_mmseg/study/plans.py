@@ -22,6 +22,7 @@ from monai_mmseg.study.facts import Facts
 from monai_mmseg.study.methods import LABELLED, Method, Stage
 
 GRID = ("spatial_size", "pixdim", "slice_axis", "intensity_percentiles")
+TIMED = "timed"  # folder of what was measured, in that of the plans
 GENEROUS = "2h"  # what a plan takes voxels for where steps are counted, not time
 
 
@@ -135,7 +136,7 @@ class Plans:
         overlays, overrides = self._settings(method, bundle, modality, stage)
         name = stage.bundle if stage else modality
         share = stage.share if stage else (1 - sum(one.share for one in method.stages)) / parts
-        kept = self.folder / f"{method.name}{f'_{name}' if name else ''}.json"
+        kept = self.folder / TIMED / method.name / (f"of_{name}.json" if name else "whole.json")
         if kept.is_file():  # a study that goes on must not time anew
             content = _content(kept)
             timed, measured = content["settings"], content["measured"]
@@ -145,6 +146,7 @@ class Plans:
             if method.redraws and not labelled:  # redrawn images are not there yet: the source's own take as long
                 given |= {"target": self.facts.source} if "target" in given else {"modalities": [self.facts.source]}
             timed, measured = self._timed(bundle, data, (*overlays, *bare), given, share)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, {"settings": timed, "measured": measured})
         said = {**timed, **overrides, **self.study.common}  # what was asked for wins over what follows from the time
         return Training(name, bundle, overlays, said, stage, modality, measured)
@@ -212,6 +214,16 @@ class Plans:
                 share * study.budget, bundle, device=where, overlays=overlays, overrides=given
             )
         return {**timed, **decay_of(timed, _content(bundle / "configs" / "train.json"))}, measured
+
+
+def forget_timing(out: Path, method: str) -> None:
+    """Time a method anew in the next call.
+
+    Args:
+        out: folder of the study.
+        method: its name.
+    """
+    shutil.rmtree(out / "plans" / TIMED / method, ignore_errors=True)
 
 
 def _read_all_labels(config: Path) -> None:

@@ -33,11 +33,8 @@ from monai_mmseg.study.methods import Method, StudyError
 from monai_mmseg.study.nnunet import find_nnunet, run_nnunet_cell
 from monai_mmseg.study.plans import Plans, Training
 from monai_mmseg.study.process import warm_up
+from monai_mmseg.study.record import DEFINITION, check_definition, note_cells
 from monai_mmseg.study.trained import run_bundle_cell
-
-DEFINITION = "study.json"
-"""File in the folder of a study: what its cells are of."""
-WRITTEN = ("cells", "plans", "index.html", "results.json", "scores.csv", "table.csv", "table.md")
 
 Say = Callable[[str], object]
 
@@ -71,7 +68,7 @@ def run_study(
     lock = FolderLock(out, "another one (--out)")
     lock.acquire()
     try:
-        definition = _check_definition(study, out)
+        definition = check_definition(study, out, say)
         run = _Run(study, out, lanes, threads, retry, say)
         run.write_data()
         write_json(out / DEFINITION, definition)  # a study whose data cannot be used leaves none to clash with
@@ -96,7 +93,7 @@ class _Run:
 
     def run(self) -> None:
         cells = self._cells()
-        _note_cells(self.out, cells)
+        note_cells(self.out, cells)
         todo = [cell for cell in cells if self._is_missing(cell)]
         todo = [cell for cell in todo if not self._refuse(cell)]
         before = torch.get_num_threads()
@@ -264,44 +261,3 @@ class _Run:
 def _own(setting: Setting) -> str:
     """Name of the setting's own data; empty: those of the study."""
     return setting.name if setting.phantom or setting.datalist or setting.test else ""
-
-
-def _check_definition(study: Study, out: Path) -> dict[str, Any]:
-    """The definition to keep. Cells of one folder are of one study: methods and settings may come, but not change."""
-    path, content = out / DEFINITION, study.content()
-    about = {name: getattr(study, name) for name in ("name", "about", "ours", "published")}
-    numbers: dict[str, Any] = {"seeds": list(study.seeds), "folds": study.folds}
-    if not path.is_file() and (left := [name for name in WRITTEN if (out / name).exists()]):
-        raise StudyError(
-            f"{out} holds {', '.join(left)}, but no {DEFINITION} that says of which study: give another --out, or "
-            "remove them."
-        )
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(before.get("methods"), dict):
-            raise StudyError(f"{path} is not the record of a study that ran: give another --out.")
-        numbers["cells"] = before.get("cells", [])
-        about["ours"] = about["ours"] or before.get("ours", "")
-        differing = [key for key in content if key not in ("methods", "settings") and content[key] != before.get(key)]
-        for key in ("methods", "settings"):
-            old = before.get(key, {})
-            differing += [f"{key} {name}" for name in content[key] if name in old and content[key][name] != old[name]]
-            content[key] = {**old, **content[key]}
-        if differing:
-            first = differing[0]
-            was, now = (str(one.get(first, "another one")) for one in (before, content))
-            more = f" (was {was[:120]}, is {now[:120]})" if " " not in first else ""
-            raise StudyError(
-                f"{out} holds cells of another study: {', '.join(differing)} differ{'s' if len(differing) == 1 else ''}"
-                f"{more}. Give another --out, or remove the folder."
-            )
-        numbers["seeds"] = sorted({*before.get("seeds", []), *numbers["seeds"]})
-        numbers["folds"] = max(before.get("folds", 0), study.folds)
-    return {**about, **numbers, **json.loads(json.dumps(content))}
-
-
-def _note_cells(out: Path, cells: list[Cell]) -> None:
-    """All cells that were ever planned go into the definition, so that the page says which are missing."""
-    content = json.loads((out / DEFINITION).read_text(encoding="utf-8"))
-    known = {Cell(**one): None for one in content.get("cells", [])} | dict.fromkeys(cells)
-    write_json(out / DEFINITION, {**content, "cells": [one._asdict() for one in known]})

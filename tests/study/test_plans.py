@@ -94,6 +94,15 @@ def test_trainings_of_a_method_share_its_time(plans):
     assert (first.overrides["max_epochs"], second.overrides["max_epochs"]) == (300, 300)
 
 
+def test_a_variant_named_like_a_part_of_another_method_is_timed_by_itself(plans):
+    found, _ = plans(budget="10m")
+    part = found.trainings(METHODS["csa_individual"])[0]
+    whole = found.trainings(METHODS["csa"]._replace(name="csa_individual_cine", overrides={"max_epochs": 7}))[0]
+    assert (part.overrides["max_epochs"], whole.overrides["max_epochs"]) == (300, 7)
+    kept = [json.loads(one.read_text(encoding="utf-8")) for one in (found.folder / module.TIMED).rglob("*.json")]
+    assert len(kept) == 3
+
+
 def test_borrowed_labels_are_timed_and_used_whatever_the_plan_says_of_the_target(plans, tmp_path, monkeypatch):
     found, _ = plans(budget="10m")
     given = []

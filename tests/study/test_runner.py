@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -135,6 +136,47 @@ def test_cells_are_of_one_study(tmp_path, ran):
     (tmp_path / "out" / "study.json").unlink()
     with pytest.raises(StudyError, match=r"out holds cells, but no study.json"):
         run_study(given, tmp_path / "out", say=str)
+
+
+def test_what_has_trained_nothing_may_be_mended(tmp_path, ran):
+    run_study(study(tmp_path, "dafnet", "unet_both", "csa"), tmp_path / "out", say=str)
+    folder = tmp_path / "out" / "cells" / "all"
+    (folder / "unet_both" / "fold0_seed0" / "left.log").write_text("")
+    said: list[str] = []
+    mended = [{"name": name, "method": "dafnet+spade"} for name in ("csa", "unet_both")]
+    ran.clear()
+    run_study(study(tmp_path, "dafnet", *mended), tmp_path / "out", say=said.append)
+    assert said[0] == "methods csa, methods unet_both: changed; nothing had been trained, and its cells begin anew."
+    assert [cell.method for cell in ran] == ["unet_both"]
+    assert not (folder / "unet_both" / "fold0_seed0" / "left.log").exists()
+    noted = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
+    assert noted["methods"]["csa"]["overlays"] == ["settings/spade"]
+
+
+@pytest.mark.parametrize("left", ["begun", "weights"])
+def test_what_has_trained_does_not_change_though_it_failed(tmp_path, ran, left):
+    run_study(study(tmp_path, "unet_both", "dafnet"), tmp_path / "out", say=str)
+    cell = tmp_path / "out" / "cells" / "all" / "unet_both" / "fold0_seed0"
+    if left == "begun":
+        (cell / "cell.json").unlink()
+    else:
+        (cell / "first" / "models").mkdir(parents=True)
+        (cell / "first" / "models" / "resume.pt").write_text("")
+    changed = {"name": "unet_both", "method": "unet_both+spade"}
+    with pytest.raises(StudyError, match="of which cells/all/unet_both/fold0_seed0 has begun to train"):
+        run_study(study(tmp_path, changed, "dafnet"), tmp_path / "out", say=str)
+    assert cell.is_dir()
+
+
+def test_a_study_of_which_nothing_has_trained_takes_other_data(tmp_path, ran):
+    run_study(study(tmp_path, "csa", "unet_both"), tmp_path / "out", say=str)
+    (tmp_path / "out" / "plans").mkdir(exist_ok=True)
+    run_study(study(tmp_path, "dafnet", steps=9, settings={"all": {"labels": {"lge": 2}}}), tmp_path / "out", say=str)
+    assert states(tmp_path) == {("dafnet", "all", 0): "done"}
+    assert not (tmp_path / "out" / "plans").exists()
+    shutil.rmtree(tmp_path / "out" / "cells")  # as of a call that was ended while it planned
+    run_study(study(tmp_path, "dafnet", steps=8), tmp_path / "out", say=str)
+    assert states(tmp_path) == {("dafnet", "all", 0): "done"}
 
 
 def test_what_learns_nothing_runs_once(tmp_path, ran, monkeypatch):
