@@ -186,13 +186,15 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
     config = parser.get()
     used = config_references(config)
     known = {*allow, *ALWAYS_KNOWN}
-    training = _ids_of_training(config_files[0]) - set(sources[0][1])
+    elsewhere = _ids_of_training(config_files[0]) - set(sources[0][1])
+    if _makes_none(sources[0][1]):
+        elsewhere.add("phantom")  # overlays speak of theirs
     for source, content in sources:  # what a file reads is right, where a later one replaces that as well
         used |= config_references(list(content.values())) if source else set()
     errors = _late_bases(sources)
     for source, name, problem in new:
         top = _top(name)
-        if source and top in training:
+        if source and top in elsewhere:
             continue
         if problem is not None and top not in known and _normal(name) not in used:
             errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
@@ -274,6 +276,8 @@ def _place(config: Any, name: str) -> str | None:
             if "_target_" in node:
                 return _argument_error(node["_target_"], step)
             if steps[:depth] == ["phantom"]:  # arguments of the function that makes it
+                if _makes_none(config):
+                    return "the bundle was set up for its own data and makes no phantom."
                 return _argument_error(f"monai_mmseg.phantom.make_{node.get('kind', 'heart')}_phantom", step)
             if inside and last:
                 return None
@@ -284,6 +288,11 @@ def _place(config: Any, name: str) -> str | None:
         inside = inside or "_target_" in node
         node = node[step]
     return None
+
+
+def _makes_none(config: Mapping[str, Any]) -> bool:
+    """Whether a bundle makes no phantom, as one that `mmseg plan` has set up."""
+    return config.get("phantom_dir", "") is None
 
 
 def _argument_errors(config: Any, name: str = "") -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from monai_mmseg.planning.context import Context
 from monai_mmseg.planning.situation import RANDOMISED
 
-NO_PHANTOM = {"phantom_dir": None, "phantom": None}
+NO_PHANTOM: dict[str, Any] = {"phantom_dir": None, "phantom": {}}  # overlays may speak of theirs
 
 _DAFNET = {  # of a small network, as in the bundle's demonstration
     "modality_norm": True,

@@ -10,6 +10,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_mmseg.bundle import ConfigError, check_config, check_overrides
 from monai_mmseg.bundle.command_line import parse_run_command
+from monai_mmseg.planning.bases import NO_PHANTOM
 from tests.bundle.toy_bundle import write_bundle
 
 MAIN = "somewhere/monai/bundle/__main__.py"
@@ -97,6 +98,15 @@ def test_overlays(train):
         check_overrides(overlay(train, {**good, "momentm": 0.1}), {})
     with pytest.raises(ConfigError, match=r"train#handlers#4#trigger_evnt: GarbageCollector has no argument"):
         check_overrides(overlay(train, {"+train#handlers": [{"_target_": "GarbageCollector", "trigger_evnt": 1}]}), {})
+
+
+def test_a_bundle_of_own_data_makes_no_phantom(train):
+    content = {**json.loads(train.read_text(encoding="utf-8")), **NO_PHANTOM}
+    train.write_text(json.dumps(content))
+    other = {"phantom#kind": "cmr", "phantom#subjects": {"lge": 2}, "phantom_dir": "elsewhere"}
+    check_overrides(overlay(train, {"learning_rate": 0.1, **other}), {})
+    with pytest.raises(ConfigError, match="phantom#subjects: the bundle was set up for its own data and makes no"):
+        check_overrides([str(train)], {"phantom#subjects": 3})
 
 
 @pytest.mark.parametrize("key", ["trainer#max_epoch", "train#trainr#max_epochs"])
