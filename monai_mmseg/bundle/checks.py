@@ -199,7 +199,49 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
         if problem is not None and top not in known and _normal(name) not in used:
             errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
-    return errors
+    return [*errors, *_idle_errors(sources, overrides)]
+
+
+def _idle_errors(sources: Sequence[tuple[str, Mapping[str, Any]]], overrides: Mapping[str, Any]) -> Iterable[str]:
+    """Overrides of settings whose readers an overlay has replaced, such as the width of another network.
+
+    An overlay that runs something else, such as the evaluation, is given what the training had.
+    """
+    files = [one for one in sources if one[0] and (one is sources[0] or "run" not in one[1])]
+    idle = idle_settings([content for _, content in files])
+    for name in overrides:
+        if (top := _top(name)) in idle:
+            last = max(number for number in range(1, len(files)) if _drops(files, number, top))
+            yield f"{name}: nothing reads it where {files[last][0]} replaces what did."
+
+
+def _drops(files: Sequence[tuple[str, Mapping[str, Any]]], number: int, name: str) -> bool:
+    before, now = (idle_settings([content for _, content in files[:end]]) for end in (number, number + 1))
+    return name in now - before
+
+
+def idle_settings(contents: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Settings that a base config reads and that nothing reads any more with the overlays over it.
+
+    Args:
+        contents: of the base, and of its overlays in the order of merging.
+
+    Returns:
+        Top-level ids.
+
+    Examples:
+        >>> base = {"width": 8, "net": {"_target_": "torch.nn.Linear", "in_features": "@width", "out_features": 1}}
+        >>> idle_settings([base, {"net": {"_target_": "torch.nn.Identity"}}])
+        {'width'}
+        >>> idle_settings([base, {"net#out_features": 2}])
+        set()
+    """
+    parser = ConfigParser(config={})
+    for content in contents:
+        for key, value in content.items():
+            _merge(parser, key.removeprefix("+"), value, extend=key.startswith("+"))
+    read = {name for name in contents[0] if name in config_references(dict(contents[0]))}
+    return read - config_references(parser.get())
 
 
 def _late_bases(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:

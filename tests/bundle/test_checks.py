@@ -100,6 +100,16 @@ def test_overlays(train):
         check_overrides(overlay(train, {"+train#handlers": [{"_target_": "GarbageCollector", "trigger_evnt": 1}]}), {})
 
 
+def test_settings_that_nothing_reads_any_more(train):
+    other = {"objective_def": {"_target_": "tests.engines.toy.ToyObjective", "network": "@network"}}
+    files = [*overlay(train, other, "plain.json"), *overlay(train, {"learning_rate": 0.2})[1:]]
+    check_overrides(files, {"learning_rate": 0.1})
+    with pytest.raises(ConfigError, match=r"adversarial: nothing reads it where plain.json replaces what did\.$"):
+        check_overrides(files, {"weights#fit#adversarial": 0.2, "learning_rate": 0.1})
+    other["run"] = ["$print()"]  # another program, which is given what the training had
+    check_overrides(overlay(train, other, "evaluate.json"), {"weights#fit#adversarial": 0.2})
+
+
 def test_a_bundle_of_own_data_makes_no_phantom(train):
     content = {**json.loads(train.read_text(encoding="utf-8")), **NO_PHANTOM}
     train.write_text(json.dumps(content))
