@@ -18,9 +18,11 @@ from monai_mmseg.data.leaks import find_leaks
 from monai_mmseg.data.visits import person_of
 from monai_mmseg.files import write_json
 from monai_mmseg.study.definition import Setting, Study
+from monai_mmseg.study.facts import find_facts
 from monai_mmseg.study.methods import StudyError
 
 VALIDATION, TRAINING = 0, 1  # folds of the datalists that are written: bundles watch fold 0
+_FILES = ("image", "label")
 ALL = "all"  # modalities of a subject, whose labels stay or go together
 
 
@@ -49,7 +51,21 @@ def source_data(study: Study, setting: Setting, out: Path) -> Datalist:
     if not setting.test:
         return listed
     other = _fitting(listed.path.parent / setting.test, listed, where)
-    return replace(listed, sections={**listed.sections, "test": other.items("test")})
+    if not other.sections.get("test"):  # the folds would be scored
+        raise StudyError(f"{where}{other.path} has no test section that could be scored in the place of the study's.")
+    ignore = other.ignore if listed.ignore is None else listed.ignore
+    return replace(listed, sections={**listed.sections, "test": other.items("test")}, ignore=ignore)
+
+
+def target_of(study: Study) -> str | None:
+    """The target of all settings, also of those with a datalist of their own; ``None``: of a phantom, which names none.
+
+    Args:
+        study: what is compared.
+    """
+    if study.target is not None or study.datalist is None:
+        return study.target
+    return find_facts(read_datalist(study.datalist)).target
 
 
 def _phantom(study: Study, setting: Setting, out: Path) -> Path:
@@ -156,6 +172,22 @@ def fold_sections(listed: Datalist, setting: Setting, fold: int) -> dict[str, li
     except ValueError as error:
         raise StudyError(str(error)) from error
     return {"training": watched + learned, "test": test}
+
+
+def check_files(path: Path, sections: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Check that images and labels are there: those that are tested would be missed when all is trained.
+
+    Args:
+        path: of the datalist.
+        sections: of :func:`fold_sections`.
+
+    Raises:
+        StudyError: some are not.
+    """
+    named = [Path(item[key]) for items in sections.values() for item in items for key in _FILES if item.get(key)]
+    if gone := [one for one in dict.fromkeys(named) if not one.exists()]:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise StudyError(f"{path}: there is no {gone[0]}{more}. `mmseg data check {path}` lists all.")
 
 
 def _stored(item: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from inspect import signature
 from itertools import product
 from math import inf
 from pathlib import Path
@@ -22,6 +21,7 @@ from monai_mmseg.files import read_json
 from monai_mmseg.metrics import PAPER_DICE
 from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
+from monai_mmseg.study.keys import check_keys, check_types, flags
 from monai_mmseg.study.methods import Method, StudyError, find_method
 from monai_mmseg.study.overrides import check_method_overrides, check_shared_overrides
 from monai_mmseg.study.published import read_published
@@ -234,9 +234,9 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         Traceback (most recent call last):
         monai_mmseg.study.methods.StudyError: key 'method' is unknown: did you mean 'methods'?
     """
-    _check_keys(raw, _KEYS, "")
+    check_keys(raw, _KEYS, "")
     raw = {key: value for key, value in raw.items() if not key.startswith("_")}  # as comments in configs
-    _check_types(raw, _KEYS, "")
+    check_types(raw, _KEYS, "")
     if ("datalist" in raw) == ("phantom" in raw):
         raise StudyError("a study needs one of 'datalist' and 'phantom'.")
     if "budget" in raw and "steps" in raw:
@@ -256,7 +256,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         _check_phantom(raw["phantom"], kind, "phantom: ")
     for name, one in raw.get("settings", {}).items():
         if isinstance(one, dict) and isinstance(one.get("phantom"), dict):
-            _check_phantom(one["phantom"], str(one["phantom"].get("kind", kind)), f"settings: {name}: phantom: ")
+            _check_phantom(one["phantom"], kind, f"settings: {name}: phantom: ", raw.get("phantom"))
     methods = _methods(raw.get("methods", []), raw)
     settings = tuple(_settings(raw.get("settings", {"all": {}}), place))
     if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
@@ -287,8 +287,8 @@ def _methods(given: Sequence[Any], raw: Mapping[str, Any]) -> list[Method]:
         about = {"method": one} if isinstance(one, str) else one
         if not isinstance(about, dict):
             raise StudyError(f"methods must be names or objects, got {one!r}.")
-        _check_keys(about, _METHOD_KEYS, "methods: ")
-        _check_types(about, _METHOD_KEYS, "methods: ")
+        check_keys(about, _METHOD_KEYS, "methods: ")
+        check_types(about, _METHOD_KEYS, "methods: ")
         if not {"method", "name"} & set(about):
             raise StudyError(f"methods: one has neither 'method' nor 'name': {about}.")
         method = find_method(str(about.get("method", about.get("name"))))
@@ -322,8 +322,8 @@ def _settings(given: Mapping[str, Any], place: Path) -> list[Setting]:
             raise StudyError(
                 f'settings: {name}: must be an object such as {{"labels": {{"lge": 0.5}}}}, got {about!r}.'
             )
-        _check_keys(about, _SETTING_KEYS, f"settings: {name}: ")
-        _check_types(about, _SETTING_KEYS, f"settings: {name}: ")
+        check_keys(about, _SETTING_KEYS, f"settings: {name}: ")
+        check_types(about, _SETTING_KEYS, f"settings: {name}: ")
         if "all" in about.get("labels", {}) and len(about["labels"]) > 1:
             raise StudyError(f"settings: {name}: labels of 'all' take those of each modality along: name 'all' alone.")
         for modality, amount in about.get("labels", {}).items():
@@ -360,19 +360,16 @@ def _overlays(given: Sequence[Any], bundles: Collection[str], where: str) -> tup
     return tuple(given)
 
 
-def _check_types(raw: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    for key, value in raw.items():
-        wanted = known.get(key)
-        if wanted is None:  # a comment
-            continue
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise StudyError(f"{where}{key} must be of type {wanted.__name__}, got {value!r}.")
-
-
-def _check_phantom(given: Mapping[str, Any], kind: str, where: str) -> None:
+def _check_phantom(given: Mapping[str, Any], kind: str, where: str, base: Mapping[str, Any] | None = None) -> None:
+    """Of a study; or of a setting, whose modalities and classes are those of its study's, the `base`."""
     if kind not in PHANTOM_KINDS:
         raise StudyError(f"{where}kind must be one of {list(PHANTOM_KINDS)}, got {kind!r}.")
-    _check_keys(given, ["kind", *_flags(getattr(phantom, f"make_{kind}_phantom"))], where)
+    for name in ("kind", "modalities") if base is not None else ():
+        if name in given and given[name] != (wanted := {"kind": kind, **base}.get(name)):
+            raise StudyError(
+                f"{where}{name} must be that of the study, {wanted or 'the default'}, got {given[name]!r}."
+            )
+    check_keys(given, ["kind", *flags(getattr(phantom, f"make_{kind}_phantom"))], where)
 
 
 def _check_options(given: Mapping[str, Any], method: Method, where: str) -> None:
@@ -381,19 +378,7 @@ def _check_options(given: Mapping[str, Any], method: Method, where: str) -> None
         raise StudyError(f"{where}options are of baselines and programs; a bundle has 'overrides'.")
     if method.kind == "baseline":
         own = ("overwrite", "lend")  # of the study
-        known = [name for name in _flags(getattr(baselines, method.options["function"])) if name not in own]
+        known = [name for name in flags(getattr(baselines, method.options["function"])) if name not in own]
     else:
         known = ["configuration"]
-    _check_keys(given, known, f"{where}options: ")
-
-
-def _flags(function: Callable[..., Any]) -> list[str]:
-    return [one.name for one in signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
-
-
-def _check_keys(raw: Mapping[str, Any], known: Sequence[str] | Mapping[str, Any], where: str) -> None:
-    for key in raw:
-        if key not in known and not key.startswith("_"):
-            close = get_close_matches(key, list(known), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
-            raise StudyError(f"{where}key {key!r} is unknown: {hint}")
+    check_keys(given, known, f"{where}options: ")

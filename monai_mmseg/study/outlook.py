@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from monai_mmseg.study.data import fold_sections, kept_label, source_data
+from monai_mmseg.study.data import fold_sections, kept_label, source_data, target_of
 from monai_mmseg.study.definition import Study
 from monai_mmseg.study.facts import find_facts, refusal, taken_away
 
@@ -21,10 +21,10 @@ def refused_cells(study: Study) -> dict[tuple[str, str], str]:
     Raises:
         StudyError: the data cannot be used at all, or a setting names what they do not have.
     """
-    found = {}
+    found, target = {}, target_of(study)
     for setting in study.settings:
         listed = source_data(study, setting, Path())
-        whole = find_facts(listed, study.target, study.source)
+        whole = find_facts(listed, target, study.source)
         seen = replace(listed, sections=fold_sections(listed, setting, 0))
         facts = find_facts(seen, whole.target, whole.source or None)
         kept = kept_label(listed, setting)

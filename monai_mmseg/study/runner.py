@@ -26,7 +26,7 @@ from monai_mmseg.study.baselines import run_baseline_cell
 from monai_mmseg.study.borrowed import borrowed_data
 from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
 from monai_mmseg.study.contents import contents, settle_changes
-from monai_mmseg.study.data import fold_sections, kept_label, source_data, write_fold
+from monai_mmseg.study.data import check_files, fold_sections, kept_label, source_data, target_of, write_fold
 from monai_mmseg.study.definition import Setting, Study
 from monai_mmseg.study.facts import Facts, find_facts, refusal, taken_away
 from monai_mmseg.study.methods import Method, StudyError
@@ -118,15 +118,18 @@ class _Run:
     def write_data(self) -> None:
         """Datalists of all settings and folds. The target is that of the data, whose labels a setting may take away."""
         sources: dict[str, Any] = {}
+        target = target_of(self.study)
         for setting in self.study.settings:
             kind = _own(setting)
             if kind not in sources:
                 sources[kind] = source_data(self.study, setting, self.out)
-            facts = find_facts(sources[kind], self.study.target, self.study.source)
+            facts = find_facts(sources[kind], target, self.study.source)
             self._kept[setting.name], self._whole[setting.name] = kept_label(sources[kind], setting), facts
             for fold in range(self.study.folds):
                 folder = self.out / "data" / setting.name / f"fold{fold}"
-                found = contents(sources[kind], fold_sections(sources[kind], setting, fold))
+                sections = fold_sections(sources[kind], setting, fold)
+                check_files(sources[kind].path, sections)
+                found = contents(sources[kind], sections)
                 settle_changes(self.out, setting.name, fold, found, self.say)
                 listed = write_fold(sources[kind], setting, fold, folder)
                 self.data[setting.name, fold] = folder, find_facts(listed, facts.target, facts.source or None)

@@ -1,6 +1,6 @@
 # Copyright (c) the monai_mmseg developers
 # SPDX-License-Identifier: Apache-2.0
-"""Datalists by hand, whose files are not there."""
+"""Datalists by hand, whose files are empty."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def write_listed(folder: Path, subjects: int = 6, test: int = 2, folds: int = 3,
     if test:
         content["test"] = [{k: v for k, v in item.items() if k != "fold"} for item in items[2 * subjects :]]
     folder.mkdir(parents=True, exist_ok=True)
+    for item in items:
+        for key in {"image", "label"} & set(item):
+            (folder / str(item[key])).touch()
     (folder / "datalist.json").write_text(json.dumps(content), encoding="utf-8")
     return folder / "datalist.json"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from monai_mmseg.data.datalist import Datalist
 from monai_mmseg.study import StudyError
-from monai_mmseg.study.data import kept_label, source_data, write_fold
+from monai_mmseg.study.data import kept_label, source_data, target_of, write_fold
 from monai_mmseg.study.definition import Setting, study_of
 from monai_mmseg.study.facts import find_facts
 from tests.study.listed import listed, write_listed
@@ -70,6 +71,24 @@ def test_a_setting_may_test_other_images(tmp_path):
     assert {Path(item["image"]).resolve().parent for item in found.items("training")} == {tmp_path}
     with pytest.raises(StudyError, match="settings: odd: there is no .*gone.json"):
         source_data(study, study.settings[0]._replace(test="gone.json"), tmp_path)
+    path = tmp_path / "odd" / "datalist.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "ignore": 255}), encoding="utf-8")
+    found = write_fold(source_data(study, study.settings[0], tmp_path), study.settings[0], 0, tmp_path / "fold")
+    assert found.ignore == 255  # also where the study's own labels have no such voxels
+    path.write_text(json.dumps({**content, "test": []}), encoding="utf-8")
+    with pytest.raises(StudyError, match="settings: odd: .*odd/datalist.json has no test section"):
+        source_data(study, study.settings[0], tmp_path)
+
+
+def test_the_target_is_that_of_the_study_whatever_its_settings_would_choose(tmp_path):
+    write_listed(tmp_path / "moved", bare=("cine",))
+    settings = {"moved": {"datalist": "moved/datalist.json"}}
+    raw = {"datalist": "datalist.json", "methods": ["copy"], "settings": settings}
+    study = study_of(raw, listed(tmp_path).path.parent)
+    assert find_facts(source_data(study, study.settings[0], tmp_path)).target == "cine"
+    assert (target_of(study), target_of(replace(study, target="cine"))) == ("lge", "cine")
+    assert target_of(study_of({"phantom": {}, "methods": ["copy"]})) is None
 
 
 @pytest.mark.parametrize(

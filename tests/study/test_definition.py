@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_mmseg.data import read_datalist
-from monai_mmseg.study import METHODS, find_method, read_study
+from monai_mmseg.study import METHODS, StudyError, find_method, read_study
 from monai_mmseg.study.definition import is_study, study_of
 from monai_mmseg.study.facts import NEEDS, Facts, find_facts, refusal
 from tests.study.listed import write_listed
@@ -85,6 +85,21 @@ WRONG = [
     ({"methods": [{"name": "@a", "method": "copy"}]}, "methods: '@a' begins with @"),
     ({"methods": ["copy"], "seeds": [-1]}, "seeds must be whole numbers from 0"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": "cmr"}, "settings: b: phantom: kind must be that of the study, heart, got 'cmr'"),
+        ({"modalities": ["cine", "t2"]}, "modalities must be that of the study, the default, got ['cine', 't2']"),
+        ({"motio": 2.0}, "settings: b: phantom: key 'motio' is unknown: did you mean 'motion'?"),
+    ],
+)
+def test_phantoms_of_settings_have_the_modalities_and_classes_of_the_study(changed, message):
+    raw = {"phantom": {"subjects": 6}, "methods": ["copy"], "settings": {"a": {}, "b": {"phantom": changed}}}
+    with pytest.raises(StudyError) as error:
+        study_of(raw)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("raw", "message"), WRONG)

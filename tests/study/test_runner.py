@@ -119,6 +119,17 @@ def test_a_study_that_could_not_begin_leaves_nothing_to_clash_with(tmp_path, ran
     assert states(tmp_path) == {("dafnet", "all", 0): "done"}
 
 
+def test_a_file_that_is_gone_is_told_before_anything_is_trained(tmp_path, ran):
+    given = study(tmp_path, "dafnet")
+    run_study(study(tmp_path, "unet_source"), tmp_path / "out", say=str)
+    for name in ("lge6.nii.gz", "lge6_l.nii.gz"):  # of a tested subject
+        (tmp_path / "data" / name).unlink()
+    for place in ("out", "other"):  # where cells have ended it is no other study
+        with pytest.raises(StudyError, match=r"datalist.json: there is no .*lge6.nii.gz and 1 more. `mmseg data check"):
+            run_study(given, tmp_path / place, say=str)
+    assert len(ran) == 1
+
+
 def test_cells_are_of_one_study(tmp_path, ran):
     run_study(study(tmp_path, "dafnet"), tmp_path / "out", say=str)
     with pytest.raises(StudyError, match=r"holds cells of another study: steps differs \(was 6, is 8\)"):
