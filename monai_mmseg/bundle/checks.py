@@ -110,8 +110,7 @@ def _unread(parser: ConfigParser, folder: Path, allowed: Iterable[str]) -> Itera
     """Overrides of a script or a federated client whose names no config of the bundle has, and nothing refers to."""
     content = parser.get()
     known = {*allowed, *DEFAULT_MLFLOW_SETTINGS["configs"], *map(_top, config_references(content))}
-    for path in (*folder.glob("*.json"), *folder.glob("settings/*.json")):
-        known |= {_top(name) for name in ConfigParser.load_config_file(path)}
+    known |= known_names(folder) - run_arguments()
     others = {name: value for name, value in content.items() if name in known}
     return (f"{name}: {_place(others, name)}" for name in content if name not in known)
 
@@ -165,6 +164,56 @@ def check_overrides(config_files: Sequence[str], overrides: Mapping[str, Any], a
         raise _config_error(errors)
 
 
+def check_ahead(config_files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Check names and values of a command that will be run, as far as :func:`check_config` will without its data.
+
+    Args:
+        config_files: the base config and its overlays, in the order of merging.
+        overrides: values by id, and arguments of MONAI's ``run``.
+
+    Raises:
+        ConfigError: listing all errors.
+
+    Examples:
+        >>> import json, tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "train.json"
+        ...     _ = file.write_text(json.dumps({"max_epochs": 5}))
+        ...     check_ahead([str(file)], {"max_epochs": 1.5})
+        Traceback (most recent call last):
+        monai_mmseg.bundle.checks.ConfigError: Errors in the config:
+          max_epochs must be a whole number of at least 1, got 1.5.
+    """
+    given = {name: value for name, value in overrides.items() if name not in run_arguments()}
+    check_overrides(config_files, given)
+    parser = ConfigParser()
+    parser.read_config(list(config_files))
+    parser.update(given)
+    defaults = _defaults(config_files)
+    read_booleans(parser, defaults)
+    if errors := value_errors(parser, defaults):
+        raise _config_error(errors)
+
+
+def known_names(configs: Path) -> set[str]:
+    """Top-level ids that a config of a bundle has or refers to, and arguments of MONAI's ``run``.
+
+    Args:
+        configs: folder of the bundle's configs.
+
+    Examples:
+        >>> sorted(known_names(Path("no such folder")) & {"training", "logging_file", "learning_rate"})
+        ['logging_file', 'training']
+    """
+    found = {*ALWAYS_KNOWN, *run_arguments()}
+    for path in (*configs.glob("*.json"), *configs.glob("settings/*.json")):
+        if path.name == "metadata.json":
+            continue
+        content = ConfigParser.load_config_file(path)
+        found |= {*map(_top, content), *map(_top, config_references(content))}
+    return found
+
+
 def _config_error(errors: Iterable[str]) -> ConfigError:
     return ConfigError("\n  ".join(["Errors in the config:", *errors]))
 
@@ -175,29 +224,23 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
     sources = [(source, {k: v for k, v in content.items() if not _is_placeholder(v)}) for source, content in sources]
     if overrides:
         sources.append(("", dict(overrides)))
-    parser = ConfigParser(config={})
-    new: list[tuple[str, str, str | None]] = []
-    for number, (source, content) in enumerate(sources):
-        for key, value in content.items():
-            name = key.removeprefix("+")
-            if number and name not in parser and SEPARATOR.split(name)[-1] != "_desc_":
-                new.append((source, name, _place(parser.get(), name)))
-            _merge(parser, name, value, extend=key.startswith("+"))
-    config = parser.get()
-    used = config_references(config)
+    # what a file reads is right, where a later one replaces that as well
+    used = set().union(*(config_references(list(content.values())) for _, content in sources))
     known = {*allow, *ALWAYS_KNOWN}
     elsewhere = _ids_of_training(config_files[0]) - set(sources[0][1])
     if _makes_none(sources[0][1]):
         elsewhere.add("phantom")  # overlays speak of theirs
-    for source, content in sources:  # what a file reads is right, where a later one replaces that as well
-        used |= config_references(list(content.values())) if source else set()
+    parser = ConfigParser(config={})
     errors = _late_bases(sources)
-    for source, name, problem in new:
-        top = _top(name)
-        if source and top in elsewhere:
-            continue
-        if problem is not None and top not in known and _normal(name) not in used:
-            errors.append(f"{f'{source}: ' if source else ''}{name}: {problem}")
+    for number, (source, content) in enumerate(sources):
+        for key, value in content.items():
+            name = key.removeprefix("+")
+            right = _top(name) in known or _normal(name) in used or (source and _top(name) in elsewhere)
+            if number and not right and name not in parser and SEPARATOR.split(name)[-1] != "_desc_":
+                problem = _place(parser.get(), name)
+                errors += [f"{f'{source}: ' if source else ''}{name}: {problem}"] if problem is not None else []
+            _merge(parser, name, value, extend=key.startswith("+"))
+    config = parser.get()
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
     return [*errors, *_idle_errors(sources, overrides)]
 

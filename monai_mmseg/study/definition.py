@@ -23,7 +23,7 @@ from monai_mmseg.names import name_problem
 from monai_mmseg.planning.context import seconds_of
 from monai_mmseg.study.keys import check_keys, check_types, flags
 from monai_mmseg.study.methods import Method, StudyError, find_method
-from monai_mmseg.study.overrides import check_method_overrides, check_shared_overrides
+from monai_mmseg.study.overrides import check_method_overrides, check_shared_names, check_shared_overrides
 from monai_mmseg.study.published import read_published
 
 
@@ -258,6 +258,7 @@ def study_of(raw: Mapping[str, Any], place: Path = Path()) -> Study:
         if isinstance(one, dict) and isinstance(one.get("phantom"), dict):
             _check_phantom(one["phantom"], kind, f"settings: {name}: phantom: ", raw.get("phantom"))
     methods = _methods(raw.get("methods", []), raw)
+    check_shared_names(raw, methods)
     settings = tuple(_settings(raw.get("settings", {"all": {}}), place))
     if raw.get("ours") and raw["ours"] not in (names := [one.name for one in methods]):
         raise StudyError(f"ours must be one of the methods {names}, got {raw['ours']!r}.")

@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from monai_mmseg.bundle.checks import ConfigError, check_ahead, known_names
+from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.bundle.references import SEPARATOR
 from monai_mmseg.study.methods import Method, StudyError
 
 LENGTH = ("epoch_length", "max_epochs")
@@ -58,6 +63,57 @@ def check_method_overrides(overrides: Mapping[str, Any], method: Method, raw: Ma
         raise StudyError(f"{where}overrides are of bundles; baselines and programs have 'options'.")
     _check_own(overrides, where)
     _check_length(overrides, raw, where)
+    _check_names(overrides, [method.bundle], where)
+
+
+def check_shared_names(raw: Mapping[str, Any], methods: Iterable[Method]) -> None:
+    """Check that the bundle of every method has what overrides of all trainings and evaluations set.
+
+    Args:
+        raw: keys of a study.
+        methods: its own.
+
+    Raises:
+        StudyError: one has not, which would be found when it is trained.
+    """
+    scored = {one.bundle: None for one in methods if one.bundle}
+    stages = {stage.bundle: None for one in methods for stage in one.stages}
+    _check_names(raw.get("common", {}), [*scored, *stages], "common: ")
+    _check_names(raw.get("evaluating", {}), scored, "evaluating: ")
+
+
+def check_training(
+    configs: Path, overlays: Sequence[str], overrides: Mapping[str, Any], evaluating: Mapping[str, Any] | None
+) -> None:
+    """Check names and values that a training and its evaluation will be given, before the first of either runs.
+
+    Args:
+        configs: folder of the configs of its bundle.
+        overlays: names below it.
+        overrides: of the training.
+        evaluating: further ones of the evaluation; ``None`` where it is not scored.
+
+    Raises:
+        StudyError: listing what is wrong.
+    """
+    files = [str(configs / f"{name}.json") for name in ("train", *overlays)]
+    try:
+        if overrides:
+            check_ahead(files, overrides)
+        if evaluating:
+            check_ahead([*files, str(configs / "evaluate.json")], {**overrides, **evaluating})
+    except ConfigError as error:
+        raise StudyError("; ".join(line.strip() for line in str(error).splitlines()[1:])) from error
+
+
+def _check_names(overrides: Mapping[str, Any], bundles: Iterable[str], where: str) -> None:
+    for bundle in bundles if overrides else ():
+        known = known_names(bundles_folder() / bundle / "configs")
+        for name in overrides:
+            if (top := SEPARATOR.split(name)[0]) not in known:
+                close = get_close_matches(top, known, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else "; give it to methods that have it ('overrides')."
+                raise StudyError(f"{where}{name}: no config of bundles/{bundle} has {top!r}{hint}")
 
 
 def _check_own(overrides: Mapping[str, Any], where: str) -> None:

@@ -20,6 +20,7 @@ from monai_mmseg.study.budget import decay_of, settings_of_steps, settings_of_ti
 from monai_mmseg.study.definition import Study
 from monai_mmseg.study.facts import Facts
 from monai_mmseg.study.methods import LABELLED, Method, Stage
+from monai_mmseg.study.overrides import check_training
 
 GRID = ("spatial_size", "pixdim", "slice_axis", "intensity_percentiles")
 TIMED = "timed"  # folder of what was measured, in that of the plans
@@ -134,6 +135,12 @@ class Plans:
         self, method: Method, bundle: Path, data: Path, parts: int, modality: str, stage: Stage | None
     ) -> Training:
         overlays, overrides = self._settings(method, bundle, modality, stage)
+        check_training(
+            bundle / "configs",
+            overlays,
+            {**overrides, **self.study.common},
+            self.study.evaluating if stage is None else None,
+        )
         name = stage.bundle if stage else modality
         share = stage.share if stage else (1 - sum(one.share for one in method.stages)) / parts
         kept = self.folder / TIMED / method.name / (f"of_{name}.json" if name else "whole.json")

@@ -121,6 +121,7 @@ def markdown(content: StudyContent, found: Mapping[str, Sequence[Block]], publis
     """
     lines = [f"# {content.title}", ""]
     lines += [*(f"- {name}: {text}" for name, text in facts(content)), ""]
+    lines += [*(f"**{problem}**" for problem in content.problems), ""] if content.problems else []
     for setting in content.settings:
         for block in found[setting.name]:
             lines += [f"## {setting.name}{', ' + block.part if block.part else ''}", ""]

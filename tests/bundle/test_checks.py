@@ -9,6 +9,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_mmseg.bundle import ConfigError, check_config, check_overrides
+from monai_mmseg.bundle.checks import check_ahead, known_names
 from monai_mmseg.bundle.command_line import parse_run_command
 from monai_mmseg.planning.bases import NO_PHANTOM
 from tests.bundle.toy_bundle import write_bundle
@@ -238,3 +239,21 @@ def test_a_script_or_client_cannot_misspell_an_override(train):
     with pytest.raises(RuntimeError) as error:
         workflow.initialize()
     assert "learning_rat: there is no 'learning_rat'; did you mean 'learning_rate'" in str(error.value.__cause__)
+
+
+def test_values_are_checked_ahead_as_by_the_command_itself(train):
+    check_ahead([str(train)], {"train#trainer#max_epochs": 3, "logging_file": "x"})
+    for overrides, message in (
+        ({"train#trainer#max_epoch": 3}, "has no argument 'max_epoch'; did you mean 'max_epochs'?"),
+        ({"train#trainer#max_epochs": 0}, "train#trainer#max_epochs must be a whole number of at least 1, got 0"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            check_ahead([str(train)], overrides)
+        assert message in str(error.value)
+
+
+def test_metadata_are_no_settings(train):
+    (train.parent / "metadata.json").write_text(json.dumps({"intended_use": "research"}))
+    overlay(train, {"speed": 1})
+    assert {"train", "speed", "training", "logging_file"} <= known_names(train.parent)
+    assert "intended_use" not in known_names(train.parent)

@@ -37,6 +37,18 @@ WRONG = [
         {"methods": [{"name": "long", "method": "dafnet", "overrides": {"max_epochs": 2}}], "steps": 3},
         "methods: long: max_epochs and 'steps' both say how long",
     ),
+    (
+        {"methods": ["dafnet"], "common": {"learning_rat": 0.1}},
+        "common: learning_rat: no config of bundles/dafnet has 'learning_rat'; did you mean 'learning_rate'?",
+    ),
+    (
+        {"methods": ["modality_dropout", "dafnet"], "evaluating": {"tested_subsets": [["t1"]]}},
+        "evaluating: tested_subsets: no config of bundles/dafnet has 'tested_subsets'; give it to methods that have it",
+    ),
+    (
+        {"methods": [{"name": "a", "method": "csa", "overrides": {"netwrok_def#dropout": 0.1}}]},
+        "methods: a: netwrok_def#dropout: no config of bundles/csa has 'netwrok_def'; did you mean 'network_def'?",
+    ),
     ({"methods": ["copy"], "common": {"seed": 7}}, "common: seed is given by 'seeds' for each cell: leave it out"),
     ({"methods": ["copy"], "evaluating": {"dataset_dir": "x"}}, "evaluating: dataset_dir is given by 'datalist'"),
     (

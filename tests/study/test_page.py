@@ -235,6 +235,7 @@ def test_labels_that_changed_are_not_drawn_under_old_scores(drawn):
     page = Page(write_page(drawn).read_text(encoding="utf-8"))
     told = "target_0: test s01 lge changed since cells have ended: all scores are against the files as they were."
     assert page.text.index("Read this first") < page.text.index(told)
+    assert f"**{told}" in (drawn / "table.md").read_text(encoding="utf-8")
     assert "Worst cases of target_0, lge are not drawn: images or labels have changed." in page.text
     assert sum(tag == "img" for tag, _ in page.tags) == 0
     (drawn / "s01_label.nii.gz").unlink()  # gone is not changed: a page is made where the data are not

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monai_mmseg.bundle.collection import bundles_folder
-from monai_mmseg.study import METHODS, find_method
+from monai_mmseg.study import METHODS, StudyError, find_method
 from monai_mmseg.study import plans as module
 from monai_mmseg.study.definition import study_of
 from monai_mmseg.study.facts import find_facts
@@ -237,3 +237,21 @@ def test_an_overlay_that_the_planned_bundle_lacks_is_refused(plans):
     found, _ = plans(steps=20)
     with pytest.raises(module.PlanError, match="overlay settings/nothing of bundles/csa does not fit what was planned"):
         found.trainings(METHODS["csa"]._replace(name="nothing", overlays=("settings/nothing",)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "overrides", "message"),
+    [
+        ({"common": {"learning_rate": -1}}, {}, "learning_rate must be a positive number, got -1."),
+        ({"evaluating": {"sampled#drawz": 4}}, {}, "sampled#drawz: "),
+        ({}, {"network_def#dropuot": 0.1}, "has no argument 'dropuot'; did you mean 'dropout'?"),
+    ],
+)
+def test_what_a_training_or_its_evaluation_cannot_mean_is_found_before_a_step_is_timed(plans, keys, overrides, message):
+    found, _ = plans(overlays=["demo"], steps=20, **keys)
+    with pytest.raises(StudyError) as error:
+        found.trainings(METHODS["dafnet"]._replace(overrides=overrides))
+    assert message in str(error.value)
+    assert not list(found.folder.rglob("*.json"))
+    found, _ = plans(overlays=["demo"], steps=20, common={"learning_rate": 0.1}, evaluating={"section": "test"})
+    assert found.trainings(METHODS["dafnet"])[0].overrides["learning_rate"] == 0.1
