@@ -9,7 +9,6 @@ them something refers to, and which arguments each ``_target_`` takes.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import logging
 import os
@@ -22,6 +21,7 @@ from monai.bundle import ConfigComponent, ConfigParser
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 
 from monai_mmseg.bundle.command_line import RunCommand, is_own_process, parse_run_command, run_arguments
+from monai_mmseg.bundle.merging import idle_errors, merge_value
 from monai_mmseg.bundle.parser import resolving_parser
 from monai_mmseg.bundle.references import SEPARATOR
 from monai_mmseg.bundle.references import config_references as config_references
@@ -239,52 +239,10 @@ def _name_errors(config_files: Sequence[str], overrides: Mapping[str, Any], allo
             if number and not right and name not in parser and SEPARATOR.split(name)[-1] != "_desc_":
                 problem = _place(parser.get(), name)
                 errors += [f"{f'{source}: ' if source else ''}{name}: {problem}"] if problem is not None else []
-            _merge(parser, name, value, extend=key.startswith("+"))
+            merge_value(parser, name, value, extend=key.startswith("+"))
     config = parser.get()
     errors += [error for error in _argument_errors(config) if not any(error.split(": ")[0] in e for e in errors)]
-    return [*errors, *_idle_errors(sources, overrides)]
-
-
-def _idle_errors(sources: Sequence[tuple[str, Mapping[str, Any]]], overrides: Mapping[str, Any]) -> Iterable[str]:
-    """Overrides of settings whose readers an overlay has replaced, such as the width of another network.
-
-    An overlay that runs something else, such as the evaluation, is given what the training had.
-    """
-    files = [one for one in sources if one[0] and (one is sources[0] or "run" not in one[1])]
-    idle = idle_settings([content for _, content in files])
-    for name in overrides:
-        if (top := _top(name)) in idle:
-            last = max(number for number in range(1, len(files)) if _drops(files, number, top))
-            yield f"{name}: nothing reads it where {files[last][0]} replaces what did."
-
-
-def _drops(files: Sequence[tuple[str, Mapping[str, Any]]], number: int, name: str) -> bool:
-    before, now = (idle_settings([content for _, content in files[:end]]) for end in (number, number + 1))
-    return name in now - before
-
-
-def idle_settings(contents: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Settings that a base config reads and that nothing reads any more with the overlays over it.
-
-    Args:
-        contents: of the base, and of its overlays in the order of merging.
-
-    Returns:
-        Top-level ids.
-
-    Examples:
-        >>> base = {"width": 8, "net": {"_target_": "torch.nn.Linear", "in_features": "@width", "out_features": 1}}
-        >>> idle_settings([base, {"net": {"_target_": "torch.nn.Identity"}}])
-        {'width'}
-        >>> idle_settings([base, {"net#out_features": 2}])
-        set()
-    """
-    parser = ConfigParser(config={})
-    for content in contents:
-        for key, value in content.items():
-            _merge(parser, key.removeprefix("+"), value, extend=key.startswith("+"))
-    read = {name for name in contents[0] if name in config_references(dict(contents[0]))}
-    return read - config_references(parser.get())
+    return [*errors, *idle_errors(sources, overrides)]
 
 
 def _late_bases(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
@@ -328,20 +286,6 @@ def _is_placeholder(value: Any) -> bool:
     if not isinstance(value, dict) or not value:
         return False
     return list(value) == ["_desc_"] or all(map(_is_placeholder, value.values()))
-
-
-def _merge(parser: ConfigParser, name: str, value: Any, *, extend: bool) -> None:
-    """Set a value where MONAI would set it; an id without a place has been noted as an error."""
-    try:
-        old = parser.get(name) if extend else None  # MONAI spends long on a message about an id that is not there
-        if isinstance(old, list) and isinstance(value, list):
-            parser[name] = old + copy.deepcopy(value)
-        elif isinstance(old, dict) and isinstance(value, dict):
-            parser[name] = {**old, **copy.deepcopy(value)}
-        else:
-            parser[name] = copy.deepcopy(value)
-    except (KeyError, IndexError, ValueError):
-        return
 
 
 def _place(config: Any, name: str) -> str | None:

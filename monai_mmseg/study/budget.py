@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,12 @@ def _settings(epochs: int, length: int, checks: int) -> dict[str, Any]:
     return {"max_epochs": epochs, "epoch_length": length, "val_interval": max(1, -(-epochs // checks))}
 
 
-def decay_of(settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+def decay_of(settings: Mapping[str, Any], config: Collection[str]) -> dict[str, Any]:
     """What else in a config speaks of epochs: the rate falls to a twentieth by the last one, and none is left out.
 
     Args:
         settings: with ``max_epochs`` and ``epoch_length``.
-        config: the bundle's.
+        config: settings that the bundle reads.
     """
     epochs, length = settings["max_epochs"], settings["epoch_length"]
     known = {"lr_decay": round(0.055 ** (1 / epochs), 4), "lr_decay_steps": length, "patience": epochs}

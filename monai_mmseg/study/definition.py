@@ -365,8 +365,9 @@ def _check_phantom(given: Mapping[str, Any], kind: str, where: str, base: Mappin
     """Of a study; or of a setting, whose modalities and classes are those of its study's, the `base`."""
     if kind not in PHANTOM_KINDS:
         raise StudyError(f"{where}kind must be one of {list(PHANTOM_KINDS)}, got {kind!r}.")
-    for name in ("kind", "modalities") if base is not None else ():
-        if name in given and given[name] != (wanted := {"kind": kind, **base}.get(name)):
+    own = None if base is None else {"kind": kind, **base}
+    for name in ("kind", "modalities") if own is not None else ():
+        if name in given and given[name] != (wanted := (own or {}).get(name)):
             raise StudyError(
                 f"{where}{name} must be that of the study, {wanted or 'the default'}, got {given[name]!r}."
             )

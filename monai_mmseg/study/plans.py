@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from monai_mmseg.bundle.collection import bundles_folder
+from monai_mmseg.bundle.merging import idle_settings
 from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.files import atomic_folder, write_json
 from monai_mmseg.planning import PlanError, make_plan
@@ -220,7 +221,8 @@ class Plans:
             timed, measured = settings_of_time(
                 share * study.budget, bundle, device=where, overlays=overlays, overrides=given
             )
-        return {**timed, **decay_of(timed, _content(bundle / "configs" / "train.json"))}, measured
+        contents = [_content(bundle / "configs" / f"{name}.json") for name in ("train", *overlays)]
+        return {**timed, **decay_of(timed, set(contents[0]) - idle_settings(contents))}, measured
 
 
 def forget_timing(out: Path, method: str) -> None:
