@@ -137,10 +137,14 @@ def pack_bundle(
     metadata = read_json(metadata_file)
     wanted = ("modalities", "labels", "spatial_size", "num_slices", "num_candidates")
     knobs = {name: resolved(train, name, source) for name in wanted if name in train}
-    describe(metadata, knobs, resolved(merged(base, {}), "modalities", source), modality)
+    data = None if settings.get("phantom") else (settings.get("datalist") or {}).get("name")
+    describe(metadata, knobs, resolved(merged(base, {}), "modalities", source), modality, data)
     contents = {"train": train, "inference": inference, "metadata": metadata}
     with atomic_folder(target) as part:
-        _write(part, source, contents, state if modality is not None else weights, settings)
+        if modality is None:
+            _write(part, source, contents, weights, settings, (*_KEPT, f"configs/{_ONE_MODALITY}.json"))
+        else:
+            _write(part, source, contents, state, settings, _KEPT)
     return target
 
 
@@ -156,10 +160,11 @@ def _write(
     contents: Mapping[str, Mapping[str, Any]],
     weights: Path | Mapping[str, Tensor] | None,
     settings: Mapping[str, Any],
+    kept: Sequence[str],
 ) -> None:
     (folder / "configs").mkdir()
     (folder / "models").mkdir()
-    for name in _KEPT:
+    for name in kept:
         if (source / name).is_dir():
             shutil.copytree(source / name, folder / name)
         elif (source / name).is_file():

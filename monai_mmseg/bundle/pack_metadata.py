@@ -9,7 +9,11 @@ from typing import Any
 
 
 def describe(
-    metadata: dict[str, Any], train: Mapping[str, Any], all_modalities: Sequence[str], modality: str | None
+    metadata: dict[str, Any],
+    train: Mapping[str, Any],
+    all_modalities: Sequence[str],
+    modality: str | None,
+    data: str | None = None,
 ) -> None:
     """Make the metadata of a bundle say what its merged configs say.
 
@@ -19,27 +23,45 @@ def describe(
             ``num_slices``, ``num_candidates``.
         all_modalities: those of the bundle before anything was laid over it.
         modality: the only one that is left, if it was taken out.
+        data: name of what it was trained on; ``None`` for what the bundle says itself.
     """
     image = metadata["network_data_format"]["inputs"]["image"]
     pred = metadata["network_data_format"]["outputs"]["pred"]
+    together, others = " or ", modality is None and list(train["modalities"]) != list(all_modalities)
     if list(image["channel_def"].values()) == list(all_modalities):
-        channels = _paired_channels(train)
+        channels, together = _paired_channels(train), ", "
     elif _names_modalities(image["channel_def"].values(), all_modalities):
-        channels = [
-            f"{name}, {place}" for name in train["modalities"] for place in _slice_channels(train["num_slices"])
-        ]
+        together, channels = (
+            ", ",
+            [f"{name}, {place}" for name in train["modalities"] for place in _slice_channels(train["num_slices"])],
+        )
     elif "num_slices" in train:
         channels = _slice_channels(int(train["num_slices"]))
+    elif others:
+        channels = [together.join(train["modalities"])]
     else:
         channels = [modality or str(name) for name in image["channel_def"].values()]
     image.update(num_channels=len(channels), spatial_shape=list(train["spatial_size"]))
     image["channel_def"] = {str(i): channel for i, channel in enumerate(channels)}
     pred["spatial_shape"] = list(train["spatial_size"])
     if pred["format"] == "segmentation":
-        pred.update(num_channels=len(train["labels"]), channel_def=dict(train["labels"]))
+        classes = list(train["labels"].values())
+        if others or pred["channel_def"] != train["labels"]:
+            metadata["task"] = f"Segmentation of {', '.join(classes[1:])} in {together.join(train['modalities'])}"
+        if pred["channel_def"] != train["labels"]:
+            metadata["label_classes"] = (
+                f"single channel: {', '.join(f'{i} {classes[i]}' for i in range(1, len(classes)))}"
+            )
+            metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
+        pred.update(num_channels=len(classes), channel_def=dict(train["labels"]))
     elif list(pred["channel_def"].values()) == _slice_channels(pred["num_channels"]):  # an image of the input's slices
         drawn = _slice_channels(int(train["num_slices"]))
         pred.update(num_channels=len(drawn), channel_def={str(i): channel for i, channel in enumerate(drawn)})
+    if others:
+        image["modality"] = together.join(train["modalities"])
+        metadata["image_classes"] = f"{image['modality']}; channels: {'; '.join(channels)}"
+    if data is not None:
+        metadata["data_source"] = data
     if modality is not None:
         image["modality"] = modality.upper()
         metadata["image_classes"] = f"images of {modality}: {', '.join(channels)}"

@@ -120,6 +120,19 @@ def test_one_modality_is_a_plain_network(heart, tmp_path):
     assert find_model(out).modalities == ["mr"]
 
 
+def test_one_modality_is_taken_out_of_what_is_packed(heart, tmp_path):
+    """Who is handed the packed bundle has no other; the network is the one that the bundle itself would give."""
+    both = pack_bundle(heart, tmp_path / "both")
+    outs = [pack_bundle(bundle, tmp_path / name, modality="mr") for bundle, name in ((heart, "a"), (both, "b"))]
+    states = [torch.load(out / "models" / "model.pt", weights_only=True) for out in outs]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    for out in outs:
+        network_of(out, "train").load_state_dict(states[0])
+        network_of(out, "inference").load_state_dict(states[0])
+        assert not (out / "configs" / "one_modality.json").exists()
+    assert read(outs[0], "metadata") == read(outs[1], "metadata")
+
+
 def test_all_modalities_stay_without_the_argument(repository, tmp_path):
     bundle = repository / "bundles" / "ummkd_3d"
     out = pack_bundle(bundle, tmp_path / "p", overlays=["demo"], no_model=True)
