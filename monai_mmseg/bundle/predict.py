@@ -143,8 +143,7 @@ def predict(
     """
     model = find_model(bundle)
     target = Path(out)
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"--out must be a folder, but {out} is a file.")
+    _check_place(target)
     remove_leftovers(target)
     before = _state(target)
     if before and not overwrite:
@@ -184,6 +183,15 @@ def predict(
     if not files:
         raise ValueError(f"{bundle} ran and wrote nothing into {out}; its postprocessing must save to output_dir.")
     return Predicted(sorted(files), len(inputs.items), model.labels, model.sources if inputs.stacks else [])
+
+
+def _check_place(out: Path) -> None:
+    """A folder that can be written, before images are read for minutes."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise FileExistsError(f"--out must be a folder, but {there} is a file.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out must be a folder that can be written, but you may not write to {there}.")
 
 
 def _state(folder: Path) -> dict[Path, tuple[int, int]]:

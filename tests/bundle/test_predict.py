@@ -388,3 +388,13 @@ def test_probabilities_are_saved_where_asked(heart, tmp_path):
     probabilities, labels = (np.asarray(nib.load(file).dataobj) for file in files)
     assert probabilities.shape == (*nib.load(scan).shape, 5)
     np.testing.assert_array_equal(probabilities.argmax(-1), labels)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_images_are_read(heart, tmp_path, monkeypatch):
+    scan = image(tmp_path / "scan.nii.gz")
+    with pytest.raises(FileExistsError, match=r"--out must be a folder, but .*scan\.nii\.gz is a file"):
+        predict(heart, scan, scan / "deep" / "out", modality="mr")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)  # what root is never told
+    with pytest.raises(PermissionError, match="--out must be a folder that can be written, but you may not write to"):
+        predict(heart, scan, tmp_path / "new" / "out", modality="mr")
+    assert not (tmp_path / "new").exists()
