@@ -69,8 +69,11 @@ def use_start(
         return
     trained, root = _settings_of(start), Path(bundle_root)
     known = list(trained.get("modalities", []))
-    if new_modality in known:
-        raise SettingsConflict(f"new_modality {new_modality!r} is one that {start} knows already ({known}).")
+    if new_modality.casefold() in {name.casefold() for name in known}:  # names of images go by either case
+        raise SettingsConflict(
+            f"new_modality {new_modality!r} is one that {start} knows already ({', '.join(known)}). Give the new one a "
+            "name of its own, here and in the datalist."
+        )
     # terms name layers of the network, also those of no weight
     names = [name for name in (*trained_knobs(root), "layer_pairs") if name in trained.knobs and name not in _GROWS]
     base, now = config_content(root / "configs" / "train.json"), plain_settings(parser)

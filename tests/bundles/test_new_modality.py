@@ -25,13 +25,13 @@ def before(trained, unpaired):
 def one_more(unpaired, tmp_path):
     """A datalist in which a further scanner has one labelled subject, in no fold, and one for testing."""
 
-    def make(**changes):
+    def make(new="mr_b", **changes):
         content = read(unpaired(HEART) / "datalist.json")
         for section in ("training", "test"):
             item = next(dict(item) for item in content[section] if item["modality"] == "mr")
             item.pop("fold", None)
-            content[section] = [{**item, "modality": "mr_b", "subject": f"b_{section}"}]
-        return write(tmp_path / "data", {**content, "modalities": ["ct", "mr", "mr_b"], **changes}, unpaired(HEART))
+            content[section] = [{**item, "modality": new, "subject": f"b_{section}"}]
+        return write(tmp_path / "data", {**content, "modalities": ["ct", "mr", new], **changes}, unpaired(HEART))
 
     return make
 
@@ -158,7 +158,9 @@ def test_a_transform_for_each_modality(unpaired, one_more, tmp_path, capsys, lik
     assert list(HEART.infer(tmp_path / "new", data, ckpt_dir=str(after / "models"))) == ["b_test_mr03_seg.nii.gz"]
 
 
-def test_a_modality_that_is_there_already(before, unpaired, tmp_path):
+@pytest.mark.parametrize("name", ["mr", "MR"])  # `p1_MR.nii.gz` means `mr`
+def test_a_modality_that_is_there_already(before, unpaired, one_more, tmp_path, name):
+    data = unpaired(HEART) if name == "mr" else one_more(name)
     with pytest.raises(RuntimeError) as error:
-        take_in(before, unpaired(HEART), tmp_path, new_modality="mr")
-    assert "new_modality 'mr' is one that" in causes(error.value)
+        take_in(before, data, tmp_path, new_modality=name)
+    assert f"new_modality {name!r} is one that" in causes(error.value)
