@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,8 +52,9 @@ def states(folder):
 def test_a_run_knows_itself(data, tmp_path):
     """Trained with overlays; evaluated, resumed and used without them; a second training is refused."""
     out = tmp_path / "run"
+    other = replace(CSA, network={key: value for key, value in CSA.network.items() if key != "features"})
     names = ("train", "demo", "dynunet")
-    code, text = typed(*command(CSA, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
+    code, text = typed(*command(other, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
     assert code == 0, text
     settings = read_settings(out / "models")
     assert (settings["bundle"], settings["state"], settings["overlays"]) == (
@@ -65,21 +67,21 @@ def test_a_run_knows_itself(data, tmp_path):
     assert (about["id"], about["status"]) == (settings["run"], "completed")
 
     before = states(out / "models")
-    code, text = typed(*command(CSA, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
+    code, text = typed(*command(other, out, data, *names, **{"backbone#filters": "[4,8,8,8,8]"}))
     assert code == 1
     assert "holds a finished run (csa, begun" in text
     assert len([line for line in text.splitlines() if "parsing config" not in line and line.strip()]) <= 4, text
     assert states(out / "models") == before
 
     places = {"ckpt_dir": str(out / "models")}
-    run(CSA.load(("train", "evaluate"), out, data, **places, **WITHOUT_FIGURES))
+    run(other.load(("train", "evaluate"), out, data, **places, **WITHOUT_FIGURES))
     scored = json.loads((out / "eval" / "evaluations.json").read_text(encoding="utf-8"))["metrics/csa.json"]
     assert (scored["run"], scored["model"]) == (about["id"], about["model"]["sha256"])
     assert scored["sha256"] == file_sha256(out / "eval" / "metrics" / "csa.json")
-    CSA.infer(tmp_path / "masks", data, **places)
+    other.infer(tmp_path / "masks", data, **places)
     assert volumes(tmp_path / "masks" / "eval") == volumes(out / "eval" / "predictions")
 
-    code, text = typed(*command(CSA, out, data, "inference", run_id="run"), "--pixdim", "[3.0,3.0]")
+    code, text = typed(*command(other, out, data, "inference", run_id="run"), "--pixdim", "[3.0,3.0]")
     assert code == 1
     assert "pixdim is [3.0, 3.0], trained with [5.0, 5.0]" in text
     shown = [line for line in text.splitlines() if line.strip() and "parsing config" not in line]
