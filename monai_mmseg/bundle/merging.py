@@ -21,6 +21,13 @@ def merge_value(parser: ConfigParser, name: str, value: Any, *, extend: bool) ->
         name: id, without ``+``.
         value: what to set.
         extend: add it to the list or mapping that is there.
+
+    Examples:
+        >>> parser = ConfigParser({"names": ["ct"]})
+        >>> merge_value(parser, "names", ["mr"], extend=True)
+        >>> merge_value(parser, "no#such#place", 1, extend=False)
+        >>> parser["names"]
+        ['ct', 'mr']
     """
     try:
         old = parser.get(name) if extend else None  # MONAI spends long on a message about an id that is not there
@@ -45,13 +52,22 @@ def idle_errors(sources: Sequence[tuple[str, Mapping[str, Any]]], overrides: Map
 
     Returns:
         A message for each.
+
+    Examples:
+        >>> sources = [("train.json", {"width": 8, "size": "@width"}), ("fixed.json", {"size": 4})]
+        >>> list(idle_errors(sources, {"width": 2}))
+        ['width: nothing reads it, for fixed.json replaces what did: leave it out.']
+        >>> list(idle_errors(sources, {"width": 2, "size": "$2 * @width"}))
+        []
     """
+    if not overrides:
+        return
     files = [one for one in sources if one[0] and (one is sources[0] or "run" not in one[1])]
-    idle = idle_settings([content for _, content in files])
+    idle = idle_settings([content for _, content in files]) - config_references(list(overrides.values()))
     for name in overrides:
         if (top := SEPARATOR.split(name.removeprefix("+"))[0]) in idle:
             last = max(number for number in range(1, len(files)) if _drops(files, number, top))
-            yield f"{name}: nothing reads it where {files[last][0]} replaces what did."
+            yield f"{name}: nothing reads it, for {files[last][0]} replaces what did: leave it out."
 
 
 def _drops(files: Sequence[tuple[str, Mapping[str, Any]]], number: int, name: str) -> bool:

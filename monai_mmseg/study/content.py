@@ -20,7 +20,7 @@ from monai_mmseg.study.cells import SCORES, Cell, CellResult, read_cells
 from monai_mmseg.study.contents import changed_files
 from monai_mmseg.study.sample import Sample, part_of, take_sample
 
-DEFINITION = "study.json"
+DEFINITION = "study.json"  # in the folder of a study: what its cells are of
 FEW_PARTS = 4
 MAIN = ("dice", "psnr", "ssim")  # what a study is about: the first one that was measured
 

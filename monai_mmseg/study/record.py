@@ -12,12 +12,11 @@ from typing import Any
 
 from monai_mmseg.files import write_json
 from monai_mmseg.study.cells import Cell, read_cell
+from monai_mmseg.study.content import DEFINITION
 from monai_mmseg.study.definition import Study
 from monai_mmseg.study.methods import StudyError
 from monai_mmseg.study.plans import forget_timing
 
-DEFINITION = "study.json"
-"""File in the folder of a study: what its cells are of."""
 _WRITTEN = ("cells", "plans", "index.html", "results.json", "scores.csv", "table.csv", "table.md")
 _ALL = {"methods": "*/{}/fold*", "settings": "{}/*/fold*"}
 
@@ -33,7 +32,7 @@ def check_definition(study: Study, out: Path, say: Callable[[str], object] = pri
         say: called with what begins anew.
 
     Returns:
-        Content of :data:`DEFINITION`.
+        Content of ``study.json``.
 
     Raises:
         StudyError: the folder holds cells of another study.
@@ -95,7 +94,7 @@ def _begin_anew(out: Path, differing: list[str], before: dict[str, Any], content
     for one in cells:
         shutil.rmtree(one)
     root = out / "cells"
-    for place in (*sorted(root.rglob("*"), reverse=True), root):  # a setting without cells has seen no phantom
+    for place in (*root.glob("*/*"), *root.glob("*"), root):  # a setting without cells has seen no phantom
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
     for key, _, name in parts:

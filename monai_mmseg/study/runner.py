@@ -25,6 +25,7 @@ from monai_mmseg.runs.versions import made_with
 from monai_mmseg.study.baselines import run_baseline_cell
 from monai_mmseg.study.borrowed import borrowed_data
 from monai_mmseg.study.cells import FILE, Cell, CellResult, read_cell, read_cells, write_cell
+from monai_mmseg.study.content import DEFINITION
 from monai_mmseg.study.contents import contents, settle_changes
 from monai_mmseg.study.data import check_files, fold_sections, kept_label, source_data, target_of, write_fold
 from monai_mmseg.study.definition import Setting, Study
@@ -33,7 +34,7 @@ from monai_mmseg.study.methods import Method, StudyError
 from monai_mmseg.study.nnunet import find_nnunet, run_nnunet_cell
 from monai_mmseg.study.plans import Plans, Training
 from monai_mmseg.study.process import warm_up
-from monai_mmseg.study.record import DEFINITION, check_definition, note_cells
+from monai_mmseg.study.record import check_definition, note_cells
 from monai_mmseg.study.trained import run_bundle_cell
 
 Say = Callable[[str], object]
