@@ -69,7 +69,8 @@ class ObjectiveTrainer(SupervisedTrainer):
         optimizers: one for each phase.
         epoch_length: iterations in an epoch; the length of the data loader by default.
         updates: how often a phase is updated in an iteration; 1 where not given.
-        accumulation_steps: iterations whose gradients make one step. The loss is a mean of the iterations' means.
+        accumulation_steps: iterations whose gradients make one step; the last one of an epoch is of those that are left.
+            The loss is a mean of the iterations' means.
         clip_norm: largest norm of a phase's gradient, for all phases or by name.
         averaging: keeps the averaged weights; updated here, used by
             :class:`~monai_mmseg.handlers.AveragedValidationHandler` and savers.
@@ -185,6 +186,7 @@ class ObjectiveTrainer(SupervisedTrainer):
             **{**further, **({"accumulation_steps": accumulation_steps} if _MONAI_ACCUMULATES else {})},
         )
         self.accumulation_steps = accumulation_steps
+        self._summed = accumulation_steps  # iterations in the sum of gradients that is being made
         self.objective, self.bare_objective = objective, bare
         self.optimizers = dict(optimizers)
         self.phases = phases
@@ -267,7 +269,7 @@ class ObjectiveTrainer(SupervisedTrainer):
             )
         output = {str(key): batch[key] for key in (CommonKeys.IMAGE, CommonKeys.LABEL) if key in batch}
         engine.state.output = output
-        starts, steps = self._accumulation()
+        starts, steps, self._summed = self._accumulation()
         if not (self.objective.training and self.network.training):
             self.objective.train()
         previous: dict[str, Any] = {}
@@ -304,7 +306,7 @@ class ObjectiveTrainer(SupervisedTrainer):
             total = self.bare_objective.total(terms, phase.name)
             self._record(phase, terms, total)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
-            self._backward(phase, total / self.accumulation_steps if self.accumulation_steps > 1 else total)
+            self._backward(phase, total / self._summed if self._summed > 1 else total)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if steps:
             phase.step()
@@ -333,13 +335,15 @@ class ObjectiveTrainer(SupervisedTrainer):
             return self.objective.no_sync()
         return contextlib.nullcontext()
 
-    def _accumulation(self) -> tuple[bool, bool]:
-        """Whether this iteration starts a sum of gradients, and whether it ends one with a step."""
-        number, length = self.state.iteration - 1, self.state.epoch_length
-        if length is not None:
-            number %= length
-        ends_epoch = length is not None and number + 1 == length
-        return number % self.accumulation_steps == 0, (number + 1) % self.accumulation_steps == 0 or ends_epoch
+    def _accumulation(self) -> tuple[bool, bool, int]:
+        """Whether this iteration starts a sum of gradients, whether it ends one with a step, and of how many it is."""
+        number, length, whole = self.state.iteration - 1, self.state.epoch_length, self.accumulation_steps
+        if length is None:
+            return number % whole == 0, (number + 1) % whole == 0, whole
+        number %= length
+        begun = number % whole
+        size = min(whole, length - number + begun)  # what is left of an epoch makes a step of its own
+        return begun == 0, begun + 1 == size, size
 
 
 def _flushes_denormal() -> bool:

@@ -183,6 +183,17 @@ def test_accumulation_ends_with_the_epoch():
     assert steps == [2, 3, 5, 6]
 
 
+def test_a_step_of_what_an_epoch_has_left_is_that_of_its_batch():
+    batches = [joined(toy_items(2))] * 3
+    alone, summed = deterministic_trainer(batches[:1]), deterministic_trainer(batches[:1], accumulation_steps=4)
+    for trainer in (alone, summed):
+        for optimizer in trainer.optimizers.values():  # Adam would not see the scale of the gradient
+            optimizer.step = lambda *a, **k: None
+        trainer.run()
+    for mine, other in zip(summed.objective.parameters(), alone.objective.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
 def test_clipping():
     trainer = deterministic_trainer([joined(toy_items(4))], clip_norm={"fit": 1e-3})
     trainer.run()
