@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from monai_mmseg.files import write_nifti
-from monai_mmseg.transforms.dicom_headers import dicom_files
+from monai_mmseg.transforms.dicom_headers import dicom_files, read_header, text
 from monai_mmseg.transforms.dicom_series import list_series, read_dicom_series
+
+logger = logging.getLogger(__name__)
+
+_KINDS = {"ct": "CT", "mr": "MR", "mri": "MR", "pet": "PT", "pt": "PT"}  # names of modalities as headers have them
 
 
 def dicom_to_nifti(source: str | Path, out: str | Path) -> Path:
@@ -47,3 +52,23 @@ def dicom_to_nifti(source: str | Path, out: str | Path) -> Path:
             raise ValueError(f"{place}: one slice of a series of {len(series.files)} files; give their folder.")
     name = re.sub(r"(?i)\.(dcm|ima)$", "", place.resolve().name) if place.is_file() else place.resolve().name
     return write_nifti(Path(out) / f"{name}.nii.gz", volume.array, volume.affine)
+
+
+def tell_other_kind(source: str | Path, modality: str) -> None:
+    """Warn of a DICOM series whose header says another modality than the one that it is taken for.
+
+    When to use: where somebody says what a series is of. Names that headers do not have, such as ``lge``, pass.
+
+    Args:
+        source: folder with the files of one series, or one file.
+        modality: what the series is taken for.
+
+    Examples:
+        >>> tell_other_kind("no/such/folder", "lge")
+    """
+    place, wanted = Path(source), _KINDS.get(modality.casefold())
+    if wanted is None:
+        return
+    said = text(read_header(place if place.is_file() else dicom_files(place, recursive=False)[0]), "Modality")
+    if said not in ("", wanted):
+        logger.warning("%s is taken as %s, and its header says %s: is it the right series?", source, modality, said)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 
-from monai_mmseg.bundle.dicom import dicom_to_nifti
+from monai_mmseg.bundle.dicom import dicom_to_nifti, tell_other_kind
 from monai_mmseg.bundle.naming import tell_left_out, tell_other_modalities
 from monai_mmseg.data.datalist import SECTIONS, read_datalist
 from monai_mmseg.evaluation.files import image_stem
@@ -84,11 +84,14 @@ def find_inputs(
     if asked.section is not None:
         raise ValueError(f"--section is for a datalist, and {images} is none.")
     files = [place] if place.is_file() else _image_files(place)
-    if not files or (place.is_file() and is_dicom_file(place)):
+    dicom = not files or (place.is_file() and is_dicom_file(place))
+    if dicom:
         files = [dicom_to_nifti(place, scratch)]
     if wrong := [file for file in files if not file.name.lower().endswith(_FILES)]:
         raise ValueError(f"{wrong[0]} is no image that is read here: {', '.join(_FILES)}, or DICOM.")
-    found = _named(files, modalities, asked)
+    found = _named(files, modalities, asked, first=place.name if dicom else files[0].name)
+    if dicom and not found.stacks:
+        tell_other_kind(place, found.items[0]["modality"])
     if asked.pattern is None:
         taken = [str(item.get("modality", "")) for item in found.items]
         remedy = f"Without --modality, names {PATTERN} say it."
@@ -114,8 +117,8 @@ def _image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked) -> Inputs:
-    """Items of files, their subject and modality from their names or from what was said."""
+def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked, *, first: str) -> Inputs:
+    """Items of files, their subject and modality from their names or from what was said; `first` is for messages."""
     if asked.modality is not None and asked.pattern is not None:
         raise ValueError("--modality says what all images are of and --pattern where their names say it: give one.")
     pattern = _regular(asked.pattern or PATTERN, modalities)
@@ -141,7 +144,7 @@ def _named(files: Sequence[Path], modalities: Sequence[str], asked: Asked) -> In
     if all(_is_stack(file) for file in files):
         return Inputs(items, stacks=True)
     raise ValueError(
-        f"the model knows {', '.join(modalities)}; say which {files[0].name} is of with --modality, or name the images "
+        f"the model knows {', '.join(modalities)}; say which {first} is of with --modality, or name the images "
         f"{PATTERN}, or give a datalist."
     )
 

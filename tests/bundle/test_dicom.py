@@ -98,3 +98,16 @@ def test_dicom_beside_a_volume_is_not_passed_by(tmp_path):
 def test_a_folder_without_images(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no image that is read here: no NIfTI file, no datalist.json"):
         dicom_to_nifti(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(("modality", "told"), [("mr", True), ("ct", False), ("lge", False)])
+def test_a_header_of_another_modality_is_told(tmp_path, caplog, modality, told):
+    folder = write_series(tmp_path / "p1")
+    find_inputs(folder, ["ct", "mr", "lge"], Asked(modality=modality), tmp_path)
+    assert (f"p1 is taken as {modality}, and its header says CT: is it the right series?" in caplog.text) == told
+
+
+def test_a_series_without_a_modality_is_named_as_it_was_given(tmp_path):
+    folder = write_series(tmp_path / "p1")
+    with pytest.raises(ValueError, match="say which p1 is of with --modality"):
+        find_inputs(folder, ["ct", "mr"], Asked(), tmp_path)
