@@ -201,6 +201,8 @@ def check_trained(trained: TrainedSettings, bundle_root: str | os.PathLike[str])
     if parser is None or not trained.content:
         return
     root = Path(bundle_root)
+    if parser.get("dataset_dir") == "@phantom_dir":
+        _check_place(trained)
     base, names = _base(root, "inference.json"), set(trained_knobs(root))
     packed = trained.content.get("state") == "packed"
     if packed or not names:  # its config holds the values themselves

@@ -198,6 +198,19 @@ def test_a_packed_bundle_that_knows_no_place_scores_nothing_else(bundle):
     assert phantom["dataset_dir"] == "nowhere"  # the phantom is made anew where the bundle puts it
 
 
+def test_a_packed_bundle_that_knows_no_place_predicts_no_phantom(bundle):
+    record(bundle)
+    content = json.loads((bundle / "models" / "settings.json").read_text())
+    content |= {"state": "packed", "datalist": {"name": "mine", "fingerprint": "f"}}
+    (bundle / "models" / "settings.json").write_text(json.dumps(content))
+    with pytest.raises(RuntimeError) as error:
+        resolve(parser(bundle, "inference", dataset_dir="@phantom_dir", phantom_dir="made"), CHECK)
+    assert "dataset_dir must be given: the weights in" in str(error.value.__cause__)
+    resolve(parser(bundle, "inference", dataset_dir="/new", phantom_dir="made"), CHECK)
+    (bundle / "models" / "settings.json").write_text(json.dumps({**content, "phantom": True}))
+    resolve(parser(bundle, "inference", dataset_dir="@phantom_dir", phantom_dir="made"), CHECK)
+
+
 def test_monai_label_shows_no_other_names(bundle, monkeypatch):
     """It takes them from the metadata, whatever the weights were trained for."""
     record(bundle, **KNOBS)
