@@ -134,6 +134,13 @@ def quality(
             for item in items
             if item["modality"] == name or (str(item["subject"]) in asked and prediction_files(predictions, item))
         ]
+        if not here or name not in listed.modalities:
+            there = ", ".join(dict.fromkeys(str(item["modality"]) for item in items))
+            source = f"--modality {name}" if modality else f"{predictions}/{qualities.QUALITY} is of {name}"
+            raise ValueError(
+                f"{source}, and section {section!r} of {datalist} has images of {there}: give one of these, or the "
+                "datalist that was predicted."
+            )
         about: Mapping[str, Any] = {"modality": name, "labels": listed.labels, "stand_ins": listed.modalities}
         table = table.join(evaluate_predictions(here, predictions, **about))
     pairs = qualities.true_pairs(rows, table, "prediction")
@@ -172,6 +179,12 @@ def quality(
                 file=sys.stderr,
             )
         line = qualities.calibrate(pairs, file_sha256(Path(fit) / "model.pt"))
+        if not line.line.slope:
+            print(
+                f"mmseg quality: {line.signal} does not rise with Dice among these subjects, so all images and classes "
+                f"are foretold their mean, {line.line.intercept:.3f}: it does not tell good ones from bad ones.",
+                file=sys.stderr,
+            )
         print(
             f"fitted on {line.subjects} subjects: Dice = {line.line.slope:.3f} x {line.signal} "
             f"{line.line.intercept:+.3f}, error {line.error:.3f} (each subject by the others)",

@@ -386,6 +386,8 @@ def read_calibration(folder: str | Path, weights: str, samples: str) -> StoredCa
         found = StoredCalibration(**{**content, **names, "line": Calibration(**content["line"])})
         if found.signal not in SIGNALS:
             raise ValueError(f"unknown signal {found.signal!r}")
+        if not all(isinstance(one, int | float) and math.isfinite(one) for one in (*found.line, found.radius)):
+            raise ValueError("slope, intercept and radius must be numbers")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is broken: {error}. Remove it, or fit again with `mmseg quality --fit`.") from error
     for what, then, now in (("weights", found.weights, weights), ("samples", found.samples, samples)):

@@ -92,6 +92,26 @@ def test_what_is_left_out_is_named(predicted, capsys):
     assert "pairwise_dice" in found.out
 
 
+def test_a_modality_that_nothing_is_of_is_named_beside_those_there_are(predicted, capsys):
+    study, out, rows = predicted
+    write_quality(out / "quality.csv", rows)
+    assert quality(study, out, "--modality", "pet") == 1
+    assert f"--modality pet, and section 'training' of {study} has images of ct, mr: give" in capsys.readouterr().err
+    write_quality(out / "quality.csv", [row._replace(modality="pet") for row in rows if row.modality == "ct"])
+    assert quality(study, out) == 1
+    assert "quality.csv is of pet, and section 'training'" in capsys.readouterr().err
+
+
+def test_a_line_that_tells_no_good_from_bad_is_told(predicted, tmp_path, capsys):
+    """All labels are right here, whatever was foretold."""
+    study, out, rows = predicted
+    write_quality(out / "quality.csv", rows)
+    torch.save({}, tmp_path / "model.pt")
+    assert quality(study, out, "--fit", str(tmp_path)) == 0
+    told = "does not rise with Dice among these subjects, so all images and classes are foretold their mean, 1.000"
+    assert told in capsys.readouterr().err
+
+
 def test_subjects_that_the_weights_have_seen_are_named_whatever_the_list_says(predicted, tmp_path, capsys):
     study, out, rows = predicted
     write_quality(out / "quality.csv", rows)

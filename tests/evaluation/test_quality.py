@@ -177,6 +177,14 @@ def test_a_line_is_of_the_weights_that_predicted(tmp_path):
         calibrate(of_old, "new")
 
 
+@pytest.mark.parametrize("wrong", [{"radius": None}, {"line": {"slope": None, "intercept": 0.1}}])
+def test_a_line_without_numbers_is_broken_before_anything_is_predicted(tmp_path, wrong):
+    path = write_calibration(tmp_path, calibrate(pairs(), "abc"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
+    with pytest.raises(ValueError, match="broken: slope, intercept and radius must be numbers"):
+        read_calibration(tmp_path, "abc", "shift")
+
+
 def test_what_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="three persons or more with labels, got 2"):
         calibrate(pairs()[:2], "abc")
