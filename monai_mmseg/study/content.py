@@ -156,7 +156,8 @@ def read_study(folder: str | Path) -> StudyContent:
                 f"{name}: {first_names(found, 3)} changed since cells have ended: all scores are against the files as "
                 "they were. Start the study anew with another --out."
             )
-    return StudyContent(root, about, settings, _unfinished(root, about, results), problems, changed)
+    unfinished = _unfinished(root, _planned(about, problems), results)
+    return StudyContent(root, about, settings, unfinished, problems, changed)
 
 
 def names(found: Any) -> list[str]:
@@ -191,7 +192,30 @@ def _definition(path: Path, problems: list[str]) -> dict[str, Any]:
     except ValueError as error:
         problems.append(f"{path.name} is left out: {error}")
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name} is left out: it must hold an object, got {type(found).__name__}.")
+        return {}
+    for key, wanted in (("phantom", dict), ("cells", list)):
+        if found.get(key) is not None and not isinstance(found[key], wanted):
+            problems.append(f"{path.name}: {key!r} is left out, which must be of type {wanted.__name__}.")
+            del found[key]
+    return found
+
+
+def _planned(about: Mapping[str, Any], problems: list[str]) -> list[Cell]:
+    """Cells of the definition; somebody may have written into it."""
+    cells, broken = [], []
+    for one in about.get("cells") or ():
+        try:
+            cells.append(Cell(str(one["method"]), str(one["setting"]), int(one["fold"]), int(one["seed"])))
+        except (KeyError, TypeError, ValueError):
+            broken.append(str(one))
+    if broken:
+        problems.append(
+            f"{DEFINITION}: {len(broken)} of its 'cells' are left out, which must have {', '.join(Cell._fields)}: "
+            f"{first_names(broken, 3)}."
+        )
+    return cells
 
 
 def _tables(results: Iterable[CellResult], problems: list[str]) -> list[tuple[Cell, ScoreTable]]:
@@ -206,15 +230,11 @@ def _tables(results: Iterable[CellResult], problems: list[str]) -> list[tuple[Ce
     return tables
 
 
-def _unfinished(root: Path, about: Mapping[str, Any], results: Iterable[CellResult]) -> list[str]:
+def _unfinished(root: Path, planned: Iterable[Cell], results: Iterable[CellResult]) -> list[str]:
     """Cells of the definition, and folders, that have no result."""
     there, ended = {one.cell for one in results}, {one.folder for one in results}
     begun = {path for path in (root / "cells").glob("*/*/fold*_seed*") if path.is_dir()}
-    lacking = begun - ended
-    planned = about.get("cells")
-    if isinstance(planned, list):
-        cells = [Cell(str(c["method"]), str(c["setting"]), int(c["fold"]), int(c["seed"])) for c in planned]
-        lacking |= {cell.folder(root) for cell in cells if cell not in there}
+    lacking = (begun - ended) | {cell.folder(root) for cell in planned if cell not in there}
     return [_place(path) + ("" if path in begun else " (not begun)") for path in sorted(lacking)]
 
 

@@ -144,9 +144,11 @@ def fold_sections(listed: Datalist, setting: Setting, fold: int) -> dict[str, li
     training = listed.items("training")
     numbers = sorted({item.get("fold", -1) for item in training})
     if -1 in numbers or len(numbers) < 2:
-        raise StudyError(
-            f"{listed.path}: training items need a 'fold' from 0, two folds at least: `mmseg data split` makes them."
-        )
+        what = "training items need a 'fold' from 0, two folds at least" if training else "nobody is left to train"
+        remedy = "`mmseg data split` makes them" if training else "the section 'training' is empty"
+        if (listed.path.parent / "phantom.json").is_file():
+            remedy = "make the phantom with fewer 'test_subjects', or more 'subjects' or 'folds'"
+        raise StudyError(f"{listed.path}: {what}: {remedy}.")
     if fold not in numbers:
         raise StudyError(f"{listed.path}: there is no fold {fold}, only {numbers}: give fewer folds.")
     test, watching = listed.sections.get("test", []), fold

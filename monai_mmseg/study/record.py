@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from monai_mmseg.files import write_json
+from monai_mmseg.files import read_json, write_json
 from monai_mmseg.study.cells import Cell, read_cell
 from monai_mmseg.study.content import DEFINITION
 from monai_mmseg.study.definition import Study
@@ -46,9 +46,7 @@ def check_definition(study: Study, out: Path, say: Callable[[str], object] = pri
             "remove them."
         )
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(before.get("methods"), dict):
-            raise StudyError(f"{path} is not the record of a study that ran: give another --out.")
+        before = _read_record(path)
         numbers["cells"] = before.get("cells", [])
         about["ours"] = about["ours"] or before.get("ours", "")
         differing = [key for key in content if key not in _ALL and content[key] != before.get(key)]
@@ -62,6 +60,26 @@ def check_definition(study: Study, out: Path, say: Callable[[str], object] = pri
         numbers["seeds"] = sorted({*before.get("seeds", []), *numbers["seeds"]})
         numbers["folds"] = max(before.get("folds", 0), study.folds)
     return {**about, **numbers, **json.loads(json.dumps(content))}
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """What an earlier call kept; somebody may have written into it."""
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise StudyError(f"{error} Put it back as it was, or give another --out.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("methods"), dict):
+        raise StudyError(f"{path} is not the record of a study that ran: give another --out.")
+    kinds = {"settings": dict, "seeds": list, "folds": int, "cells": list}
+    wrong = [key for key, wanted in kinds.items() if not isinstance(found.get(key, wanted()), wanted)]
+    cells = found.get("cells", ()) if "cells" not in wrong else ()
+    if any(not isinstance(one, dict) or set(one) != set(Cell._fields) for one in cells):
+        wrong.append("cells")
+    if wrong:
+        raise StudyError(
+            f"{path} is not as it was written ({', '.join(wrong)}): put it back as it was, or give another --out."
+        )
+    return found
 
 
 def note_cells(out: Path, cells: Iterable[Cell]) -> None:

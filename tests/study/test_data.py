@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_mmseg.data.datalist import Datalist
+from monai_mmseg.data.datalist import Datalist, read_datalist
 from monai_mmseg.study import StudyError
 from monai_mmseg.study.data import kept_label, source_data, target_of, write_fold
 from monai_mmseg.study.definition import Setting, study_of
@@ -194,3 +194,20 @@ def test_a_label_that_sequences_share_is_not_taken_away_from_one(tmp_path):
         item["label"] = str(item["label"]).replace("lge", "cine")
     assert "those of cine too" in kept_label(own, one)
     assert not kept_label(own, Setting("half", {"all": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("phantom", "wanted"),
+    [
+        (False, "nobody is left to train: the section 'training' is empty."),
+        (True, "nobody is left to train: make the phantom with fewer 'test_subjects', or more 'subjects' or 'folds'."),
+    ],
+)
+def test_a_list_of_tested_subjects_alone(tmp_path, phantom, wanted):
+    path = listed(tmp_path).path
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "training": []}), encoding="utf-8")
+    if phantom:
+        (tmp_path / "phantom.json").write_text("{}")
+    with pytest.raises(StudyError, match=wanted):
+        write_fold(read_datalist(path), Setting("all"), 0, tmp_path / "fold")

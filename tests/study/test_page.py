@@ -76,6 +76,24 @@ def test_nothing_is_wider_than_a_phone(study):
     assert re.search(r"body \{[^}]*overflow-wrap: break-word", text)  # a path has no place to break
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"cells": [{"setting": "target_0", "fold": 0, "seed": 0}, 3]}, "2 of its 'cells' are left out"),
+        ({"cells": {"a": 1}}, "'cells' is left out, which must be of type list."),
+        ({"phantom": "heart"}, "'phantom' is left out, which must be of type dict."),
+        ({"methods": {}}, ""),
+    ],
+)
+def test_a_definition_that_somebody_wrote_into(tmp_path, changes, told):
+    add_cell(tmp_path, "dafnet", scores("dafnet", [0.8]))
+    define(tmp_path, **{"methods": {"dafnet": {}, "unet": {}}, **changes})
+    problems = read_study(tmp_path).problems
+    assert len(problems) == bool(told)
+    assert all(told in one and "study.json" in one for one in problems)
+    assert "dafnet" in dict(facts(read_study(tmp_path)))["methods"]
+
+
 def test_files(study):
     write_page(study)
     rows = {(r["setting"], r["class"], r["method"]): r for r in rows_of(study / "table.csv")}

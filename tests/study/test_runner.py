@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -144,7 +145,15 @@ def test_cells_are_of_one_study(tmp_path, ran):
     (tmp_path / "out" / "study.json").write_text('{"methods": ["dafnet"]}')  # of the user
     with pytest.raises(StudyError, match=r"study.json is not the record of a study that ran"):
         run_study(given, tmp_path / "out", say=str)
-    (tmp_path / "out" / "study.json").unlink()
+    record = tmp_path / "out" / "study.json"
+    for kept, told in (({"cells": [{"fold": 0}]}, "(cells)"), ({"settings": [], "seeds": 1}, "(settings, seeds)")):
+        record.write_text(json.dumps({"methods": {}, **kept}))
+        with pytest.raises(StudyError, match=re.escape(f"study.json is not as it was written {told}: put it back")):
+            run_study(given, tmp_path / "out", say=str)
+    record.write_text("{")
+    with pytest.raises(StudyError, match="study.json: .*Put it back as it was, or give another --out"):
+        run_study(given, tmp_path / "out", say=str)
+    record.unlink()
     with pytest.raises(StudyError, match=r"out holds cells, but no study.json"):
         run_study(given, tmp_path / "out", say=str)
 
