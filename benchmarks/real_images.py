@@ -4,6 +4,7 @@
 
     python -m benchmarks.real_images
     mmseg compare benchmarks/studies/dafnet_real_cord.json --out runs/dafnet_real_cord
+    mmseg compare benchmarks/studies/unpaired_real_spine.json --out runs/unpaired_real_spine
 
 * ``cord`` (a cervical spinal cord, T1w labelled, T2*w not) and ``brain`` (the MNI average brain, T1 labelled, T2 not;
   CSF, grey and white matter): one registered volume in two contrasts. ``cord_moved``, ``brain_moved``: the target moved
@@ -13,9 +14,11 @@
   different people.
 
 Slabs of axial slices stand in for subjects: some are trained on, others are held out, with slices between them that
-nobody uses. Of one person, held-out slabs are test subjects; of different people, test images are the whole volumes,
-whose labels count on held-out slices alone. This shows that bundles handle real files and carry labels across
-contrasts; with one person a modality it cannot show that a network generalises to other people.
+nobody uses. Of one person, held-out slabs are test subjects. Of different people there are four datalists
+(``abdomen/slabs_0`` to ``slabs_3``), each of which holds out other slabs, so that nearly every slice is tested once;
+test images are the whole volumes, whose labels count on held-out slices alone. This shows that bundles handle real
+files and carry labels across contrasts; with one person a modality it cannot show that a network generalises to other
+people.
 
 The images are read from ``MMSEG_REAL_DATA`` (default ``../shared/real_data``); datalists go to ``runs/real_images``.
 """
@@ -38,6 +41,8 @@ OUT = ROOT / "runs" / "real_images"
 IGNORE = 255
 MOVED_MM = (6.0, -4.0)
 """How far the target's images and labels are moved along the first two axes."""
+FOLDS = 4
+"""Of different people: ways to hold out two of eight slabs."""
 
 
 class Slabs(NamedTuple):
@@ -52,8 +57,8 @@ class RealSet(NamedTuple):
     """A volume of each modality, and what is done with its slices."""
 
     files: Mapping[str, tuple[str, str]]  # modality to image and label, below the real data, without ending
-    slabs: Mapping[str, Slabs]
     labels: Mapping[int, str]
+    slabs: Mapping[str, Slabs] = {}  # of one person
     target: str = ""  # of one person: its labels are for tests alone; "": of different people
     classes: Mapping[int, tuple[int, ...]] = {}  # label to values in the files; default: the same
 
@@ -70,32 +75,24 @@ SETS = {
             "t1": ("spinal_cord_mr/sub-unf01/t1", "spinal_cord_mr/sub-unf01/t1_seg"),
             "t2star": ("spinal_cord_mr/sub-unf01/t2star", "spinal_cord_mr/sub-unf01/t2star_seg"),
         },
-        {"t1": CORD, "t2star": CORD},
         {0: "background", 1: "spinal cord"},
+        {"t1": CORD, "t2star": CORD},
         target="t2star",
     ),
     "brain": RealSet(
         {one: (f"brain_template/avg152/{one}", "brain_template/avg152/seg") for one in ("t1", "t2")},
-        {"t1": BRAIN, "t2": BRAIN},
         {0: "background", 1: "CSF", 2: "grey matter", 3: "white matter"},
+        {"t1": BRAIN, "t2": BRAIN},
         target="t2",
     ),
     "abdomen": RealSet(
         {one: (f"abdomen_ct_mr/{one}/{one}", f"abdomen_ct_mr/{one}/seg") for one in ("ct", "mr")},
-        {
-            "ct": Slabs(train=[(0, 9), (13, 22)], validation=[(26, 30)], test=[(10, 12), (23, 25)]),
-            "mr": Slabs(train=[(0, 8), (12, 17)], validation=[(18, 20)], test=[(9, 11)]),
-        },
         {0: "background", 1: "liver", 2: "right kidney", 3: "left kidney", 4: "spleen"},
     ),
     "spine": RealSet(
         {
             "ct": ("spine_ct_mr/ct/ct", "spine_ct_mr/ct/subreg"),
             "mr": ("spine_ct_mr/mri/t2", "spine_ct_mr/mri/subreg"),
-        },
-        {
-            "ct": Slabs(train=[(0, 14), (20, 33)], validation=[(40, 47)], test=[(15, 19), (34, 38)]),
-            "mr": Slabs(train=[(0, 14), (20, 33)], validation=[(44, 52)], test=[(15, 19), (34, 38)]),
         },
         {0: "background", 1: "arch and processes", 2: "vertebral body"},
         classes={1: tuple(range(41, 49)), 2: (49, 50, 62)},
@@ -108,7 +105,26 @@ def real_data() -> Path:
     return Path(os.environ.get("MMSEG_REAL_DATA") or ROOT.parent / "shared" / "real_data")
 
 
-def write_set(images: RealSet, folder: Path, moved: Sequence[float] = (0.0, 0.0)) -> Path:
+def slabs_of_fold(depth: int, fold: int) -> Slabs:
+    """Two of eight slabs held out, half of the volume apart; the last trained one watches.
+
+    Args:
+        depth: number of slices.
+        fold: 0 to ``FOLDS - 1``.
+    """
+    edges = [round(depth * number / (2 * FOLDS)) for number in range(2 * FOLDS + 1)]
+    test = [(edges[number], edges[number + 1]) for number in (fold, fold + FOLDS)]
+    watching = (fold + FOLDS // 2) % (2 * FOLDS)
+    validation = (edges[watching], edges[watching + 1])
+    free = [True] * depth
+    for first, end in test:
+        free[max(0, first - 1) : end + 1] = [False] * (min(depth, end + 1) - max(0, first - 1))
+    free[slice(*validation)] = [False] * (validation[1] - validation[0])
+    bounds = [at for at in range(depth + 1) if (0 < at and free[at - 1]) != (at < depth and free[at])]
+    return Slabs(list(zip(bounds[::2], bounds[1::2], strict=True)), [validation], test)
+
+
+def write_set(images: RealSet, folder: Path, moved: Sequence[float] = (0.0, 0.0), fold: int = 0) -> Path:
     """Cut the volumes, which keep their place in the scanner, and write the datalist.
 
     Labels of the target of training slabs are not even written: nothing can read them by mistake.
@@ -117,6 +133,7 @@ def write_set(images: RealSet, folder: Path, moved: Sequence[float] = (0.0, 0.0)
         images: what to cut.
         folder: gets the files.
         moved: millimetres that the target is moved.
+        fold: of different people: which slabs are held out.
 
     Returns:
         The datalist.
@@ -128,19 +145,19 @@ def write_set(images: RealSet, folder: Path, moved: Sequence[float] = (0.0, 0.0)
         label = _label(images, real_data() / f"{label_file}.nii.gz")
         if modality == images.target:
             image, label = (_moved(one, moved) for one in (image, label))
-        slabs = images.slabs[modality]
+        slabs = images.slabs[modality] if images.target else slabs_of_fold(_depth(image), fold)
         of = "slices" if images.target else modality
-        for fold, pieces in enumerate((slabs.validation, slabs.train)):
+        for part, pieces in enumerate((slabs.validation, slabs.train)):
             for first, end in pieces:
                 cut = (slab(image, first, end), None if modality == images.target else slab(label, first, end))
-                training.append({**_item(folder, _name(of, first, end), modality, *cut), "fold": fold})
+                training.append({**_item(folder, _name(of, first, end), modality, *cut), "fold": part})
         if images.target:
             cuts = [(_name(of, *piece), slab(image, *piece), slab(label, *piece)) for piece in slabs.test]
         else:
-            cuts = [(f"{of}_whole", image, _only(label, slabs.test))]
+            cuts = [("_".join([_name(of, *slabs.test[0]), _name("and", *slabs.test[1])]), image, _only(label, slabs.test))]
         test += [_item(folder, subject, modality, *cut) for subject, *cut in cuts]
     content = {
-        "name": f"real images, {folder.name}",
+        "name": f"real images, {folder.name if images.target else f'{folder.parent.name}, {folder.name}'}",
         "modalities": list(images.files),
         **({"target": images.target} if images.target else {"ignore": IGNORE}),
         "labels": {str(value): name for value, name in images.labels.items()},
@@ -158,10 +175,20 @@ def slab(volume: Any, first: int, end: int) -> Any:
 
 
 def _axial(volume: Any, first: int, end: int) -> tuple[int, slice]:
+    axis, upwards = _up(volume)
+    count = volume.shape[axis]
+    return axis, slice(first, end) if upwards else slice(count - end, count - first)
+
+
+def _up(volume: Any) -> tuple[int, bool]:
+    """The axis between axial slices, and whether it points up."""
     codes = nib.aff2axcodes(volume.affine)
     axis = next(a for a, code in enumerate(codes) if code in "SI")
-    count = volume.shape[axis]
-    return axis, slice(first, end) if codes[axis] == "S" else slice(count - end, count - first)
+    return axis, codes[axis] == "S"
+
+
+def _depth(volume: Any) -> int:
+    return int(volume.shape[_up(volume)[0]])
 
 
 def _only(label: Any, pieces: Iterable[tuple[int, int]]) -> Any:
@@ -208,9 +235,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     arguments = parser.parse_args(words)
     for name in arguments.sets:
-        print(write_set(SETS[name], arguments.out / name))
         if SETS[name].target:
+            print(write_set(SETS[name], arguments.out / name))
             print(write_set(SETS[name], arguments.out / f"{name}_moved", MOVED_MM))
+            continue
+        for fold in range(FOLDS):
+            print(write_set(SETS[name], arguments.out / name / f"slabs_{fold}", fold=fold))
 
 
 if __name__ == "__main__":

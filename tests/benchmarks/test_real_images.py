@@ -8,8 +8,9 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 
-from benchmarks.real_images import IGNORE, SETS, RealSet, Slabs, slab, write_set
+from benchmarks.real_images import FOLDS, IGNORE, SETS, RealSet, Slabs, slab, slabs_of_fold, write_set
 from monai_mmseg.data import read_datalist
 
 SLABS = Slabs(train=[(0, 2)], validation=[(3, 4)], test=[(5, 6)])
@@ -26,7 +27,7 @@ def volumes(folder, monkeypatch):
         for kind in ("", "_seg"):
             nib.save(nib.Nifti1Image(np.ascontiguousarray(stored), affine), folder / f"{name}{kind}.nii.gz")
     files = {one: (one, f"{one}_seg") for one in ("t1", "t2")}
-    return RealSet(files, dict.fromkeys(files, SLABS), {value: f"c{value}" for value in range(DEPTH)}, target="t2")
+    return RealSet(files, {value: f"c{value}" for value in range(DEPTH)}, dict.fromkeys(files, SLABS), target="t2")
 
 
 def test_one_person(tmp_path, monkeypatch):
@@ -50,14 +51,15 @@ def test_different_people_are_tested_on_held_out_slices(tmp_path, monkeypatch):
     images = volumes(tmp_path, monkeypatch)._replace(
         target="", labels={0: "background", 1: "low", 2: "high"}, classes={1: (1, 2, 3), 2: (4, 5)}
     )
-    path = write_set(images, tmp_path / "out")
+    path = write_set(images, tmp_path / "out", fold=1)
     listed = read_datalist(path)
+    assert {(i["subject"].partition("_")[2], i["fold"]) for i in listed.items("training")} == {("03_03", 0), ("07_07", 1)}
     assert json.loads(path.read_text(encoding="utf-8"))["ignore"] == listed.ignore == IGNORE
     assert all("label" in item for item in listed.items("training"))
     for item in listed.items("test"):
-        assert item["subject"] == f"{item['modality']}_whole"
+        assert item["subject"] == f"{item['modality']}_01_01_and_05_05"
         values = np.asarray(nib.load(item["label"]).dataobj)[0, 0]
-        expected = [IGNORE] * 5 + [2] + [IGNORE] * 2
+        expected = [IGNORE, 1, *[IGNORE] * 3, 2, *[IGNORE] * 2]
         assert values.tolist() == (expected if item["modality"] == "t1" else expected[::-1])
 
 
@@ -72,3 +74,16 @@ def test_no_slice_is_both_trained_on_and_tested():
         for slabs in images.slabs.values():
             used = [at for part in slabs for first, end in part for at in range(first, end)]
             assert len(used) == len(set(used))
+
+
+@pytest.mark.parametrize("depth", [8, 20, 30, 47, 52])
+def test_every_slice_is_held_out_once_beside_slices_that_nobody_uses(depth):
+    held = []
+    for fold in range(FOLDS):
+        slabs = slabs_of_fold(depth, fold)
+        train, watch, test = ([at for piece in part for at in range(*piece)] for part in slabs)
+        used = [*train, *watch, *test]
+        assert len(used) == len(set(used)) and set(used) <= set(range(depth)) and train and watch
+        assert all(abs(mine - other) > 1 for mine in test for other in [*train, *watch])
+        held += test
+    assert sorted(held) == list(range(depth))
