@@ -120,7 +120,7 @@ def slabs_of_fold(depth: int, fold: int) -> Slabs:
     for first, end in test:
         free[max(0, first - 1) : end + 1] = [False] * (min(depth, end + 1) - max(0, first - 1))
     free[slice(*validation)] = [False] * (validation[1] - validation[0])
-    bounds = [at for at in range(depth + 1) if (0 < at and free[at - 1]) != (at < depth and free[at])]
+    bounds = [at for at in range(depth + 1) if (at > 0 and free[at - 1]) != (at < depth and free[at])]
     return Slabs(list(zip(bounds[::2], bounds[1::2], strict=True)), [validation], test)
 
 
@@ -154,7 +154,8 @@ def write_set(images: RealSet, folder: Path, moved: Sequence[float] = (0.0, 0.0)
         if images.target:
             cuts = [(_name(of, *piece), slab(image, *piece), slab(label, *piece)) for piece in slabs.test]
         else:
-            cuts = [("_".join([_name(of, *slabs.test[0]), _name("and", *slabs.test[1])]), image, _only(label, slabs.test))]
+            name = "_and".join(_name("", *piece) for piece in slabs.test)
+            cuts = [(f"{of}{name}", image, _only(label, slabs.test))]
         test += [_item(folder, subject, modality, *cut) for subject, *cut in cuts]
     content = {
         "name": f"real images, {folder.name if images.target else f'{folder.parent.name}, {folder.name}'}",

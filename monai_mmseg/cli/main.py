@@ -13,7 +13,9 @@ import argparse
 import inspect
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 import typing
 from collections import Counter
@@ -216,6 +218,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
+    if argv is None and threading.current_thread() is threading.main_thread():
+        # what ends jobs on clusters is an interruption: copies of images in the folder for temporary files go, too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in given if word not in HELP]
     wants_help = words != given

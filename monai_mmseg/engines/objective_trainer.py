@@ -69,8 +69,8 @@ class ObjectiveTrainer(SupervisedTrainer):
         optimizers: one for each phase.
         epoch_length: iterations in an epoch; the length of the data loader by default.
         updates: how often a phase is updated in an iteration; 1 where not given.
-        accumulation_steps: iterations whose gradients make one step; the last one of an epoch is of those that are left.
-            The loss is a mean of the iterations' means.
+        accumulation_steps: iterations whose gradients make one step; the last step of an epoch is of those that are
+            left. The loss is a mean of the iterations' means.
         clip_norm: largest norm of a phase's gradient, for all phases or by name.
         averaging: keeps the averaged weights; updated here, used by
             :class:`~monai_mmseg.handlers.AveragedValidationHandler` and savers.

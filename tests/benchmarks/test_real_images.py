@@ -53,7 +53,8 @@ def test_different_people_are_tested_on_held_out_slices(tmp_path, monkeypatch):
     )
     path = write_set(images, tmp_path / "out", fold=1)
     listed = read_datalist(path)
-    assert {(i["subject"].partition("_")[2], i["fold"]) for i in listed.items("training")} == {("03_03", 0), ("07_07", 1)}
+    slabs = {(i["subject"].partition("_")[2], i["fold"]) for i in listed.items("training")}
+    assert slabs == {("03_03", 0), ("07_07", 1)}
     assert json.loads(path.read_text(encoding="utf-8"))["ignore"] == listed.ignore == IGNORE
     assert all("label" in item for item in listed.items("training"))
     for item in listed.items("test"):
@@ -83,7 +84,10 @@ def test_every_slice_is_held_out_once_beside_slices_that_nobody_uses(depth):
         slabs = slabs_of_fold(depth, fold)
         train, watch, test = ([at for piece in part for at in range(*piece)] for part in slabs)
         used = [*train, *watch, *test]
-        assert len(used) == len(set(used)) and set(used) <= set(range(depth)) and train and watch
+        assert len(used) == len(set(used))
+        assert set(used) <= set(range(depth))
+        assert train
+        assert watch
         assert all(abs(mine - other) > 1 for mine in test for other in [*train, *watch])
         held += test
     assert sorted(held) == list(range(depth))

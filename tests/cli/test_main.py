@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -216,6 +220,24 @@ def test_an_interrupt_is_one_line(monkeypatch, capsys):
     monkeypatch.setitem(COMMANDS, "data fail", fail)
     assert main(["data", "fail"]) == 130
     assert capsys.readouterr().err == "mmseg data fail: interrupted.\n"
+
+
+def test_what_ends_jobs_is_an_interrupt_that_cleans_up(tmp_path, monkeypatch, capsys):
+    def wait() -> None:
+        """Wait."""
+        with tempfile.TemporaryDirectory(dir=tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    monkeypatch.setitem(COMMANDS, "data wait", wait)
+    monkeypatch.setattr(sys, "argv", ["mmseg", "data", "wait"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main() == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "mmseg data wait: interrupted.\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_traceback_is_shown_on_demand(monkeypatch, capsys):
