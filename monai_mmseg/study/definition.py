@@ -190,7 +190,8 @@ def read_study(path: str | Path, given: Mapping[str, Any] | None = None) -> Stud
         kept = {key: value for key, value in raw.items() if key not in dropped}
         given = dict(given or {})
         if "methods" in given:
-            kept.pop("ours", None)  # it may not be among those of this call; the folder of the study remembers it
+            if kept.get("ours") not in given["methods"]:
+                kept.pop("ours", None)  # the folder of the study remembers it
             given["methods"] = [_own_methods(kept).get(name, name) for name in given["methods"]]
         chosen = given.pop("settings", None)
         study = study_of({"name": Path(path).stem, **kept, **given}, Path(path).parent)

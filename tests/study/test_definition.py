@@ -221,6 +221,13 @@ def test_a_name_of_the_command_line_means_what_the_study_file_means_by_it(tmp_pa
     assert "settings/msbn" in found[1].overlays
 
 
+@pytest.mark.parametrize(("given", "ours"), [(["copy", "csa"], "csa"), (["copy"], ""), (None, "csa")])
+def test_the_method_of_interest_is_that_of_the_file_where_it_is_named(tmp_path: Path, given, ours) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({**DATA, "methods": ["csa", "copy"], "ours": "csa"}))
+    assert read_study(path, {"methods": given} if given else None).ours == ours
+
+
 def test_some_settings_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     settings = {"all": {}, "four": {"labels": {"mr": 4}}, "none": {"labels": {"mr": 0.0}}}
