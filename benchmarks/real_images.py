@@ -15,7 +15,7 @@
 
 Slabs of axial slices stand in for subjects: some are trained on, others are held out, with slices between them that
 nobody uses. Of one person, held-out slabs are test subjects. Of different people there are four datalists
-(``abdomen/slabs_0`` to ``slabs_3``), each of which holds out other slabs, so that nearly every slice is tested once;
+(``abdomen/slabs_0`` to ``slabs_3``), each of which holds out other slabs, so that every slice is tested once;
 test images are the whole volumes, whose labels count on held-out slices alone. This shows that bundles handle real
 files and carry labels across contrasts; with one person a modality it cannot show that a network generalises to other
 people.
@@ -106,7 +106,7 @@ def real_data() -> Path:
 
 
 def slabs_of_fold(depth: int, fold: int) -> Slabs:
-    """Two of eight slabs held out, half of the volume apart; the last trained one watches.
+    """Two of eight slabs held out, half of the volume apart; the one in the middle between them watches.
 
     Args:
         depth: number of slices.

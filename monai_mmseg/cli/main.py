@@ -218,9 +218,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
-    if argv is None and threading.current_thread() is threading.main_thread():
-        # what ends jobs on clusters is an interruption: copies of images in the folder for temporary files go, too
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in given if word not in HELP]
     wants_help = words != given
@@ -235,6 +232,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if name not in COMMANDS:
             raise UsageError(f"{name or 'mmseg'!r} is followed by what to do with it.\n\n{_overview(name)}")
+        if argv is None and name != "compare" and threading.current_thread() is threading.main_thread():
+            # what ends jobs on clusters is an interruption: copies of images in the folder for temporary files go, too.
+            # A study ends at once: its trainings follow by themselves, for which an interruption would wait
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         return COMMANDS[name](**_arguments(name, rest)) or 0
     except UsageError as error:
         message, code = str(error), 2
