@@ -111,7 +111,12 @@ def slabs_of_fold(depth: int, fold: int) -> Slabs:
     Args:
         depth: number of slices.
         fold: 0 to ``FOLDS - 1``.
+
+    Raises:
+        ValueError: there is no such fold.
     """
+    if not 0 <= fold < FOLDS:
+        raise ValueError(f"fold must be 0 to {FOLDS - 1}, got {fold}.")
     edges = [round(depth * number / (2 * FOLDS)) for number in range(2 * FOLDS + 1)]
     test = [(edges[number], edges[number + 1]) for number in (fold, fold + FOLDS)]
     watching = (fold + FOLDS // 2) % (2 * FOLDS)

@@ -14,7 +14,8 @@ from monai_mmseg.transforms.dicom_series import list_series, read_dicom_series
 
 logger = logging.getLogger(__name__)
 
-_KINDS = {"ct": "CT", "mr": "MR", "mri": "MR", "pet": "PT", "pt": "PT"}  # names of modalities as headers have them
+_KINDS = {"ct": "CT", "pet": "PT", "pt": "PT"}  # names of modalities as headers have them
+_OF_MR = re.compile(r"mri?|t[12]\w*|flair|pdw?|dwi|adc|swi|mra|dixon|lge|cine|bssfp|dce")
 
 
 def dicom_to_nifti(source: str | Path, out: str | Path) -> Path:
@@ -57,16 +58,17 @@ def dicom_to_nifti(source: str | Path, out: str | Path) -> Path:
 def tell_other_kind(source: str | Path, modality: str) -> None:
     """Warn of a DICOM series whose header says another modality than the one that it is taken for.
 
-    When to use: where somebody says what a series is of. Names that headers do not have, such as ``lge``, pass.
+    When to use: where somebody says what a series is of. Names that say nothing of the scanner, such as ``arm``, pass.
 
     Args:
         source: folder with the files of one series, or one file.
         modality: what the series is taken for.
 
     Examples:
-        >>> tell_other_kind("no/such/folder", "lge")
+        >>> tell_other_kind("no/such/folder", "arm")
     """
-    place, wanted = Path(source), _KINDS.get(modality.casefold())
+    place, name = Path(source), modality.casefold()
+    wanted = "MR" if _OF_MR.fullmatch(name) else _KINDS.get(name)
     if wanted is None:
         return
     said = text(read_header(place if place.is_file() else dicom_files(place, recursive=False)[0]), "Modality")

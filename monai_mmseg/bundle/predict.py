@@ -153,8 +153,8 @@ def predict(
         )
     if (
         before
-        and Path(images).is_dir()
-        and os.path.samefile(images, target)
+        and (place := Path(images) if Path(images).is_dir() else Path(images).parent).is_dir()
+        and os.path.samefile(place, target)
         and not (target / "datalist.json").exists()
     ):
         raise FileExistsError(

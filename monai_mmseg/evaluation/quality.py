@@ -96,7 +96,7 @@ def read_quality(path: str | Path) -> list[Quality]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it lacks a column or holds no number where one must be.
+        ValueError: it lacks a column, or holds what is no number or none that can be where one must be.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not there: predict with --uncertainty true.")
@@ -108,12 +108,13 @@ def read_quality(path: str | Path) -> list[Quality]:
         if lacking := sorted(set(Quality._fields) - set(Quality._field_defaults) - set(named)):
             raise ValueError(f"{path} must have the columns {lacking}: predict again with --uncertainty true.")
         try:
-            numbers = [float(named[key] or "nan") for key in NUMBERS]
-            low, high = (float(named.get(key) or "nan") for key in ENDS)
+            numbers = [float(named.get(key) or "nan") for key in (*NUMBERS, *ENDS)]
         except ValueError as error:
             raise ValueError(f"{path} is broken at {line['subject']!r}: {error}.") from error
-        about = (named["subject"], named["modality"], named["name"])
-        told = Quality(*about, numbers[0], numbers[1], numbers[2], numbers[3], named["samples"], low, high)
+        most = [99 if key == "entropy" else 1 for key in (*NUMBERS, *ENDS)]  # nats: the log of a number of classes
+        if any(value < 0 or value > limit for value, limit in zip(numbers, most, strict=True)):
+            raise ValueError(f"{path} is broken at {line['subject']!r}: a Dice must be 0 to 1, an entropy 0 or more.")
+        told = Quality(named["subject"], named["modality"], named["name"], *numbers[:4], named["samples"], *numbers[4:])
         rows.append(told._replace(weights=named.get("weights") or "", missing=named.get("missing") or ""))
     return rows
 

@@ -100,10 +100,10 @@ def test_a_folder_without_images(tmp_path):
         dicom_to_nifti(tmp_path, tmp_path)
 
 
-@pytest.mark.parametrize(("modality", "told"), [("mr", True), ("ct", False), ("lge", False)])
+@pytest.mark.parametrize(("modality", "told"), [("mr", True), ("lge", True), ("ct", False), ("arm", False)])
 def test_a_header_of_another_modality_is_told(tmp_path, caplog, modality, told):
     folder = write_series(tmp_path / "p1")
-    find_inputs(folder, ["ct", "mr", "lge"], Asked(modality=modality), tmp_path)
+    find_inputs(folder, ["ct", "mr", "lge", "arm"], Asked(modality=modality), tmp_path)
     assert (f"p1 is taken as {modality}, and its header says CT: is it the right series?" in caplog.text) == told
 
 

@@ -287,6 +287,8 @@ def test_a_folder_that_is_not_empty_is_refused(heart, tmp_path):
     assert nib.load(done.files[0]).shape == (24, 20, 6)
     with pytest.raises(FileExistsError, match="--out must not be the folder of the images"):
         predict(heart, out, out, modality="ct", overwrite=True)
+    with pytest.raises(FileExistsError, match="--out must not be the folder of the images"):
+        predict(heart, scan, tmp_path, modality="ct", overwrite=True)
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="--out must be a folder"):
         predict(heart, scan, tmp_path / "file", modality="ct")

@@ -21,8 +21,7 @@ def data(heart, unpaired, brain, brain_with_pet):
     [
         DAFNET,
         ABDOMEN,
-        TUMOUR,
-        *(pytest.param(one, marks=pytest.mark.overlays) for one in (HEART, CSA, BRAIN)),
+        *(pytest.param(one, marks=pytest.mark.overlays) for one in (TUMOUR, HEART, CSA, BRAIN)),
     ],
     ids=lambda bundle: bundle.name,
 )

@@ -46,6 +46,14 @@ def test_a_file_is_read_as_written(tmp_path):
     assert [str(value) for value in found] == [str(value) for value in odd]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"expected_dice": 95.0}, {"pairwise_dice": -0.1}, {"entropy": math.inf}, {"predicted_high": 1.1}]
+)
+def test_numbers_that_cannot_be(tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"q.csv is broken at 's1': a Dice must be 0 to 1"):
+        read_quality(write_quality(tmp_path / "q.csv", [ROWS[0]._replace(**wrong)]))
+
+
 def test_rows_meet_their_scores():
     assert [(pair.quality.subject, pair.dice) for pair in pairs()] == list(DICE.items())
     assert true_pairs([ROWS[0]._replace(subject="new"), ROWS[1]], table(), "net") == [Pair(ROWS[1], 0.9)]

@@ -33,6 +33,10 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+TRACING = {"test_scripts", "test_exports", "test_explicit_presence_exports", "test_compiles_without_graph_breaks"}
+"""What takes seconds for each network."""
+
+
 class NetworkTester:
     """Subclasses are named ``Test...`` and fill in ``make`` and ``inputs``.
 
@@ -41,12 +45,15 @@ class NetworkTester:
     """
 
     dims: ClassVar[tuple[int, ...]] = (2, 3)
+    traced: ClassVar[tuple[int, ...]] = (2,)  # of `dims`: scripted, exported and compiled without `-m overlays`, too
     scripts: ClassVar[bool] = True  # goes through torch.jit.script
     may_have_zero_gradient: ClassVar[tuple[str, ...]] = ()  # parts of names, e.g. of biases in front of a norm layer
 
     def pytest_generate_tests(self, metafunc) -> None:
         if "spatial_dims" in metafunc.fixturenames:
-            metafunc.parametrize("spatial_dims", self.dims, ids=[f"{n}d" for n in self.dims])
+            seldom = set(self.dims) - set(self.traced) if metafunc.function.__name__ in TRACING else ()
+            marked = [pytest.param(n, id=f"{n}d", marks=[pytest.mark.overlays] * (n in seldom)) for n in self.dims]
+            metafunc.parametrize("spatial_dims", marked)
 
     def make(self, spatial_dims: int) -> nn.Module:
         raise NotImplementedError

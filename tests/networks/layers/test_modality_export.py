@@ -64,7 +64,9 @@ def test_torchscript(case):
 
 
 @pytest.mark.slow
-@EVERY
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *[pytest.param(name, marks=pytest.mark.overlays) for name in (*NAMES[1:], *SLOW)]]
+)
 @torch.no_grad()
 def test_onnx(case):
     runtime = pytest.importorskip("onnxruntime")

@@ -191,7 +191,13 @@ def test_what_a_network_reads_of_its_norms():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["UNet-batch-2d", "UNet-instance-2d", "tokens-second-2d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "UNet-batch-2d",
+        *[pytest.param(name, marks=pytest.mark.overlays) for name in ("UNet-instance-2d", "tokens-second-2d")],
+    ],
+)
 def test_compiles(name):
     network, image = pair(name)[0], image_of(name)
     network.eval()

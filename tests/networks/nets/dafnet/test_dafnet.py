@@ -65,6 +65,7 @@ class TestFused(NetworkTester):
 
 
 class TestThreeModalities(TestFused):
+    traced = ()
     settings: ClassVar[dict] = {"num_modalities": 3, "target": "t2"}
 
 
@@ -73,14 +74,17 @@ class TestCandidates(TestFused):
 
 
 class TestDeformed(TestFused):
+    traced = ()
     settings: ClassVar[dict] = {"inference": "deformed", "modality_norm": True}
 
 
 class TestSingle(TestFused):
+    traced = ()
     settings: ClassVar[dict] = {"inference": "single", "binarise": "argmax", "dropout": 0.3}
 
 
 class TestWithoutAlignment(TestFused):
+    traced = ()
     settings: ClassVar[dict] = {"align": False, "decoder": "spade", "decoder_features": 16, "spatial_size": (64, 64)}
 
 

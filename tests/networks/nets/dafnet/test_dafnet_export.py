@@ -33,6 +33,13 @@ VARIANTS = {
 }
 
 
+EVERY_VARIANT = pytest.mark.parametrize(
+    "bundle",
+    ["fused", *[pytest.param(name, marks=pytest.mark.overlays) for name in VARIANTS if name != "fused"]],
+    indirect=True,
+)
+
+
 @pytest.fixture(params=VARIANTS)
 def bundle(request, tmp_path):
     """A config, a checkpoint and the network they describe."""
@@ -96,6 +103,7 @@ def test_ckpt_export_traced(bundle):
 
 
 @pytest.mark.slow
+@EVERY_VARIANT
 def test_onnx_export(bundle):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -12,7 +12,7 @@ SIZE = (32, 16, 16)
 
 class TestNVNet(NetworkTester):
     may_have_zero_gradient = ("vae_",)  # trained by `factors`
-    dims = (3,)
+    dims = traced = (3,)
     test_exports = pytest.mark.slow(NetworkTester.test_exports)
     test_compiles_without_graph_breaks = pytest.mark.slow(NetworkTester.test_compiles_without_graph_breaks)
 
