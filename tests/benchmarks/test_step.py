@@ -24,7 +24,9 @@ def test_bare_convolutions_are_the_calls_of_the_step_forward_and_backward():
     assert [func for func, _ in again.calls].count(torch.ops.aten.convolution_backward.default) == 2
 
 
-@pytest.mark.parametrize(("row", "settings"), [("ummkd_3d", SMALL_3D), ("disentangle", SMALL)])
+@pytest.mark.parametrize(
+    ("row", "settings"), [("ummkd_3d", SMALL_3D), pytest.param("disentangle", SMALL, marks=pytest.mark.overlays)]
+)
 def test_a_row_is_measured(monkeypatch, row, settings):
     monkeypatch.setitem(step.ROWS, row, (step.ROWS[row][0], settings))
     arguments = argparse.Namespace(device=torch.device("cpu"), threads=1, steps=1)

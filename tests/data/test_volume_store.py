@@ -321,8 +321,14 @@ def test_entries_that_nobody_uses_go(items, tmp_path):
         DiskArray(folder / "ab" / "image.npy", (2, 2))[:]
 
 
-@pytest.mark.parametrize("cache", ["memory", *DISKS])
-@pytest.mark.parametrize("make", [slices, windows, whole])
+@pytest.mark.parametrize(  # each way to cut with one cache; with the others where -m overlays asks for it
+    ("make", "cache"),
+    [
+        pytest.param(make, cache, marks=[*marks, *([pytest.mark.overlays] if number != other else [])])
+        for number, make in enumerate((slices, windows, whole))
+        for other, (cache, marks) in enumerate((("memory", []), ("disk", [needs_blosc2]), ("disk_raw", [])))
+    ],
+)
 def test_workers_that_live_on_draw_what_one_process_draws(items, tmp_path, make, cache):
     def epochs(workers, numbers):
         data = make([one for one in items if "label" in one], cache=cache, cache_dir=tmp_path / "cache")
