@@ -114,8 +114,8 @@ def read_quality(path: str | Path) -> list[Quality]:
         most = [99 if key == "entropy" else 1 for key in (*NUMBERS, *ENDS)]  # nats: the log of a number of classes
         if any(value < 0 or value > limit for value, limit in zip(numbers, most, strict=True)):
             raise ValueError(f"{path} is broken at {line['subject']!r}: a Dice must be 0 to 1, an entropy 0 or more.")
-        told = Quality(named["subject"], named["modality"], named["name"], *numbers[:4], named["samples"], *numbers[4:])
-        rows.append(told._replace(weights=named.get("weights") or "", missing=named.get("missing") or ""))
+        texts = [named.get(key) or "" for key in ("subject", "modality", "name", "samples", "weights", "missing")]
+        rows.append(Quality._make([*texts[:3], *numbers[:4], texts[3], *numbers[4:], *texts[4:]]))
     return rows
 
 
