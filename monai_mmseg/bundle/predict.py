@@ -151,10 +151,12 @@ def predict(
             f"--out must be empty, but {out} holds {len(before)} files; give another folder, or --overwrite to replace "
             "predictions of the same names."
         )
+    place = Path(images)
+    beside = place.is_file() and place.suffix != ".json"  # a datalist names its images, whatever lies there
     if (
         before
-        and (place := Path(images) if Path(images).is_dir() else Path(images).parent).is_dir()
-        and os.path.samefile(place, target)
+        and (place.is_dir() or beside)
+        and os.path.samefile(place.parent if beside else place, target)
         and not (target / "datalist.json").exists()
     ):
         raise FileExistsError(

@@ -92,41 +92,6 @@ def test_names_say_subject_and_modality(pairs, tmp_path):
     assert [(one["subject"], one["modality"]) for one in found.items] == [("p.1", "lge")]
 
 
-def test_the_longest_modality_that_fits_is_meant(tmp_path):
-    image(tmp_path / "p_t2_flair.nii.gz")
-    for modalities in (["flair", "t2_flair"], ["t2_flair", "flair"]):
-        (item,) = find_inputs(tmp_path, modalities, Asked(), tmp_path).items
-        assert (item["subject"], item["modality"]) == ("p", "t2_flair")
-
-
-def test_one_modality_for_names_that_say_others_is_told(tmp_path, caplog):
-    """Each sequence of a subject would be a subject, segmented as T1."""
-    for name in ("n6_t1", "n6_T2", "n6_flair", "n7"):
-        image(tmp_path / f"{name}.nii.gz")
-    found = find_inputs(tmp_path, ["t1", "t2"], Asked(modality="t1"), tmp_path, known=["t1", "t2", "flair"])
-    assert [one["modality"] for one in found.items] == ["t1"] * 4
-    (said,) = caplog.messages
-    assert said.startswith(
-        "2 of 4 images are taken as t1, and their names say another modality: n6_T2.nii.gz, n6_flair.nii.gz. "
-    )
-
-
-@pytest.mark.parametrize(
-    ("names", "asked"),
-    [
-        (("p_t1", "scan"), Asked(modality="t1")),
-        (("p_t2_FLAIR",), Asked(modality="t2_flair")),  # the longest name that fits, in any case
-        (("p_t1", "p_t2"), Asked()),
-        (("flair-p_t2",), Asked(pattern="{modality}-{subject}")),
-    ],
-)
-def test_names_that_say_the_modality_are_not_told(names, asked, tmp_path, caplog):
-    for name in names:
-        image(tmp_path / f"{name}.nii.gz")
-    find_inputs(tmp_path, ["t1", "t2", "flair", "t2_flair"], asked, tmp_path)
-    assert not caplog.messages
-
-
 def test_a_stack_has_all_modalities(pairs, tmp_path, capsys):
     """Which are said: two phases of a cine would be taken for them, too."""
     image(tmp_path / "in" / "s1.nii.gz", (24, 20, 6, 2))
@@ -285,13 +250,17 @@ def test_a_folder_that_is_not_empty_is_refused(heart, tmp_path):
     done = predict(heart, scan, out, modality="ct", overwrite=True)
     assert done.files == [out / "scan_seg.nii.gz"]
     assert nib.load(done.files[0]).shape == (24, 20, 6)
-    with pytest.raises(FileExistsError, match="--out must not be the folder of the images"):
-        predict(heart, out, out, modality="ct", overwrite=True)
-    with pytest.raises(FileExistsError, match="--out must not be the folder of the images"):
-        predict(heart, scan, tmp_path, modality="ct", overwrite=True)
-    (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError, match="--out must be a folder"):
-        predict(heart, scan, tmp_path / "file", modality="ct")
+    for images, place, message in (
+        (out, out, "--out must not be the folder of the images"),
+        (scan, tmp_path, "--out must not be the folder of the images"),
+        (scan, scan, "--out must be a folder"),
+    ):
+        with pytest.raises(FileExistsError, match=message):
+            predict(heart, images, place, modality="ct", overwrite=True)
+    item = {"image": str(scan), "modality": "ct", "subject": "p1"}
+    named = listed(tmp_path / "lists", [item]).rename(tmp_path / "lists" / "some.json")
+    assert written(named.parent) == ["some.json"]
+    assert predict(heart, named, named.parent, overwrite=True).files == [named.parent / "p1_scan_seg.nii.gz"]
 
 
 def test_a_bundle_that_cannot_predict_says_why(heart, tmp_path):

@@ -33,7 +33,7 @@ VARIANTS = {
 }
 
 
-EVERY_VARIANT = pytest.mark.parametrize(
+FUSED_ALONE = pytest.mark.parametrize(
     "bundle",
     ["fused", *[pytest.param(name, marks=pytest.mark.overlays) for name in VARIANTS if name != "fused"]],
     indirect=True,
@@ -103,7 +103,7 @@ def test_ckpt_export_traced(bundle):
 
 
 @pytest.mark.slow
-@EVERY_VARIANT
+@FUSED_ALONE
 def test_onnx_export(bundle):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
