@@ -75,7 +75,8 @@ def test_a_run_says_everything_once(heart, tmp_path):
     words = ["-m", "monai.bundle", "run", "--config_file", str(DAFNET.files("train", "demo", "evaluate"))]
     code, text = shell(*words, *flags(own), cwd=tmp_path)
     assert code == 0, text
-    lines = own_lines(text)
+    # two steps teach nothing: organs anywhere, also at the edge of what the network sees, which is told
+    lines = [line for line in own_lines(text) if "- monai_mmseg.bundle.predictions - WARNING -" not in line]
     assert lines[0] == "dafnet: mean ± standard deviation over subjects"
     assert [line.split()[:2] for line in lines[3:7]] == [["lge", name] for name in ("LV", "myocardium", "RV", "mean")]
     assert [line.split()[0] for line in lines[7:]] == ["written:", "table", "predictions", "report"]
